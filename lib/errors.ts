@@ -1,0 +1,55 @@
+/**
+ * The errors that rcap throws on purpose. Each says what a person needs to act;
+ * `main.ts` maps them to exit codes.
+ *
+ * @module
+ */
+
+/** Any error that rcap reports in words. Exit code 1 unless a subclass says otherwise. */
+export class RcapError extends Error {
+  override name = "RcapError";
+  /** The exit code a command ends with when this error ends it. */
+  readonly exitCode: number = 1;
+}
+
+/** The command line or a value on it is wrong. */
+export class UsageError extends RcapError {
+  override name = "UsageError";
+  override readonly exitCode = 2;
+}
+
+/** A privilege or a kernel feature is missing; the message names it and the remedy. */
+export class CapabilityError extends RcapError {
+  override name = "CapabilityError";
+  override readonly exitCode = 4;
+}
+
+/** What was asked for cannot be done with one process; others may still be fine. */
+export class ProcessError extends RcapError {
+  override name = "ProcessError";
+  /** The process id. */
+  readonly pid: number;
+
+  constructor(pid: number, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.pid = pid;
+  }
+}
+
+/** The process does not exist, or no longer does. */
+export class NoSuchProcess extends ProcessError {
+  override name = "NoSuchProcess";
+  override readonly exitCode = 5;
+}
+
+/** The process exists and this user may not look at it or page it out. */
+export class ProcessAccessDenied extends ProcessError {
+  override name = "ProcessAccessDenied";
+  override readonly exitCode = 4;
+}
+
+/** The selectors match no process that rcap may work on. */
+export class NoMatch extends RcapError {
+  override name = "NoMatch";
+  override readonly exitCode = 5;
+}

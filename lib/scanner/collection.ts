@@ -1,0 +1,67 @@
+/**
+ * What a scan works on and leaves behind: the processes that share a cap, the
+ * place of the clock's hand, and statistics.
+ *
+ * @module
+ */
+
+import type { ProcessMemory } from "../platform/platform.ts";
+import { IgnoredSet } from "./ignored_set.ts";
+import type { Pagedata } from "./pagedata.ts";
+
+/** One process of a collection, as the scanner knows it. */
+export class ScannedProcess {
+  readonly memory: ProcessMemory;
+  /** What was referenced or modified since the last page-out walk; none before the first reading. */
+  pagedata: Pagedata | undefined = undefined;
+  readonly ignored: IgnoredSet = new IgnoredSet();
+  /** Size of its unreferenced pages at the last merge, in bytes. */
+  unreferenced = 0;
+  /** Whether page-outs of it failed, so that it is no victim any more. */
+  unscannable = false;
+
+  constructor(memory: ProcessMemory) {
+    this.memory = memory;
+  }
+
+  get pid(): number {
+    return this.memory.pid;
+  }
+}
+
+/** Statistics of a collection since it was made. Sizes in bytes, times in seconds. */
+export interface ScanStatistics {
+  /** Size of the ranges that were paged out or left out as ignored. */
+  attempted: number;
+  /** By how much that lowered RSS. */
+  effective: number;
+  /** Completed scans: those that reached the end of the last process. */
+  scanCount: number;
+  /** Completed scans that began at the beginning and did not cover the excess. */
+  ineffective: number;
+  /** Time spent in scans. */
+  scanTime: number;
+  /** `scanTime` when the last completed scan ended. */
+  completedScanTime: number;
+}
+
+/** The processes that share one cap, in list order, and where the next scan goes on. */
+export class ScanCollection {
+  processes: ScannedProcess[];
+  /** The process that the next scan begins with. */
+  victim: ScannedProcess | undefined = undefined;
+  /** The address in it to go on from; its beginning when `undefined`. */
+  resumeAddress: bigint | undefined = undefined;
+  readonly statistics: ScanStatistics = {
+    attempted: 0,
+    effective: 0,
+    scanCount: 0,
+    ineffective: 0,
+    scanTime: 0,
+    completedScanTime: 0,
+  };
+
+  constructor(processes: ScannedProcess[]) {
+    this.processes = processes;
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * Walking an address space: which mappings a scan visits, where it resumes, and
+ * the next range of unreferenced pages.
+ *
+ * @module
+ */
+
+import type { Residency, SkipReason } from "../platform/platform.ts";
+import {
+  endOffset,
+  firstOffset,
+  isSchedctl,
+  mappingBytes,
+  mappingEnd,
+  type Pagedata,
+  type PagedataMapping,
+} from "./pagedata.ts";
+
+/** A place in an address space. */
+export interface Position {
+  /** Index of the mapping. */
+  readonly mapping: number;
+  /** Page, counted from the start of the mapping. */
+  readonly page: number;
+}
+
+/** Unreferenced pages of one mapping, next to each other but for pages that are not resident. */
+export interface UnreferencedRange {
+  /** First page, counted from the start of the mapping. */
+  readonly firstPage: number;
+  /** The page behind the last. */
+  readonly endPage: number;
+  /** Size of its recorded pages, in bytes. */
+  readonly bytes: number;
+  /** Whether it holds every recorded page of its mapping. */
+  readonly whole: boolean;
+  /** Whether recorded pages of the mapping are left behind it. */
+  readonly more: boolean;
+}
+
+/**
+ * Why the page-out walk passes a mapping over, or `undefined` when it visits it.
+ *
+ * @param residency the process's residency, or `undefined` where it cannot be read.
+ */
+export function skipReason(
+  mapping: PagedataMapping,
+  residency: ReadonlyMap<bigint, Residency> | undefined,
+): SkipReason | undefined {
+  if (isSchedctl(mapping)) return "special";
+  const entry = residency?.get(mapping.start);
+  // An entry of another size describes another mapping: the space has changed.
+  if (!entry || entry.bytes !== mappingBytes(mapping)) return undefined;
+  if (entry.pageable > 0) return undefined;
+  return entry.reason ?? "nonresident";
+}
+
+/** The address of a position. */
+export function addressAt(pagedata: Pagedata, position: Position): bigint {
+  const mapping = pagedata.mappings[position.mapping];
+  return mapping.start + BigInt(position.page) * BigInt(mapping.pageSize);
+}
+
+/** The position of an address, or of the first mapping above it; `undefined` above all. */
+export function positionOf(
+  pagedata: Pagedata,
+  address: bigint,
+): Position | undefined {
+  const { mappings } = pagedata;
+  let low = 0;
+  let high = mappings.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (mappingEnd(mappings[middle]) <= address) low = middle + 1;
+    else high = middle;
+  }
+  if (low === mappings.length) return undefined;
+  const { start, pageSize } = mappings[low];
+  const page = start >= address
+    ? 0
+    : Number((address - start) / BigInt(pageSize));
+  return { mapping: low, page };
+}
+
+/**
+ * Finds the next range of unreferenced pages of one mapping, from a page on, and
+ * clears the bits of the referenced pages it passes on the way.
+ *
+ * @param atLeast the range stops growing once it has this size, in bytes.
+ * @returns `undefined` when no unreferenced page is left in the mapping.
+ */
+export function takeUnreferencedRange(
+  pagedata: Pagedata,
+  { mapping: index, page }: Position,
+  atLeast: number,
+): UnreferencedRange | undefined {
+  const { bits, runPage, runOffset } = pagedata;
+  const mapping = pagedata.mappings[index];
+  const first = firstOffset(pagedata, mapping);
+  const end = endOffset(pagedata, mapping);
+
+  let from = offsetOf(pagedata, mapping, page);
+  while (from < end && bits[from] !== 0) bits[from++] = 0;
+  if (from === end) return undefined;
+
+  const limit = Math.min(end, from + Math.ceil(atLeast / mapping.pageSize));
+  let to = from + 1;
+  while (to < limit && bits[to] === 0) to++;
+
+  const firstRun = runAt(pagedata, mapping, from);
+  const lastRun = runAt(pagedata, mapping, to - 1);
+  return {
+    firstPage: runPage[firstRun] + from - runOffset[firstRun],
+    endPage: runPage[lastRun] + to - runOffset[lastRun],
+    bytes: (to - from) * mapping.pageSize,
+    whole: from === first && to === end,
+    more: to < end,
+  };
+}
+
+/** Where the byte of a page stands in `bits`, or of the first recorded page above it. */
+function offsetOf(
+  pagedata: Pagedata,
+  mapping: PagedataMapping,
+  page: number,
+): number {
+  const { runPage, runOffset } = pagedata;
+  // The last run that starts at or below the page.
+  let low = mapping.firstRun;
+  let high = mapping.endRun;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (runPage[middle] <= page) low = middle + 1;
+    else high = middle;
+  }
+  if (low === mapping.firstRun) return runOffset[low];
+  const run = low - 1;
+  return Math.min(runOffset[run] + page - runPage[run], runOffset[run + 1]);
+}
+
+/** The run of a mapping that holds a byte of `bits`. */
+function runAt(
+  pagedata: Pagedata,
+  mapping: PagedataMapping,
+  offset: number,
+): number {
+  const { runOffset } = pagedata;
+  let low = mapping.firstRun;
+  let high = mapping.endRun - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1;
+    if (runOffset[middle] <= offset) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
