@@ -14,7 +14,6 @@ import {
 } from "../lib/scanner/pagedata.ts";
 import { scan } from "../lib/scanner/scan.ts";
 import {
-  address,
   type GoldenCase,
   type GoldenExpected,
   type GoldenFile,

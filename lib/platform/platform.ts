@@ -75,6 +75,8 @@ export interface PageRange {
   readonly end: bigint;
   /** Size of the resident pages in it, in bytes. */
   readonly bytes: number;
+  /** Address of the first byte of its mapping. */
+  readonly mappingStart: bigint;
 }
 
 /** What became of a page-out. */

@@ -245,7 +245,10 @@ class Scan {
       resumeAddress: from,
       excess: this.#excess,
     });
-    const residency = await memory.readResidency();
+    const residency = await this.#tolerate(
+      victim,
+      () => memory.readResidency(),
+    );
     const start = from === undefined
       ? { mapping: 0, page: 0 }
       : positionOf(pagedata, from);
@@ -286,7 +289,7 @@ class Scan {
     start: Position,
     batch: PlannedRange[],
   ): Position | undefined {
-    const { victim, pagedata, residency, control } = turn;
+    const { victim, pagedata, control } = turn;
     let position: Position | undefined = start;
     let planned = 0;
     while (
@@ -324,6 +327,7 @@ class Scan {
         start: addressAt(pagedata, at),
         end: addressAt(pagedata, behind),
         bytes,
+        mappingStart: mapping.start,
         position: at,
         whole,
       });

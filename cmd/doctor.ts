@@ -1,0 +1,99 @@
+/**
+ * `rcap doctor`: what works on this machine, and why not the rest.
+ *
+ * @module
+ */
+
+import { green, red, type Style, yellow } from "@std/fmt/colors";
+import { Command } from "@commander-js/extra-typings";
+import { examine, type Finding } from "../lib/platform/linux/doctor.ts";
+import { print } from "../lib/report/output.ts";
+import {
+  chooseColumns,
+  type Column,
+  renderTable,
+} from "../lib/report/table.ts";
+import {
+  bareOption,
+  type Context,
+  exactOption,
+  fieldsOption,
+  jsonOption,
+} from "./options.ts";
+
+/** Exit code when something that every scan needs is missing. */
+const REQUIRED_MISSING = 4;
+
+const COLUMNS: readonly Column<Finding>[] = [
+  { name: "name", kind: "text", value: ({ name }) => name },
+  {
+    name: "status",
+    kind: "text",
+    value: ({ status }) => status,
+    style: (text, { status }) => STYLES[status](text),
+  },
+  { name: "detail", kind: "text", value: ({ detail }) => detail },
+  { name: "meaning", kind: "text", value: ({ meaning }) => meaning },
+  { name: "remedy", kind: "text", value: ({ remedy }) => remedy },
+];
+
+/** The columns that are printed unless others are asked for; the rest stands below. */
+const DEFAULT_COLUMNS = "name,status,detail";
+
+const STYLES: Readonly<Record<Finding["status"], Style>> = {
+  ok: green,
+  degraded: yellow,
+  missing: red,
+};
+
+const HELP = `
+Columns: ${COLUMNS.map(({ name }) => name).join(", ")}
+
+Exit status: 0 rcap works here, if not at its best; 4 something that every scan
+needs is missing; 2 usage; 1 anything else.`;
+
+/** The command. */
+export function doctorCommand(context: Context) {
+  return new Command("doctor")
+    .summary("what works on this machine, and why not the rest")
+    .description(
+      "Tries on rcap itself everything that rcap can use on this machine, and tells\n" +
+        "what it means and what to do where it does not work.",
+    )
+    .addOption(jsonOption)
+    .addOption(bareOption)
+    .addOption(fieldsOption)
+    .addOption(exactOption)
+    .addHelpText("after", HELP)
+    .action(async (options) => {
+      const bare = !options.header;
+      const columns = chooseColumns(
+        COLUMNS,
+        options.output ?? (bare ? undefined : DEFAULT_COLUMNS),
+      );
+      const findings = await examine();
+      if (options.json) {
+        const capabilities = findings;
+        print(JSON.stringify({ version: 1, capabilities }) + "\n");
+      } else {
+        const exact = options.parsable === true;
+        const { color } = context;
+        print(renderTable(columns, { rows: findings, bare, exact, color }));
+        if (!bare && options.output === undefined) print(explain(findings));
+      }
+      if (
+        findings.some(({ required, status }) =>
+          required && status === "missing"
+        )
+      ) {
+        context.setExitCode(REQUIRED_MISSING);
+      }
+    });
+}
+
+/** What each capability means, and what to do about those that are not ok. */
+function explain(findings: readonly Finding[]): string {
+  return findings.map(({ name, meaning, remedy }) =>
+    `\n${name}: ${meaning}` + (remedy ? `\n  remedy: ${remedy}` : "")
+  ).join("") + "\n";
+}

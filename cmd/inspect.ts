@@ -1,0 +1,171 @@
+/**
+ * `rcap inspect`: the mappings of one process.
+ *
+ * @module
+ */
+
+import { Command, Option } from "@commander-js/extra-typings";
+import {
+  inspect,
+  inspectPages,
+  type InspectReport,
+  type MappingReport,
+  type PagesReport,
+  parseAddressRange,
+  type Verdict,
+} from "../lib/collection/inspect.ts";
+import { parsePid } from "../lib/collection/selectors.ts";
+import { print } from "../lib/report/output.ts";
+import {
+  chooseColumns,
+  type Column,
+  renderTable,
+} from "../lib/report/table.ts";
+import { hex } from "../lib/report/units.ts";
+import { dim, green, red, type Style, yellow } from "@std/fmt/colors";
+import {
+  bareOption,
+  type Context,
+  exactOption,
+  fieldsOption,
+  jsonOption,
+  observeOption,
+  pagedataOption,
+  warnIfShort,
+} from "./options.ts";
+
+/** A row: a mapping, or the totals. */
+type Row = Omit<MappingReport, "verdict"> & { readonly verdict: Verdict | "" };
+
+const COLUMNS: readonly Column<Row>[] = [
+  { name: "start", kind: "text", value: ({ start }) => start },
+  { name: "size", kind: "size", value: ({ size }) => size },
+  { name: "rss", kind: "size", value: ({ rss }) => rss },
+  { name: "anon", kind: "size", value: ({ anon }) => anon },
+  { name: "ref", kind: "size", value: ({ referenced }) => referenced },
+  { name: "mod", kind: "size", value: ({ modified }) => modified },
+  { name: "swap", kind: "size", value: ({ swapped }) => swapped },
+  { name: "locked", kind: "size", value: ({ locked }) => locked },
+  { name: "perm", kind: "text", value: ({ perm }) => perm },
+  {
+    name: "verdict",
+    kind: "text",
+    value: ({ verdict }) => verdict,
+    style: (text, { verdict }) => styleOf(verdict)(text),
+  },
+  { name: "name", kind: "text", value: ({ name }) => name },
+];
+
+const STYLES: Readonly<Partial<Record<Verdict, Style>>> = {
+  cold: green,
+  warm: yellow,
+  hot: red,
+};
+
+function styleOf(verdict: Verdict | ""): Style {
+  return (verdict && STYLES[verdict]) || dim;
+}
+
+const HELP = `
+Columns: ${COLUMNS.map(({ name }) => name).join(", ")}
+  rss     in memory                anon    of that, what belongs to no file
+  ref     referenced meanwhile     mod     modified meanwhile
+  swap    in swap                  locked  cannot be paged out
+
+The verdict says what a scan would do: cold pages go; warm memory is in use in
+part, hot memory in full; else it is passed over: locked, hugetlb, special,
+shared, nonresident, no-swap. The smaps source knows one reference a mapping, so
+a scan leaves warm mappings whole.
+
+--pages prints a character a page: . not resident, - resident, r referenced,
+m modified, s swapped.
+
+Exit status: 0 done; 2 usage; 4 a privilege or kernel feature is missing; 5 no
+such process; 1 anything else.
+
+Examples:
+  rcap inspect 4242
+  rcap inspect 4242 -H -p -o start,rss,verdict
+  rcap inspect 4242 --pages 7f30c8000000-7f30c8400000`;
+
+/** How many pages stand in a line of --pages. */
+const PAGES_A_LINE = 64;
+
+/** The command. */
+export function inspectCommand(context: Context) {
+  return new Command("inspect")
+    .summary("the mappings of one process, page by page if asked")
+    .description(
+      "Watches one process for a while and tells of each of its mappings what is\n" +
+        "in memory, what was touched, and what a scan would do with it.",
+    )
+    .argument("<pid>", "the process", parseArgument)
+    .addOption(observeOption)
+    .addOption(
+      new Option("--pages <start[-end]>", "page by page, from an address on")
+        .argParser(parseAddressRange),
+    )
+    .addOption(pagedataOption)
+    .addOption(jsonOption)
+    .addOption(bareOption)
+    .addOption(fieldsOption)
+    .addOption(exactOption)
+    .addHelpText("after", HELP)
+    .action(async (pid, options) => {
+      const { signal, log, color } = context;
+      const columns = chooseColumns(COLUMNS, options.output);
+      const bare = !options.header;
+      warnIfShort(options.observe, log);
+      const request = { pid, observation: options.observe, signal, log };
+      if (options.pages) {
+        const report = await inspectPages(options.pages, request);
+        print(options.json ? json(report) : picture(report, bare));
+        return;
+      }
+      const report = await inspect(request);
+      if (options.json) {
+        print(json(report));
+        return;
+      }
+      print(renderTable(columns, {
+        rows: report.mappings,
+        totals: [totalsRow(report)],
+        bare,
+        exact: options.parsable === true,
+        color,
+      }));
+    });
+}
+
+function parseArgument(text: string): number {
+  return parsePid(text, `process "${text}"`);
+}
+
+function json(report: InspectReport | PagesReport): string {
+  return JSON.stringify(report) + "\n";
+}
+
+/** The sums, as a row below the others. */
+function totalsRow({ totals, mappings }: InspectReport): Row {
+  return {
+    ...totals,
+    start: "total",
+    end: "",
+    perm: "",
+    pageSize: 0,
+    verdict: "",
+    name: `${mappings.length} mappings`,
+  };
+}
+
+/** The pages, some a line, each line with its address. */
+function picture({ start, pageSize, pages }: PagesReport, bare: boolean) {
+  let text = "";
+  for (let at = 0; at < pages.length; at += PAGES_A_LINE) {
+    const address = BigInt(start) + BigInt(at * pageSize);
+    const line = pages.slice(at, at + PAGES_A_LINE);
+    text += bare ? `${line}\n` : `${hex(address)}  ${line}\n`;
+  }
+  return bare ? text : text +
+    "\n. not resident  - resident  r referenced  m modified  s swapped\n";
+}

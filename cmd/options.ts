@@ -1,0 +1,81 @@
+/**
+ * What the commands share: what `main.ts` hands them, options, and how values on
+ * the command line are parsed.
+ *
+ * @module
+ */
+
+import { Option } from "@commander-js/extra-typings";
+import { memoryInfo } from "../ffi/system.ts";
+import { CapabilityError, UsageError } from "../lib/errors.ts";
+import type { Log } from "../lib/report/output.ts";
+import { parseDuration, parseSize } from "../lib/report/units.ts";
+import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
+
+/** What a command gets from `main.ts` beside its own arguments. */
+export interface Context {
+  /** Aborted by SIGINT and SIGTERM. */
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** Whether tables may have colours. */
+  readonly color: boolean;
+  /** Sets the exit code that the process ends with; 0 when never called. */
+  setExitCode(code: number): void;
+}
+
+/** `--observe`: milliseconds. */
+export const observeOption = new Option(
+  "--observe <duration>",
+  "how long to watch what is in use",
+).default(TRUSTED_OBSERVATION, "2s").argParser((text) =>
+  parseDuration(text, "--observe")
+);
+
+/** `--pagedata`: where reference bits come from. */
+export const pagedataOption = new Option(
+  "--pagedata <source>",
+  "where reference bits come from: auto, pte or smaps",
+).default("auto", "auto").argParser(parsePagedata);
+
+export const jsonOption = new Option("--json", "print one JSON object");
+export const bareOption = new Option(
+  "-H, --no-header",
+  "no header, columns separated by tabs",
+);
+export const fieldsOption = new Option(
+  "-o, --output <fields>",
+  "which columns to print, and in what order: FIELD,…",
+);
+export const exactOption = new Option("-p, --parsable", "sizes in exact bytes");
+
+/** Parses a size of the command line. */
+export function sizeParser(option: string): (text: string) => number {
+  return (text) =>
+    parseSize(text, {
+      what: option,
+      totalMemory: () => memoryInfo().totalMemory,
+    });
+}
+
+function parsePagedata(text: string): "auto" | "smaps" {
+  if (text === "auto" || text === "smaps") return text;
+  if (text === "pte") {
+    throw new CapabilityError(
+      "--pagedata: this version has no pte source; use --pagedata smaps",
+    );
+  }
+  throw new UsageError(
+    `--pagedata: "${text}" is not a source; use auto, pte or smaps`,
+  );
+}
+
+/** Warns when an observation is too short to be trusted. */
+export function warnIfShort(observation: number, log: Log): void {
+  if (observation < TRUSTED_OBSERVATION) {
+    log.warn(
+      `observing for ${observation / 1000} s: below ${
+        TRUSTED_OBSERVATION / 1000
+      } s small hot loops may look idle`,
+    );
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * `rcap scan`: one scan of some processes.
+ *
+ * @module
+ */
+
+import { Command, Option } from "@commander-js/extra-typings";
+import { type ProcessReport, scanOnce } from "../lib/collection/scan_once.ts";
+import { parseSelector, SELECTOR_HELP } from "../lib/collection/selectors.ts";
+import { UsageError } from "../lib/errors.ts";
+import { print } from "../lib/report/output.ts";
+import { describeScan } from "../lib/report/scan_summary.ts";
+import {
+  chooseColumns,
+  type Column,
+  renderTable,
+} from "../lib/report/table.ts";
+import {
+  bareOption,
+  type Context,
+  exactOption,
+  fieldsOption,
+  jsonOption,
+  observeOption,
+  pagedataOption,
+  sizeParser,
+  warnIfShort,
+} from "./options.ts";
+
+/** Exit code of a scan after which the cap is not met. */
+const CAP_NOT_MET = 3;
+
+const COLUMNS: readonly Column<ProcessReport>[] = [
+  { name: "pid", kind: "number", value: ({ pid }) => pid },
+  { name: "comm", kind: "text", value: ({ comm }) => comm },
+  { name: "rss", kind: "size", value: ({ rss }) => rss },
+  {
+    name: "unreferenced",
+    kind: "size",
+    value: ({ unreferenced }) => unreferenced,
+  },
+  { name: "attempted", kind: "size", value: ({ attempted }) => attempted },
+  { name: "effective", kind: "size", value: ({ effective }) => effective },
+  { name: "error", kind: "text", value: ({ error }) => error },
+];
+
+const HELP = `
+Selectors, of which several make a union:
+${
+  SELECTOR_HELP.map(([form, what]) => `  ${form.padEnd(14)} ${what}`).join("\n")
+}
+In a GLOB, * matches any characters, / too. rcap never selects itself, kernel
+threads or zombies.
+
+Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
+
+Columns: ${COLUMNS.map(({ name }) => name).join(", ")}
+
+Exit status: 0 the cap is met, or would be; 2 usage; 3 the cap is not met;
+4 a privilege or kernel feature is missing; 5 no such process; 1 anything else.
+
+Examples:
+  rcap scan pid:4242 --cap 100M --dry-run
+  rcap scan user:alice exe:/usr/lib/firefox/* --cap 2G
+  rcap scan unit:postgresql --excess 512M --json`;
+
+/** The command. */
+export function scanCommand(context: Context) {
+  return new Command("scan")
+    .summary("one scan of some processes, for real or as a dry run")
+    .description(
+      "Watches what some processes use, then pages out what they do not until\n" +
+        "their resident memory is down to a cap. Kills, stops and throttles nothing.",
+    )
+    .argument("<selector...>", "which processes")
+    .addOption(
+      new Option("--cap <size>", "bring them down to this size")
+        .argParser(sizeParser("--cap")),
+    )
+    .addOption(
+      new Option("--excess <size>", "lower them by this size")
+        .argParser(sizeParser("--excess")),
+    )
+    .option(
+      "-n, --dry-run",
+      "page out nothing; reset only reference bits",
+      false,
+    )
+    .addOption(observeOption)
+    .addOption(
+      new Option("--policy <policy>", "what goes first").choices(["clock"])
+        .default("clock"),
+    )
+    .addOption(pagedataOption)
+    .addOption(jsonOption)
+    .addOption(bareOption)
+    .addOption(fieldsOption)
+    .addOption(exactOption)
+    .addHelpText("after", HELP)
+    .action(async (texts, options) => {
+      const { signal, log, color } = context;
+      const columns = chooseColumns(COLUMNS, options.output);
+      const goal = goalOf(options);
+      const selectors = texts.map(parseSelector);
+      warnIfShort(options.observe, log);
+      const report = await scanOnce({
+        selectors,
+        goal,
+        dryRun: options.dryRun,
+        observation: options.observe,
+        signal,
+        log,
+      });
+      if (options.json) {
+        print(JSON.stringify(report) + "\n");
+      } else {
+        const bare = !options.header;
+        const exact = options.parsable === true;
+        const rows = report.processes;
+        print(renderTable(columns, { rows, bare, exact, color }));
+        if (!bare) print(describeScan(report));
+      }
+      if (!report.capMet) context.setExitCode(CAP_NOT_MET);
+    });
+}
+
+/** What to reach: `--cap` or `--excess`, exactly one of them. */
+function goalOf(
+  { cap, excess }: { cap?: number; excess?: number },
+): { cap: number } | { excess: number } {
+  if (cap !== undefined && excess === undefined) return { cap };
+  if (excess !== undefined && cap === undefined) return { excess };
+  throw new UsageError(
+    cap === undefined
+      ? "say what to reach: --cap SIZE or --excess SIZE"
+      : "--cap and --excess exclude each other: give one of them",
+  );
+}

@@ -1,0 +1,239 @@
+/**
+ * Files by descriptor: `/proc` and `/sys` are read through the C library, since
+ * Deno's own file functions ask for every permission there is before they open
+ * a file in either.
+ *
+ * @module
+ */
+
+import { checked, cString, Errno, libc, SystemError } from "./libc.ts";
+
+// <fcntl.h> of Linux, the values that x86-64 and arm64 share.
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+const O_CLOEXEC = 0o2000000;
+const O_PATH = 0o10000000;
+const AT_FDCWD = -100;
+
+/** Large enough that directories and most files come in one read. */
+const READ_SIZE = 64 * 1024;
+
+/** How long reads may keep the event loop from turning, in milliseconds. */
+const TURN_MS = 25;
+
+/** An open file; closed by `using`. */
+export class File implements Disposable {
+  /** The descriptor. */
+  readonly fd: number;
+  readonly #name: string;
+
+  private constructor(fd: number, name: string) {
+    this.fd = fd;
+    this.#name = name;
+  }
+
+  /**
+   * Opens a file.
+   *
+   * @param flags `O_RDONLY` or `O_WRONLY`.
+   * @throws SystemError when it cannot be opened.
+   */
+  static open(path: string, flags = O_RDONLY): File {
+    return File.#openAt(AT_FDCWD, path, flags, path);
+  }
+
+  /** Opens a directory as a place to open other files from, without reading it. */
+  static openPlace(path: string): File {
+    return File.#openAt(AT_FDCWD, path, O_PATH, path);
+  }
+
+  static #openAt(dir: number, path: string, flags: number, name: string): File {
+    const fd = libc().openat(dir, cString(path), flags | O_CLOEXEC, 0);
+    return new File(checked(fd, `open ${name}`), name);
+  }
+
+  /** Opens a file by its path from this directory. */
+  openAt(path: string, flags = O_RDONLY): File {
+    return File.#openAt(this.fd, path, flags, `${this.#name}/${path}`);
+  }
+
+  /** Where a symbolic link in this directory points to. */
+  readLinkAt(path: string): string {
+    const buffer = new Uint8Array(4096);
+    const length = checked(
+      libc().readlinkat(
+        this.fd,
+        cString(path),
+        buffer,
+        BigInt(buffer.length),
+      ),
+      `readlink ${this.#name}/${path}`,
+    );
+    return decoder.decode(buffer.subarray(0, length));
+  }
+
+  /** Reads from the file's position; returns how many bytes, 0 at the end. */
+  read(buffer: Uint8Array<ArrayBuffer>): number {
+    return checked(
+      libc().read(this.fd, buffer, BigInt(buffer.length)),
+      `read ${this.#name}`,
+    );
+  }
+
+  /** Reads from a place of the file; returns how many bytes, 0 at the end. */
+  readFrom(offset: bigint, buffer: Uint8Array<ArrayBuffer>): number {
+    return checked(
+      libc().pread(this.fd, buffer, BigInt(buffer.length), offset),
+      `read ${this.#name}`,
+    );
+  }
+
+  /** The rest of the file. */
+  readAll(): Uint8Array<ArrayBuffer> {
+    const contents = new Contents();
+    let length = 0;
+    do {
+      length = this.read(contents.room());
+      contents.filled(length);
+    } while (length > 0);
+    return contents.bytes();
+  }
+
+  /**
+   * The rest of a file that the kernel takes long to make. The event loop turns
+   * every so often.
+   *
+   * @param away makes every read on another thread, for files of which a single
+   * read takes long.
+   */
+  async readAllSlowly(away: boolean): Promise<Uint8Array<ArrayBuffer>> {
+    const contents = new Contents();
+    let turned = performance.now();
+    for (;;) {
+      const room = contents.room();
+      const length = away ? await this.#readAway(room) : this.read(room);
+      if (length === 0) return contents.bytes();
+      contents.filled(length);
+      if (performance.now() - turned > TURN_MS) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        turned = performance.now();
+      }
+    }
+  }
+
+  async #readAway(buffer: Uint8Array<ArrayBuffer>): Promise<number> {
+    const length = await libc().readAway(
+      this.fd,
+      buffer,
+      BigInt(buffer.length),
+    );
+    // errno stayed on the other thread: the same call here fails the same way.
+    return length < 0 ? this.read(buffer) : Number(length);
+  }
+
+  /** Writes a short text. */
+  write(text: string): void {
+    const bytes = encoder.encode(text);
+    checked(
+      libc().write(this.fd, bytes, BigInt(bytes.length)),
+      `write ${this.#name}`,
+    );
+  }
+
+  /** Writes a short text that the kernel takes long to act on, on another thread. */
+  async writeSlowly(text: string): Promise<void> {
+    const bytes = encoder.encode(text);
+    const { fd } = this;
+    const length = await libc().writeAway(fd, bytes, BigInt(bytes.length));
+    // errno stayed on the other thread: the same call here fails the same way.
+    if (length < 0) this.write(text);
+  }
+
+  [Symbol.dispose](): void {
+    libc().close(this.fd);
+  }
+}
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+/** A growing buffer to read into. */
+class Contents {
+  #buffer = new Uint8Array(READ_SIZE);
+  #length = 0;
+
+  /** Room for the next read. */
+  room(): Uint8Array<ArrayBuffer> {
+    if (this.#buffer.length - this.#length < READ_SIZE / 2) {
+      const larger = new Uint8Array(this.#buffer.length * 2);
+      larger.set(this.#buffer.subarray(0, this.#length));
+      this.#buffer = larger;
+    }
+    return this.#buffer.subarray(this.#length);
+  }
+
+  filled(length: number): void {
+    this.#length += length;
+  }
+
+  bytes(): Uint8Array<ArrayBuffer> {
+    return this.#buffer.subarray(0, this.#length);
+  }
+}
+
+/**
+ * The contents of a text file.
+ *
+ * @throws SystemError when it cannot be read.
+ */
+export function readTextFile(path: string): string {
+  using file = File.open(path);
+  return decoder.decode(file.readAll());
+}
+
+/** The contents of a text file, `undefined` when there is no such file or it is not for us. */
+export function readTextFileIfAny(path: string): string | undefined {
+  try {
+    return readTextFile(path);
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return undefined;
+  }
+}
+
+/**
+ * The names in a directory, without `.` and `..`.
+ *
+ * @throws SystemError when it cannot be read.
+ */
+export function readDirectory(path: string): string[] {
+  using directory = File.open(path);
+  const names: string[] = [];
+  const buffer = new Uint8Array(READ_SIZE);
+  const view = new DataView(buffer.buffer);
+  for (;;) {
+    const length = checked(
+      libc().getdents64(directory.fd, buffer, BigInt(buffer.length)),
+      `read ${path}`,
+    );
+    if (length === 0) return names;
+    // struct linux_dirent64, getdents64(2): d_reclen at 16, d_name at 19.
+    for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+      const end = buffer.indexOf(0, at + 19);
+      const name = decoder.decode(buffer.subarray(at + 19, end));
+      if (name !== "." && name !== "..") names.push(name);
+    }
+  }
+}
+
+/** Whether an error says that a file or process does not exist. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof SystemError &&
+    (error.errno === Errno.ENOENT || error.errno === Errno.ESRCH);
+}
+
+/** Whether an error says that access is denied. */
+export function isDenied(error: unknown): boolean {
+  return error instanceof SystemError &&
+    (error.errno === Errno.EACCES || error.errno === Errno.EPERM);
+}

@@ -1,0 +1,148 @@
+/**
+ * The C library, opened once, and the errors its calls end with.
+ *
+ * Facts come from the Linux man pages, section 2 and 3, and from the kernel's
+ * `include/uapi/asm-generic/errno-base.h` and `unistd.h`. System calls that older
+ * C libraries have no function for go through `syscall(2)`; the numbers used here
+ * are the same on every architecture.
+ *
+ * @module
+ */
+
+import { RcapError } from "../lib/errors.ts";
+
+const SYMBOLS = {
+  __errno_location: { parameters: [], result: "pointer" },
+  close: { parameters: ["i32"], result: "i32" },
+  geteuid: { parameters: [], result: "u32" },
+  getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  getpwnam: { parameters: ["buffer"], result: "pointer" },
+  ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
+  mmap: {
+    parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
+    result: "usize",
+  },
+  munmap: { parameters: ["usize", "usize"], result: "i32" },
+  openat: { parameters: ["i32", "buffer", "i32", "u32"], result: "i32" },
+  pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
+  read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  readAway: {
+    name: "read",
+    parameters: ["i32", "buffer", "usize"],
+    result: "isize",
+    nonblocking: true,
+  },
+  readlinkat: {
+    parameters: ["i32", "buffer", "buffer", "usize"],
+    result: "isize",
+  },
+  strerror: { parameters: ["i32"], result: "pointer" },
+  sysconf: { parameters: ["i32"], result: "i64" },
+  sysinfo: { parameters: ["buffer"], result: "i32" },
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  writeAway: {
+    name: "write",
+    parameters: ["i32", "buffer", "usize"],
+    result: "isize",
+    nonblocking: true,
+  },
+  bpf: {
+    name: "syscall",
+    parameters: ["i64", "i64", "buffer", "i64"],
+    result: "i32",
+  },
+  pidfdOpen: {
+    name: "syscall",
+    parameters: ["i64", "i32", "u32"],
+    result: "i32",
+  },
+  pidfdSendSignal: {
+    name: "syscall",
+    parameters: ["i64", "i32", "i32", "pointer", "u32"],
+    result: "i32",
+  },
+  processMadvise: {
+    name: "syscall",
+    parameters: ["i64", "i32", "buffer", "usize", "i32", "u32"],
+    result: "isize",
+  },
+  processMadviseAway: {
+    name: "syscall",
+    parameters: ["i64", "i32", "buffer", "usize", "i32", "u32"],
+    result: "isize",
+    nonblocking: true,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+let opened: Libc | undefined;
+
+/** The C library's functions. A name that ends in `Away` runs on another thread. */
+export function libc(): Libc {
+  opened ??= Deno.dlopen("libc.so.6", SYMBOLS).symbols;
+  return opened;
+}
+
+/** Error numbers that rcap tells apart, as on every architecture it runs on. */
+export const Errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  ESRCH: 3,
+  EINTR: 4,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+  ENOTTY: 25,
+  ENOSYS: 38,
+} as const;
+
+/** A C library call that failed. */
+export class SystemError extends RcapError {
+  override name = "SystemError";
+  /** What `errno` said. */
+  readonly errno: number;
+
+  /** @param call the call that failed and on what, for a person. */
+  constructor(call: string, errno: number) {
+    super(`${call}: ${errnoMessage(errno)}`);
+    this.errno = errno;
+  }
+}
+
+/** `errno` of this thread, right after a call that was not made `Away`. */
+export function errno(): number {
+  const at = libc().__errno_location();
+  return at === null ? 0 : new Deno.UnsafePointerView(at).getInt32();
+}
+
+/**
+ * The result of a call that returns a negative number when it fails.
+ *
+ * @throws SystemError when it failed.
+ */
+export function checked(result: number | bigint, call: string): number {
+  const value = Number(result);
+  if (value < 0) throw new SystemError(call, errno());
+  return value;
+}
+
+/** What an error number means, in the C library's words. */
+export function errnoMessage(errno: number): string {
+  const text = libc().strerror(errno);
+  const words = text === null
+    ? `error ${errno}`
+    : Deno.UnsafePointerView.getCString(text);
+  const name = Object.entries(Errno).find(([, value]) => value === errno)?.[0];
+  return name ? `${words} (${name})` : words;
+}
+
+const encoder = new TextEncoder();
+
+/** A string as C wants it, with the zero byte at its end. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  return encoder.encode(`${text}\0`);
+}

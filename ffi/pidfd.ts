@@ -1,0 +1,129 @@
+/**
+ * Process descriptors: `pidfd_open(2)` and `process_madvise(2)`.
+ *
+ * A pid can be reused by another process at any time; a process descriptor
+ * cannot, so page-outs go through one.
+ *
+ * @module
+ */
+
+import { checked, errno, libc, SystemError } from "./libc.ts";
+
+// include/uapi/asm-generic/unistd.h; the same on every architecture.
+const SYS_PIDFD_SEND_SIGNAL = 424n;
+const SYS_PIDFD_OPEN = 434n;
+const SYS_PROCESS_MADVISE = 440n;
+
+/** `MADV_PAGEOUT` of include/uapi/asm-generic/mman-common.h: reclaim these pages. */
+export const MADV_PAGEOUT = 21;
+
+/** How many ranges one `process_madvise` takes: `UIO_MAXIOV` of <linux/uio.h>. */
+export const MAX_RANGES = 1024;
+
+/** Ranges of another process's memory, as `process_madvise` takes them. */
+export class RemoteRanges {
+  // struct iovec: address, length; 64 bits each.
+  readonly #iovecs: BigUint64Array<ArrayBuffer>;
+  #count = 0;
+
+  /** @param capacity how many ranges fit, at most `MAX_RANGES`. */
+  constructor(capacity: number) {
+    this.#iovecs = new BigUint64Array(capacity * 2);
+  }
+
+  /** How many ranges there are. */
+  get count(): number {
+    return this.#count;
+  }
+
+  get isFull(): boolean {
+    return this.#count * 2 === this.#iovecs.length;
+  }
+
+  /** Adds `bytes` bytes at an address. */
+  add(start: bigint, bytes: number): void {
+    this.#iovecs[this.#count * 2] = start;
+    this.#iovecs[this.#count * 2 + 1] = BigInt(bytes);
+    this.#count++;
+  }
+
+  clear(): void {
+    this.#count = 0;
+  }
+
+  /** The ranges from an index on, as an array of `struct iovec`. */
+  from(index: number): BigUint64Array<ArrayBuffer> {
+    return this.#iovecs.subarray(index * 2, this.#count * 2);
+  }
+}
+
+/** A process descriptor; closed by `using`. */
+export class Pidfd implements Disposable {
+  readonly #fd: number;
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  /**
+   * Opens a descriptor of the process that has a pid now.
+   *
+   * @throws SystemError `ESRCH` when there is none.
+   */
+  static open(pid: number): Pidfd {
+    const fd = libc().pidfdOpen(SYS_PIDFD_OPEN, pid, 0);
+    return new Pidfd(checked(fd, `pidfd_open ${pid}`));
+  }
+
+  /** Whether the process still runs: it has not exited, or nobody has reaped it. */
+  isAlive(): boolean {
+    return libc().pidfdSendSignal(
+      SYS_PIDFD_SEND_SIGNAL,
+      this.#fd,
+      0,
+      null,
+      0,
+    ) === 0;
+  }
+
+  /**
+   * Gives advice on ranges of the process's memory, on another thread.
+   *
+   * @param from index of the first range to advise on.
+   * @returns how many bytes were advised on, counted over the ranges in order;
+   * the first range that fails ends the call.
+   * @throws SystemError when the first range fails: `EINVAL` or `ENOMEM` for its
+   * memory, `ESRCH` or `EPERM` for the process.
+   */
+  async madvise(
+    ranges: RemoteRanges,
+    { from, advice }: { from: number; advice: number },
+  ): Promise<number> {
+    const iovecs = ranges.from(from);
+    const count = BigInt(ranges.count - from);
+    const bytes = await libc().processMadviseAway(
+      SYS_PROCESS_MADVISE,
+      this.#fd,
+      iovecs,
+      count,
+      advice,
+      0,
+    );
+    if (bytes >= 0) return Number(bytes);
+    // errno stayed on the other thread: the same call here fails the same way.
+    const again = libc().processMadvise(
+      SYS_PROCESS_MADVISE,
+      this.#fd,
+      iovecs,
+      count,
+      advice,
+      0,
+    );
+    if (again < 0) throw new SystemError("process_madvise", errno());
+    return Number(again);
+  }
+
+  [Symbol.dispose](): void {
+    libc().close(this.#fd);
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Facts about the machine and the user: `sysconf(3)`, `sysinfo(2)`, `geteuid(2)`
+ * and the user database, `getpwnam(3)`.
+ *
+ * @module
+ */
+
+import { checked, cString, libc } from "./libc.ts";
+
+// <bits/confname.h> of glibc.
+const SC_PAGESIZE = 30;
+
+/** Size of a page, in bytes. */
+export function pageSize(): number {
+  return checked(libc().sysconf(SC_PAGESIZE), "sysconf _SC_PAGESIZE");
+}
+
+/** Physical memory and swap, in bytes. */
+export interface MemoryInfo {
+  readonly totalMemory: number;
+  readonly totalSwap: number;
+  readonly freeSwap: number;
+}
+
+const sysinfoBuffer = new Uint8Array(112);
+const sysinfoView = new DataView(sysinfoBuffer.buffer);
+
+/** Physical memory and swap now. Cheap enough to ask before every page-out. */
+export function memoryInfo(): MemoryInfo {
+  checked(libc().sysinfo(sysinfoBuffer), "sysinfo");
+  // struct sysinfo of sysinfo(2), 64-bit: totalram 32, totalswap 64, freeswap 72,
+  // mem_unit 104.
+  const unit = sysinfoView.getUint32(104, true);
+  const field = (offset: number) =>
+    Number(sysinfoView.getBigUint64(offset, true)) * unit;
+  return {
+    totalMemory: field(32),
+    totalSwap: field(64),
+    freeSwap: field(72),
+  };
+}
+
+/** The user whose permissions rcap has. */
+export function effectiveUid(): number {
+  return libc().geteuid();
+}
+
+/** The id of a user by name, from every source that the system knows; `undefined` for none. */
+export function uidOfUser(name: string): number | undefined {
+  const entry = libc().getpwnam(cString(name));
+  // struct passwd, 64-bit: pw_name 0, pw_passwd 8, pw_uid 16.
+  return entry === null
+    ? undefined
+    : new Deno.UnsafePointerView(entry).getUint32(16);
+}

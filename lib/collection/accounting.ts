@@ -1,0 +1,57 @@
+/**
+ * How much memory a collection holds.
+ *
+ * @module
+ */
+
+import { ProcessError } from "../errors.ts";
+import type { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
+
+/** The resident size of a collection. */
+export interface ResidentSize {
+  /** In bytes. */
+  readonly bytes: number;
+  /**
+   * `rss`: the sum of resident set sizes, exact for one process and an upper bound
+   * for several, since pages they share count once a process. `pss`: the sum of
+   * proportional set sizes.
+   */
+  readonly accounting: "rss" | "pss";
+}
+
+/**
+ * The resident size of processes, those that have exited left out. Proportional
+ * sizes are read only when there are several processes and their RSS sum is over
+ * the limit, for they cost a walk of the page tables.
+ *
+ * @param limit in bytes.
+ */
+export function residentSize(
+  memories: readonly LinuxProcessMemory[],
+  limit: number,
+): ResidentSize {
+  const bytes = sizeBy("rss", memories);
+  if (memories.length < 2 || bytes <= limit) {
+    return { bytes, accounting: "rss" };
+  }
+  return { bytes: sizeBy("pss", memories), accounting: "pss" };
+}
+
+/** The resident size of processes by one way of accounting, in bytes. */
+export function sizeBy(
+  accounting: ResidentSize["accounting"],
+  memories: readonly LinuxProcessMemory[],
+): number {
+  let total = 0;
+  for (const memory of memories) {
+    try {
+      total += accounting === "rss"
+        ? memory.readSizes().rss
+        : memory.readProportional();
+    } catch (error) {
+      // Gone, or not for us: it counts nothing.
+      if (!(error instanceof ProcessError)) throw error;
+    }
+  }
+  return total;
+}

@@ -1,0 +1,311 @@
+/**
+ * One scan of some processes, from selectors to a report: what `rcap scan` does.
+ *
+ * @module
+ */
+
+import { ProcessAccessDenied, ProcessError } from "../errors.ts";
+import { DryRunMemory } from "../platform/dry_run.ts";
+import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
+import type { ProcessStat } from "../platform/linux/stat.ts";
+import type { PageoutResult, SkipReason } from "../platform/platform.ts";
+import { formatSize, hex } from "../report/units.ts";
+import { ScanCollection, ScannedProcess } from "../scanner/collection.ts";
+import { mappingEnd } from "../scanner/pagedata.ts";
+import { scan, type ScanEvent } from "../scanner/scan.ts";
+import { residentSize, sizeBy } from "./accounting.ts";
+import { selectProcesses } from "./members.ts";
+import { narrate } from "./narrate.ts";
+import { observe } from "./observe.ts";
+import type { Selector } from "./selectors.ts";
+
+/** What came of one range. Addresses are hexadecimal, with 0x. */
+export interface PageoutReport {
+  readonly start: string;
+  readonly end: string;
+  /** Size of the resident pages in it. */
+  readonly bytes: number;
+  readonly result: PageoutResult["result"];
+}
+
+/** A mapping that was passed over. */
+export interface SkipReport {
+  readonly start: string;
+  readonly end: string;
+  readonly reason: SkipReason;
+}
+
+/** What a scan did with one process. Sizes in bytes. */
+export interface ProcessReport {
+  readonly pid: number;
+  readonly comm: string;
+  /** RSS before the scan; null when it could not be read. */
+  rss: number | null;
+  /** Size of the unreferenced pages; null when they were not observed. */
+  unreferenced: number | null;
+  /** Size of the ranges that were paged out, or would be. */
+  attempted: number;
+  /** By how much that lowered RSS; null in a dry run. */
+  effective: number | null;
+  readonly pageouts: PageoutReport[];
+  readonly skipped: SkipReport[];
+  /** Why nothing, or not all, was done. */
+  error: string | null;
+}
+
+/** What a scan did. Sizes in bytes. The JSON form of `rcap scan`. */
+export interface ScanReport {
+  readonly version: 1;
+  readonly dryRun: boolean;
+  readonly pagedata: "smaps";
+  /** How long the processes were observed; 0 when they were under the cap to begin with. */
+  readonly observedSeconds: number;
+  /** How `rss` and `rssAfter` count shared pages. */
+  readonly accounting: "rss" | "pss";
+  readonly rss: number;
+  readonly cap: number;
+  readonly excess: number;
+  readonly processes: readonly ProcessReport[];
+  readonly attempted: number;
+  /** Null in a dry run. */
+  readonly effective: number | null;
+  /** In a dry run, an estimate. */
+  readonly rssAfter: number;
+  readonly capMet: boolean;
+  /** How long the scan itself took. */
+  readonly seconds: number;
+}
+
+/** Says what goes on. */
+export interface Messages {
+  warn(message: string): void;
+  info(message: string): void;
+  debug(message: string): void;
+}
+
+export interface ScanOnceOptions {
+  readonly selectors: readonly Selector[];
+  /** What to reach: a size, or by how much to lower it; in bytes. */
+  readonly goal: { readonly cap: number } | { readonly excess: number };
+  readonly dryRun: boolean;
+  /** In milliseconds. */
+  readonly observation: number;
+  readonly signal: AbortSignal;
+  readonly log: Messages;
+}
+
+/** A process with what is to be reported of it. */
+interface Member {
+  readonly memory: LinuxProcessMemory;
+  readonly report: ProcessReport;
+}
+
+/**
+ * Scans processes once.
+ *
+ * @throws NoMatch, NoSuchProcess when there is nothing to scan.
+ * @throws ProcessAccessDenied when none of the processes may be scanned.
+ * @throws the signal's reason when it is aborted.
+ */
+export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
+  const { selectors, goal, dryRun, observation, signal, log } = options;
+  const { processes, problems } = selectProcesses(selectors);
+  for (const problem of problems) log.warn(problem);
+
+  const members = processes.map(newMember);
+  const before = sizeOf(members, goal);
+  const isUnder = before.excess <= 0;
+  if (isUnder) {
+    log.debug(`under the cap: nothing to observe, nothing to do`);
+  } else {
+    await prepare(members, { dryRun, signal });
+    await observe(observation, { what: describe(members), signal });
+  }
+  const size = isUnder ? before : sizeOf(members, goal);
+
+  const started = performance.now();
+  const scanned = new Map(members.map((member) => {
+    const { memory } = member;
+    const process = new ScannedProcess(
+      dryRun ? new DryRunMemory(memory) : memory,
+    );
+    return [process, member.report];
+  }));
+  const collection = new ScanCollection([...scanned.keys()]);
+  let left = size.excess;
+  if (size.excess > 0) {
+    const onEvent = (event: ScanEvent) => {
+      record(event, scanned);
+      narrate(event).forEach((line) => log.debug(line));
+    };
+    left = (await scan(collection, { excess: size.excess, signal, onEvent }))
+      .excess;
+    for (const [{ unreferenced, pagedata }, report] of scanned) {
+      if (pagedata) report.unreferenced = unreferenced;
+      if (dryRun) report.effective = null;
+    }
+  }
+  const { attempted, effective } = collection.statistics;
+  if (signal.aborted) {
+    log.warn(
+      `interrupted; ${
+        formatSize(effective)
+      } had been paged out, every process runs on`,
+    );
+    throw signal.reason;
+  }
+
+  const rssAfter = dryRun || isUnder
+    ? size.bytes - (size.excess - left)
+    : sizeBy(size.accounting, memoriesOf(members));
+  return {
+    version: 1,
+    dryRun,
+    pagedata: "smaps",
+    observedSeconds: isUnder ? 0 : observation / 1000,
+    accounting: size.accounting,
+    rss: size.bytes,
+    cap: size.cap,
+    excess: Math.max(0, size.excess),
+    processes: members.map(({ report }) => report),
+    attempted,
+    effective: dryRun ? null : effective,
+    rssAfter,
+    capMet: left <= 0 || rssAfter <= size.cap,
+    seconds: (performance.now() - started) / 1000,
+  };
+}
+
+function newMember(stat: ProcessStat): Member {
+  const report: ProcessReport = {
+    pid: stat.pid,
+    comm: stat.comm,
+    rss: null,
+    unreferenced: null,
+    attempted: 0,
+    effective: 0,
+    pageouts: [],
+    skipped: [],
+    error: null,
+  };
+  return { memory: new LinuxProcessMemory(stat), report };
+}
+
+function memoriesOf(members: readonly Member[]): LinuxProcessMemory[] {
+  return members.map(({ memory }) => memory);
+}
+
+function describe(members: readonly Member[]): string {
+  if (members.length > 1) return `${members.length} processes`;
+  const [{ report: { pid, comm } }] = members;
+  return `process ${pid} (${comm})`;
+}
+
+/**
+ * The size of the members, and how far it is from the goal, in bytes.
+ *
+ * @throws ProcessError when none of them can be read.
+ */
+function sizeOf(members: readonly Member[], goal: ScanOnceOptions["goal"]) {
+  readRss(members);
+  const memories = memoriesOf(members);
+  if ("cap" in goal) {
+    const { cap } = goal;
+    const size = residentSize(memories, cap);
+    return { ...size, cap, excess: size.bytes - cap };
+  }
+  const size = residentSize(memories, 0);
+  const cap = Math.max(0, size.bytes - goal.excess);
+  return { ...size, cap, excess: size.bytes - cap };
+}
+
+/**
+ * Reads the RSS of every member.
+ *
+ * @throws ProcessError when none can be read.
+ */
+function readRss(members: readonly Member[]): void {
+  const errors: ProcessError[] = [];
+  for (const { memory, report } of members) {
+    try {
+      report.rss = memory.readSizes().rss;
+    } catch (error) {
+      errors.push(noted(error, report));
+    }
+  }
+  throwIfAll(errors, members);
+}
+
+/**
+ * Finds out whether the members may be scanned, and starts the observation.
+ *
+ * @throws ProcessError when none may.
+ */
+async function prepare(
+  members: readonly Member[],
+  { dryRun, signal }: { dryRun: boolean; signal: AbortSignal },
+): Promise<void> {
+  const errors: ProcessError[] = [];
+  for (const { memory, report } of members) {
+    signal.throwIfAborted();
+    try {
+      using _allowed = dryRun ? undefined : await memory.control();
+      await memory.clearReferences();
+    } catch (error) {
+      errors.push(noted(error, report));
+    }
+  }
+  throwIfAll(errors, members);
+}
+
+/** Notes an error of a process in its report; any other is thrown on. */
+function noted(error: unknown, report: ProcessReport): ProcessError {
+  if (!(error instanceof ProcessError)) throw error;
+  report.error = error.message;
+  return error;
+}
+
+/** Throws when every member has failed; rather an error that has a remedy. */
+function throwIfAll(
+  errors: readonly ProcessError[],
+  members: readonly Member[],
+): void {
+  if (errors.length < members.length) return;
+  throw errors.find((error) => error instanceof ProcessAccessDenied) ??
+    errors[0];
+}
+
+/** Notes an event in the report of its process. */
+function record(
+  event: ScanEvent,
+  reports: ReadonlyMap<ScannedProcess, ProcessReport>,
+): void {
+  if (!("process" in event)) return;
+  const report = reports.get(event.process);
+  if (!report) return;
+  switch (event.type) {
+    case "error":
+      report.error = event.error.message;
+      break;
+    case "skip": {
+      const { mapping, reason } = event;
+      const [start, end] = [hex(mapping.start), hex(mappingEnd(mapping))];
+      report.skipped.push({ start, end, reason });
+      break;
+    }
+    case "pageout":
+      for (const [index, { result, message }] of event.results.entries()) {
+        const { start, end, bytes } = event.ranges[index];
+        report.pageouts.push({
+          start: hex(start),
+          end: hex(end),
+          bytes,
+          result,
+        });
+        if (result === "failed") report.error = message ?? "page-out failed";
+        else report.attempted += bytes;
+      }
+      report.effective = (report.effective ?? 0) + Math.max(0, event.fell);
+      break;
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Selectors: the words by which a user says which processes are meant.
+ *
+ * @module
+ */
+
+// @ts-types="@types/picomatch"
+import picomatch from "picomatch";
+import { uidOfUser } from "../../ffi/system.ts";
+import { UsageError } from "../errors.ts";
+
+/** A selector, parsed. */
+export type Selector =
+  | {
+    readonly kind: "pid" | "tree";
+    readonly pid: number;
+    readonly text: string;
+  }
+  | { readonly kind: "user"; readonly uid: number; readonly text: string }
+  | {
+    readonly kind: "comm" | "exe" | "cgroup" | "unit";
+    readonly matches: (text: string) => boolean;
+    readonly text: string;
+  };
+
+/** What the selectors look like, for help and messages. */
+export const SELECTOR_HELP = [
+  ["pid:N or N", "the process with this pid"],
+  ["tree:N", "a process and its descendants"],
+  ["user:NAME", "all processes of a user, by name or uid"],
+  ["comm:GLOB", "by command name, as ps -o comm shows it"],
+  ["exe:GLOB", "by the path of the program"],
+  ["cgroup:GLOB", "by cgroup path, either version"],
+  ["unit:NAME", "all processes of a systemd unit"],
+] as const;
+
+/** The largest pid Linux hands out: `PID_MAX_LIMIT` of include/linux/threads.h. */
+const LARGEST_PID = 2 ** 22;
+
+/**
+ * Parses a selector.
+ *
+ * @throws UsageError when it is none; the message says what would be one.
+ */
+export function parseSelector(text: string): Selector {
+  if (/^\d+$/.test(text)) {
+    return { kind: "pid", pid: parsePid(text, `selector "${text}"`), text };
+  }
+  const [, kind, value] = /^([a-z]+):(.*)$/s.exec(text) ?? [];
+  if (value === "") {
+    throw new UsageError(`selector "${text}" has no value after the colon`);
+  }
+  switch (kind) {
+    case "pid":
+    case "tree":
+      return { kind, pid: parsePid(value, `selector "${text}"`), text };
+    case "user":
+      return { kind, uid: parseUser(value, text), text };
+    case "comm":
+    case "exe":
+    case "cgroup":
+      return { kind, matches: parseGlob(value, text), text };
+    case "unit": {
+      const unit = /\.[a-z]+$/.test(value) ? value : `${value}.service`;
+      return { kind, matches: (name) => name === unit, text };
+    }
+    case "project":
+    case "zone":
+      throw new UsageError(
+        `selector "${text}": ${kind}s are an illumos feature`,
+      );
+  }
+  throw new UsageError(
+    `"${text}" is not a selector; use ${
+      SELECTOR_HELP.map(([form]) => form).join(", ")
+    }`,
+  );
+}
+
+/**
+ * Parses a process id.
+ *
+ * @param what where it stands, for the message.
+ * @throws UsageError when it is none.
+ */
+export function parsePid(value: string, what: string): number {
+  const pid = /^\d+$/.test(value) ? Number(value) : 0;
+  if (pid < 1 || pid > LARGEST_PID) {
+    throw new UsageError(
+      `${what}: "${value}" is not a process id; those are whole numbers from 1 to ${LARGEST_PID}`,
+    );
+  }
+  return pid;
+}
+
+function parseUser(value: string, selector: string): number {
+  const uid = /^\d+$/.test(value) ? Number(value) : uidOfUser(value);
+  if (uid === undefined) {
+    throw new UsageError(
+      `selector "${selector}": there is no user "${value}"; getent passwd lists those there are`,
+    );
+  }
+  return uid;
+}
+
+function parseGlob(
+  value: string,
+  selector: string,
+): (text: string) => boolean {
+  try {
+    // As fnmatch(3) without flags: a star matches slashes and leading dots too.
+    return picomatch(value, {
+      bash: true,
+      dot: true,
+      nonegate: true,
+      noextglob: true,
+      nobrace: true,
+      strictBrackets: true,
+    });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UsageError(
+      `selector "${selector}": malformed glob "${value}" (${reason}); quote a bracket that is meant as such with a backslash`,
+    );
+  }
+}

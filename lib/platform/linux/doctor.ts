@@ -1,0 +1,362 @@
+/**
+ * What works on this machine, and why not the rest: every capability that rcap
+ * can use is tried, on rcap itself.
+ *
+ * @module
+ */
+
+import { AnonymousMemory } from "../../../ffi/anonymous_memory.ts";
+import { probeBpf } from "../../../ffi/bpf.ts";
+import {
+  File,
+  O_WRONLY,
+  readDirectory,
+  readTextFile,
+  readTextFileIfAny,
+} from "../../../ffi/file.ts";
+import { errnoMessage, SystemError } from "../../../ffi/libc.ts";
+import { hasPagemapScan } from "../../../ffi/pagemap.ts";
+import { MADV_PAGEOUT, Pidfd, RemoteRanges } from "../../../ffi/pidfd.ts";
+import { effectiveUid, memoryInfo, pageSize } from "../../../ffi/system.ts";
+import { formatSize } from "../../report/units.ts";
+
+/** One capability. */
+export interface Finding {
+  readonly name: string;
+  readonly status: "ok" | "degraded" | "missing";
+  /** What was found. */
+  readonly detail: string;
+  /** What it means for rcap. */
+  readonly meaning: string;
+  /** What to do about it; null where nothing need be done. */
+  readonly remedy: string | null;
+  /** Whether no scan works without it. */
+  readonly required: boolean;
+}
+
+/** Capabilities by bit: include/uapi/linux/capability.h. */
+const CAPABILITIES = {
+  CAP_DAC_OVERRIDE: 1,
+  CAP_SYS_PTRACE: 19,
+  CAP_SYS_ADMIN: 21,
+  CAP_SYS_NICE: 23,
+  CAP_PERFMON: 38,
+  CAP_BPF: 39,
+} as const;
+
+/** Tries everything. */
+export async function examine(): Promise<Finding[]> {
+  return [
+    user(),
+    pidfd(),
+    await processMadvise(),
+    clearRefs(),
+    smaps(),
+    pagemap(),
+    pagedata(),
+    swap(),
+    zram(),
+    largePages(),
+    cgroups(),
+    btf(),
+    bpf(),
+  ];
+}
+
+function user(): Finding {
+  const held = effectiveCapabilities();
+  const lacks = (names: (keyof typeof CAPABILITIES)[]) =>
+    names.filter((name) => !(held >> BigInt(CAPABILITIES[name]) & 1n));
+  const needed = lacks(["CAP_SYS_PTRACE", "CAP_SYS_NICE", "CAP_DAC_OVERRIDE"]);
+  const who = effectiveUid() === 0 ? "root" : `uid ${effectiveUid()}`;
+  const common = { name: "privileges", required: true };
+  if (needed.length > 0) {
+    return {
+      ...common,
+      status: "missing",
+      detail: `${who}, without ${needed.join(", ")}`,
+      meaning:
+        "inspect works on your own processes only, scan on none but as a dry run",
+      remedy: "run as root, or with these capabilities",
+    };
+  }
+  const forPte = lacks(["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"]);
+  return {
+    ...common,
+    status: "ok",
+    detail: `${who}, with CAP_SYS_PTRACE, CAP_SYS_NICE, CAP_DAC_OVERRIDE${
+      forPte.length > 0
+        ? `; without ${forPte.join(", ")}`
+        : ", CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN"
+    }`,
+    meaning: "processes of every user can be inspected and scanned",
+    remedy: null,
+  };
+}
+
+/** `CapEff` of our own status: proc_pid_status(5). */
+function effectiveCapabilities(): bigint {
+  const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(
+    readTextFile("/proc/self/status"),
+  );
+  return match ? BigInt(`0x${match[1]}`) : 0n;
+}
+
+function pidfd(): Finding {
+  return tried({
+    name: "pidfd",
+    required: true,
+    meaning: "a process is told apart from another that gets its pid",
+    remedy: "use Linux 5.3 or newer",
+  }, () => {
+    using self = Pidfd.open(Deno.pid);
+    return self.isAlive() ? "pidfd_open works" : "";
+  });
+}
+
+async function processMadvise(): Promise<Finding> {
+  const what = {
+    name: "process_madvise",
+    required: true,
+    meaning: "pages of a running process can be paged out",
+    remedy:
+      "use Linux 5.10 or newer, and allow process_madvise where a seccomp filter forbids it",
+  };
+  try {
+    using memory = new AnonymousMemory(16 * pageSize());
+    memory.fill(1);
+    using self = Pidfd.open(Deno.pid);
+    const ranges = new RemoteRanges(1);
+    ranges.add(memory.start, memory.bytes);
+    await self.madvise(ranges, { from: 0, advice: MADV_PAGEOUT });
+    return ok(what, "MADV_PAGEOUT works");
+  } catch (error) {
+    return missing(what, error);
+  }
+}
+
+function clearRefs(): Finding {
+  return tried({
+    name: "clear_refs",
+    required: true,
+    meaning: "reference bits can be reset, so that an observation can start",
+    remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
+  }, () => {
+    using file = File.open("/proc/self/clear_refs", O_WRONLY);
+    file.write("1");
+    return "/proc/PID/clear_refs works";
+  });
+}
+
+function smaps(): Finding {
+  return tried({
+    name: "smaps",
+    required: true,
+    meaning: "references are known a mapping at a time",
+    remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
+  }, () => {
+    const works = readTextFile("/proc/self/smaps").includes("\nReferenced:");
+    return works ? "/proc/PID/smaps tells of references" : "";
+  });
+}
+
+function pagemap(): Finding {
+  const what = {
+    name: "pagemap",
+    required: true,
+    meaning: "present pages of partly resident mappings are found",
+    remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
+  };
+  try {
+    using file = File.open("/proc/self/pagemap");
+    if (hasPagemapScan(file)) return ok(what, "PAGEMAP_SCAN works");
+    return {
+      ...what,
+      status: "degraded",
+      detail: "no PAGEMAP_SCAN; /proc/PID/pagemap is read instead",
+      meaning: `${what.meaning}, slowly where much address space is unused`,
+      remedy: "use Linux 6.7 or newer",
+    };
+  } catch (error) {
+    return missing(what, error);
+  }
+}
+
+function pagedata(): Finding {
+  return {
+    name: "pagedata",
+    status: "degraded",
+    detail: "source smaps; this version has no pte source",
+    meaning:
+      "a mapping with any page in use counts as in use as a whole and stays",
+    remedy: "use a version of rcap with the pte source, once there is one",
+    required: false,
+  };
+}
+
+function swap(): Finding {
+  const { totalSwap, freeSwap } = memoryInfo();
+  const common = { name: "swap", required: false };
+  const remedy =
+    "add swap: a zram device (see zram), or mkswap and swapon on a file or partition";
+  const meaning =
+    "anonymous memory cannot be paged out, only file-backed memory can";
+  if (totalSwap === 0) {
+    return { ...common, status: "degraded", detail: "none", meaning, remedy };
+  }
+  const detail = `${formatSize(freeSwap)} free of ${formatSize(totalSwap)}: ${
+    swapDevices().join(", ")
+  }`;
+  if (freeSwap === 0) {
+    return { ...common, status: "degraded", detail, meaning, remedy };
+  }
+  return {
+    ...common,
+    status: "ok",
+    detail,
+    meaning: "anonymous memory can be paged out",
+    remedy: null,
+  };
+}
+
+/** Names of the swap devices: proc_swaps(5). */
+function swapDevices(): string[] {
+  const lines = readTextFile("/proc/swaps").trimEnd().split("\n").slice(1);
+  return lines.map((line) => line.split(/\s+/)[0]);
+}
+
+function zram(): Finding {
+  const what = { name: "zram", required: false };
+  const inUse = swapDevices().filter((name) => /^\/dev\/zram\d+$/.test(name));
+  if (inUse.length > 0) {
+    return {
+      ...what,
+      status: "ok",
+      detail: inUse.map(zramUse).join("; "),
+      meaning: "what is paged out stays in memory, compressed",
+      remedy: null,
+    };
+  }
+  const isThere =
+    readTextFileIfAny("/sys/class/zram-control/hot_add") !== undefined ||
+    readDirectory("/sys/block").some((name) => name.startsWith("zram"));
+  return {
+    ...what,
+    status: isThere ? "degraded" : "missing",
+    detail: isThere ? "the kernel has it; not used as swap" : "not loaded",
+    meaning: "what is paged out goes to a disk, if to anything",
+    remedy: `${
+      isThere ? "" : "modprobe zram; "
+    }zramctl --find --size 4G, then mkswap and swapon on the device it names`,
+  };
+}
+
+/** How full a zram device is: Documentation/admin-guide/blockdev/zram.rst, mm_stat. */
+function zramUse(device: string): string {
+  const folder = `/sys/block/${device.slice("/dev/".length)}`;
+  const size = Number(readTextFileIfAny(`${folder}/disksize`) ?? 0);
+  const [original = 0, , used = 0] =
+    (readTextFileIfAny(`${folder}/mm_stat`) ?? "").trim().split(/\s+/).map(
+      Number,
+    );
+  return `${device}, ${formatSize(size)}: holds ${formatSize(original)} in ${
+    formatSize(used)
+  } of memory`;
+}
+
+function largePages(): Finding {
+  const setting = readTextFileIfAny(
+    "/sys/kernel/mm/transparent_hugepage/enabled",
+  );
+  const chosen = /\[(\w+)\]/.exec(setting ?? "")?.[1] ?? "not in this kernel";
+  return {
+    name: "large pages",
+    status: "ok",
+    detail: `transparent huge pages: ${chosen}`,
+    meaning: chosen === "always"
+      ? "most anonymous memory is in pages of 2 MiB, which are referenced as a whole; paging out a part splits them"
+      : "memory is referenced 4 KiB at a time unless programs ask for more",
+    remedy: null,
+    required: false,
+  };
+}
+
+function cgroups(): Finding {
+  const what = {
+    name: "cgroups",
+    meaning: "the selectors cgroup: and unit: work",
+    required: false,
+  };
+  const types = new Set(
+    readTextFile("/proc/self/mounts").split("\n").map((line) =>
+      line.split(" ")[2]
+    ),
+  );
+  const versions = [["cgroup", "1"], ["cgroup2", "2"]]
+    .filter(([type]) => types.has(type)).map(([, version]) => version);
+  if (versions.length > 0) {
+    return ok({ ...what, remedy: null }, `version ${versions.join(" and ")}`);
+  }
+  return {
+    ...what,
+    status: "missing",
+    detail: "not mounted",
+    meaning: "the selectors cgroup: and unit: match nothing",
+    remedy: "mount -t cgroup2 none /sys/fs/cgroup",
+  };
+}
+
+function btf(): Finding {
+  return tried({
+    name: "BTF",
+    required: false,
+    meaning:
+      "the kernel describes its own data, which the pte source will need",
+    remedy:
+      "use a kernel with CONFIG_DEBUG_INFO_BTF, as distributions' kernels have",
+  }, () => {
+    using _file = File.open("/sys/kernel/btf/vmlinux");
+    return "/sys/kernel/btf/vmlinux";
+  });
+}
+
+function bpf(): Finding {
+  const what = {
+    name: "BPF",
+    required: false,
+    meaning: "page tables can be read, which the pte source will need",
+    remedy: "run as root, or with CAP_BPF and CAP_PERFMON; see kernel lockdown",
+  };
+  const errno = probeBpf();
+  const lockdown = /\[(\w+)\]/.exec(
+    readTextFileIfAny("/sys/kernel/security/lockdown") ?? "",
+  )?.[1];
+  const note = lockdown && lockdown !== "none" ? `; lockdown: ${lockdown}` : "";
+  return errno === 0 ? ok(what, `maps can be made${note}`) : {
+    ...what,
+    status: "missing",
+    detail: `bpf: ${errnoMessage(errno)}${note}`,
+  };
+}
+
+type Capability = Omit<Finding, "status" | "detail">;
+
+/** Tries something that tells what it found, nothing when it does not work. */
+function tried(capability: Capability, step: () => string): Finding {
+  try {
+    const detail = step();
+    if (detail) return ok(capability, detail);
+    return { ...capability, status: "missing", detail: "does not work" };
+  } catch (error) {
+    return missing(capability, error);
+  }
+}
+
+function ok(capability: Capability, detail: string): Finding {
+  return { ...capability, status: "ok", detail, remedy: null };
+}
+
+function missing(capability: Capability, error: unknown): Finding {
+  if (!(error instanceof SystemError)) throw error;
+  return { ...capability, status: "missing", detail: error.message };
+}

@@ -1,0 +1,142 @@
+/**
+ * One process's directory in `/proc`, held open.
+ *
+ * Files opened through it are always those of that one process: once it is gone
+ * they fail, also when another process has got its pid.
+ *
+ * @module
+ */
+
+import {
+  NoSuchProcess,
+  ProcessAccessDenied,
+  ProcessError,
+} from "../../errors.ts";
+import { File, isDenied, isMissing } from "../../../ffi/file.ts";
+import { SystemError } from "../../../ffi/libc.ts";
+import { effectiveUid } from "../../../ffi/system.ts";
+import { parseStat, type ProcessStat } from "./stat.ts";
+
+/** A process, told apart from every other that has or had the same pid. */
+export interface ProcessId {
+  readonly pid: number;
+  /** When it started, in clock ticks since boot: field 22 of proc_pid_stat(5). */
+  readonly startTime: number;
+}
+
+const decoder = new TextDecoder();
+
+/** A process's directory; closed by `using`. */
+export class ProcDir implements Disposable {
+  readonly pid: number;
+  readonly #directory: File;
+
+  private constructor(pid: number, directory: File) {
+    this.pid = pid;
+    this.#directory = directory;
+  }
+
+  /**
+   * Opens the directory of the process that has a pid now.
+   *
+   * @throws NoSuchProcess when there is none.
+   */
+  static openPid(pid: number): ProcDir {
+    return ofProcess(
+      pid,
+      () => new ProcDir(pid, File.openPlace(`/proc/${pid}`)),
+    );
+  }
+
+  /**
+   * Opens the directory of exactly the process that is meant.
+   *
+   * @throws NoSuchProcess when it is gone, also when its pid is another's now.
+   */
+  static open({ pid, startTime }: ProcessId): ProcDir {
+    const directory = ProcDir.openPid(pid);
+    try {
+      if (directory.stat().startTime === startTime) return directory;
+    } catch (error) {
+      directory[Symbol.dispose]();
+      throw error;
+    }
+    directory[Symbol.dispose]();
+    throw new NoSuchProcess(
+      pid,
+      `process ${pid} has exited; its pid is another's now`,
+    );
+  }
+
+  /** Opens one of its files; `using` closes it. */
+  openFile(name: string, flags?: number): File {
+    return ofProcess(this.pid, () => this.#directory.openAt(name, flags));
+  }
+
+  /** The text of one of its files. */
+  readText(name: string): string {
+    return ofProcess(this.pid, () => {
+      using file = this.#directory.openAt(name);
+      return decoder.decode(file.readAll());
+    });
+  }
+
+  /** Where one of its symbolic links points to, `exe` say. */
+  readLink(name: string): string {
+    return ofProcess(this.pid, () => this.#directory.readLinkAt(name));
+  }
+
+  /** What `/proc/<pid>/stat` says. */
+  stat(): ProcessStat {
+    return parseStat(this.readText("stat"));
+  }
+
+  [Symbol.dispose](): void {
+    this.#directory[Symbol.dispose]();
+  }
+}
+
+/** Does something with a process; system errors become errors of that process. */
+export function ofProcess<T>(pid: number, step: () => T): T {
+  try {
+    return step();
+  } catch (error) {
+    throw processError(pid, error);
+  }
+}
+
+/** {@linkcode ofProcess} for a step that takes its time. */
+export async function ofProcessSlowly<T>(
+  pid: number,
+  step: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    throw processError(pid, error);
+  }
+}
+
+/** What a failure means for a process; an error that is not a system call's is returned as it is. */
+export function processError(pid: number, error: unknown): unknown {
+  if (!(error instanceof SystemError)) return error;
+  if (isMissing(error)) {
+    return new NoSuchProcess(pid, `process ${pid} has exited`, {
+      cause: error,
+    });
+  }
+  if (isDenied(error)) {
+    return new ProcessAccessDenied(
+      pid,
+      `process ${pid}: access denied (${error.message}); ${
+        effectiveUid() === 0
+          ? "a security module or a sandbox protects it even from root"
+          : "run as root, or with CAP_SYS_PTRACE"
+      }`,
+      { cause: error },
+    );
+  }
+  return new ProcessError(pid, `process ${pid}: ${error.message}`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,193 @@
+/**
+ * Parses `/proc/<pid>/smaps` and `/proc/<pid>/maps`: proc_pid_smaps(5),
+ * proc_pid_maps(5), Documentation/filesystems/proc.rst.
+ *
+ * The parser works on bytes. It reads a mapping's header line and, of the lines
+ * below it, the fields that rcap needs, which it knows by their first letters.
+ *
+ * @module
+ */
+
+/** A mapping, as the kernel tells of it. Sizes in bytes; 0 where only maps was read. */
+export interface LinuxMapping {
+  readonly start: bigint;
+  readonly end: bigint;
+  /** As in maps: `rw-p`. */
+  readonly perm: string;
+  /** Major and minor number of the file's device, as in maps: `fe:01`. */
+  readonly device: string;
+  /** Path of the file, or a name like `[heap]`; empty for anonymous memory. */
+  readonly name: string;
+  /** Page size of the mapping's page table entries. */
+  pageSize: number;
+  rss: number;
+  /** Of `rss`, what is mapped by others too. */
+  shared: number;
+  /** Of `rss`, what is modified as against its file or swap. */
+  dirty: number;
+  /** Of `rss`, what was accessed since references were last cleared. */
+  referenced: number;
+  /** Of `rss`, what belongs to no file. */
+  anonymous: number;
+  /** What of it is in swap. */
+  swap: number;
+  /** Of `rss`, what is locked in memory; counted proportionally. */
+  locked: number;
+  /** `VmFlags`, two letters each. */
+  flags: ReadonlySet<string>;
+}
+
+const NEWLINE = 0x0a;
+const SPACE = 0x20;
+
+const NO_FLAGS: ReadonlySet<string> = new Set();
+const decoder = new TextDecoder();
+
+/** Fields in kB, told by the bytes of their names. */
+const FIELDS: readonly {
+  name: Uint8Array;
+  add: (mapping: LinuxMapping, bytes: number) => void;
+}[] = Object.entries({
+  "Rss:": (m: LinuxMapping, bytes: number) => m.rss = bytes,
+  "Referenced:": (m: LinuxMapping, bytes: number) => m.referenced = bytes,
+  "Anonymous:": (m: LinuxMapping, bytes: number) => m.anonymous = bytes,
+  "Swap:": (m: LinuxMapping, bytes: number) => m.swap = bytes,
+  "Locked:": (m: LinuxMapping, bytes: number) => m.locked = bytes,
+  "KernelPageSize:": (m: LinuxMapping, bytes: number) => m.pageSize = bytes,
+  "Shared_Clean:": (m: LinuxMapping, bytes: number) => m.shared += bytes,
+  "Shared_Dirty:": (m: LinuxMapping, bytes: number) => {
+    m.shared += bytes;
+    m.dirty += bytes;
+  },
+  "Private_Dirty:": (m: LinuxMapping, bytes: number) => m.dirty += bytes,
+}).map(([name, add]) => ({ name: new TextEncoder().encode(name), add }));
+
+/** The fields by their first byte. */
+const FIELDS_BY_LETTER: readonly (typeof FIELDS | undefined)[] = Array.from(
+  { length: 256 },
+  (_, letter) => {
+    const fields = FIELDS.filter(({ name }) => name[0] === letter);
+    return fields.length > 0 ? fields : undefined;
+  },
+);
+
+/**
+ * Parses the text of smaps, or of maps.
+ *
+ * The kernel writes the text in pieces, and mappings may change between two of
+ * them; what then overlaps the mapping before it is left out, so that the result
+ * is always in address order.
+ *
+ * @throws SyntaxError when a line is neither.
+ */
+export function parseSmaps(text: Uint8Array): LinuxMapping[] {
+  const mappings: LinuxMapping[] = [];
+  const flagSets = new FlagSets();
+  let current: LinuxMapping | undefined;
+  let end = 0n;
+  for (let at = 0; at < text.length;) {
+    const newline = text.indexOf(NEWLINE, at);
+    const lineEnd = newline < 0 ? text.length : newline;
+    const first = text[at];
+    // Header lines begin with a hexadecimal digit in lower case, others with a
+    // capital letter.
+    if (first >= 0x30 && first <= 0x39 || first >= 0x61 && first <= 0x66) {
+      const mapping = parseHeader(text, at, lineEnd);
+      current = mapping.start < end ? undefined : mapping;
+      if (current) {
+        mappings.push(current);
+        end = current.end;
+      }
+    } else if (current) {
+      parseField(text, at, lineEnd, current, flagSets);
+    }
+    at = lineEnd + 1;
+  }
+  return mappings;
+}
+
+/** Parses `start-end perm offset device inode name`. */
+function parseHeader(
+  text: Uint8Array,
+  from: number,
+  to: number,
+): LinuxMapping {
+  const line = decoder.decode(text.subarray(from, to));
+  const match = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) [0-9a-f]+ (\S+) \d+ *(.*)$/s
+    .exec(line);
+  if (!match) throw new SyntaxError(`not a line of maps: ${line.slice(0, 80)}`);
+  const [, start, end, perm, device, name] = match;
+  return {
+    start: BigInt(`0x${start}`),
+    end: BigInt(`0x${end}`),
+    perm,
+    device,
+    // The kernel writes a newline in a path as these four characters.
+    name: name.includes("\\012") ? name.replaceAll("\\012", "\n") : name,
+    pageSize: 4096,
+    rss: 0,
+    shared: 0,
+    dirty: 0,
+    referenced: 0,
+    anonymous: 0,
+    swap: 0,
+    locked: 0,
+    flags: NO_FLAGS,
+  };
+}
+
+/** Parses `Name:   number kB`, or the line of flags. */
+function parseField(
+  text: Uint8Array,
+  from: number,
+  to: number,
+  mapping: LinuxMapping,
+  flagSets: FlagSets,
+): void {
+  const fields = FIELDS_BY_LETTER[text[from]];
+  if (fields) {
+    for (const { name, add } of fields) {
+      if (startsWith(text, from, name)) {
+        add(mapping, parseNumber(text, from + name.length, to) * 1024);
+        return;
+      }
+    }
+  } else if (text[from] === 0x56 /* V */) {
+    mapping.flags = flagSets.get(text.subarray(from, to));
+  }
+}
+
+/** Whether `prefix` stands at a place of the text. */
+function startsWith(text: Uint8Array, at: number, prefix: Uint8Array): boolean {
+  for (let i = 0; i < prefix.length; i++) {
+    if (text[at + i] !== prefix[i]) return false;
+  }
+  return true;
+}
+
+/** The number behind spaces. */
+function parseNumber(text: Uint8Array, from: number, to: number): number {
+  let at = from;
+  while (at < to && text[at] === SPACE) at++;
+  let number = 0;
+  for (; at < to && text[at] !== SPACE; at++) {
+    number = number * 10 + text[at] - 0x30;
+  }
+  return number;
+}
+
+/** Sets of flags. Few are different, so each is made once. */
+class FlagSets {
+  #byLine = new Map<string, ReadonlySet<string>>();
+
+  /** @param line `VmFlags: rd wr mr mw me ac sd`. */
+  get(line: Uint8Array): ReadonlySet<string> {
+    const text = decoder.decode(line);
+    let flags = this.#byLine.get(text);
+    if (!flags) {
+      flags = new Set(text.trimEnd().split(" ").slice(1));
+      this.#byLine.set(text, flags);
+    }
+    return flags;
+  }
+}

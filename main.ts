@@ -1,0 +1,108 @@
+/**
+ * rcap: the command tree, and the mapping from errors to exit codes.
+ *
+ * @module
+ */
+
+import { Command, CommanderError, Option } from "@commander-js/extra-typings";
+import { doctorCommand } from "./cmd/doctor.ts";
+import { inspectCommand } from "./cmd/inspect.ts";
+import type { Context } from "./cmd/options.ts";
+import { scanCommand } from "./cmd/scan.ts";
+import denoJson from "./deno.json" with { type: "json" };
+import { RcapError } from "./lib/errors.ts";
+import {
+  Log,
+  LOG_LEVELS,
+  type LogLevel,
+  print,
+  printError,
+} from "./lib/report/output.ts";
+
+/** Exit codes of a process that a signal has ended, as shells have them. */
+const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+const USAGE = 2;
+const FAILED = 1;
+
+/** The reason of an abort by a signal. */
+class Interrupted extends Error {
+  readonly exitCode: number;
+
+  constructor(signal: keyof typeof SIGNAL_EXIT_CODES) {
+    super(signal);
+    this.exitCode = SIGNAL_EXIT_CODES[signal];
+  }
+}
+
+/** Runs a command line; returns the exit code. */
+async function main(args: string[]): Promise<number> {
+  const interruption = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => {
+      interruption.abort(new Interrupted(signal));
+    });
+  }
+
+  let exitCode = 0;
+  let level: LogLevel = "info";
+  let color = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
+  const context: Context = {
+    signal: interruption.signal,
+    get log() {
+      return new Log(level);
+    },
+    get color() {
+      return color;
+    },
+    setExitCode: (code) => exitCode = code,
+  };
+  const program = new Command("rcap")
+    .description(
+      "Keeps the resident memory of groups of processes under a cap by paging out\n" +
+        "what they do not use. Kills, stops and throttles nothing.",
+    )
+    .version(denoJson.version, "--version", "print the version")
+    .addOption(
+      new Option("--log-level <level>", "what to tell on standard error")
+        .choices(LOG_LEVELS).default("info"),
+    )
+    .option("--no-color", "no colours, as with NO_COLOR in the environment")
+    .on("option:log-level", (value: LogLevel) => level = value)
+    .on("option:no-color", () => color = false)
+    .addHelpText("after", "\nrcap help COMMAND tells more of a command.");
+  for (const command of [scanCommand, inspectCommand, doctorCommand]) {
+    program.addCommand(command(context));
+  }
+  for (const command of [program, ...program.commands]) {
+    command.configureOutput({ writeOut: print, writeErr: reportUsage })
+      .configureHelp({ showGlobalOptions: true })
+      .helpOption("--help", "print this help")
+      .exitOverride();
+  }
+  await program.parseAsync(args, { from: "user" });
+  return exitCode;
+}
+
+/** What commander says of a wrong command line, in the form of all messages. */
+function reportUsage(text: string): void {
+  printError(text.replace(/^error: /, "rcap: "));
+}
+
+/** The exit code for what ended a command, after a message where one is due. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof Interrupted) return error.exitCode;
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof RcapError) {
+    printError(`rcap: ${message}\n`);
+    return error.exitCode;
+  }
+  printError(
+    `rcap: internal error: ${message}\nThis is a fault of rcap itself. Please report it with the command line that led here.\n`,
+  );
+  return FAILED;
+}
+
+if (import.meta.main) {
+  Deno.exit(await main(Deno.args).catch(exitCodeOf));
+}
