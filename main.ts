@@ -34,8 +34,12 @@ class Interrupted extends Error {
   }
 }
 
-/** Runs a command line; returns the exit code. */
-async function main(args: string[]): Promise<number> {
+/** Runs a command line; returns the exit code, after a message where one is due. */
+export async function main(args: string[]): Promise<number> {
+  return await run(args).catch(exitCodeOf);
+}
+
+async function run(args: string[]): Promise<number> {
   const interruption = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => {
@@ -77,10 +81,16 @@ async function main(args: string[]): Promise<number> {
     command.configureOutput({ writeOut: print, writeErr: reportUsage })
       .configureHelp({ showGlobalOptions: true })
       .helpOption("--help", "print this help")
+      .showHelpAfterError(`${commandLineOf(command)} --help tells more`)
       .exitOverride();
   }
   await program.parseAsync(args, { from: "user" });
   return exitCode;
+}
+
+/** How a command is called. */
+function commandLineOf(command: { name(): string }): string {
+  return command.name() === "rcap" ? "rcap" : `rcap ${command.name()}`;
 }
 
 /** What commander says of a wrong command line, in the form of all messages. */
@@ -104,5 +114,5 @@ function exitCodeOf(error: unknown): number {
 }
 
 if (import.meta.main) {
-  Deno.exit(await main(Deno.args).catch(exitCodeOf));
+  Deno.exit(await main(Deno.args));
 }

@@ -75,7 +75,8 @@ Columns: ${COLUMNS.map(({ name }) => name).join(", ")}
 The verdict says what a scan would do: cold pages go; warm memory is in use in
 part, hot memory in full; else it is passed over: locked, hugetlb, special,
 shared, nonresident, no-swap. The smaps source knows one reference a mapping, so
-a scan leaves warm mappings whole.
+a scan leaves warm mappings whole, and mod is an upper bound: what is referenced
+and differs from its file or swap.
 
 --pages prints a character a page: . not resident, - resident, r referenced,
 m modified, s swapped.

@@ -1,14 +1,10 @@
 /**
  * Builds `dist/rcap`, one binary with everything in it.
  *
- * The permissions that the program runs with are set here: foreign functions,
- * which everything goes through, and the environment variables that say whether
- * colours are wanted.
- *
  * @module
  */
 
-const PERMISSIONS = ["--no-prompt", "--allow-ffi", "--allow-env=NO_COLOR"];
+import { PERMISSIONS } from "./permissions.ts";
 
 const { code } = await new Deno.Command(Deno.execPath(), {
   args: [

@@ -9,6 +9,7 @@ import { AnonymousMemory } from "../../../ffi/anonymous_memory.ts";
 import { probeBpf } from "../../../ffi/bpf.ts";
 import {
   File,
+  isDenied,
   O_WRONLY,
   readDirectory,
   readTextFile,
@@ -237,9 +238,8 @@ function zram(): Finding {
       remedy: null,
     };
   }
-  const isThere =
-    readTextFileIfAny("/sys/class/zram-control/hot_add") !== undefined ||
-    readDirectory("/sys/block").some((name) => name.startsWith("zram"));
+  // Not by hot_add in zram-control: reading that makes a device.
+  const isThere = readDirectory("/sys/class").includes("zram-control");
   return {
     ...what,
     status: isThere ? "degraded" : "missing",
@@ -358,5 +358,8 @@ function ok(capability: Capability, detail: string): Finding {
 
 function missing(capability: Capability, error: unknown): Finding {
   if (!(error instanceof SystemError)) throw error;
-  return { ...capability, status: "missing", detail: error.message };
+  const remedy = isDenied(error)
+    ? "run as root; look for a sandbox or security module that forbids it"
+    : capability.remedy;
+  return { ...capability, status: "missing", detail: error.message, remedy };
 }

@@ -1,0 +1,85 @@
+/**
+ * Runs rcap as a user does: from source, or the binary that `RCAP_BIN` names.
+ *
+ * @module
+ */
+
+import { assert } from "@std/assert";
+import { PERMISSIONS } from "../scripts/permissions.ts";
+
+const SOURCE = new URL("../main.ts", import.meta.url).pathname;
+const AS_USER = new URL("as_user.ts", import.meta.url).pathname;
+
+/** How one run of rcap ended. */
+export interface Run {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunOptions {
+  /** The user to run as; the caller has to be root. */
+  uid?: number;
+  env?: Record<string, string>;
+}
+
+/** A running rcap. */
+export interface Running {
+  readonly child: Deno.ChildProcess;
+  /** Waits for its end. */
+  end(): Promise<Run>;
+}
+
+/** Runs rcap to its end. */
+export async function rcap(args: string[], options?: RunOptions): Promise<Run> {
+  return await startRcap(args, options).end();
+}
+
+/** Runs rcap with `--json` and parses what it prints. */
+export async function rcapJson<T>(
+  args: string[],
+  options?: RunOptions,
+): Promise<{ code: number; json: T; stderr: string }> {
+  const { code, stdout, stderr } = await rcap([...args, "--json"], options);
+  assert(stdout !== "", `rcap ${args.join(" ")} printed nothing: ${stderr}`);
+  return { code, json: JSON.parse(stdout), stderr };
+}
+
+/** Starts rcap. */
+export function startRcap(args: string[], options: RunOptions = {}): Running {
+  const { command, commandArgs } = commandLine(args, options);
+  const child = new Deno.Command(command, {
+    args: commandArgs,
+    env: options.env,
+    uid: Deno.env.has("RCAP_BIN") ? options.uid : undefined,
+    gid: Deno.env.has("RCAP_BIN") ? options.uid : undefined,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  return {
+    child,
+    async end() {
+      const [stdout, stderr, { code }] = await Promise.all([
+        new Response(child.stdout).text(),
+        new Response(child.stderr).text(),
+        child.status,
+      ]);
+      // Whatever happens, no stack trace reaches a user.
+      assert(!/^\s+at .*:\d+:\d+/m.test(stderr), `a stack trace:\n${stderr}`);
+      assert(!stderr.includes("internal error"), stderr);
+      return { code, stdout, stderr };
+    },
+  };
+}
+
+/** The program to run and its arguments. */
+export function commandLine(args: string[], { uid }: RunOptions = {}) {
+  const binary = Deno.env.get("RCAP_BIN");
+  if (binary) return { command: binary, commandArgs: args };
+  const script = uid === undefined ? [SOURCE] : [AS_USER, String(uid)];
+  return {
+    command: Deno.execPath(),
+    commandArgs: ["run", ...PERMISSIONS, ...script, ...args],
+  };
+}

@@ -1,0 +1,183 @@
+/**
+ * Swap that a test makes for itself and takes away again: on a compressed
+ * memory device, see the kernel's admin-guide/blockdev/zram.rst, or in a file.
+ * Swap that the machine already has stays as it is.
+ *
+ * It needs root, and Debian's `mkswap`, `swapon` and `swapoff`.
+ *
+ * @module
+ */
+
+import { until } from "./workload.ts";
+
+const MIB = 1024 * 1024;
+const ZRAM_CONTROL = "/sys/class/zram-control";
+
+/** Devices and files that this module swaps to now. */
+const own = new Set<string>();
+
+/** Swap in use; disposing brings its pages back and removes it. */
+export interface Swap extends AsyncDisposable {
+  /** The device or file, as `/proc/swaps` has it. */
+  readonly path: string;
+}
+
+export interface SwapOptions {
+  /** In bytes, of uncompressed pages. */
+  size: number;
+  /** Swap with a higher priority fills first; by default the kernel chooses. */
+  priority?: number;
+}
+
+/** Swaps to a new zram device. */
+export async function zramSwap({ size, priority }: SwapOptions): Promise<Swap> {
+  await using cleanup = new AsyncDisposableStack();
+  if (!exists(ZRAM_CONTROL)) await run("modprobe", "zram", "num_devices=0");
+  // Reading it makes the device.
+  const id = Deno.readTextFileSync(`${ZRAM_CONTROL}/hot_add`).trim();
+  const [device, control] = [`/dev/zram${id}`, `/sys/block/zram${id}`];
+  cleanup.defer(() =>
+    // Whoever looks at new devices, like udev, may have it open a little longer.
+    until(
+      () => tryWrite(`${ZRAM_CONTROL}/hot_remove`, id),
+      `${device} to be removable`,
+    )
+  );
+  Deno.writeTextFileSync(`${control}/disksize`, `${size}`);
+  await enable(device, cleanup, priority);
+  return owned(device, cleanup);
+}
+
+/**
+ * Swaps to a new file, which has to lie on a file system that can swap: ext4
+ * and xfs do, tmpfs and overlays do not.
+ */
+export async function fileSwap(
+  path: string,
+  { size, priority }: SwapOptions,
+): Promise<Swap> {
+  await using cleanup = new AsyncDisposableStack();
+  {
+    // Written and not truncated to its size: the kernel refuses files with holes.
+    using file = Deno.openSync(path, {
+      createNew: true,
+      write: true,
+      mode: 0o600,
+    });
+    cleanup.defer(() => Deno.removeSync(path));
+    const zeros = new Uint8Array(MIB);
+    for (let rest = size; rest > 0;) {
+      rest -= file.writeSync(zeros.subarray(0, rest));
+    }
+  }
+  await enable(path, cleanup, priority);
+  return owned(path, cleanup);
+}
+
+/** Swaps to a new zram device, or to a new file where there is no zram. */
+export async function anySwap(options: SwapOptions): Promise<Swap> {
+  try {
+    return await zramSwap(options);
+  } catch (noZram) {
+    try {
+      const path = `/var/tmp/swap-${crypto.randomUUID()}`;
+      return await fileSwap(path, options);
+    } catch (noFile) {
+      throw new Error(`${messageOf(noZram)}; ${messageOf(noFile)}`);
+    }
+  }
+}
+
+/** Whether `anySwap` works here, found out by making a little for a moment. */
+export async function canSwap(): Promise<
+  { able: true } | { able: false; reason: string }
+> {
+  if (Deno.uid() !== 0) return { able: false, reason: "swap needs root" };
+  try {
+    await using _swap = await anySwap({ size: MIB });
+    return { able: true };
+  } catch (error) {
+    return { able: false, reason: messageOf(error) };
+  }
+}
+
+/** Whether the machine has swap that this module did not make. */
+export function hasOtherSwap(): boolean {
+  return swapPaths().some((path) => !own.has(path));
+}
+
+/** The devices and files that the machine swaps to. */
+export function swapPaths(): string[] {
+  const [, ...rows] = Deno.readTextFileSync("/proc/swaps").trim().split("\n");
+  return rows.map((row) => row.split(/\s/, 1)[0]);
+}
+
+/** Free swap of the whole machine in bytes. */
+export function swapFree(): number {
+  const [, kilobytes] = /^SwapFree:\s+(\d+) kB$/m.exec(
+    Deno.readTextFileSync("/proc/meminfo"),
+  ) ?? [];
+  return Number(kilobytes) * 1024;
+}
+
+async function enable(
+  path: string,
+  cleanup: AsyncDisposableStack,
+  priority?: number,
+): Promise<void> {
+  await run("mkswap", path);
+  const options = priority === undefined ? [] : ["--priority", `${priority}`];
+  await run("swapon", ...options, path);
+  own.add(path);
+  cleanup.defer(async () => {
+    await run("swapoff", path);
+    own.delete(path);
+  });
+}
+
+/** Hands the clean-up on to the caller, now that nothing can fail any more. */
+function owned(path: string, cleanup: AsyncDisposableStack): Swap {
+  const moved = cleanup.move();
+  return { path, [Symbol.asyncDispose]: () => moved.disposeAsync() };
+}
+
+/** Runs a program of `/sbin`, which the PATH need not have. */
+async function run(program: string, ...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(`/sbin/${program}`, {
+    args,
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  if (!success) {
+    throw new Error(
+      `${program} ${args.join(" ")}: ${
+        new TextDecoder().decode(stderr).trim()
+      }`,
+    );
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function tryWrite(path: string, text: string): boolean {
+  try {
+    Deno.writeTextFileSync(path, text);
+    return true;
+  } catch (error) {
+    // EBUSY, for which Deno has no class of its own.
+    if (messageOf(error).includes("os error 16)")) return false;
+    throw error;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
