@@ -93,7 +93,8 @@ export function countUnreferenced(
   const end = endOffset(pagedata, mapping);
   let count = 0;
   for (let at = firstOffset(pagedata, mapping); at < end; at++) {
-    count += bits[at] === 0 ? 1 : 0;
+    // 1 for a byte of 0, else 0, and no branch to mispredict.
+    count += 1 >> bits[at];
   }
   return count;
 }
@@ -173,7 +174,9 @@ export class PagedataBuilder {
 
   /** Adds recorded pages with one byte each, like {@linkcode addPages}. */
   addBits(page: number, bits: Uint8Array): void {
-    this.#bits.set(bits, this.#addRun(page, bits.length));
+    // First the room: it may come with another array.
+    const at = this.#addRun(page, bits.length);
+    this.#bits.set(bits, at);
   }
 
   /** The pagedata. The builder must not be used afterwards. */

@@ -96,10 +96,11 @@ export function takeUnreferencedRange(
 ): UnreferencedRange | undefined {
   const { bits, runPage, runOffset } = pagedata;
   const mapping = pagedata.mappings[index];
-  const first = firstOffset(pagedata, mapping);
   const end = endOffset(pagedata, mapping);
+  const run = runAt(pagedata, mapping, page);
+  if (run === mapping.endRun) return undefined;
 
-  let from = offsetOf(pagedata, mapping, page);
+  let from = runOffset[run] + Math.max(page - runPage[run], 0);
   while (from < end && bits[from] !== 0) bits[from++] = 0;
   if (from === end) return undefined;
 
@@ -107,50 +108,40 @@ export function takeUnreferencedRange(
   let to = from + 1;
   while (to < limit && bits[to] === 0) to++;
 
-  const firstRun = runAt(pagedata, mapping, from);
-  const lastRun = runAt(pagedata, mapping, to - 1);
+  const firstRun = runHolding(pagedata, from, run);
+  const lastRun = runHolding(pagedata, to - 1, firstRun);
   return {
     firstPage: runPage[firstRun] + from - runOffset[firstRun],
     endPage: runPage[lastRun] + to - runOffset[lastRun],
     bytes: (to - from) * mapping.pageSize,
-    whole: from === first && to === end,
+    whole: from === firstOffset(pagedata, mapping) && to === end,
     more: to < end,
   };
 }
 
-/** Where the byte of a page stands in `bits`, or of the first recorded page above it. */
-function offsetOf(
-  pagedata: Pagedata,
-  mapping: PagedataMapping,
+/** The run of a mapping that holds a page, or the first run above it; `endRun` above all. */
+function runAt(
+  { runPage, runOffset }: Pagedata,
+  { firstRun, endRun }: PagedataMapping,
   page: number,
 ): number {
-  const { runPage, runOffset } = pagedata;
-  // The last run that starts at or below the page.
-  let low = mapping.firstRun;
-  let high = mapping.endRun;
+  let low = firstRun;
+  let high = endRun;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (runPage[middle] <= page) low = middle + 1;
+    const end = runPage[middle] + runOffset[middle + 1] - runOffset[middle];
+    if (end <= page) low = middle + 1;
     else high = middle;
   }
-  if (low === mapping.firstRun) return runOffset[low];
-  const run = low - 1;
-  return Math.min(runOffset[run] + page - runPage[run], runOffset[run + 1]);
+  return low;
 }
 
-/** The run of a mapping that holds a byte of `bits`. */
-function runAt(
-  pagedata: Pagedata,
-  mapping: PagedataMapping,
+/** The run that holds a byte of `bits`, which stands in `run` or a later one. */
+function runHolding(
+  { runOffset }: Pagedata,
   offset: number,
+  run: number,
 ): number {
-  const { runOffset } = pagedata;
-  let low = mapping.firstRun;
-  let high = mapping.endRun - 1;
-  while (low < high) {
-    const middle = (low + high + 1) >>> 1;
-    if (runOffset[middle] <= offset) low = middle;
-    else high = middle - 1;
-  }
-  return low;
+  while (runOffset[run + 1] <= offset) run++;
+  return run;
 }
