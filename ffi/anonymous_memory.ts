@@ -13,12 +13,12 @@ const MAP_PRIVATE = 0x02;
 const MAP_ANONYMOUS = 0x20;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** A mapping of our own, resident once written to; unmapped by `using`. */
+/** A mapping of our own; unmapped by `using`. */
 export class AnonymousMemory implements Disposable {
   /** Address of the first byte. */
   readonly start: bigint;
-  /** Length in bytes. */
-  readonly bytes: number;
+  /** Its bytes; a page of it is resident once written to. */
+  readonly contents: Uint8Array<ArrayBuffer>;
 
   /** @throws SystemError when there is no memory. */
   constructor(bytes: number) {
@@ -30,20 +30,16 @@ export class AnonymousMemory implements Disposable {
       -1,
       0n,
     );
-    if (this.start === MAP_FAILED) throw new SystemError("mmap", errno());
-    this.bytes = bytes;
-  }
-
-  /** Writes to all of it, so that it becomes resident. */
-  fill(byte: number): void {
     const pointer = Deno.UnsafePointer.create(this.start);
-    if (pointer === null) return;
-    new Uint8Array(
-      Deno.UnsafePointerView.getArrayBuffer(pointer, this.bytes),
-    ).fill(byte);
+    if (this.start === MAP_FAILED || pointer === null) {
+      throw new SystemError("mmap", errno());
+    }
+    this.contents = new Uint8Array(
+      Deno.UnsafePointerView.getArrayBuffer(pointer, bytes),
+    );
   }
 
   [Symbol.dispose](): void {
-    libc().munmap(this.start, BigInt(this.bytes));
+    libc().munmap(this.start, BigInt(this.contents.length));
   }
 }

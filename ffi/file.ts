@@ -47,6 +47,11 @@ export class File implements Disposable {
     return File.#openAt(AT_FDCWD, path, O_PATH, path);
   }
 
+  /** Takes over a descriptor that was opened otherwise. */
+  static own(fd: number, name: string): File {
+    return new File(fd, name);
+  }
+
   static #openAt(dir: number, path: string, flags: number, name: string): File {
     const fd = libc().openat(dir, cString(path), flags | O_CLOEXEC, 0);
     return new File(checked(fd, `open ${name}`), name);

@@ -107,8 +107,8 @@ function scanPresent(
   return true;
 }
 
-/** {@linkcode presentRuns} by reading an entry a page. */
-function readPresent(
+/** {@linkcode presentRuns} by reading an entry a page, which every kernel can do. */
+export function readPresent(
   pagemap: File,
   span: PageSpan,
   onRun: (firstPage: number, pages: number) => void,

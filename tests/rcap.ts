@@ -76,10 +76,29 @@ export function startRcap(args: string[], options: RunOptions = {}): Running {
 /** The program to run and its arguments. */
 export function commandLine(args: string[], { uid }: RunOptions = {}) {
   const binary = Deno.env.get("RCAP_BIN");
-  if (binary) return { command: binary, commandArgs: args };
+  if (binary) {
+    const command = uid === undefined ? binary : copyForEveryone(binary);
+    return { command, commandArgs: args };
+  }
   const script = uid === undefined ? [SOURCE] : [AS_USER, String(uid)];
   return {
     command: Deno.execPath(),
     commandArgs: ["run", ...PERMISSIONS, ...script, ...args],
   };
+}
+
+let copy: string | undefined;
+
+/** A copy of the binary that every user can run: a checkout may be its owner's only. */
+function copyForEveryone(binary: string): string {
+  if (copy !== undefined) return copy;
+  const folder = Deno.makeTempDirSync({ prefix: "rcap-" });
+  addEventListener("unload", () => {
+    Deno.removeSync(folder, { recursive: true });
+  });
+  Deno.chmodSync(folder, 0o755);
+  copy = `${folder}/rcap`;
+  Deno.copyFileSync(binary, copy);
+  Deno.chmodSync(copy, 0o755);
+  return copy;
 }

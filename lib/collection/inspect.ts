@@ -169,6 +169,7 @@ async function observeProcess(
   const process = requireProcess(pid);
   const { comm } = process;
   const memory = new LinuxProcessMemory(process);
+  memory.checkAccess();
   let observedSeconds = observation / 1000;
   try {
     await memory.clearReferences();

@@ -28,7 +28,7 @@ export interface PageoutReport {
   readonly result: PageoutResult["result"];
 }
 
-/** A mapping that was passed over. */
+/** A mapping that was passed over, or a range of which something was left. */
 export interface SkipReport {
   readonly start: string;
   readonly end: string;
@@ -140,10 +140,10 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     };
     left = (await scan(collection, { excess: size.excess, signal, onEvent }))
       .excess;
-    for (const [{ unreferenced, pagedata }, report] of scanned) {
-      if (pagedata) report.unreferenced = unreferenced;
-      if (dryRun) report.effective = null;
-    }
+  }
+  for (const [{ unreferenced, pagedata }, report] of scanned) {
+    if (pagedata) report.unreferenced = unreferenced;
+    if (dryRun) report.effective = null;
   }
   const { attempted, effective } = collection.statistics;
   if (signal.aborted) {
@@ -249,6 +249,7 @@ async function prepare(
   for (const { memory, report } of members) {
     signal.throwIfAborted();
     try {
+      memory.checkAccess();
       using _allowed = dryRun ? undefined : await memory.control();
       await memory.clearReferences();
     } catch (error) {
@@ -294,14 +295,12 @@ function record(
       break;
     }
     case "pageout":
-      for (const [index, { result, message }] of event.results.entries()) {
-        const { start, end, bytes } = event.ranges[index];
-        report.pageouts.push({
-          start: hex(start),
-          end: hex(end),
-          bytes,
-          result,
-        });
+      for (const [index, outcome] of event.results.entries()) {
+        const { result, reason, message } = outcome;
+        const { bytes, ...range } = event.ranges[index];
+        const [start, end] = [hex(range.start), hex(range.end)];
+        report.pageouts.push({ start, end, bytes, result });
+        if (reason) report.skipped.push({ start, end, reason });
         if (result === "failed") report.error = message ?? "page-out failed";
         else report.attempted += bytes;
       }

@@ -34,6 +34,9 @@ export const SELECTOR_HELP = [
   ["unit:NAME", "all processes of a systemd unit"],
 ] as const;
 
+/** Ends the name of every unit that has processes: systemd.unit(5). */
+const UNIT_SUFFIX = /\.(service|scope|slice|socket|mount|swap)$/;
+
 /** The largest pid Linux hands out: `PID_MAX_LIMIT` of include/linux/threads.h. */
 const LARGEST_PID = 2 ** 22;
 
@@ -61,7 +64,7 @@ export function parseSelector(text: string): Selector {
     case "cgroup":
       return { kind, matches: parseGlob(value, text), text };
     case "unit": {
-      const unit = /\.[a-z]+$/.test(value) ? value : `${value}.service`;
+      const unit = UNIT_SUFFIX.test(value) ? value : `${value}.service`;
       return { kind, matches: (name) => name === unit, text };
     }
     case "project":
@@ -107,16 +110,29 @@ function parseGlob(
   value: string,
   selector: string,
 ): (text: string) => boolean {
+  // picomatch reads these as more than themselves, also outside of brackets.
+  const plain = value.replace(
+    /(\\.)|[()|"]/gs,
+    (character, escaped) => escaped ?? `\\${character}`,
+  );
   try {
-    // As fnmatch(3) without flags: a star matches slashes and leading dots too.
-    return picomatch(value, {
+    // As fnmatch(3) without flags: a star matches slashes, leading dots and
+    // newlines too.
+    const matches = picomatch(plain, {
       bash: true,
+      // Throws what is no regular expression, rather than matching nothing.
+      debug: true,
       dot: true,
+      flags: "s",
       nonegate: true,
       noextglob: true,
       nobrace: true,
+      posix: true,
       strictBrackets: true,
     });
+    // It answers with an object, true whatever it says, when it is called with
+    // more than a text, as filter and some do.
+    return (text) => matches(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(

@@ -89,6 +89,8 @@ export interface PageoutResult {
    * - `failed`: the process cannot be paged out any more.
    */
   readonly result: "done" | "busy" | "planned" | "failed";
+  /** Why pages of it are left alone, where that is known. */
+  readonly reason?: SkipReason;
   /** Why it is `busy` or `failed`, for a person. */
   readonly message?: string;
 }

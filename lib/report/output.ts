@@ -4,16 +4,37 @@
  * @module
  */
 
+import { RcapError } from "../errors.ts";
+
 const encoder = new TextEncoder();
 
-/** Writes a text to standard output. When nobody reads it any more, it is dropped. */
+/**
+ * Writes a text to standard output. When nobody reads it any more, it is dropped.
+ *
+ * @throws RcapError when it cannot be written, to a full disk say.
+ */
 export function print(text: string): void {
-  write(Deno.stdout, text);
+  try {
+    write(Deno.stdout, text);
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new RcapError(`cannot write to standard output: ${reason}`, {
+      cause: error,
+    });
+  }
 }
 
-/** Writes a text to standard error. */
+/**
+ * Writes a text to standard error. What cannot be written is dropped: there is
+ * nowhere left to say so, and it is no reason to end what is being done.
+ */
 export function printError(text: string): void {
-  write(Deno.stderr, text);
+  try {
+    write(Deno.stderr, text);
+  } catch {
+    // See above.
+  }
 }
 
 function write(
@@ -21,12 +42,8 @@ function write(
   text: string,
 ): void {
   const bytes = encoder.encode(text);
-  try {
-    for (let at = 0; at < bytes.length;) {
-      at += to.writeSync(bytes.subarray(at));
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  for (let at = 0; at < bytes.length;) {
+    at += to.writeSync(bytes.subarray(at));
   }
 }
 
@@ -63,7 +80,7 @@ export class Log {
 /** A text with its control characters written as escapes, so that it stays on its line. */
 export function escapeControls(text: string): string {
   // deno-lint-ignore no-control-regex -- control characters are what it is for
-  return text.replace(/[\x00-\x1f\x7f]/g, (character) => {
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (character) => {
     if (character === "\n") return "\\n";
     if (character === "\t") return "\\t";
     return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;

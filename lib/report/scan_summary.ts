@@ -44,9 +44,9 @@ export function describeScan(report: ScanReport): string {
     }.`,
     dryRun
       ? `Would page out ${formatSize(attempted)} in ${count(ranges, "range")}.`
-      : `Paged out ${formatSize(attempted)} in ${
-        count(ranges, "range")
-      } within ${report.seconds.toFixed(2)} s.`,
+      : `Paged out ${wentOf(report)} in ${count(ranges, "range")} within ${
+        report.seconds.toFixed(2)
+      } s.`,
     ...skippedLines(report),
     dryRun
       ? `That would leave ${formatSize(rssAfter)}: the cap would ${
@@ -55,6 +55,12 @@ export function describeScan(report: ScanReport): string {
       : `Now ${formatSize(rssAfter)}: the cap is ${capMet ? "" : "not "}met.`,
   );
   return lines.join("\n") + "\n";
+}
+
+/** What went, and what was to go where that is more. */
+function wentOf({ attempted, effective }: ScanReport): string {
+  const [tried, went] = [attempted, effective ?? 0].map(formatSize);
+  return went === tried ? went : `${went} of ${tried}`;
 }
 
 /** How many mappings were passed over, by reason; what was not in memory goes without saying. */

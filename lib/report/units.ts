@@ -28,7 +28,7 @@ export function parseSize(
   }
   if (bytes < 1 || !Number.isSafeInteger(bytes)) {
     throw new UsageError(
-      `${what}: "${text}" is out of range; a size is at least one byte and at most 8P`,
+      `${what}: "${text}" is out of range; a size is at least one byte and below 8P`,
     );
   }
   return bytes;

@@ -125,10 +125,10 @@ async function processMadvise(): Promise<Finding> {
   };
   try {
     using memory = new AnonymousMemory(16 * pageSize());
-    memory.fill(1);
+    memory.contents.fill(1);
     using self = Pidfd.open(Deno.pid);
     const ranges = new RemoteRanges(1);
-    ranges.add(memory.start, memory.bytes);
+    ranges.add(memory.start, memory.contents.length);
     await self.madvise(ranges, { from: 0, advice: MADV_PAGEOUT });
     return ok(what, "MADV_PAGEOUT works");
   } catch (error) {

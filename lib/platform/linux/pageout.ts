@@ -10,16 +10,16 @@ import {
   ProcessAccessDenied,
   ProcessError,
 } from "../../errors.ts";
-import type { File } from "../../../ffi/file.ts";
+import { type File, isMissing } from "../../../ffi/file.ts";
 import { Errno, SystemError } from "../../../ffi/libc.ts";
-import { isAddressSpaceAlive } from "../../../ffi/pagemap.ts";
+import { isAddressSpaceAlive, presentRuns } from "../../../ffi/pagemap.ts";
 import {
   MADV_PAGEOUT,
   MAX_RANGES,
   Pidfd,
   RemoteRanges,
 } from "../../../ffi/pidfd.ts";
-import { memoryInfo } from "../../../ffi/system.ts";
+import { memoryInfo, pageSize } from "../../../ffi/system.ts";
 import type { PageoutControl, PageoutResult, PageRange } from "../platform.ts";
 import {
   ofProcess,
@@ -35,6 +35,16 @@ const SMALLEST_CALL = 2 << 20;
 const LARGEST_CALL = 32 << 20;
 /** Pieces end where large pages do, so that none is split without need. */
 const LARGE_PAGE = 2 << 20;
+/** Pieces do not reach over what is not resident from this size on, in bytes. */
+const LARGEST_GAP = LARGE_PAGE;
+/**
+ * Pieces and calls that have this much address space grow no further. One call
+ * takes less than 2 GiB of it (`MAX_RW_COUNT` of include/linux/fs.h); what is
+ * beyond that the kernel leaves out.
+ */
+const LARGE_SPAN = 512 << 20;
+/** How much address space is looked at at a time, in bytes. */
+const LOOK_AHEAD = 4 * 2 ** 30;
 
 export interface LinuxPageoutOptions {
   /** Layout of the address space that is meant, as in `ProcessStat`. */
@@ -99,40 +109,107 @@ export class LinuxPageout implements PageoutControl {
     const results: PageoutResult[] = [];
     const pieces: Piece[] = [];
     let resident = 0;
+    let span = 0;
     for (const [index, range] of ranges.entries()) {
       results[index] = { result: "done" };
+      let isResident = false;
       for (const piece of this.#piecesOf(range, index)) {
+        isResident = true;
         if (
           this.#needsSwap(range.mappingStart) && memoryInfo().freeSwap === 0
         ) {
-          results[index] = { result: "busy", message: "no swap is free" };
+          results[index] = {
+            result: "busy",
+            reason: "no-swap",
+            message: "no swap is free",
+          };
           break;
         }
         pieces.push(piece);
         resident += piece.resident;
-        if (resident < this.#callBytes && pieces.length < MAX_RANGES) continue;
+        span += piece.bytes;
+        if (
+          resident < this.#callBytes && span < LARGE_SPAN &&
+          pieces.length < MAX_RANGES
+        ) continue;
         if (!await this.#call(pieces, results)) return results;
         if (signal?.aborted) return results;
         pieces.length = 0;
         resident = 0;
+        span = 0;
       }
+      if (isResident) continue;
+      const lost = this.#lost();
+      if (lost) {
+        // Nor will what still waits for its call be paged out.
+        results.length = pieces[0]?.range ?? index;
+        return [...results, lost];
+      }
+      const message = "nothing of it is resident any more";
+      results[index] = { result: "busy", message };
     }
     await this.#call(pieces, results);
     return results;
   }
 
-  /** Cuts a range into pieces that a call can take. */
+  /**
+   * Cuts what is resident of a range into pieces that a call can take. How much
+   * of a piece is resident is known, not guessed from the whole range: a range
+   * may reach over any amount of address space that nothing has touched.
+   */
   *#piecesOf(range: PageRange, index: number): Generator<Piece> {
-    const span = Number(range.end - range.start);
-    let start = range.start;
-    while (start < range.end) {
-      const step = Math.ceil(this.#callBytes * (span / range.bytes));
-      const aligned = (start + BigInt(step)) & -BigInt(LARGE_PAGE);
-      const end = aligned <= start || aligned > range.end ? range.end : aligned;
-      const bytes = Number(end - start);
-      const resident = bytes * (range.bytes / span);
-      yield { range: index, start, bytes, resident };
-      start = end;
+    // In bytes from the start of the range, as the runs are.
+    let from = 0;
+    let to = 0;
+    let resident = 0;
+    const piece = (): Piece => ({
+      range: index,
+      start: range.start + BigInt(from),
+      bytes: to - from,
+      resident,
+    });
+    const misalignment = Number(range.start % BigInt(LARGE_PAGE));
+    for (const run of this.#residentRuns(range)) {
+      for (let start = run.start; start < run.end; start = to) {
+        const isFull = resident >= this.#callBytes ||
+          start - to >= LARGEST_GAP || start - from >= LARGE_SPAN;
+        if (isFull && resident > 0) {
+          yield piece();
+          resident = 0;
+        }
+        if (resident === 0) from = start;
+        const wanted = start + misalignment + this.#callBytes - resident;
+        const aligned = Math.ceil(wanted / LARGE_PAGE) * LARGE_PAGE;
+        to = Math.min(aligned - misalignment, run.end);
+        resident += to - start;
+      }
+    }
+    if (resident > 0) yield piece();
+  }
+
+  /** What is resident of a range, in bytes from its start. */
+  *#residentRuns(range: PageRange): Generator<{ start: number; end: number }> {
+    const bytes = pageSize();
+    const firstPage = Number(range.start / BigInt(bytes));
+    const pages = Number(range.end / BigInt(bytes)) - firstPage;
+    // Part by part, since a look at all of a large range takes its time.
+    const most = LOOK_AHEAD / bytes;
+    for (let page = 0; page < pages; page += most) {
+      const runs: { start: number; end: number }[] = [];
+      try {
+        presentRuns(this.#pagemap, {
+          firstPage: firstPage + page,
+          pages: Math.min(most, pages - page),
+          pageSize: bytes,
+        }, (first, count) => {
+          const start = (page + first) * bytes;
+          runs.push({ start, end: start + count * bytes });
+        });
+      } catch (error) {
+        // Of an address space that is gone, nothing is resident.
+        if (!isMissing(error)) throw error;
+      }
+      yield* runs;
     }
   }
 
@@ -158,7 +235,8 @@ export class LinuxPageout implements PageoutControl {
         next++;
         continue;
       }
-      let left = done;
+      // No piece is begun twice, so that this ends whatever the kernel says.
+      let left = done - pieces[next++].bytes;
       while (next < pieces.length && left >= pieces[next].bytes) {
         left -= pieces[next++].bytes;
       }
@@ -174,12 +252,8 @@ export class LinuxPageout implements PageoutControl {
    * where that is not.
    */
   async #advise(from: number): Promise<number | PageoutResult> {
-    if (!isAddressSpaceAlive(this.#pagemap)) {
-      const error = this.#pidfd.isAlive()
-        ? replaced(this.#pid)
-        : exited(this.#pid);
-      return { result: "failed", message: error.message };
-    }
+    const lost = this.#lost();
+    if (lost) return lost;
     try {
       const advice = MADV_PAGEOUT;
       return await this.#pidfd.madvise(this.#ranges, { from, advice });
@@ -192,6 +266,15 @@ export class LinuxPageout implements PageoutControl {
       );
       return { result: isBusy ? "busy" : "failed", message: error.message };
     }
+  }
+
+  /** The failure of every page-out once the address space is gone. */
+  #lost(): PageoutResult | undefined {
+    if (isAddressSpaceAlive(this.#pagemap)) return undefined;
+    const error = this.#pidfd.isAlive()
+      ? replaced(this.#pid)
+      : exited(this.#pid);
+    return { result: "failed", message: error.message };
   }
 
   /** Lets the size of calls follow the speed of page-outs. */
@@ -215,7 +298,7 @@ interface Piece {
   readonly range: number;
   readonly start: bigint;
   readonly bytes: number;
-  /** How much of it is resident, in bytes, if the range is so evenly. */
+  /** How much of it is resident, in bytes. */
   readonly resident: number;
 }
 

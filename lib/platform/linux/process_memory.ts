@@ -60,6 +60,17 @@ export class LinuxProcessMemory implements ProcessMemory {
     return (await this.read({ clear: true })).pagedata;
   }
 
+  /**
+   * Finds out whether the process can be read, before anything is done to it.
+   *
+   * @throws NoSuchProcess when it has exited.
+   * @throws ProcessAccessDenied when this user may not read it.
+   */
+  checkAccess(): void {
+    using directory = ProcDir.open(this.#id);
+    using _pagemap = directory.openFile("pagemap");
+  }
+
   /** Resets the reference bits without reading them: an observation starts. */
   async clearReferences(): Promise<void> {
     using directory = ProcDir.open(this.#id);

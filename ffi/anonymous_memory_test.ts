@@ -1,0 +1,50 @@
+/**
+ * Tests of anonymous memory.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { AnonymousMemory } from "./anonymous_memory.ts";
+import { File } from "./file.ts";
+import { SystemError } from "./libc.ts";
+import { presentRuns } from "./pagemap.ts";
+import { pageSize } from "./system.ts";
+import "./testing.ts";
+
+const PAGES = 16;
+
+/** How many of the pages from an address on are present. */
+function presentPages(start: bigint): number {
+  using pagemap = File.open("/proc/self/pagemap");
+  const size = pageSize();
+  const firstPage = Number(start) / size;
+  let present = 0;
+  presentRuns(
+    pagemap,
+    { firstPage, pages: PAGES, pageSize: size },
+    (_, pages) => present += pages,
+  );
+  return present;
+}
+
+Deno.test("memory is resident once filled, and gone once disposed", () => {
+  let start: bigint;
+  {
+    using memory = new AnonymousMemory(PAGES * pageSize());
+    start = memory.start;
+    assertEquals(presentPages(start), 0);
+    memory.contents.fill(7);
+    assertEquals(presentPages(start), PAGES);
+  }
+  // Another thread may have got the address by now, but not for all that.
+  assert(presentPages(start) < PAGES);
+});
+
+Deno.test("memory that cannot be had is an error", () => {
+  assertThrows(
+    () => new AnonymousMemory(2 ** 52),
+    SystemError,
+    "mmap: Cannot allocate memory (ENOMEM)",
+  );
+});

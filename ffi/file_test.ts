@@ -1,0 +1,133 @@
+/**
+ * Tests of reading and writing files by descriptor.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  File,
+  isDenied,
+  isMissing,
+  O_WRONLY,
+  readDirectory,
+  readTextFile,
+  readTextFileIfAny,
+} from "./file.ts";
+import { Errno, SystemError } from "./libc.ts";
+import "./testing.ts";
+
+/** A directory that is removed when disposed. */
+function temporaryDirectory(): Disposable & { readonly path: string } {
+  const path = Deno.makeTempDirSync();
+  return {
+    path,
+    [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }),
+  };
+}
+
+Deno.test("a file that is not there is missing, and the message says which", () => {
+  const error = assertThrows(
+    () => File.open("/nowhere/at all"),
+    SystemError,
+    "open /nowhere/at all: No such file or directory (ENOENT)",
+  );
+  assert(isMissing(error));
+  assert(!isDenied(error));
+  assertEquals(readTextFileIfAny("/nowhere/at all"), undefined);
+});
+
+Deno.test("what may not be is denied", () => {
+  const denied = [Errno.EACCES, Errno.EPERM].map((errno) =>
+    new SystemError("open", errno)
+  );
+  assert(denied.every(isDenied));
+  assert(!denied.some(isMissing));
+  // A process that ends while its files are read.
+  assert(isMissing(new SystemError("read", Errno.ESRCH)));
+});
+
+Deno.test("an error number without a name of ours has the C library's words", () => {
+  assertEquals(
+    new SystemError("write", 28).message,
+    "write: No space left on device",
+  );
+});
+
+Deno.test("a file is read whole, however long", async () => {
+  using directory = temporaryDirectory();
+  const path = `${directory.path}/long`;
+  const bytes = new Uint8Array(1_000_003).map((_, at) => at * 31 % 251);
+  Deno.writeFileSync(path, bytes);
+  using first = File.open(path);
+  using second = File.open(path);
+  using third = File.open(path);
+  const readings = [
+    first.readAll(),
+    await second.readAllSlowly(false),
+    await third.readAllSlowly(true),
+  ];
+  for (const reading of readings) assertEquals(reading, bytes);
+});
+
+Deno.test("an error on another thread is the error here", async () => {
+  for (const away of [false, true]) {
+    using directory = File.open("/proc");
+    await assertRejects(
+      () => directory.readAllSlowly(away),
+      SystemError,
+      "read /proc: Is a directory",
+    );
+  }
+  using full = File.open("/dev/full", O_WRONLY);
+  await assertRejects(
+    () => full.writeSlowly("1"),
+    SystemError,
+    "write /dev/full: No space left on device",
+  );
+});
+
+Deno.test("a place in a file is read, and nothing behind its end", () => {
+  using directory = temporaryDirectory();
+  const path = `${directory.path}/short`;
+  Deno.writeTextFileSync(path, "0123456789");
+  using file = File.open(path);
+  const buffer = new Uint8Array(4);
+  assertEquals(file.readFrom(3n, buffer), 4);
+  assertEquals(new TextDecoder().decode(buffer), "3456");
+  assertEquals(file.readFrom(8n, buffer), 2);
+  assertEquals(file.readFrom(10n, buffer), 0);
+});
+
+Deno.test("files are found from an open directory, also once it has another name", () => {
+  using directory = temporaryDirectory();
+  const [old, renamed] = [`${directory.path}/old`, `${directory.path}/new`];
+  Deno.mkdirSync(old);
+  Deno.writeTextFileSync(`${old}/file`, "text");
+  Deno.symlinkSync("to somewhere (deleted)", `${old}/link`);
+  using place = File.openPlace(old);
+  Deno.renameSync(old, renamed);
+  using file = place.openAt("file");
+  assertEquals(new TextDecoder().decode(file.readAll()), "text");
+  assertEquals(place.readLinkAt("link"), "to somewhere (deleted)");
+  assertThrows(() => place.openAt("none"), SystemError, `${old}/none`);
+});
+
+Deno.test("a directory is listed whole, however many names it has", () => {
+  using directory = temporaryDirectory();
+  const names = Array.from(
+    { length: 3000 },
+    (_, at) => `${at}`.padStart(60, "a name with spaces "),
+  );
+  for (const name of names) {
+    Deno.writeTextFileSync(`${directory.path}/${name}`, "");
+  }
+  assertEquals(readDirectory(directory.path).sort(), names.sort());
+});
+
+Deno.test("files of /proc, which have no size, are read", () => {
+  assertEquals(
+    readTextFile("/proc/self/comm"),
+    Deno.readTextFileSync("/proc/self/comm"),
+  );
+});

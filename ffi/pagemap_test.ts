@@ -1,0 +1,91 @@
+/**
+ * Tests of finding present pages, on memory of the test itself.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { File } from "./file.ts";
+import {
+  hasPagemapScan,
+  isAddressSpaceAlive,
+  PAGE_ABSENT,
+  PAGE_PRESENT,
+  type PageSpan,
+  pageStates,
+  presentRuns,
+  readPresent,
+} from "./pagemap.ts";
+import { OwnMemory, Sleeper } from "./testing.ts";
+
+/** First page and number of pages of every run. */
+function runsBy(how: typeof presentRuns, span: PageSpan): [number, number][] {
+  using pagemap = File.open("/proc/self/pagemap");
+  const runs: [number, number][] = [];
+  how(pagemap, span, (page, pages) => runs.push([page, pages]));
+  return runs;
+}
+
+/** Asserts that every way of finding present pages finds these. */
+function assertRuns(span: PageSpan, expected: [number, number][]): void {
+  assertEquals(runsBy(presentRuns, span), expected);
+  assertEquals(runsBy(readPresent, span), expected);
+}
+
+Deno.test("every second page is present, in more runs than a call returns", () => {
+  using memory = new OwnMemory(10_000);
+  const expected: [number, number][] = [];
+  for (let page = 0; page < memory.pages; page += 2) {
+    memory.write(page);
+    expected.push([page, 1]);
+  }
+  assertRuns(memory.span, expected);
+});
+
+Deno.test("a run is one, also across the parts in which pagemap is read", () => {
+  using memory = new OwnMemory(70_000);
+  memory.write(0);
+  memory.write(65_530, 20);
+  memory.write(69_999);
+  assertRuns(memory.span, [[0, 1], [65_530, 20], [69_999, 1]]);
+});
+
+Deno.test("runs end where the range does", () => {
+  using memory = new OwnMemory(16);
+  memory.write(2, 12);
+  const { firstPage, pageSize } = memory;
+  const span = { firstPage: firstPage + 4, pages: 6, pageSize };
+  assertRuns(span, [[0, 6]]);
+});
+
+Deno.test("untouched memory has no runs, however much it is", () => {
+  using memory = new OwnMemory(2 ** 20);
+  assertRuns(memory.span, []);
+});
+
+Deno.test("a page that was only read is the zero page, which is not present", () => {
+  using memory = new OwnMemory(4);
+  memory.read(0, 4);
+  memory.write(2);
+  using pagemap = File.open("/proc/self/pagemap");
+  // Without PAGEMAP_SCAN the kernel does not tell.
+  const expected = hasPagemapScan(pagemap) ? [[2, 1]] : [[0, 4]];
+  assertEquals<number[][]>(runsBy(presentRuns, memory.span), expected);
+});
+
+Deno.test("page states tell present pages from absent ones", () => {
+  using memory = new OwnMemory(6);
+  memory.write(1, 2);
+  memory.write(5);
+  using pagemap = File.open("/proc/self/pagemap");
+  const [o, x] = [PAGE_ABSENT, PAGE_PRESENT];
+  assertEquals([...pageStates(pagemap, memory.span)], [o, x, x, o, o, x]);
+});
+
+Deno.test("an opened pagemap tells that its process has ended", async () => {
+  await using sleeper = await Sleeper.start();
+  using pagemap = File.open(`/proc/${sleeper.pid}/pagemap`);
+  assert(isAddressSpaceAlive(pagemap));
+  await sleeper.end();
+  assertEquals(isAddressSpaceAlive(pagemap), false);
+});

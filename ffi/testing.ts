@@ -1,0 +1,166 @@
+/**
+ * Help for tests: memory of the test's own process of which exactly chosen pages
+ * are resident.
+ *
+ * @module
+ */
+
+import { libc } from "./libc.ts";
+import { pageSize } from "./system.ts";
+
+// Opened before the first test, which would seem to leak it otherwise.
+libc();
+
+// <sys/mman.h> of Linux.
+const PROT_NONE = 0;
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_PRIVATE = 0x02;
+const MAP_ANONYMOUS = 0x20;
+const MAP_NORESERVE = 0x4000;
+const MADV_NOHUGEPAGE = 15;
+
+const calls = Deno.dlopen("libc.so.6", {
+  madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
+  mlock: { parameters: ["usize", "usize"], result: "i32" },
+  mmap: {
+    parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
+    result: "usize",
+  },
+  mprotect: { parameters: ["usize", "usize", "i32"], result: "i32" },
+  munmap: { parameters: ["usize", "usize"], result: "i32" },
+}).symbols;
+
+/**
+ * Anonymous memory that is one mapping in maps, whatever lies beside it. Nothing
+ * of it is resident until it is touched, and then one page at a time.
+ */
+export class OwnMemory implements Disposable {
+  /** Address of the first byte. */
+  readonly start: bigint;
+  readonly pages: number;
+  readonly pageSize: number = pageSize();
+
+  constructor(pages: number) {
+    this.pages = pages;
+    const size = this.#size(1);
+    // Between two pages without access, which keep it from becoming one with
+    // a neighbour.
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    this.#all = calls.mmap(0n, this.#size(pages + 2), PROT_NONE, flags, -1, 0n);
+    this.start = this.#all + size;
+    this.#protect(0, pages, PROT_READ | PROT_WRITE);
+    // Fails where the kernel has no large pages, which is as well.
+    calls.madvise(this.start, this.#size(pages), MADV_NOHUGEPAGE);
+  }
+
+  readonly #all: bigint;
+
+  /** Address behind the last byte. */
+  get end(): bigint {
+    return this.start + this.#size(this.pages);
+  }
+
+  /** Number of the first page: its address divided by the page size. */
+  get firstPage(): number {
+    return Number(this.start) / this.pageSize;
+  }
+
+  /** All of it, as `PageSpan` of `./pagemap.ts`. */
+  get span(): { firstPage: number; pages: number; pageSize: number } {
+    const { firstPage, pages, pageSize } = this;
+    return { firstPage, pages, pageSize };
+  }
+
+  /** Writes to pages, so that they become resident. */
+  write(firstPage: number, pages = 1): void {
+    for (let page = firstPage; page < firstPage + pages; page++) {
+      new Uint8Array(this.#view(page).getArrayBuffer(1))[0] = 1;
+    }
+  }
+
+  /** Reads a byte of pages. */
+  read(firstPage: number, pages = 1): void {
+    for (let page = firstPage; page < firstPage + pages; page++) {
+      this.#view(page).getUint8();
+    }
+  }
+
+  /** Locks pages in memory. */
+  lock(firstPage: number, pages: number): void {
+    this.#check(calls.mlock(this.#address(firstPage), this.#size(pages)));
+  }
+
+  /** Makes every second page a mapping of its own, by making it read-only. */
+  split(): void {
+    for (let page = 1; page < this.pages; page += 2) {
+      this.#protect(page, 1, PROT_READ);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    calls.munmap(this.#all, this.#size(this.pages + 2));
+  }
+
+  #protect(page: number, pages: number, protection: number): void {
+    this.#check(
+      calls.mprotect(this.#address(page), this.#size(pages), protection),
+    );
+  }
+
+  #view(page: number): Deno.UnsafePointerView {
+    const pointer = Deno.UnsafePointer.create(this.#address(page));
+    if (pointer === null) throw new Error("no memory");
+    return new Deno.UnsafePointerView(pointer);
+  }
+
+  #address(page: number): bigint {
+    return this.start + this.#size(page);
+  }
+
+  #size(pages: number): bigint {
+    return BigInt(pages * this.pageSize);
+  }
+
+  #check(result: number): void {
+    if (result !== 0) throw new Error("the test cannot have its memory");
+  }
+}
+
+/** A process that sleeps; killed and reaped when disposed. */
+export class Sleeper implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+
+  private constructor(child: Deno.ChildProcess) {
+    this.#child = child;
+  }
+
+  /** Starts it, and waits until it sleeps and its memory does not change any more. */
+  static async start(): Promise<Sleeper> {
+    const child = new Deno.Command("perl", {
+      args: ["-e", "close STDOUT; sleep"],
+      stdout: "piped",
+    }).spawn();
+    await child.stdout.text();
+    return new Sleeper(child);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Kills it and waits until it is gone, zombie and all. */
+  async end(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.end();
+    } catch (error) {
+      // It has ended before.
+      if (!(error instanceof TypeError)) throw error;
+    }
+  }
+}

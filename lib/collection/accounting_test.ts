@@ -1,0 +1,52 @@
+/**
+ * Tests of how much memory processes hold together.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { Sleeper } from "../../ffi/testing.ts";
+import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
+import { readProcess } from "../platform/linux/process_list.ts";
+import { residentSize, sizeBy } from "./accounting.ts";
+
+/** The memory of a process that only sleeps: it does not change. */
+function memoryOf({ pid }: Sleeper): LinuxProcessMemory {
+  return new LinuxProcessMemory(readProcess(pid));
+}
+
+Deno.test("one process counts by its RSS, over the limit or not", async () => {
+  await using sleeper = await Sleeper.start();
+  const memory = memoryOf(sleeper);
+  const { rss } = memory.readSizes();
+  for (const limit of [0, rss, Infinity]) {
+    assertEquals(residentSize([memory], limit), {
+      bytes: rss,
+      accounting: "rss",
+    });
+  }
+});
+
+Deno.test("several over the limit count proportionally, what they share only once", async () => {
+  await using first = await Sleeper.start();
+  await using second = await Sleeper.start();
+  const memories = [first, second].map(memoryOf);
+  const rss = sizeBy("rss", memories);
+  const pss = sizeBy("pss", memories);
+  // They share the program and its libraries.
+  assert(0 < pss && pss < rss, `${pss} of ${rss}`);
+  assertEquals(residentSize(memories, rss), { bytes: rss, accounting: "rss" });
+  const { accounting, bytes } = residentSize(memories, rss - 1);
+  assertEquals(accounting, "pss");
+  assert(bytes < rss, `${bytes} of ${rss}`);
+});
+
+Deno.test("a process that has gone counts nothing", async () => {
+  await using first = await Sleeper.start();
+  await using second = await Sleeper.start();
+  const memories = [first, second].map(memoryOf);
+  await second.end();
+  const { rss } = memories[0].readSizes();
+  assertEquals(residentSize(memories, Infinity).bytes, rss);
+  assertEquals(sizeBy("pss", memories), sizeBy("pss", memories.slice(0, 1)));
+});

@@ -1,0 +1,92 @@
+/**
+ * Tests of membership: which processes may be worked on.
+ *
+ * @module
+ */
+
+import { assertEquals, assertThrows } from "@std/assert";
+import { Sleeper } from "../../ffi/testing.ts";
+import { NoMatch, NoSuchProcess } from "../errors.ts";
+import { readProcess } from "../platform/linux/process_list.ts";
+import { requireProcess, selectProcesses, whyNot } from "./members.ts";
+import { parseSelector } from "./selectors.ts";
+
+function select(...selectors: string[]) {
+  const { processes, problems } = selectProcesses(selectors.map(parseSelector));
+  return { pids: processes.map(({ pid }) => pid), problems };
+}
+
+Deno.test("rcap itself, kernel threads and zombies may not be worked on", () => {
+  const process = { ...readProcess(Deno.pid), pid: 42, comm: "x", ppid: 7 };
+  assertEquals(whyNot(process), undefined);
+  assertEquals(
+    whyNot({ ...process, pid: Deno.pid }),
+    `process ${Deno.pid} is rcap itself`,
+  );
+  assertEquals(
+    whyNot({ ...process, isKernelThread: true }),
+    "process 42 (x) is a kernel thread, which has no memory of its own",
+  );
+  for (const state of ["Z", "X"]) {
+    assertEquals(
+      whyNot({ ...process, state }),
+      "process 42 (x) is a zombie: it has exited and waits for its parent 7 to reap it",
+    );
+  }
+});
+
+Deno.test("selectors make a union, by pid and without doubles", async () => {
+  await using first = await Sleeper.start();
+  await using second = await Sleeper.start();
+  const pids = [first.pid, second.pid].sort((a, b) => a - b);
+  const [a, b] = pids;
+  assertEquals(select(`${b}`, `pid:${a}`, `tree:${b}`, `${a}`), {
+    pids,
+    problems: [],
+  });
+  // The tree of this process is its children; it is rcap itself here.
+  assertEquals(select(`tree:${Deno.pid}`).pids, pids);
+});
+
+Deno.test("a selector that matches nothing is a problem, and no obstacle to others", async () => {
+  await using sleeper = await Sleeper.start();
+  const { pid } = sleeper;
+  assertEquals(select(`${pid}`, "comm:no such thing", `${Deno.pid}`), {
+    pids: [pid],
+    problems: [
+      `no process matches selector "comm:no such thing"`,
+      `process ${Deno.pid} is rcap itself`,
+    ],
+  });
+});
+
+Deno.test("when nothing is left, the message says why of each selector", async () => {
+  await using sleeper = await Sleeper.start();
+  const { pid } = sleeper;
+  await sleeper.end();
+  const error = assertThrows(
+    () => select(`pid:${pid}`, `tree:${pid}`, "comm:?no such thing?"),
+    NoMatch,
+  );
+  assertEquals(
+    error.message,
+    `no process has pid ${pid}; no process has pid ${pid}; no process matches selector "comm:?no such thing?"`,
+  );
+});
+
+Deno.test("one process that is wanted is there, or the message says why not", async () => {
+  await using sleeper = await Sleeper.start();
+  const { pid } = sleeper;
+  assertEquals(requireProcess(pid).pid, pid);
+  await sleeper.end();
+  assertThrows(
+    () => requireProcess(pid),
+    NoSuchProcess,
+    `no process has pid ${pid}`,
+  );
+  assertThrows(
+    () => requireProcess(Deno.pid),
+    NoSuchProcess,
+    `process ${Deno.pid} is rcap itself`,
+  );
+});

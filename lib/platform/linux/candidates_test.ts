@@ -1,0 +1,122 @@
+/**
+ * Tests of which memory a page-out can take.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import type { SkipReason } from "../platform.ts";
+import { memoryDevices, pageable } from "./candidates.ts";
+import type { LinuxMapping } from "./smaps.ts";
+
+const MIB = 2 ** 20;
+
+/** Private anonymous memory, 4 MiB of it resident, unless told otherwise. */
+function mapping(
+  { flags = [], ...rest }: Partial<Omit<LinuxMapping, "flags">> & {
+    flags?: string[];
+  },
+): LinuxMapping {
+  return {
+    start: 0x7f00_0000_0000n,
+    end: 0x7f00_0080_0000n,
+    perm: "rw-p",
+    device: "00:00",
+    name: "",
+    pageSize: 4096,
+    rss: 4 * MIB,
+    shared: 0,
+    dirty: 0,
+    referenced: 0,
+    anonymous: rest.name?.startsWith("/") ? 0 : 4 * MIB,
+    swap: 0,
+    locked: 0,
+    flags: new Set(["rd", "wr", "mr", "mw", ...flags]),
+    ...rest,
+  };
+}
+
+const FILE = { name: "/usr/bin/server", device: "fe:01" };
+const TMPFS = "00:1a";
+
+const withSwap = { swapFree: true, memoryDevices: new Set([TMPFS]) };
+const withoutSwap = { ...withSwap, swapFree: false };
+
+/** The size, or the reason, with swap and without it. */
+function verdicts(
+  which: Parameters<typeof mapping>[0],
+): (number | SkipReason | undefined)[] {
+  return [withSwap, withoutSwap].map((context) => {
+    const { bytes, reason } = pageable(mapping(which), context);
+    return bytes > 0 ? bytes / MIB : reason;
+  });
+}
+
+Deno.test("anonymous memory needs swap, files do not", () => {
+  assertEquals(verdicts({}), [4, "no-swap"]);
+  assertEquals(verdicts({ name: "[heap]" }), [4, "no-swap"]);
+  assertEquals(verdicts({ name: "[anon:arena]" }), [4, "no-swap"]);
+  assertEquals(verdicts(FILE), [4, 4]);
+  assertEquals(verdicts({ ...FILE, perm: "rw-s", dirty: 4 * MIB }), [4, 4]);
+});
+
+Deno.test("of a private file mapping, what was written to needs swap", () => {
+  assertEquals(verdicts({ ...FILE, anonymous: 3 * MIB }), [4, 1]);
+  assertEquals(verdicts({ ...FILE, anonymous: 4 * MIB }), [4, "no-swap"]);
+});
+
+Deno.test("files that live in memory need swap", () => {
+  for (
+    const name of [
+      "/memfd:buffer (deleted)",
+      "/SYSV00000000 (deleted)",
+      "/dev/zero (deleted)",
+    ]
+  ) {
+    assertEquals(verdicts({ name, perm: "rw-s" }), [4, "no-swap"], name);
+  }
+  const shm = { name: "[anon_shmem:buffer]", perm: "rw-s", anonymous: 0 };
+  assertEquals(verdicts(shm), [4, "no-swap"]);
+  const tmpfs = { name: "/dev/shm/buffer", device: TMPFS };
+  assertEquals(verdicts(tmpfs), [4, "no-swap"]);
+});
+
+Deno.test("each reason to leave memory alone", () => {
+  const reasons: [SkipReason, Parameters<typeof mapping>[0]][] = [
+    ["hugetlb", { flags: ["ht", "de"], pageSize: 2 * MIB }],
+    ["locked", { flags: ["lo"] }],
+    // A private mapping that another has locked too is locked, whatever its figure.
+    ["locked", { ...FILE, flags: ["lo"], locked: 0 }],
+    ["special", { flags: ["io", "pf"] }],
+    ["special", { flags: ["pf"] }],
+    ["special", { name: "[vdso]", rss: 4096 }],
+    ["special", { name: "[vvar]", rss: 0 }],
+    ["special", { name: "[vsyscall]", rss: 0 }],
+    ["nonresident", { rss: 0, anonymous: 0, swap: 4 * MIB }],
+    ["shared", { shared: 4 * MIB }],
+    ["shared", { ...FILE, shared: 4 * MIB }],
+  ];
+  for (const [reason, which] of reasons) {
+    assertEquals(verdicts(which), [reason, reason], reason);
+  }
+});
+
+Deno.test("of memory that others map in part, the rest can go", () => {
+  assertEquals(verdicts({ shared: 3 * MIB }), [1, "no-swap"]);
+  assertEquals(verdicts({ ...FILE, shared: 1 * MIB, anonymous: 2 * MIB }), [
+    3,
+    2,
+  ]);
+});
+
+Deno.test("devices of memory file systems are found", () => {
+  const mountinfo = `21 28 0:19 / /sys rw,nosuid shared:7 - sysfs sysfs rw
+26 28 0:26 / /dev/shm rw,nosuid - tmpfs tmpfs rw
+27 28 0:6 / /dev rw shared:2 master:1 - devtmpfs udev rw,size=1k
+28 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
+30 28 0:4093 / /mnt/a\\040-\\040tmpfs\\040b rw - ext4 /dev/vdb rw
+31 28 0:300 / /ram rw - ramfs ramfs rw
+`;
+  assertEquals([...memoryDevices(mountinfo)], ["00:1a", "00:06", "00:12c"]);
+  assertEquals([...memoryDevices("")], []);
+});

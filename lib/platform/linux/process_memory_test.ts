@@ -1,0 +1,85 @@
+/**
+ * Tests of reading a process's memory, on that of the test itself.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { PAGE_ABSENT, PAGE_PRESENT } from "../../../ffi/pagemap.ts";
+import { memoryInfo, pageSize } from "../../../ffi/system.ts";
+import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
+import { NoSuchProcess } from "../../errors.ts";
+import { LinuxProcessMemory } from "./process_memory.ts";
+import { readProcess } from "./process_list.ts";
+
+const MIB = 2 ** 20;
+const self = new LinuxProcessMemory(readProcess(Deno.pid));
+
+Deno.test("sizes grow with what is resident, and with what is mapped", () => {
+  const before = self.readSizes();
+  using memory = new OwnMemory(64 * MIB / pageSize());
+  memory.write(0, memory.pages / 2);
+  const { rss, image } = self.readSizes();
+  // What else the process does is little, but not nothing.
+  assert(rss - before.rss > 28 * MIB, `RSS grew by ${rss - before.rss}`);
+  assert(image - before.image >= 64 * MIB);
+});
+
+Deno.test("the proportional size is about RSS, for memory that nobody shares", () => {
+  const proportional = self.readProportional();
+  const { rss } = self.readSizes();
+  assert(proportional > 0.3 * rss, `${proportional} of ${rss}`);
+  assert(proportional < 1.1 * rss, `${proportional} of ${rss}`);
+});
+
+Deno.test("page states are those of the span", () => {
+  using memory = new OwnMemory(5);
+  memory.write(1);
+  memory.write(3);
+  const [o, x] = [PAGE_ABSENT, PAGE_PRESENT];
+  assertEquals([...self.readPageStates(memory.span)], [o, x, o, x, o]);
+});
+
+Deno.test("residency tells per mapping what can go, or why not", async () => {
+  using memory = new OwnMemory(8);
+  memory.write(2, 3);
+  using locked = new OwnMemory(4);
+  locked.lock(0, 4);
+  using untouched = new OwnMemory(4);
+  const residency = await self.readResidency();
+  const { start } = memory;
+  const bytes = memory.pages * memory.pageSize;
+  assertEquals(
+    residency.get(start),
+    memoryInfo().freeSwap > 0
+      ? { start, bytes, pageable: 3, reason: undefined }
+      : { start, bytes, pageable: 0, reason: "no-swap" },
+  );
+  assertEquals(residency.get(locked.start)?.reason, "locked");
+  assertEquals(residency.get(untouched.start)?.reason, "nonresident");
+});
+
+Deno.test("a reading with clearing starts the next observation", async () => {
+  using memory = new OwnMemory(16 * MIB / pageSize());
+  memory.write(0, memory.pages);
+  const referenced = async (clear: boolean) => {
+    const { mappings } = await self.read({ clear });
+    return mappings.find(({ start }) => start === memory.start)?.referenced;
+  };
+  assertEquals(await referenced(false), 16 * MIB);
+  assertEquals(await referenced(true), 16 * MIB);
+  assertEquals(await referenced(false), 0);
+  memory.read(0, memory.pages);
+  // The processor may keep some references to itself for a while.
+  assert(await referenced(false) !== 0);
+});
+
+Deno.test("a process that has gone cannot be read", async () => {
+  await using sleeper = await Sleeper.start();
+  const memory = new LinuxProcessMemory(readProcess(sleeper.pid));
+  await sleeper.end();
+  await assertRejects(() => memory.readPagedata(), NoSuchProcess);
+  await assertRejects(() => memory.readResidency(), NoSuchProcess);
+  await assertRejects(() => memory.clearReferences(), NoSuchProcess);
+  await assertRejects(() => memory.control(), NoSuchProcess);
+});

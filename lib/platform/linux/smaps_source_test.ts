@@ -1,0 +1,135 @@
+/**
+ * Tests of pagedata from smaps, on memory of the test itself.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { File } from "../../../ffi/file.ts";
+import { OwnMemory } from "../../../ffi/testing.ts";
+import {
+  MA_ANON,
+  MA_EXEC,
+  MA_READ,
+  MA_SHARED,
+  MA_WRITE,
+} from "../../scanner/mapping_flags.ts";
+import {
+  MODIFIED,
+  type Pagedata,
+  recordedBytes,
+  REFERENCED,
+} from "../../scanner/pagedata.ts";
+import { type LinuxMapping, parseSmaps } from "./smaps.ts";
+import { mappingBits, pagedataOfSmaps } from "./smaps_source.ts";
+
+/** Pagedata of mappings of this process, as if swap had room or not. */
+function pagedataOf(
+  choose: (mapping: LinuxMapping) => boolean,
+  swapFree = true,
+): Pagedata {
+  using smaps = File.open("/proc/self/smaps");
+  using pagemap = File.open("/proc/self/pagemap");
+  const mappings = parseSmaps(smaps.readAll()).filter(choose);
+  return pagedataOfSmaps(mappings, pagemap, {
+    swapFree,
+    memoryDevices: new Set(),
+  });
+}
+
+/** Which pages of the first mapping are recorded: of each run the first, and how many. */
+function runsOf({ mappings: [mapping], runPage, runOffset }: Pagedata) {
+  const runs: [number, number][] = [];
+  for (let run = mapping.firstRun; run < mapping.endRun; run++) {
+    runs.push([runPage[run], runOffset[run + 1] - runOffset[run]]);
+  }
+  return runs;
+}
+
+Deno.test("of a sparse mapping only resident pages are recorded", () => {
+  // 16 GiB, of which 12 pages are there.
+  using memory = new OwnMemory(2 ** 22);
+  memory.write(10, 10);
+  memory.write(500_000);
+  memory.write(memory.pages - 1);
+  const pagedata = pagedataOf(({ start }) => start === memory.start);
+  assertEquals(pagedata.mappings.length, 1);
+  assertEquals(pagedata.mappings[0].pages, memory.pages);
+  assertEquals(runsOf(pagedata), [[10, 10], [500_000, 1], [
+    memory.pages - 1,
+    1,
+  ]]);
+  assertEquals(pagedata.bits, new Uint8Array(12).fill(REFERENCED | MODIFIED));
+});
+
+Deno.test("of every second page, every second is recorded", () => {
+  using memory = new OwnMemory(10_000);
+  for (let page = 1; page < memory.pages; page += 2) memory.write(page);
+  const runs = runsOf(pagedataOf(({ start }) => start === memory.start));
+  assertEquals(runs, Array.from({ length: 5000 }, (_, at) => [at * 2 + 1, 1]));
+});
+
+Deno.test("a mapping that is there in full is one run", () => {
+  using memory = new OwnMemory(64);
+  memory.write(0, 64);
+  const pagedata = pagedataOf(({ start }) => start === memory.start);
+  assertEquals(runsOf(pagedata), [[0, 64]]);
+});
+
+Deno.test("pages that no page-out can take are not recorded", () => {
+  using memory = new OwnMemory(8);
+  memory.write(0, 8);
+  const isOwn = ({ start }: LinuxMapping) => start === memory.start;
+  const withoutSwap = pagedataOf(isOwn, false);
+  assertEquals(recordedBytes(withoutSwap, withoutSwap.mappings[0]), 0);
+  memory.lock(0, 8);
+  const locked = pagedataOf(isOwn);
+  assertEquals(recordedBytes(locked, locked.mappings[0]), 0);
+});
+
+Deno.test("mappings are of the kinds that the scanner knows", () => {
+  const flags = (choose: (mapping: LinuxMapping) => boolean) =>
+    pagedataOf(choose).mappings[0].flags;
+  assertEquals(flags(({ name }) => name === "[vdso]"), MA_READ | MA_EXEC);
+  assertEquals(
+    flags(({ name, perm }) => name === "" && perm === "rw-p"),
+    MA_READ | MA_WRITE | MA_ANON,
+  );
+  const shared: LinuxMapping = {
+    start: 0n,
+    end: 4096n,
+    perm: "-w-s",
+    device: "fe:01",
+    name: "/file",
+    pageSize: 4096,
+    rss: 0,
+    shared: 0,
+    dirty: 0,
+    referenced: 0,
+    anonymous: 0,
+    swap: 0,
+    locked: 0,
+    flags: new Set(),
+  };
+  using pagemap = File.open("/proc/self/pagemap");
+  const { mappings } = pagedataOfSmaps([shared], pagemap, {
+    swapFree: true,
+    memoryDevices: new Set(),
+  });
+  assertEquals(mappings[0].flags, MA_WRITE | MA_SHARED);
+});
+
+Deno.test("a mapping is modified when it is both referenced and dirty", () => {
+  using memory = new OwnMemory(4);
+  memory.write(0, 4);
+  using smaps = File.open("/proc/self/smaps");
+  const mapping = parseSmaps(smaps.readAll()).find(({ start }) =>
+    start === memory.start
+  );
+  assert(mapping);
+  const bits = (figures: Partial<LinuxMapping>) =>
+    mappingBits({ ...mapping, ...figures });
+  assertEquals(bits({ referenced: 4096, dirty: 8192 }), REFERENCED | MODIFIED);
+  assertEquals(bits({ referenced: 4096, dirty: 0 }), REFERENCED);
+  assertEquals(bits({ referenced: 0, dirty: 8192 }), 0);
+});

@@ -1,0 +1,91 @@
+/**
+ * Tests of parsing `/proc/<pid>/stat`.
+ *
+ * @module
+ */
+
+import { assertEquals, assertThrows } from "@std/assert";
+import { isZombie, parseStat } from "./stat.ts";
+
+/** A stat line: 52 fields as of Linux 3.5, see proc_pid_stat(5). */
+function line(
+  { comm = "perl", state = "S", flags = 0x400000, code = 0x5555 } = {},
+): string {
+  return `4242 (${comm}) ${state} 17 4242 17 34816 4242 ${flags} 500 0 0 0 3 1 0 0 20 0 1 0 ` +
+    `987654 12345678 900 18446744073709551615 ${code} 2 3 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 ` +
+    `4 5 6 7 8 9 10 0\n`;
+}
+
+Deno.test("the fields rcap needs", () => {
+  assertEquals(parseStat(line()), {
+    pid: 4242,
+    comm: "perl",
+    state: "S",
+    ppid: 17,
+    isKernelThread: false,
+    startTime: 987654,
+    layout: "21845 2 3 4 5 6 7 8 9 10",
+  });
+});
+
+Deno.test("a command may hold parentheses, spaces, newlines, or nothing", () => {
+  for (
+    const comm of [
+      "(sd-pam)",
+      ") S 1 (",
+      "a b",
+      "a\nb",
+      "a) R 1 2 3",
+      "",
+      "))",
+      "((",
+      "é",
+    ]
+  ) {
+    const stat = parseStat(line({ comm }));
+    assertEquals({ comm: stat.comm, ppid: stat.ppid }, { comm, ppid: 17 });
+  }
+});
+
+Deno.test("kernel threads and zombies are told apart", () => {
+  assertEquals(parseStat(line({ flags: 0x208040 })).isKernelThread, true);
+  assertEquals(parseStat(line()).isKernelThread, false);
+  for (
+    const [state, expected] of [["Z", true], ["X", true], ["T", false], [
+      "D",
+      false,
+    ]] as const
+  ) {
+    assertEquals(isZombie(parseStat(line({ state }))), expected, state);
+  }
+});
+
+Deno.test("another program has another layout", () => {
+  assertEquals(parseStat(line()).layout, parseStat(line({ comm: "x" })).layout);
+  const { layout } = parseStat(line({ code: 0x6666 }));
+  assertEquals(layout === parseStat(line()).layout, false);
+});
+
+Deno.test("what is no stat line is refused", () => {
+  for (
+    const text of [
+      "",
+      "4242",
+      "(a)",
+      "4242 (a) S 1 2 3",
+      ")4242(",
+      line().replace("(", ""),
+    ]
+  ) {
+    assertThrows(() => parseStat(text), SyntaxError, "not a stat line: ");
+  }
+});
+
+Deno.test("the kernel's own line", () => {
+  const { pid, comm, ppid, layout } = parseStat(
+    Deno.readTextFileSync("/proc/self/stat"),
+  );
+  assertEquals({ pid, ppid }, { pid: Deno.pid, ppid: Deno.ppid });
+  assertEquals(`${comm}\n`, Deno.readTextFileSync("/proc/self/comm"));
+  assertEquals(/^[1-9]\d*( [1-9]\d*){9}$/.test(layout), true, layout);
+});

@@ -1,0 +1,127 @@
+/**
+ * Tests of tables.
+ *
+ * @module
+ */
+
+import { assertEquals, assertThrows } from "@std/assert";
+import { stripAnsiCode } from "@std/fmt/colors";
+import { UsageError } from "../errors.ts";
+import { chooseColumns, type Column, renderTable } from "./table.ts";
+
+interface Row {
+  readonly name: string;
+  readonly size: number | null;
+  readonly count: number;
+}
+
+const COLUMNS: readonly Column<Row>[] = [
+  {
+    name: "name",
+    kind: "text",
+    value: ({ name }) => name,
+    style: (text, { count }) => count > 9 ? `\x1b[31m${text}\x1b[39m` : text,
+  },
+  { name: "size", kind: "size", value: ({ size }) => size },
+  { name: "count", kind: "number", value: ({ count }) => count },
+];
+
+const ROWS: readonly Row[] = [
+  { name: "a", size: 1536, count: 7 },
+  { name: "longer name", size: 1000, count: 123456 },
+  { name: "日本", size: null, count: 0 },
+];
+
+const HUMAN = { rows: ROWS, bare: false, exact: false, color: false };
+const BARE = { ...HUMAN, bare: true };
+
+Deno.test("text is aligned to the left, numbers to the right, under a header", () => {
+  assertEquals(
+    renderTable(COLUMNS, HUMAN),
+    `NAME         SIZE   COUNT
+a            1.5K       7
+longer name  1000  123456
+日本            -       0
+`,
+  );
+});
+
+Deno.test("totals stand apart below", () => {
+  const totals = [{ name: "total", size: 2536, count: 123463 }];
+  assertEquals(
+    renderTable(COLUMNS, { ...HUMAN, rows: ROWS.slice(0, 1), totals }),
+    `NAME   SIZE   COUNT
+a      1.5K       7
+
+total  2.5K  123463
+`,
+  );
+});
+
+Deno.test("exact sizes are in bytes", () => {
+  assertEquals(
+    renderTable(COLUMNS, { ...HUMAN, rows: ROWS.slice(0, 1), exact: true }),
+    `NAME  SIZE  COUNT
+a     1536      7
+`,
+  );
+});
+
+Deno.test("scripts get tabs, no header, no totals, and an empty field for nothing", () => {
+  const totals = [{ name: "total", size: 1, count: 1 }];
+  assertEquals(
+    renderTable(COLUMNS, { ...BARE, totals, exact: true, color: true }),
+    "a\t1536\t7\nlonger name\t1000\t123456\n日本\t\t0\n",
+  );
+});
+
+Deno.test("a row is a line and a field has no tab, whatever a name holds", () => {
+  const rows = [{ name: "a\tb\nc (deleted)", size: 1, count: 1 }];
+  assertEquals(
+    renderTable(COLUMNS, { ...BARE, rows }),
+    "a\\tb\\nc (deleted)\t1\t1\n",
+  );
+  assertEquals(
+    renderTable(COLUMNS, { ...HUMAN, rows }).split("\n")[1],
+    "a\\tb\\nc (deleted)     1      1",
+  );
+});
+
+Deno.test("colours do not move columns", () => {
+  const colored = renderTable(COLUMNS, { ...HUMAN, color: true });
+  assertEquals(colored.split("\x1b[31m").length, 2);
+  assertEquals(stripAnsiCode(colored), renderTable(COLUMNS, HUMAN));
+});
+
+Deno.test("no rows make a header only, or nothing", () => {
+  assertEquals(
+    renderTable(COLUMNS, { ...HUMAN, rows: [] }),
+    "NAME  SIZE  COUNT\n",
+  );
+  assertEquals(renderTable(COLUMNS, { ...BARE, rows: [] }), "");
+});
+
+Deno.test("columns are chosen by name, in any order", () => {
+  const names = (list?: string) =>
+    chooseColumns(COLUMNS, list).map(({ name }) => name);
+  assertEquals(names(), ["name", "size", "count"]);
+  assertEquals(names("count,name"), ["count", "name"]);
+  assertEquals(names(" size , size "), ["size", "size"]);
+});
+
+Deno.test("a field that is not there is refused, and those there are are named", () => {
+  for (
+    const [list, wrong] of [
+      ["name,weight", "weight"],
+      ["", ""],
+      ["name,", ""],
+      ["NAME", "NAME"],
+    ]
+  ) {
+    const error = assertThrows(() => chooseColumns(COLUMNS, list), UsageError);
+    assertEquals(
+      error.message,
+      `-o: there is no field "${wrong}"; there are name, size, count`,
+    );
+  }
+});
