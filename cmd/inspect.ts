@@ -15,6 +15,7 @@ import {
   type Verdict,
 } from "../lib/collection/inspect.ts";
 import { parsePid } from "../lib/collection/selectors.ts";
+import { openPagedataSource } from "../lib/platform/linux/pagedata_source.ts";
 import { print } from "../lib/report/output.ts";
 import {
   chooseColumns,
@@ -74,9 +75,9 @@ Columns: ${COLUMNS.map(({ name }) => name).join(", ")}
 
 The verdict says what a scan would do: cold pages go; warm memory is in use in
 part, hot memory in full; else it is passed over: locked, hugetlb, special,
-shared, nonresident, no-swap. The smaps source knows one reference a mapping, so
-a scan leaves warm mappings whole, and mod is an upper bound: what is referenced
-and differs from its file or swap.
+shared, nonresident, no-swap. With --pagedata smaps, which knows one reference a
+mapping, a scan leaves warm mappings whole. Where the kernel keeps no soft-dirty
+bits, mod is an upper bound: what is referenced and differs from its file or swap.
 
 --pages prints a character a page: . not resident, - resident, r referenced,
 m modified, s swapped.
@@ -117,7 +118,17 @@ export function inspectCommand(context: Context) {
       const columns = chooseColumns(COLUMNS, options.output);
       const bare = !options.header;
       warnIfShort(options.observe, log);
-      const request = { pid, observation: options.observe, signal, log };
+      using source = openPagedataSource(
+        options.pagedata,
+        (message) => log.warn(message),
+      );
+      const request = {
+        pid,
+        observation: options.observe,
+        signal,
+        log,
+        source,
+      };
       if (options.pages) {
         const report = await inspectPages(options.pages, request);
         print(options.json ? json(report) : picture(report, bare));

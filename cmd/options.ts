@@ -7,7 +7,7 @@
 
 import { Option } from "@commander-js/extra-typings";
 import { memoryInfo } from "../ffi/system.ts";
-import { CapabilityError, UsageError } from "../lib/errors.ts";
+import { PAGEDATA_SOURCES } from "../lib/platform/linux/pagedata_source.ts";
 import type { Log } from "../lib/report/output.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
@@ -34,8 +34,8 @@ export const observeOption = new Option(
 /** `--pagedata`: where reference bits come from. */
 export const pagedataOption = new Option(
   "--pagedata <source>",
-  "where reference bits come from: auto, pte or smaps",
-).default("auto", "auto").argParser(parsePagedata);
+  "where reference bits come from: page tables or smaps",
+).choices(["auto", ...PAGEDATA_SOURCES] as const).default("auto" as const);
 
 export const jsonOption = new Option("--json", "print one JSON object");
 export const bareOption = new Option(
@@ -55,18 +55,6 @@ export function sizeParser(option: string): (text: string) => number {
       what: option,
       totalMemory: () => memoryInfo().totalMemory,
     });
-}
-
-function parsePagedata(text: string): "auto" | "smaps" {
-  if (text === "auto" || text === "smaps") return text;
-  if (text === "pte") {
-    throw new CapabilityError(
-      "--pagedata: this version has no pte source; use --pagedata smaps",
-    );
-  }
-  throw new UsageError(
-    `--pagedata: "${text}" is not a source; use auto, pte or smaps`,
-  );
 }
 
 /** Warns when an observation is too short to be trusted. */

@@ -8,6 +8,7 @@ import { Command, Option } from "@commander-js/extra-typings";
 import { type ProcessReport, scanOnce } from "../lib/collection/scan_once.ts";
 import { parseSelector, SELECTOR_HELP } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
+import { openPagedataSource } from "../lib/platform/linux/pagedata_source.ts";
 import { print } from "../lib/report/output.ts";
 import { describeScan } from "../lib/report/scan_summary.ts";
 import {
@@ -103,6 +104,10 @@ export function scanCommand(context: Context) {
       const goal = goalOf(options);
       const selectors = texts.map(parseSelector);
       warnIfShort(options.observe, log);
+      using source = openPagedataSource(
+        options.pagedata,
+        (message) => log.warn(message),
+      );
       const report = await scanOnce({
         selectors,
         goal,
@@ -110,6 +115,7 @@ export function scanCommand(context: Context) {
         observation: options.observe,
         signal,
         log,
+        source,
       });
       if (options.json) {
         print(JSON.stringify(report) + "\n");

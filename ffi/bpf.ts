@@ -1,11 +1,17 @@
 /**
- * The `bpf(2)` system call. For now it only answers whether the kernel lets this
- * user make a BPF map, the first thing any use of BPF does.
+ * The `bpf(2)` system call: maps, programs, iterators and test runs, as far as
+ * rcap reads the kernel with them.
+ *
+ * Facts: include/uapi/linux/bpf.h, whose `union bpf_attr` is filled in here field
+ * by field, and Documentation/bpf.
  *
  * @module
  */
 
-import { Errno, errno, libc } from "./libc.ts";
+import { RcapError } from "../lib/errors.ts";
+import { assemble, INSTRUCTION_SIZE, type Statement } from "./bpf_assembler.ts";
+import { File } from "./file.ts";
+import { cString, Errno, errno, errnoMessage, libc } from "./libc.ts";
 
 // arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
 const SYS_BPF: Readonly<Partial<Record<typeof Deno.build.arch, bigint>>> = {
@@ -13,29 +19,248 @@ const SYS_BPF: Readonly<Partial<Record<typeof Deno.build.arch, bigint>>> = {
   aarch64: 280n,
 };
 
-// include/uapi/linux/bpf.h.
-const BPF_MAP_CREATE = 0n;
-const BPF_MAP_TYPE_ARRAY = 2;
+/** Commands. */
+const BPF_MAP_CREATE = 0;
+const BPF_PROG_LOAD = 5;
+const BPF_PROG_TEST_RUN = 10;
+const BPF_LINK_CREATE = 28;
+const BPF_ITER_CREATE = 33;
 
-/**
- * Makes a small BPF map and drops it again.
- *
- * @returns 0, or the error number: `EPERM` without CAP_BPF, `ENOSYS` where the
- * kernel or this architecture has no `bpf`.
- */
-export function probeBpf(): number {
+const BPF_MAP_TYPE_ARRAY = 2;
+const BPF_F_MMAPABLE = 1 << 10;
+const BPF_PROG_TYPE_TRACING = 26;
+const BPF_PROG_TYPE_SYSCALL = 31;
+const BPF_TRACE_ITER = 28;
+const BPF_F_SLEEPABLE = 1 << 4;
+
+/** Helpers that programs call. */
+export const BPF_PROBE_READ_KERNEL = 113;
+export const BPF_SEQ_WRITE = 127;
+
+/** Larger than any `union bpf_attr` whose fields are set here; the kernel wants the rest zero. */
+const ATTRIBUTE_SIZE = 144;
+const LOG_SIZE = 64 * 1024;
+
+/** Helpers that read kernel memory are for programs under a license like the kernel's. */
+const LICENSE = cString("Dual MIT/GPL");
+
+/** A `bpf` call that the kernel refused. */
+export class BpfError extends RcapError {
+  override name = "BpfError";
+  readonly errno: number;
+
+  constructor(what: string, errno: number, log = "") {
+    super(`bpf: ${what}: ${errnoMessage(errno)}${log && `\n${log}`}`);
+    this.errno = errno;
+  }
+}
+
+/** The attributes of a call. */
+class Attributes {
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(ATTRIBUTE_SIZE);
+  readonly #view = new DataView(this.bytes.buffer);
+  /** What the attributes point to must outlive the call. */
+  readonly #kept: ArrayBufferView[] = [];
+
+  u32(offset: number, value: number): this {
+    this.#view.setUint32(offset, value, true);
+    return this;
+  }
+
+  /** Sets a field to the address of a buffer. */
+  address(offset: number, buffer: ArrayBufferView<ArrayBuffer>): this {
+    this.#kept.push(buffer);
+    const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer));
+    this.#view.setBigUint64(offset, BigInt(address), true);
+    return this;
+  }
+}
+
+/** Calls `bpf`; a negative result is the negative error number. */
+function bpf(command: number, { bytes }: Attributes): number {
   const number = SYS_BPF[Deno.build.arch];
-  if (number === undefined) return Errno.ENOSYS;
-  // union bpf_attr for BPF_MAP_CREATE: type, key size, value size, entries.
-  const attributes = new Uint32Array(32);
-  attributes.set([BPF_MAP_TYPE_ARRAY, 4, 4, 1]);
-  const fd = libc().bpf(
-    number,
-    BPF_MAP_CREATE,
-    attributes,
-    BigInt(attributes.byteLength),
+  if (number === undefined) return -Errno.ENOSYS;
+  const size = BigInt(bytes.byteLength);
+  const result = libc().bpf(number, BigInt(command), bytes, size);
+  return result < 0 ? -errno() : result;
+}
+
+/** Calls `bpf` for a descriptor. */
+function bpfDescriptor(
+  what: string,
+  command: number,
+  attributes: Attributes,
+): File {
+  const fd = bpf(command, attributes);
+  if (fd < 0) throw new BpfError(what, -fd);
+  return File.own(fd, what);
+}
+
+// <sys/mman.h> of Linux.
+const MAP_SHARED = 1;
+const PROT_READ_WRITE = 3;
+
+/** An array map of one value, mapped into our own memory. */
+export class SharedMap implements Disposable {
+  readonly #file: File;
+  readonly #address: bigint;
+  /** The value: programs read and write the same bytes. */
+  readonly memory: ArrayBuffer;
+
+  /**
+   * Makes a map.
+   *
+   * @param bytes size of its value, whole pages.
+   * @throws BpfError when the kernel refuses.
+   */
+  constructor(bytes: number) {
+    using held = new DisposableStack();
+    this.#file = held.use(bpfDescriptor(
+      "make a map",
+      BPF_MAP_CREATE,
+      new Attributes().u32(0, BPF_MAP_TYPE_ARRAY).u32(4, 4).u32(8, bytes)
+        .u32(12, 1).u32(16, BPF_F_MMAPABLE),
+    ));
+    const address = libc().mmap(
+      0n,
+      BigInt(bytes),
+      PROT_READ_WRITE,
+      MAP_SHARED,
+      this.#file.fd,
+      0n,
+    );
+    const pointer = Deno.UnsafePointer.create(address);
+    if (pointer === null || BigInt.asIntN(64, address) === -1n) {
+      throw new BpfError("map a map into memory", errno());
+    }
+    this.#address = address;
+    this.memory = Deno.UnsafePointerView.getArrayBuffer(pointer, bytes);
+    held.move();
+  }
+
+  /** The descriptor, for `mapValue` of the assembler. */
+  get fd(): number {
+    return this.#file.fd;
+  }
+
+  [Symbol.dispose](): void {
+    libc().munmap(this.#address, BigInt(this.memory.byteLength));
+    this.#file[Symbol.dispose]();
+  }
+}
+
+/** What the kernel must know to load a program. */
+interface ProgramKind {
+  readonly type: number;
+  readonly flags?: number;
+  readonly attachType?: number;
+  readonly attachId?: number;
+}
+
+/** Loads a program; an error holds the verifier's log. */
+function loadProgram(
+  name: string,
+  program: readonly Statement[],
+  { type, flags = 0, attachType = 0, attachId = 0 }: ProgramKind,
+): File {
+  const code = assemble(program);
+  const attributes = () =>
+    new Attributes().u32(0, type).u32(4, code.length / INSTRUCTION_SIZE)
+      .address(8, code).address(16, LICENSE).u32(44, flags)
+      .u32(68, attachType).u32(108, attachId);
+  const fd = bpf(BPF_PROG_LOAD, attributes());
+  if (fd >= 0) return File.own(fd, name);
+  // Once more, for the log of the verifier.
+  const log = new Uint8Array(LOG_SIZE);
+  const again = bpf(
+    BPF_PROG_LOAD,
+    attributes().u32(24, 1).u32(28, LOG_SIZE).address(32, log),
   );
-  if (fd < 0) return errno();
-  libc().close(fd);
-  return 0;
+  if (again >= 0) return File.own(again, name);
+  const text = new TextDecoder().decode(log.subarray(0, log.indexOf(0)));
+  throw new BpfError(`load program ${name}`, -again, text.trimEnd());
+}
+
+/** A program that runs when it is told to, with one number as its context. */
+export class SyscallProgram implements Disposable {
+  readonly #file: File;
+  readonly #context = new BigUint64Array(1);
+  readonly #attributes: Attributes;
+
+  /**
+   * Loads a program.
+   *
+   * @throws BpfError when the kernel refuses; with the verifier's log.
+   */
+  constructor(name: string, program: readonly Statement[]) {
+    this.#file = loadProgram(name, program, {
+      type: BPF_PROG_TYPE_SYSCALL,
+      flags: BPF_F_SLEEPABLE,
+    });
+    // For BPF_PROG_TEST_RUN: prog_fd 0, ctx_size_in 40, ctx_in 48.
+    this.#attributes = new Attributes().u32(0, this.#file.fd)
+      .u32(40, this.#context.byteLength).address(48, this.#context);
+  }
+
+  /**
+   * Runs the program.
+   *
+   * @throws BpfError when it does not run.
+   */
+  run(context: number): void {
+    this.#context[0] = BigInt(context);
+    const result = bpf(BPF_PROG_TEST_RUN, this.#attributes);
+    if (result < 0) throw new BpfError("run a program", -result);
+  }
+
+  [Symbol.dispose](): void {
+    this.#file[Symbol.dispose]();
+  }
+}
+
+/** A program that runs for every object of a kind, and what it writes for them. */
+export class Iterator implements Disposable {
+  readonly #held = new DisposableStack();
+  readonly #link: File;
+
+  /**
+   * Loads a program.
+   *
+   * @param attachId the BTF id of the function that stands for the iterator,
+   * `bpf_iter_task` say.
+   * @throws BpfError when the kernel refuses; with the verifier's log.
+   */
+  constructor(
+    name: string,
+    program: readonly Statement[],
+    attachId: number,
+  ) {
+    using held = new DisposableStack();
+    const loaded = held.use(loadProgram(name, program, {
+      type: BPF_PROG_TYPE_TRACING,
+      attachType: BPF_TRACE_ITER,
+      attachId,
+    }));
+    // link_create: prog_fd 0, target_fd 4, attach_type 8.
+    this.#link = held.use(bpfDescriptor(
+      "attach an iterator",
+      BPF_LINK_CREATE,
+      new Attributes().u32(0, loaded.fd).u32(8, BPF_TRACE_ITER),
+    ));
+    this.#held = held.move();
+  }
+
+  /** Runs the program for every object; returns all it wrote. */
+  readAll(): Uint8Array<ArrayBuffer> {
+    using file = bpfDescriptor(
+      "make an iterator",
+      BPF_ITER_CREATE,
+      new Attributes().u32(0, this.#link.fd),
+    );
+    return file.readAll();
+  }
+
+  [Symbol.dispose](): void {
+    this.#held[Symbol.dispose]();
+  }
 }

@@ -132,9 +132,12 @@ Deno.test("values of options that are none are refused", async () => {
     ],
     [
       [...scan, "--pagedata", "magic"],
-      `--pagedata: "magic" is not a source; use auto, pte or smaps`,
+      "argument 'magic' is invalid. Allowed choices are auto, pte, smaps.",
     ],
-    [["inspect", "1", "--pagedata", ""], `--pagedata: "" is not a source`],
+    [
+      ["inspect", "1", "--pagedata", ""],
+      "argument '' is invalid. Allowed choices are auto, pte, smaps.",
+    ],
     [
       ["--log-level", "loud", "doctor"],
       "argument 'loud' is invalid. Allowed choices are error, warn, info, debug.",
@@ -186,13 +189,12 @@ Deno.test("selectors that are none are refused", async () => {
   );
 });
 
-Deno.test("the pte source is not there yet, and the message says what is", async () => {
-  const expected = {
-    code: 4,
-    message: "--pagedata: this version has no pte source; use --pagedata smaps",
-  };
-  await refuses(["scan", "1", "--cap", "1M", "--pagedata", "pte"], expected);
-  await refuses(["inspect", "1", "--pagedata", "pte"], expected);
+Deno.test("page tables are for root, and the message says so", async () => {
+  const expected = { code: 4, message: "--pagedata pte does not work: bpf: " };
+  const options = { uid: 54_321 };
+  for (const args of [["scan", "1", "--cap", "1M"], ["inspect", "1"]]) {
+    await refuses([...args, "--pagedata", "pte"], expected, options);
+  }
 });
 
 Deno.test("selectors that match nothing", async () => {

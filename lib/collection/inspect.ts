@@ -5,18 +5,29 @@
  * @module
  */
 
-import { ProcessAccessDenied, UsageError } from "../errors.ts";
 import { PAGE_PRESENT, PAGE_SWAPPED } from "../../ffi/pagemap.ts";
-import { pageable } from "../platform/linux/candidates.ts";
+import { ProcessAccessDenied, UsageError } from "../errors.ts";
 import {
-  LinuxProcessMemory,
-  type LinuxReading,
-} from "../platform/linux/process_memory.ts";
+  pageable,
+  type PageableContext,
+} from "../platform/linux/candidates.ts";
+import type {
+  PagedataSource,
+  PagedataSourceName,
+} from "../platform/linux/pagedata_source.ts";
+import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
 import type { LinuxMapping } from "../platform/linux/smaps.ts";
-import { mappingBits } from "../platform/linux/smaps_source.ts";
 import type { SkipReason } from "../platform/platform.ts";
 import { hex } from "../report/units.ts";
-import { MODIFIED, REFERENCED } from "../scanner/pagedata.ts";
+import {
+  bitsOfPages,
+  countPages,
+  mappingEnd,
+  MODIFIED,
+  type Pagedata,
+  type PagedataMapping,
+  REFERENCED,
+} from "../scanner/pagedata.ts";
 import { requireProcess } from "./members.ts";
 import { observe } from "./observe.ts";
 import type { Messages } from "./scan_once.ts";
@@ -55,7 +66,7 @@ export interface InspectReport {
   readonly version: 1;
   readonly pid: number;
   readonly comm: string;
-  readonly pagedata: "smaps";
+  readonly pagedata: PagedataSourceName;
   /** 0 when the references could not be reset: then they are those since the process started. */
   readonly observedSeconds: number;
   readonly mappings: readonly MappingReport[];
@@ -67,7 +78,7 @@ export interface PagesReport {
   readonly version: 1;
   readonly pid: number;
   readonly comm: string;
-  readonly pagedata: "smaps";
+  readonly pagedata: PagedataSourceName;
   readonly observedSeconds: number;
   readonly start: string;
   readonly end: string;
@@ -91,6 +102,7 @@ export interface InspectOptions {
   readonly observation: number;
   readonly signal: AbortSignal;
   readonly log: Messages;
+  readonly source: PagedataSource;
 }
 
 /**
@@ -101,18 +113,28 @@ export interface InspectOptions {
  * @throws the signal's reason when it is aborted.
  */
 export async function inspect(options: InspectOptions): Promise<InspectReport> {
-  const { pid, comm, observedSeconds, reading } = await observeProcess(options);
-  const mappings = reading.mappings.map((mapping) =>
-    mappingReport(mapping, reading)
+  const { pid, comm, observedSeconds, memory, pagedata } = await observeProcess(
+    options,
   );
+  const { mappings, context } = await memory.readMappings();
+  const recorded = new Map(
+    pagedata.mappings.map((mapping) => [mapping.start, mapping]),
+  );
+  const reports = mappings.map((mapping) => {
+    const pages = recorded.get(mapping.start);
+    const touched = options.source.name === "smaps" || !pages
+      ? touchedBySmaps(mapping)
+      : touchedByPages(pagedata, pages);
+    return mappingReport(mapping, { touched, context });
+  });
   return {
     version: 1,
     pid,
     comm,
-    pagedata: "smaps",
+    pagedata: options.source.name,
     observedSeconds,
-    mappings,
-    totals: totalsOf(mappings),
+    mappings: reports,
+    totals: totalsOf(reports),
   };
 }
 
@@ -125,54 +147,59 @@ export async function inspectPages(
   range: AddressRange,
   options: InspectOptions,
 ): Promise<PagesReport> {
-  const { pid, comm, observedSeconds, memory, reading } = await observeProcess(
+  const { pid, comm, observedSeconds, memory, pagedata } = await observeProcess(
     options,
   );
-  const mapping = mappingAt(range, reading.mappings);
+  const mapping = mappingAt(range, pagedata.mappings);
   const { pageSize } = mapping;
   const size = BigInt(pageSize);
-  const start = range.start - (range.start - mapping.start) % size;
-  const end = range.end === undefined
-    ? mapping.end
-    : range.end + (mapping.end - range.end) % size;
-  const pages = Number((end - start) / size);
+  const from = Number((range.start - mapping.start) / size);
+  const to = range.end === undefined
+    ? mapping.pages
+    : Number((range.end - mapping.start + size - 1n) / size);
+  const start = mapping.start + BigInt(from) * size;
   const firstPage = Number(start / size);
-  const states = memory.readPageStates({ firstPage, pages, pageSize });
-  // smaps knows one thing a mapping: every resident page has the same bits.
-  const bits = mappingBits(mapping);
-  const resident = bits & MODIFIED ? "m" : bits & REFERENCED ? "r" : "-";
-  let picture = "";
-  for (const state of states) {
-    picture += state === PAGE_PRESENT
-      ? resident
-      : state === PAGE_SWAPPED
-      ? "s"
-      : ".";
+  const states = memory.readPageStates({
+    firstPage,
+    pages: to - from,
+    pageSize,
+  });
+  const bits = bitsOfPages(pagedata, mapping, { from, to });
+  let pages = "";
+  for (const [page, state] of states.entries()) {
+    pages += pictureOf(state, bits[page]);
   }
   return {
     version: 1,
     pid,
     comm,
-    pagedata: "smaps",
+    pagedata: options.source.name,
     observedSeconds,
     start: hex(start),
-    end: hex(end),
+    end: hex(start + BigInt(to - from) * size),
     pageSize,
-    pages: picture,
+    pages,
   };
+}
+
+/** The character of a page. */
+function pictureOf(state: number, bits: number): string {
+  if (state === PAGE_SWAPPED) return "s";
+  if (state !== PAGE_PRESENT) return ".";
+  return bits & MODIFIED ? "m" : bits & REFERENCED ? "r" : "-";
 }
 
 /** Clears the references of a process, waits, and reads it. */
 async function observeProcess(
-  { pid, observation, signal, log }: InspectOptions,
+  { pid, observation, signal, log, source }: InspectOptions,
 ) {
   const process = requireProcess(pid);
   const { comm } = process;
-  const memory = new LinuxProcessMemory(process);
+  const memory = new LinuxProcessMemory(process, source);
   memory.checkAccess();
   let observedSeconds = observation / 1000;
   try {
-    await memory.clearReferences();
+    await memory.reset("inspect");
     await observe(observation, { what: `process ${pid} (${comm})`, signal });
   } catch (error) {
     if (!(error instanceof ProcessAccessDenied)) throw error;
@@ -181,16 +208,35 @@ async function observeProcess(
     );
     observedSeconds = 0;
   }
-  const reading = await memory.read({ clear: false });
-  return { pid, comm, observedSeconds, memory, reading };
+  const pagedata = await memory.read("inspect");
+  return { pid, comm, observedSeconds, memory, pagedata };
+}
+
+/** What of a mapping was touched, in bytes. */
+type Touched = Pick<MappingSizes, "referenced" | "modified">;
+
+/** What smaps tells: how much was referenced, and how much of it may be modified. */
+function touchedBySmaps({ referenced, dirty }: LinuxMapping): Touched {
+  return { referenced, modified: Math.min(referenced, dirty) };
+}
+
+/** What the bits of the pages tell. */
+function touchedByPages(
+  pagedata: Pagedata,
+  mapping: PagedataMapping,
+): Touched {
+  const size = mapping.pageSize;
+  return {
+    referenced: countPages(pagedata, mapping, REFERENCED) * size,
+    modified: countPages(pagedata, mapping, MODIFIED) * size,
+  };
 }
 
 function mappingReport(
   mapping: LinuxMapping,
-  { context }: LinuxReading,
+  { touched, context }: { touched: Touched; context: PageableContext },
 ): MappingReport {
-  const { start, end, perm, name, pageSize, rss, referenced } = mapping;
-  const isModified = (mappingBits(mapping) & MODIFIED) !== 0;
+  const { start, end, perm, name, pageSize, rss } = mapping;
   return {
     start: hex(start),
     end: hex(end),
@@ -200,16 +246,16 @@ function mappingReport(
     size: Number(end - start),
     rss,
     anon: mapping.anonymous,
-    referenced,
-    modified: isModified ? Math.min(referenced, mapping.dirty) : 0,
+    ...touched,
     swapped: mapping.swap,
     locked: mapping.locked,
-    verdict: pageable(mapping, context).reason ?? temperature(mapping),
+    verdict: pageable(mapping, context).reason ??
+      temperature(rss, touched.referenced),
   };
 }
 
 /** What a scan would do with memory that can be paged out. */
-function temperature({ rss, referenced }: LinuxMapping): Verdict {
+function temperature(rss: number, referenced: number): Verdict {
   if (referenced === 0) return "cold";
   return referenced < rss ? "warm" : "hot";
 }
@@ -236,9 +282,11 @@ function totalsOf(mappings: readonly MappingReport[]): MappingSizes {
  */
 function mappingAt(
   { start, end }: AddressRange,
-  mappings: readonly LinuxMapping[],
-): LinuxMapping {
-  const mapping = mappings.find((m) => m.start <= start && start < m.end);
+  mappings: readonly PagedataMapping[],
+): PagedataMapping {
+  const mapping = mappings.find((mapping) =>
+    mapping.start <= start && start < mappingEnd(mapping)
+  );
   if (!mapping) {
     throw new UsageError(
       `--pages: no mapping holds address ${
@@ -246,11 +294,11 @@ function mappingAt(
       }; rcap inspect without --pages lists those there are`,
     );
   }
-  if (end !== undefined && (end <= start || end > mapping.end)) {
+  if (end !== undefined && (end <= start || end > mappingEnd(mapping))) {
     throw new UsageError(
       `--pages: ${hex(end)} is not behind ${
         hex(start)
-      } in its mapping, which ends at ${hex(mapping.end)}`,
+      } in its mapping, which ends at ${hex(mappingEnd(mapping))}`,
     );
   }
   return mapping;

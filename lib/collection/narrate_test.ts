@@ -8,6 +8,7 @@ import { assertEquals } from "@std/assert";
 import { ProcessError } from "../errors.ts";
 import { DryRunMemory } from "../platform/dry_run.ts";
 import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
+import { SmapsSource } from "../platform/linux/smaps_source.ts";
 import { ScannedProcess } from "../scanner/collection.ts";
 import type { PagedataMapping } from "../scanner/pagedata.ts";
 import { narrate } from "./narrate.ts";
@@ -15,7 +16,9 @@ import { narrate } from "./narrate.ts";
 const MIB = 2 ** 20;
 
 const process = new ScannedProcess(
-  new DryRunMemory(new LinuxProcessMemory({ pid: 42, startTime: 0 })),
+  new DryRunMemory(
+    new LinuxProcessMemory({ pid: 42, startTime: 0 }, new SmapsSource()),
+  ),
 );
 process.unreferenced = 3 * MIB;
 

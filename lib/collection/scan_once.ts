@@ -6,6 +6,10 @@
 
 import { ProcessAccessDenied, ProcessError } from "../errors.ts";
 import { DryRunMemory } from "../platform/dry_run.ts";
+import type {
+  PagedataSource,
+  PagedataSourceName,
+} from "../platform/linux/pagedata_source.ts";
 import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
 import type { ProcessStat } from "../platform/linux/stat.ts";
 import type { PageoutResult, SkipReason } from "../platform/platform.ts";
@@ -57,7 +61,7 @@ export interface ProcessReport {
 export interface ScanReport {
   readonly version: 1;
   readonly dryRun: boolean;
-  readonly pagedata: "smaps";
+  readonly pagedata: PagedataSourceName;
   /** How long the processes were observed; 0 when they were under the cap to begin with. */
   readonly observedSeconds: number;
   /** How `rss` and `rssAfter` count shared pages. */
@@ -92,6 +96,7 @@ export interface ScanOnceOptions {
   readonly observation: number;
   readonly signal: AbortSignal;
   readonly log: Messages;
+  readonly source: PagedataSource;
 }
 
 /** A process with what is to be reported of it. */
@@ -108,11 +113,11 @@ interface Member {
  * @throws the signal's reason when it is aborted.
  */
 export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
-  const { selectors, goal, dryRun, observation, signal, log } = options;
+  const { selectors, goal, dryRun, observation, signal, log, source } = options;
   const { processes, problems } = selectProcesses(selectors);
   for (const problem of problems) log.warn(problem);
 
-  const members = processes.map(newMember);
+  const members = processes.map((stat) => newMember(stat, source));
   const before = sizeOf(members, goal);
   const isUnder = before.excess <= 0;
   if (isUnder) {
@@ -161,7 +166,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   return {
     version: 1,
     dryRun,
-    pagedata: "smaps",
+    pagedata: source.name,
     observedSeconds: isUnder ? 0 : observation / 1000,
     accounting: size.accounting,
     rss: size.bytes,
@@ -176,7 +181,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   };
 }
 
-function newMember(stat: ProcessStat): Member {
+function newMember(stat: ProcessStat, source: PagedataSource): Member {
   const report: ProcessReport = {
     pid: stat.pid,
     comm: stat.comm,
@@ -188,7 +193,7 @@ function newMember(stat: ProcessStat): Member {
     skipped: [],
     error: null,
   };
-  return { memory: new LinuxProcessMemory(stat), report };
+  return { memory: new LinuxProcessMemory(stat, source), report };
 }
 
 function memoriesOf(members: readonly Member[]): LinuxProcessMemory[] {
@@ -251,7 +256,7 @@ async function prepare(
     try {
       memory.checkAccess();
       using _allowed = dryRun ? undefined : await memory.control();
-      await memory.clearReferences();
+      await memory.reset("scan");
     } catch (error) {
       errors.push(noted(error, report));
     }

@@ -121,6 +121,40 @@ export function isReferenced(
   return false;
 }
 
+/** How many recorded pages of a mapping have a bit, `REFERENCED` or `MODIFIED`. */
+export function countPages(
+  pagedata: Pagedata,
+  mapping: PagedataMapping,
+  bit: number,
+): number {
+  const { bits } = pagedata;
+  const end = endOffset(pagedata, mapping);
+  let count = 0;
+  for (let at = firstOffset(pagedata, mapping); at < end; at++) {
+    count += (bits[at] & bit) !== 0 ? 1 : 0;
+  }
+  return count;
+}
+
+/** The bits of some pages of a mapping, a byte a page; 0 for pages not recorded. */
+export function bitsOfPages(
+  { bits, runPage, runOffset }: Pagedata,
+  { firstRun, endRun }: PagedataMapping,
+  { from, to }: { from: number; to: number },
+): Uint8Array {
+  const result = new Uint8Array(to - from);
+  for (let run = firstRun; run < endRun; run++) {
+    const page = runPage[run];
+    const length = runOffset[run + 1] - runOffset[run];
+    const first = Math.max(page, from);
+    const end = Math.min(page + length, to);
+    if (first >= end) continue;
+    const offset = runOffset[run] - page;
+    result.set(bits.subarray(offset + first, offset + end), first - from);
+  }
+  return result;
+}
+
 /** Forgets every reference, so that every recorded page counts as unreferenced. */
 export function clearBits(pagedata: Pagedata): void {
   pagedata.bits.fill(0);
@@ -132,8 +166,15 @@ export class PagedataBuilder {
   #runPage = new Float64Array(64);
   #runOffset = new Uint32Array(65);
   #runs = 0;
-  #bits = new Uint8Array(4096);
+  #bits: Uint8Array<ArrayBuffer>;
   #length = 0;
+  /** The page behind the run last added. */
+  #nextPage = 0;
+
+  /** @param expectedPages how many recorded pages to make room for to begin with. */
+  constructor(expectedPages = 4096) {
+    this.#bits = new Uint8Array(expectedPages);
+  }
 
   /**
    * Starts the next mapping; the runs that follow are its.
@@ -189,24 +230,26 @@ export class PagedataBuilder {
     };
   }
 
-  /** Makes room for a run of `count` pages and returns where its bits go. */
+  /** Makes room for `count` pages, in a run with those before where they touch; returns where their bits go. */
   #addRun(page: number, count: number): number {
     const mapping = this.#mappings[this.#mappings.length - 1];
-    if (this.#runs === this.#runPage.length) {
-      this.#runPage = grown(this.#runPage, Float64Array, this.#runs * 2);
-      this.#runOffset = grown(this.#runOffset, Uint32Array, this.#runs * 2 + 1);
-    }
     const at = this.#length;
-    const length = at + count;
-    if (length > this.#bits.length) {
-      const capacity = Math.max(length, this.#bits.length * 2);
+    this.#length += count;
+    if (this.#length > this.#bits.length) {
+      const capacity = Math.max(this.#length, this.#bits.length * 2);
       this.#bits = grown(this.#bits, Uint8Array, capacity);
     }
-    this.#runPage[this.#runs] = page;
-    this.#runOffset[this.#runs + 1] = length;
-    this.#runs++;
-    this.#length = length;
-    mapping.endRun = this.#runs;
+    if (mapping.endRun === mapping.firstRun || page !== this.#nextPage) {
+      if (this.#runs === this.#runPage.length) {
+        const capacity = this.#runs * 2;
+        this.#runPage = grown(this.#runPage, Float64Array, capacity);
+        this.#runOffset = grown(this.#runOffset, Uint32Array, capacity + 1);
+      }
+      this.#runPage[this.#runs++] = page;
+      mapping.endRun = this.#runs;
+    }
+    this.#nextPage = page + count;
+    this.#runOffset[this.#runs] = this.#length;
     return at;
   }
 }

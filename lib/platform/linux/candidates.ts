@@ -41,28 +41,45 @@ export function pageable(
   mapping: LinuxMapping,
   context: PageableContext,
 ): Pageable {
-  const { flags, name, rss, shared } = mapping;
-  if (flags.has("ht")) return { bytes: 0, reason: "hugetlb" };
-  if (flags.has("lo")) return { bytes: 0, reason: "locked" };
-  if (flags.has("io") || flags.has("pf") || SPECIAL_NAMES.has(name)) {
-    return { bytes: 0, reason: "special" };
-  }
+  const { rss, shared, anonymous } = mapping;
+  const reason = whyNever(mapping);
+  if (reason) return { bytes: 0, reason };
   if (rss === 0) return { bytes: 0, reason: "nonresident" };
   if (shared >= rss) return { bytes: 0, reason: "shared" };
   const own = rss - shared;
   if (context.swapFree) return { bytes: own };
-  const file = Math.min(own, fileBacked(mapping, context.memoryDevices));
+  if (!isFile(mapping, context)) return { bytes: 0, reason: "no-swap" };
+  const file = Math.min(own, rss - anonymous);
   return file > 0 ? { bytes: file } : { bytes: 0, reason: "no-swap" };
 }
 
-/** How many resident bytes of a mapping can be dropped, since a file holds them. */
-function fileBacked(
+/**
+ * Whether pages of a mapping may be worth paging out, as far as that can be told
+ * without its figures.
+ */
+export function mayBePageable(
   mapping: LinuxMapping,
-  memoryDevices: ReadonlySet<string>,
-): number {
-  return isMemoryFile(mapping, memoryDevices)
-    ? 0
-    : mapping.rss - mapping.anonymous;
+  context: PageableContext,
+): boolean {
+  return !whyNever(mapping) && (context.swapFree || isFile(mapping, context));
+}
+
+/** Why the kernel would page out nothing of a mapping, whatever is resident of it. */
+function whyNever({ flags, name }: LinuxMapping): SkipReason | undefined {
+  if (flags.has("ht")) return "hugetlb";
+  if (flags.has("lo")) return "locked";
+  if (flags.has("io") || flags.has("pf") || SPECIAL_NAMES.has(name)) {
+    return "special";
+  }
+  return undefined;
+}
+
+/** Whether a mapping is of a file on a disk, so that clean pages can be dropped. */
+function isFile(
+  mapping: LinuxMapping,
+  { memoryDevices }: PageableContext,
+): boolean {
+  return mapping.name.startsWith("/") && !isMemoryFile(mapping, memoryDevices);
 }
 
 /** Whether a mapping is shared memory: its pages have no home but swap. */

@@ -6,7 +6,7 @@
  */
 
 import { AnonymousMemory } from "../../../ffi/anonymous_memory.ts";
-import { probeBpf } from "../../../ffi/bpf.ts";
+import { BpfError, SharedMap } from "../../../ffi/bpf.ts";
 import {
   File,
   isDenied,
@@ -15,11 +15,13 @@ import {
   readTextFile,
   readTextFileIfAny,
 } from "../../../ffi/file.ts";
-import { errnoMessage, SystemError } from "../../../ffi/libc.ts";
+import { SystemError } from "../../../ffi/libc.ts";
 import { hasPagemapScan } from "../../../ffi/pagemap.ts";
 import { MADV_PAGEOUT, Pidfd, RemoteRanges } from "../../../ffi/pidfd.ts";
 import { effectiveUid, memoryInfo, pageSize } from "../../../ffi/system.ts";
+import { CapabilityError } from "../../errors.ts";
 import { formatSize } from "../../report/units.ts";
+import { PageTables } from "./page_tables.ts";
 
 /** One capability. */
 export interface Finding {
@@ -184,15 +186,27 @@ function pagemap(): Finding {
 }
 
 function pagedata(): Finding {
-  return {
-    name: "pagedata",
-    status: "degraded",
-    detail: "source smaps; this version has no pte source",
-    meaning:
-      "a mapping with any page in use counts as in use as a whole and stays",
-    remedy: "use a version of rcap with the pte source, once there is one",
-    required: false,
-  };
+  const what = { name: "pagedata", required: false };
+  try {
+    using _tables = PageTables.open();
+    return {
+      ...what,
+      status: "ok",
+      detail: "source pte: page tables can be read; smaps works too",
+      meaning: "references are known for every page",
+      remedy: null,
+    };
+  } catch (error) {
+    if (!(error instanceof CapabilityError)) throw error;
+    return {
+      ...what,
+      status: "degraded",
+      detail: `source smaps; pte does not work: ${error.message}`,
+      meaning:
+        "a mapping with any page in use counts as in use as a whole and stays",
+      remedy: "see privileges, BTF and BPF",
+    };
+  }
 }
 
 function swap(): Finding {
@@ -310,8 +324,7 @@ function btf(): Finding {
   return tried({
     name: "BTF",
     required: false,
-    meaning:
-      "the kernel describes its own data, which the pte source will need",
+    meaning: "the kernel describes its own data, which the pte source needs",
     remedy:
       "use a kernel with CONFIG_DEBUG_INFO_BTF, as distributions' kernels have",
   }, () => {
@@ -324,19 +337,20 @@ function bpf(): Finding {
   const what = {
     name: "BPF",
     required: false,
-    meaning: "page tables can be read, which the pte source will need",
+    meaning: "kernel memory can be read, which the pte source needs",
     remedy: "run as root, or with CAP_BPF and CAP_PERFMON; see kernel lockdown",
   };
-  const errno = probeBpf();
   const lockdown = /\[(\w+)\]/.exec(
     readTextFileIfAny("/sys/kernel/security/lockdown") ?? "",
   )?.[1];
   const note = lockdown && lockdown !== "none" ? `; lockdown: ${lockdown}` : "";
-  return errno === 0 ? ok(what, `maps can be made${note}`) : {
-    ...what,
-    status: "missing",
-    detail: `bpf: ${errnoMessage(errno)}${note}`,
-  };
+  try {
+    using _map = new SharedMap(pageSize());
+    return ok(what, `maps can be made${note}`);
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error;
+    return { ...what, status: "missing", detail: error.message + note };
+  }
 }
 
 type Capability = Omit<Finding, "status" | "detail">;

@@ -7,10 +7,8 @@
  * @module
  */
 
-import { NoSuchProcess } from "../../errors.ts";
-import { O_WRONLY } from "../../../ffi/file.ts";
 import { type PageSpan, pageStates } from "../../../ffi/pagemap.ts";
-import { memoryInfo, pageSize } from "../../../ffi/system.ts";
+import { memoryInfo } from "../../../ffi/system.ts";
 import type { Pagedata } from "../../scanner/pagedata.ts";
 import type {
   PageoutControl,
@@ -20,36 +18,29 @@ import type {
 } from "../platform.ts";
 import { memoryDevices, pageable, type PageableContext } from "./candidates.ts";
 import { LinuxPageout } from "./pageout.ts";
-import {
-  ofProcess,
-  ofProcessSlowly,
-  ProcDir,
-  type ProcessId,
-} from "./proc_dir.ts";
-import { type LinuxMapping, parseSmaps } from "./smaps.ts";
-import { pagedataOfSmaps } from "./smaps_source.ts";
+import { readSizes, readSmaps } from "./memory_files.ts";
+import type { PagedataPurpose, PagedataSource } from "./pagedata_source.ts";
+import { ofProcess, ProcDir, type ProcessId } from "./proc_dir.ts";
+import type { LinuxMapping } from "./smaps.ts";
 
-/** From this resident size on, reads of smaps and writes to clear_refs are made on another thread. */
-const LARGE_PROCESS = 4 * 2 ** 30;
-
-/** One reading of a process. */
-export interface LinuxReading {
+/** The mappings of a process. */
+export interface LinuxMappings {
   readonly mappings: readonly LinuxMapping[];
-  readonly pagedata: Pagedata;
-  /** What is pageable depends on it. */
   readonly context: PageableContext;
 }
 
 /** The memory of one process. */
 export class LinuxProcessMemory implements ProcessMemory {
   readonly #id: ProcessId;
+  readonly #source: PagedataSource;
   /** The address space that pagedata was last read from. */
   #layout: string | undefined;
   /** Mappings that can only go to swap, by start, as of the last reading. */
   #needSwap: ReadonlySet<bigint> = new Set();
 
-  constructor(id: ProcessId) {
+  constructor(id: ProcessId, source: PagedataSource) {
     this.#id = id;
+    this.#source = source;
   }
 
   get pid(): number {
@@ -57,7 +48,22 @@ export class LinuxProcessMemory implements ProcessMemory {
   }
 
   async readPagedata(): Promise<Pagedata> {
-    return (await this.read({ clear: true })).pagedata;
+    return await this.read("scan");
+  }
+
+  /** Reads pagedata for a purpose. */
+  async read(purpose: PagedataPurpose): Promise<Pagedata> {
+    using directory = ProcDir.open(this.#id);
+    this.#layout = directory.stat().layout;
+    const context = readContext(directory);
+    return await this.#source.read(directory, { purpose, context });
+  }
+
+  /** The mappings with all figures, and what a page-out could take of them depends on. */
+  async readMappings(): Promise<LinuxMappings> {
+    using directory = ProcDir.open(this.#id);
+    const mappings = await readSmaps(directory);
+    return { mappings, context: readContext(directory) };
   }
 
   /**
@@ -71,40 +77,18 @@ export class LinuxProcessMemory implements ProcessMemory {
     using _pagemap = directory.openFile("pagemap");
   }
 
-  /** Resets the reference bits without reading them: an observation starts. */
-  async clearReferences(): Promise<void> {
+  /** Resets the bits without reading them: an observation starts. */
+  async reset(purpose: PagedataPurpose): Promise<void> {
     using directory = ProcDir.open(this.#id);
-    await clearReferences(directory);
+    await this.#source.reset(directory, purpose);
   }
 
   closePagedata(): void {
     // Nothing stays open.
   }
 
-  /**
-   * Reads mappings and pagedata.
-   *
-   * @param clear whether to reset the reference bits.
-   */
-  async read({ clear }: { clear: boolean }): Promise<LinuxReading> {
-    using directory = ProcDir.open(this.#id);
-    // Opened first, so that it is of the address space the layout speaks of.
-    using pagemap = directory.openFile("pagemap");
-    this.#layout = directory.stat().layout;
-    const mappings = await readMappings(directory);
-    if (clear) await clearReferences(directory);
-    const context = readContext(directory);
-    const pagedata = ofProcess(
-      this.pid,
-      () => pagedataOfSmaps(mappings, pagemap, context),
-    );
-    return { mappings, pagedata, context };
-  }
-
   async readResidency(): Promise<ReadonlyMap<bigint, Residency>> {
-    using directory = ProcDir.open(this.#id);
-    const mappings = await readMappings(directory);
-    const context = readContext(directory);
+    const { mappings, context } = await this.readMappings();
     const withoutSwap = { ...context, swapFree: false };
     const residency = new Map<bigint, Residency>();
     const needSwap = new Set<bigint>();
@@ -153,31 +137,6 @@ export class LinuxProcessMemory implements ProcessMemory {
       needsSwap: (mappingStart) => this.#needSwap.has(mappingStart),
     });
   }
-}
-
-/** Reads the mappings with all figures. */
-async function readMappings(directory: ProcDir): Promise<LinuxMapping[]> {
-  const { pid } = directory;
-  const isLarge = readSizes(directory).rss >= LARGE_PROCESS;
-  using smaps = directory.openFile("smaps");
-  const text = await ofProcessSlowly(pid, () => smaps.readAllSlowly(isLarge));
-  // An address space that is gone has no mappings.
-  if (text.length === 0) {
-    throw new NoSuchProcess(pid, `process ${pid} has exited`);
-  }
-  return parseSmaps(text);
-}
-
-/** Resets the reference bits: clear_refs of proc(5), value 1. */
-async function clearReferences(directory: ProcDir): Promise<void> {
-  using clearRefs = directory.openFile("clear_refs", O_WRONLY);
-  await ofProcessSlowly(directory.pid, () => clearRefs.writeSlowly("1"));
-}
-
-/** Reads RSS and image size: proc_pid_statm(5), fields 2 and 1, in pages. */
-function readSizes(directory: ProcDir): ProcessSizes {
-  const [image, rss] = directory.readText("statm").split(" ").map(Number);
-  return { rss: rss * pageSize(), image: image * pageSize() };
 }
 
 function readContext(directory: ProcDir): PageableContext {

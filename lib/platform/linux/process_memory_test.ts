@@ -9,11 +9,13 @@ import { PAGE_ABSENT, PAGE_PRESENT } from "../../../ffi/pagemap.ts";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
 import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
 import { NoSuchProcess } from "../../errors.ts";
+import { countPages, REFERENCED } from "../../scanner/pagedata.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
 import { readProcess } from "./process_list.ts";
+import { SmapsSource } from "./smaps_source.ts";
 
 const MIB = 2 ** 20;
-const self = new LinuxProcessMemory(readProcess(Deno.pid));
+const self = new LinuxProcessMemory(readProcess(Deno.pid), new SmapsSource());
 
 Deno.test("sizes grow with what is resident, and with what is mapped", () => {
   const before = self.readSizes();
@@ -59,27 +61,35 @@ Deno.test("residency tells per mapping what can go, or why not", async () => {
   assertEquals(residency.get(untouched.start)?.reason, "nonresident");
 });
 
-Deno.test("a reading with clearing starts the next observation", async () => {
+Deno.test("a reading to scan starts the next observation, one to inspect does not", async () => {
   using memory = new OwnMemory(16 * MIB / pageSize());
   memory.write(0, memory.pages);
-  const referenced = async (clear: boolean) => {
-    const { mappings } = await self.read({ clear });
-    return mappings.find(({ start }) => start === memory.start)?.referenced;
+  const referenced = async () => {
+    const pagedata = await self.read("inspect");
+    const mapping = pagedata.mappings.find(({ start }) =>
+      start === memory.start
+    );
+    assert(mapping);
+    return countPages(pagedata, mapping, REFERENCED);
   };
-  assertEquals(await referenced(false), 16 * MIB);
-  assertEquals(await referenced(true), 16 * MIB);
-  assertEquals(await referenced(false), 0);
+  assertEquals(await referenced(), memory.pages);
+  assertEquals(await referenced(), memory.pages);
+  await self.readPagedata();
+  assertEquals(await referenced(), 0);
   memory.read(0, memory.pages);
   // The processor may keep some references to itself for a while.
-  assert(await referenced(false) !== 0);
+  assert(await referenced() > 0);
 });
 
 Deno.test("a process that has gone cannot be read", async () => {
   await using sleeper = await Sleeper.start();
-  const memory = new LinuxProcessMemory(readProcess(sleeper.pid));
+  const memory = new LinuxProcessMemory(
+    readProcess(sleeper.pid),
+    new SmapsSource(),
+  );
   await sleeper.end();
   await assertRejects(() => memory.readPagedata(), NoSuchProcess);
   await assertRejects(() => memory.readResidency(), NoSuchProcess);
-  await assertRejects(() => memory.clearReferences(), NoSuchProcess);
+  await assertRejects(() => memory.reset("scan"), NoSuchProcess);
   await assertRejects(() => memory.control(), NoSuchProcess);
 });

@@ -8,6 +8,14 @@
  * @module
  */
 
+import {
+  MA_ANON,
+  MA_EXEC,
+  MA_READ,
+  MA_SHARED,
+  MA_WRITE,
+} from "../../scanner/mapping_flags.ts";
+
 /** A mapping, as the kernel tells of it. Sizes in bytes; 0 where only maps was read. */
 export interface LinuxMapping {
   readonly start: bigint;
@@ -35,6 +43,13 @@ export interface LinuxMapping {
   locked: number;
   /** `VmFlags`, two letters each. */
   flags: ReadonlySet<string>;
+}
+
+/** The mapping's flags as the scanner knows them. */
+export function flagsOf({ perm, name }: LinuxMapping): number {
+  return (perm[0] === "r" ? MA_READ : 0) | (perm[1] === "w" ? MA_WRITE : 0) |
+    (perm[2] === "x" ? MA_EXEC : 0) | (perm[3] === "s" ? MA_SHARED : 0) |
+    (name === "" ? MA_ANON : 0);
 }
 
 const NEWLINE = 0x0a;

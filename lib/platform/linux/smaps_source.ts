@@ -6,27 +6,46 @@
  * @module
  */
 
-import { presentRuns } from "../../../ffi/pagemap.ts";
 import type { File } from "../../../ffi/file.ts";
-import {
-  MA_ANON,
-  MA_EXEC,
-  MA_READ,
-  MA_SHARED,
-  MA_WRITE,
-} from "../../scanner/mapping_flags.ts";
+import { presentRuns } from "../../../ffi/pagemap.ts";
 import {
   MODIFIED,
   type Pagedata,
   PagedataBuilder,
   REFERENCED,
 } from "../../scanner/pagedata.ts";
-import { pageable, type PageableContext } from "./candidates.ts";
-import type { LinuxMapping } from "./smaps.ts";
+import { pageable } from "./candidates.ts";
+import { clearBits, readSmaps } from "./memory_files.ts";
+import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
+import { ofProcess, type ProcDir } from "./proc_dir.ts";
+import { flagsOf, type LinuxMapping } from "./smaps.ts";
+
+/** Reads smaps. */
+export class SmapsSource implements PagedataSource {
+  readonly name = "smaps";
+
+  async reset(directory: ProcDir): Promise<void> {
+    await clearBits(directory, "references");
+  }
+
+  async read(directory: ProcDir, request: PagedataRequest): Promise<Pagedata> {
+    // Opened first, so that it is of the same address space or an older one.
+    using pagemap = directory.openFile("pagemap");
+    const mappings = await readSmaps(directory);
+    if (request.purpose === "scan") await this.reset(directory);
+    return ofProcess(
+      directory.pid,
+      () => pagedataOfSmaps(mappings, pagemap, request),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    // Nothing stays open.
+  }
+}
 
 /**
- * Makes pagedata of a parsed smaps. Pages that no page-out can take are not
- * recorded, so they never count as unreferenced.
+ * Makes pagedata of a parsed smaps.
  *
  * @param pagemap the opened pagemap of the same process: it tells which pages of
  * a partly resident mapping are present.
@@ -34,16 +53,18 @@ import type { LinuxMapping } from "./smaps.ts";
 export function pagedataOfSmaps(
   mappings: readonly LinuxMapping[],
   pagemap: File,
-  context: PageableContext,
+  { purpose, context }: PagedataRequest,
 ): Pagedata {
   const builder = new PagedataBuilder();
   for (const mapping of mappings) {
-    const { start, end, pageSize } = mapping;
+    const { start, end, pageSize, rss } = mapping;
     const pages = Number(end - start) / pageSize;
     builder.addMapping({ start, pages, pageSize, flags: flagsOf(mapping) });
-    if (pageable(mapping, context).bytes === 0) continue;
-    const bits = mappingBits(mapping);
-    if (mapping.rss === pages * pageSize) {
+    const isWanted = purpose === "inspect" ||
+      pageable(mapping, context).bytes > 0;
+    if (rss === 0 || !isWanted) continue;
+    const bits = bitsOf(mapping);
+    if (rss === pages * pageSize) {
       builder.addPages(0, { count: pages, bits });
       continue;
     }
@@ -59,14 +80,7 @@ export function pagedataOfSmaps(
  * The bits of every page of a mapping. smaps cannot tell what was modified since
  * references were cleared; what is both referenced and dirty counts.
  */
-export function mappingBits({ referenced, dirty }: LinuxMapping): number {
+function bitsOf({ referenced, dirty }: LinuxMapping): number {
   if (referenced === 0) return 0;
   return dirty > 0 ? REFERENCED | MODIFIED : REFERENCED;
-}
-
-/** The mapping's flags as the scanner knows them. */
-function flagsOf({ perm, name }: LinuxMapping): number {
-  return (perm[0] === "r" ? MA_READ : 0) | (perm[1] === "w" ? MA_WRITE : 0) |
-    (perm[2] === "x" ? MA_EXEC : 0) | (perm[3] === "s" ? MA_SHARED : 0) |
-    (name === "" ? MA_ANON : 0);
 }

@@ -20,8 +20,9 @@ import {
   recordedBytes,
   REFERENCED,
 } from "../../scanner/pagedata.ts";
+import type { PagedataRequest } from "./pagedata_source.ts";
 import { type LinuxMapping, parseSmaps } from "./smaps.ts";
-import { mappingBits, pagedataOfSmaps } from "./smaps_source.ts";
+import { pagedataOfSmaps } from "./smaps_source.ts";
 
 /** Pagedata of mappings of this process, as if swap had room or not. */
 function pagedataOf(
@@ -31,10 +32,13 @@ function pagedataOf(
   using smaps = File.open("/proc/self/smaps");
   using pagemap = File.open("/proc/self/pagemap");
   const mappings = parseSmaps(smaps.readAll()).filter(choose);
-  return pagedataOfSmaps(mappings, pagemap, {
-    swapFree,
-    memoryDevices: new Set(),
-  });
+  return pagedataOfSmaps(mappings, pagemap, scanning(swapFree));
+}
+
+/** What a scan asks for, with or without room in swap. */
+function scanning(swapFree: boolean): PagedataRequest {
+  const context = { swapFree, memoryDevices: new Set<string>() };
+  return { purpose: "scan", context };
 }
 
 /** Which pages of the first mapping are recorded: of each run the first, and how many. */
@@ -112,10 +116,7 @@ Deno.test("mappings are of the kinds that the scanner knows", () => {
     flags: new Set(),
   };
   using pagemap = File.open("/proc/self/pagemap");
-  const { mappings } = pagedataOfSmaps([shared], pagemap, {
-    swapFree: true,
-    memoryDevices: new Set(),
-  });
+  const { mappings } = pagedataOfSmaps([shared], pagemap, scanning(true));
   assertEquals(mappings[0].flags, MA_WRITE | MA_SHARED);
 });
 
@@ -127,8 +128,10 @@ Deno.test("a mapping is modified when it is both referenced and dirty", () => {
     start === memory.start
   );
   assert(mapping);
+  using pagemap = File.open("/proc/self/pagemap");
   const bits = (figures: Partial<LinuxMapping>) =>
-    mappingBits({ ...mapping, ...figures });
+    pagedataOfSmaps([{ ...mapping, ...figures }], pagemap, scanning(true))
+      .bits[0];
   assertEquals(bits({ referenced: 4096, dirty: 8192 }), REFERENCED | MODIFIED);
   assertEquals(bits({ referenced: 4096, dirty: 0 }), REFERENCED);
   assertEquals(bits({ referenced: 0, dirty: 8192 }), 0);

@@ -1,0 +1,206 @@
+/**
+ * BTF, the kernel's description of its own types: where members of structs lie,
+ * and the numbers by which BPF knows functions.
+ *
+ * Facts: Documentation/bpf/btf.rst, include/uapi/linux/btf.h.
+ *
+ * @module
+ */
+
+import { RcapError } from "../lib/errors.ts";
+import { File } from "./file.ts";
+
+/** The description of the running kernel. */
+const KERNEL_BTF = "/sys/kernel/btf/vmlinux";
+
+const MAGIC = 0xeb9f;
+
+/** Kinds of types that are looked for. */
+export const BtfKind = { STRUCT: 4, UNION: 5, FUNC: 12 } as const;
+export type BtfKind = typeof BtfKind[keyof typeof BtfKind];
+
+/** 32-bit words behind the three that every type has, by kind: fixed, and per element. */
+const EXTRA_WORDS: readonly (readonly [fixed: number, each: number])[] = [
+  [0, 0], // void
+  [1, 0], // int
+  [0, 0], // pointer
+  [3, 0], // array
+  [0, 3], // struct
+  [0, 3], // union
+  [0, 2], // enum
+  [0, 0], // forward declaration
+  [0, 0], // typedef
+  [0, 0], // volatile
+  [0, 0], // const
+  [0, 0], // restrict
+  [0, 0], // function
+  [0, 2], // function prototype
+  [1, 0], // variable
+  [0, 3], // section
+  [0, 0], // float
+  [1, 0], // declaration tag
+  [0, 0], // type tag
+  [0, 3], // enum of 64 bits
+];
+
+/** BTF that is malformed, or lacks what was looked for. */
+export class BtfError extends RcapError {
+  override name = "BtfError";
+}
+
+const encoder = new TextEncoder();
+
+/** Types, parsed. */
+export class Btf {
+  readonly #types: Uint32Array;
+  readonly #strings: Uint8Array;
+  /** Where in `#types` each type begins, by its id; id 0 is void. */
+  readonly #places: Uint32Array;
+
+  private constructor(
+    types: Uint32Array,
+    strings: Uint8Array,
+    places: Uint32Array,
+  ) {
+    this.#types = types;
+    this.#strings = strings;
+    this.#places = places;
+  }
+
+  /**
+   * The types of the running kernel.
+   *
+   * @throws SystemError when the kernel does not describe itself.
+   */
+  static ofKernel(): Btf {
+    using file = File.open(KERNEL_BTF);
+    return Btf.parse(file.readAll());
+  }
+
+  /**
+   * Parses BTF, little-endian.
+   *
+   * @throws BtfError when it is malformed.
+   */
+  static parse(bytes: Uint8Array<ArrayBuffer>): Btf {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (bytes.length < 24 || view.getUint16(0, true) !== MAGIC) {
+      throw new BtfError("BTF: no header, or not of this byte order");
+    }
+    // struct btf_header: hdr_len 4, type_off 8, type_len 12, str_off 16, str_len 20.
+    const word = (offset: number) => view.getUint32(offset, true);
+    const body = bytes.subarray(word(4));
+    const typeBytes = body.slice(word(8), word(8) + word(12));
+    const strings = body.subarray(word(16), word(16) + word(20));
+    if (
+      typeBytes.length !== word(12) || typeBytes.length % 4 !== 0 ||
+      strings.length !== word(20)
+    ) {
+      throw new BtfError("BTF: shorter than its header says");
+    }
+    const types = new Uint32Array(typeBytes.buffer);
+    return new Btf(types, strings, placesOf(types));
+  }
+
+  /**
+   * The id of a type by kind and name.
+   *
+   * @throws BtfError when there is none.
+   */
+  idOf(kind: BtfKind, name: string): number {
+    const wanted = encoder.encode(name);
+    for (let id = 1; id < this.#places.length; id++) {
+      const at = this.#places[id];
+      if (this.#kind(at) !== kind || !this.#isNamed(this.#types[at], wanted)) {
+        continue;
+      }
+      // A struct without members is only a declaration of one elsewhere.
+      if (kind === BtfKind.FUNC || this.#count(at) > 0) return id;
+    }
+    throw new BtfError(`BTF: this kernel has no ${kindName(kind)} ${name}`);
+  }
+
+  /**
+   * Where a member of a struct lies, in bytes from its start; also a member of
+   * an anonymous struct or union in it.
+   *
+   * @throws BtfError when there is no such struct or member.
+   */
+  offsetOf(struct: string, member: string): number {
+    const id = this.idOf(BtfKind.STRUCT, struct);
+    const offset = this.#findMember(id, encoder.encode(member));
+    if (offset === undefined) {
+      throw new BtfError(
+        `BTF: struct ${struct} of this kernel has no member ${member}`,
+      );
+    }
+    return offset;
+  }
+
+  #findMember(id: number, name: Uint8Array): number | undefined {
+    const at = this.#places[id];
+    const hasBitfields = this.#types[at + 1] >>> 31 === 1;
+    for (let i = 0; i < this.#count(at); i++) {
+      // struct btf_member: name_off, type, offset in bits.
+      const member = at + 3 + i * 3;
+      const bits = this.#types[member + 2];
+      const offset = (hasBitfields ? bits & 0xff_ffff : bits) / 8;
+      if (this.#isNamed(this.#types[member], name)) return offset;
+      if (this.#types[member] !== 0) continue;
+      const inner = this.#types[member + 1];
+      const kind = this.#kind(this.#places[inner]);
+      if (kind !== BtfKind.STRUCT && kind !== BtfKind.UNION) continue;
+      const found = this.#findMember(inner, name);
+      if (found !== undefined) return offset + found;
+    }
+    return undefined;
+  }
+
+  #kind(at: number): number {
+    return kindOf(this.#types[at + 1]);
+  }
+
+  #count(at: number): number {
+    return countOf(this.#types[at + 1]);
+  }
+
+  /** Whether the string at an offset is exactly a name. */
+  #isNamed(offset: number, name: Uint8Array): boolean {
+    const strings = this.#strings;
+    for (let i = 0; i < name.length; i++) {
+      if (strings[offset + i] !== name[i]) return false;
+    }
+    return strings[offset + name.length] === 0;
+  }
+}
+
+/** Where each type begins. */
+function placesOf(types: Uint32Array): Uint32Array {
+  // A type takes three words at least.
+  const places = new Uint32Array(1 + Math.ceil(types.length / 3));
+  let id = 1;
+  for (let at = 0; at < types.length;) {
+    places[id++] = at;
+    const extra = EXTRA_WORDS[kindOf(types[at + 1])];
+    if (!extra) {
+      throw new BtfError(
+        `BTF: type ${id - 1} is of unknown kind ${kindOf(types[at + 1])}`,
+      );
+    }
+    at += 3 + extra[0] + extra[1] * countOf(types[at + 1]);
+  }
+  return places.subarray(0, id);
+}
+
+function kindOf(info: number): number {
+  return (info >>> 24) & 0x1f;
+}
+
+function countOf(info: number): number {
+  return info & 0xffff;
+}
+
+function kindName(kind: BtfKind): string {
+  return Object.keys(BtfKind)[Object.values(BtfKind).indexOf(kind)]
+    .toLowerCase();
+}

@@ -1,0 +1,640 @@
+/**
+ * Reads the page tables of processes, where the processor notes which pages were
+ * accessed and modified.
+ *
+ * Tables lie in the kernel's direct map of physical memory. Where that begins is
+ * found by looking for a page of our own, whose contents and frame we know; that
+ * our own tables then lead to that page proves the number of levels and the
+ * memory-encryption bit.
+ *
+ * Tables may be freed or reused while they are read. The copies are memory-safe;
+ * what they say may then be wrong, so callers compare counts and read again.
+ *
+ * @module
+ */
+
+import { AnonymousMemory } from "../../../ffi/anonymous_memory.ts";
+import { Btf, BtfError } from "../../../ffi/btf.ts";
+import { BpfError } from "../../../ffi/bpf.ts";
+import { File, readTextFileIfAny } from "../../../ffi/file.ts";
+import { Errno, SystemError } from "../../../ffi/libc.ts";
+import { CapabilityError } from "../../errors.ts";
+import { MODIFIED, REFERENCED } from "../../scanner/pagedata.ts";
+import { BATCH, KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
+import {
+  PAGE_TABLE_LAYOUTS,
+  type PageTableLayout,
+} from "./page_table_layout.ts";
+import { TaskList } from "./task_list.ts";
+
+/** The pid namespace of the whole machine: `PROC_PID_INIT_INO` of include/linux/proc_ns.h. */
+const FIRST_PID_NAMESPACE = "pid:[4026531836]";
+
+const GIB = 1n << 30n;
+/** The largest physical memory to look through, in GiB. */
+const LARGEST_MEMORY = 65_536;
+
+/** Pages that a table of the lowest level maps: 2 MiB. */
+const LEAF_PAGES = 512;
+
+/** A range of pages, by page number: the address divided by the page size. */
+export interface PageInterval {
+  readonly firstPage: number;
+  readonly endPage: number;
+}
+
+/** Takes the present pages that are found, interval by interval, in address order. */
+export interface PageSink {
+  /**
+   * Some pages next to each other.
+   *
+   * @param interval index of the interval they lie in.
+   * @param page number of the first.
+   * @param bits a byte a page; only valid during the call.
+   */
+  addPages(interval: number, page: number, bits: Uint8Array): void;
+  /** A large page, or a part of one: `count` pages with the same bits. */
+  addLargePage(
+    interval: number,
+    page: number,
+    { count, bits }: { count: number; bits: number },
+  ): void;
+}
+
+/** A 64-bit number in halves, both unsigned. */
+interface Halves {
+  low: number;
+  high: number;
+}
+
+/** How the tables of this machine are laid out. */
+interface Geometry {
+  readonly layout: PageTableLayout;
+  readonly levels: number;
+  /** Where the direct map begins. */
+  readonly base: Halves;
+  /** Bits of the high half of an entry that are part of an address. */
+  readonly addressHigh: number;
+  /** Bit of the high half that says soft-dirty; 0 where the kernel has none. */
+  readonly softDirty: number;
+}
+
+/** What says that a page was modified. */
+export interface ReadOptions {
+  /**
+   * Soft-dirty, where the kernel has it: written to since the bit was cleared.
+   * Otherwise what is dirty and accessed counts.
+   */
+  readonly softDirty: boolean;
+}
+
+/** Reads page tables; closed by `using`. Set up once, it serves all processes. */
+export class PageTables implements Disposable {
+  readonly #held: DisposableStack;
+  readonly #memory: KernelMemory;
+  readonly #tasks: TaskList;
+  readonly #geometry: Geometry;
+  readonly #path: TablePath;
+  readonly #queue: PageQueue;
+
+  private constructor(
+    held: DisposableStack,
+    { memory, tasks, geometry }: {
+      memory: KernelMemory;
+      tasks: TaskList;
+      geometry: Geometry;
+    },
+  ) {
+    this.#held = held;
+    this.#memory = memory;
+    this.#tasks = tasks;
+    this.#geometry = geometry;
+    this.#path = new TablePath(memory, geometry);
+    this.#queue = new PageQueue(memory, geometry);
+  }
+
+  /**
+   * Sets everything up.
+   *
+   * @throws CapabilityError when page tables cannot be read here; the message
+   * says why, and what to do.
+   */
+  static open(): PageTables {
+    const layout = PAGE_TABLE_LAYOUTS[Deno.build.arch];
+    if (!layout) {
+      throw new CapabilityError(
+        `rcap does not know the page tables of ${Deno.build.arch}`,
+      );
+    }
+    requireFirstPidNamespace();
+    try {
+      using held = new DisposableStack();
+      const tasks = held.use(new TaskList(Btf.ofKernel()));
+      const memory = held.use(new KernelMemory());
+      const geometry = findGeometry(memory, layout, tasks);
+      return new PageTables(held.move(), { memory, tasks, geometry });
+    } catch (error) {
+      throw refusal(error);
+    }
+  }
+
+  /** Whether the kernel keeps a soft-dirty bit: Documentation/admin-guide/mm/soft-dirty.rst. */
+  get hasSoftDirty(): boolean {
+    return this.#geometry.softDirty !== 0;
+  }
+
+  /** The address of every process's top table now, by pid. */
+  topTables(): ReadonlyMap<number, bigint> {
+    return this.#tasks.topTables();
+  }
+
+  /**
+   * Finds the present pages of a process.
+   *
+   * @param topTable the address of its top table.
+   * @param intervals where to look, in address order.
+   */
+  read(
+    topTable: bigint,
+    intervals: readonly PageInterval[],
+    sink: PageSink,
+    { softDirty }: ReadOptions = { softDirty: false },
+  ): void {
+    const { layout } = this.#geometry;
+    const path = this.#path;
+    const queue = this.#queue;
+    path.start(halves(topTable));
+    queue.start(sink, softDirty ? this.#geometry.softDirty : 0);
+    for (const [interval, { firstPage, endPage }] of intervals.entries()) {
+      let page = firstPage;
+      while (page < endPage) {
+        const behind = path.enter(page);
+        const end = Math.min(behind, endPage);
+        if (path.low & layout.present) {
+          if (path.isTable) {
+            queue.addLeaf(interval, page, end, path);
+          } else if (!(path.low & layout.special)) {
+            queue.addLarge(interval, page, end, path);
+          }
+        }
+        page = end;
+      }
+    }
+    queue.flush();
+  }
+
+  [Symbol.dispose](): void {
+    this.#held[Symbol.dispose]();
+  }
+}
+
+/** The tables above the lowest level on the way to a page; copied when first needed. */
+class TablePath {
+  /** The entry for the page last entered: for its leaf table, or a large page, or absent. */
+  low = 0;
+  high = 0;
+  /** Whether the entry leads to a leaf table; a large page if it is present otherwise. */
+  isTable = false;
+
+  readonly #memory: KernelMemory;
+  readonly #geometry: Geometry;
+  /** Per level from 2 up: a copy of the table, and of which pages it is. */
+  readonly #tables: readonly Uint32Array[];
+  readonly #spans: Float64Array;
+  readonly #addresses: readonly Halves[];
+
+  constructor(memory: KernelMemory, geometry: Geometry) {
+    const { levels } = geometry;
+    this.#memory = memory;
+    this.#geometry = geometry;
+    this.#tables = Array.from(
+      { length: levels + 1 },
+      () => new Uint32Array(PAGE_WORDS),
+    );
+    this.#spans = new Float64Array(levels + 1).fill(-1);
+    this.#addresses = Array.from(
+      { length: levels + 1 },
+      () => ({ low: 0, high: 0 }),
+    );
+  }
+
+  /** Begins with the tables of a process. */
+  start(topTable: Halves): void {
+    this.#spans.fill(-1);
+    Object.assign(this.#addresses[this.#geometry.levels], topTable);
+  }
+
+  /**
+   * Goes to the entry that decides about a page.
+   *
+   * @returns the first page behind those that it decides about.
+   */
+  enter(page: number): number {
+    const { layout, levels } = this.#geometry;
+    const { entries } = layout;
+    for (let level = levels;; level--) {
+      // Pages that an entry of this level stands for, and a table.
+      const pages = entries ** (level - 1);
+      const span = Math.floor(page / (pages * entries));
+      const table = this.#tables[level];
+      if (this.#spans[level] !== span) {
+        copyPage(this.#memory, this.#addresses[level], table);
+        this.#spans[level] = span;
+        // What was copied of the levels below belonged to another table.
+        this.#spans.fill(-1, 0, level);
+      }
+      const index = Math.floor(page / pages) % entries;
+      this.low = table[index * 2];
+      this.high = table[index * 2 + 1];
+      const isPresent = (this.low & layout.present) !== 0;
+      this.isTable = isPresent && !(this.low & layout.large);
+      if (!this.isTable || level === 2) {
+        return (Math.floor(page / pages) + 1) * pages;
+      }
+      pointTo(this.#addresses[level - 1], this.low, this.high, this.#geometry);
+    }
+  }
+}
+
+/** Present pages on their way to the sink: leaf tables are copied many at a time. */
+class PageQueue {
+  readonly #memory: KernelMemory;
+  readonly #geometry: Geometry;
+  #sink!: PageSink;
+  #softDirty = 0;
+  /** Bits of a page by its accessed and dirty bit. */
+  readonly #bits = new Uint8Array(LEAF_PAGES);
+  readonly #address: Halves = { low: 0, high: 0 };
+  /** Parts of leaf tables and large pages, in order; one entry each in all arrays. */
+  #count = 0;
+  readonly #interval = new Int32Array(QUEUE);
+  readonly #page = new Float64Array(QUEUE);
+  readonly #end = new Float64Array(QUEUE);
+  /** Which copy holds the table, or `LARGE`. */
+  readonly #slot = new Int32Array(QUEUE);
+  /** The bits of a large page. */
+  readonly #largeBits = new Uint8Array(QUEUE);
+  /** How many tables are to be copied, and the entry that led to the last. */
+  #tables = 0;
+  #lastLow = 0;
+  #lastHigh = 0;
+
+  constructor(memory: KernelMemory, geometry: Geometry) {
+    this.#memory = memory;
+    this.#geometry = geometry;
+  }
+
+  /** @param softDirty the bit that says modified, 0 for dirty and accessed. */
+  start(sink: PageSink, softDirty: number): void {
+    this.#sink = sink;
+    this.#softDirty = softDirty;
+    this.#count = 0;
+    this.#tables = 0;
+  }
+
+  /** Queues pages of the leaf table that an entry leads to. */
+  addLeaf(
+    interval: number,
+    page: number,
+    end: number,
+    { low, high }: { low: number; high: number },
+  ): void {
+    const isLast = this.#tables > 0 && low === this.#lastLow &&
+      high === this.#lastHigh;
+    if (this.#count === QUEUE || (!isLast && this.#tables === BATCH)) {
+      this.flush();
+    }
+    if (!isLast || this.#tables === 0) {
+      pointTo(this.#address, low, high, this.#geometry);
+      const { addresses } = this.#memory;
+      addresses[this.#tables * 2] = this.#address.low;
+      addresses[this.#tables * 2 + 1] = this.#address.high;
+      this.#tables++;
+      this.#lastLow = low;
+      this.#lastHigh = high;
+    }
+    this.#push(interval, page, end, this.#tables - 1, 0);
+  }
+
+  /** Queues a large page, or a part of one. */
+  addLarge(
+    interval: number,
+    page: number,
+    end: number,
+    { low, high }: { low: number; high: number },
+  ): void {
+    if (this.#count === QUEUE) this.flush();
+    this.#push(interval, page, end, LARGE, this.#bitsOf(low, high));
+  }
+
+  /** The bits of a page by its entry. */
+  #bitsOf(low: number, high: number): number {
+    const bits = BITS[(low >>> this.#geometry.layout.accessedShift) & 3];
+    if (this.#softDirty === 0) return bits;
+    // A modified page is always referenced too.
+    return (high & this.#softDirty) !== 0
+      ? REFERENCED | MODIFIED
+      : bits & REFERENCED;
+  }
+
+  #push(
+    interval: number,
+    page: number,
+    end: number,
+    slot: number,
+    bits: number,
+  ): void {
+    const at = this.#count++;
+    this.#interval[at] = interval;
+    this.#page[at] = page;
+    this.#end[at] = end;
+    this.#slot[at] = slot;
+    this.#largeBits[at] = bits;
+  }
+
+  /** Hands everything that is queued to the sink. */
+  flush(): void {
+    if (this.#tables > 0) this.#memory.copy(this.#tables);
+    for (let at = 0; at < this.#count; at++) {
+      const page = this.#page[at];
+      const count = this.#end[at] - page;
+      if (this.#slot[at] === LARGE) {
+        const bits = this.#largeBits[at];
+        this.#sink.addLargePage(this.#interval[at], page, { count, bits });
+      } else {
+        this.#readLeaf(this.#interval[at], page, count, this.#slot[at]);
+      }
+    }
+    this.#count = 0;
+    this.#tables = 0;
+  }
+
+  /** Finds the present pages of a leaf table. */
+  #readLeaf(
+    interval: number,
+    page: number,
+    count: number,
+    slot: number,
+  ): void {
+    const at = slot * PAGE_WORDS + (page % LEAF_PAGES) * 2;
+    const isQuick = count === LEAF_PAGES && this.#softDirty === 0;
+    if (isQuick && this.#takeFullLeaf(at)) {
+      this.#sink.addPages(interval, page, this.#bits);
+      return;
+    }
+    const { words } = this.#memory;
+    const { present, special } = this.#geometry.layout;
+    const bits = this.#bits;
+    let run = 0;
+    for (let i = 0; i < count; i++) {
+      const low = words[at + i * 2];
+      if ((low & present) !== 0 && (low & special) === 0) {
+        bits[run++] = this.#bitsOf(low, words[at + i * 2 + 1]);
+      } else if (run > 0) {
+        this.#sink.addPages(interval, page + i - run, bits.subarray(0, run));
+        run = 0;
+      }
+    }
+    if (run > 0) {
+      this.#sink.addPages(interval, page + count - run, bits.subarray(0, run));
+    }
+  }
+
+  /**
+   * Takes the bits of a whole leaf table, four entries at a time, as if all its
+   * pages were present.
+   *
+   * @returns whether they are.
+   */
+  #takeFullLeaf(first: number): boolean {
+    const { words } = this.#memory;
+    const { present, special, accessedShift } = this.#geometry.layout;
+    const bits = this.#bits;
+    let areSpecial = 0;
+    for (let i = 0, at = first; i < LEAF_PAGES; i += 4, at += 8) {
+      const a = words[at];
+      const b = words[at + 2];
+      const c = words[at + 4];
+      const d = words[at + 6];
+      areSpecial |= a | b | c | d;
+      if (
+        (a & present) === 0 || (b & present) === 0 || (c & present) === 0 ||
+        (d & present) === 0
+      ) return false;
+      bits[i] = BITS[(a >>> accessedShift) & 3];
+      bits[i + 1] = BITS[(b >>> accessedShift) & 3];
+      bits[i + 2] = BITS[(c >>> accessedShift) & 3];
+      bits[i + 3] = BITS[(d >>> accessedShift) & 3];
+    }
+    return (areSpecial & special) === 0;
+  }
+}
+
+/** How many parts of tables and large pages are queued at most. */
+const QUEUE = 4 * BATCH;
+const LARGE = -1;
+
+/** Bits by accessed (1) and dirty (2): what is dirty but not accessed was modified earlier. */
+const BITS = Uint8Array.of(0, REFERENCED, 0, REFERENCED | MODIFIED);
+
+/** Copies one page of kernel memory; what is queued for copying stays. */
+function copyPage(
+  memory: KernelMemory,
+  { low, high }: Halves,
+  into: Uint32Array,
+): void {
+  const { addresses, words } = memory;
+  const [queuedLow, queuedHigh] = addresses;
+  addresses[0] = low;
+  addresses[1] = high;
+  memory.copy(1);
+  into.set(words.subarray(0, PAGE_WORDS));
+  addresses[0] = queuedLow;
+  addresses[1] = queuedHigh;
+}
+
+/** Sets an address to that of the table or page that an entry leads to. */
+function pointTo(
+  address: Halves,
+  entryLow: number,
+  entryHigh: number,
+  { layout, base, addressHigh }: Geometry,
+): void {
+  const low = ((entryLow & layout.addressLow) >>> 0) + base.low;
+  const carry = low > 0xffff_ffff ? 1 : 0;
+  address.low = low >>> 0;
+  address.high = ((entryHigh & addressHigh) + base.high + carry) >>> 0;
+}
+
+function halves(value: bigint): Halves {
+  return {
+    low: Number(value & 0xffff_ffffn),
+    high: Number(value >> 32n),
+  };
+}
+
+/**
+ * Finds out how the tables of this machine are laid out.
+ *
+ * @throws CapabilityError when that fails.
+ */
+function findGeometry(
+  memory: KernelMemory,
+  layout: PageTableLayout,
+  tasks: TaskList,
+): Geometry {
+  using page = new AnonymousMemory(layout.pageSize);
+  crypto.getRandomValues(page.contents);
+  const topTable = tasks.topTables().get(Deno.pid);
+  const frame = frameOf(page.start, layout.pageSize);
+  if (topTable === undefined) {
+    throw new CapabilityError("BPF does not show this process to itself");
+  }
+  if (frame === 0n) {
+    throw new CapabilityError(
+      "frame numbers read as zero: CAP_SYS_ADMIN is missing; run as root",
+    );
+  }
+  const base = findDirectMap(memory, {
+    near: topTable,
+    offset: frame * BigInt(layout.pageSize),
+    contents: new Uint32Array(page.contents.slice().buffer),
+  });
+  const number = Number(page.start / BigInt(layout.pageSize));
+  for (const levels of layout.levels) {
+    for (const addressHigh of addressMasks(layout)) {
+      const geometry = { layout, levels, base, addressHigh, softDirty: 0 };
+      const entry = leafEntry(memory, geometry, topTable, number);
+      if (frameIn(entry, geometry) !== Number(frame)) continue;
+      // The page was just written to, so that its bit is set where there is one.
+      return { ...geometry, softDirty: entry.high & layout.softDirty };
+    }
+  }
+  throw new CapabilityError(
+    "our own page tables do not lead to our own page: their layout is unknown to rcap",
+  );
+}
+
+/** Where a physical page lies in the direct map says where that begins. */
+function findDirectMap(
+  memory: KernelMemory,
+  { near, offset, contents }: {
+    /** An address in the direct map. */
+    near: bigint;
+    /** The physical address of the page. */
+    offset: bigint;
+    contents: Uint32Array;
+  },
+): Halves {
+  const top = near - near % GIB;
+  for (let gib = 0; gib < LARGEST_MEMORY; gib += BATCH) {
+    for (let i = 0; i < BATCH; i++) {
+      const { low, high } = halves(
+        BigInt.asUintN(64, top - BigInt(gib + i) * GIB + offset),
+      );
+      memory.addresses[i * 2] = low;
+      memory.addresses[i * 2 + 1] = high;
+    }
+    memory.copy(BATCH);
+    for (let i = 0; i < BATCH; i++) {
+      const copy = memory.words.subarray(i * PAGE_WORDS, (i + 1) * PAGE_WORDS);
+      if (copy.every((word, at) => word === contents[at])) {
+        return halves(BigInt.asUintN(64, top - BigInt(gib + i) * GIB));
+      }
+    }
+  }
+  throw new CapabilityError(
+    "the kernel's direct map was not found: kernel memory cannot be read here, as under lockdown",
+  );
+}
+
+/**
+ * Masks of an entry's high half to try: all address bits, and all but one, which
+ * may say that the memory is encrypted (AMD APM volume 2, "Secure Memory Encryption").
+ */
+function* addressMasks({ addressHigh }: PageTableLayout): Generator<number> {
+  yield addressHigh;
+  for (let bit = 19; bit >= 4; bit--) yield addressHigh & ~(1 << bit);
+}
+
+/** The entry of a page of our own, in the lowest table; zero when there is none. */
+function leafEntry(
+  memory: KernelMemory,
+  geometry: Geometry,
+  topTable: bigint,
+  page: number,
+): Halves {
+  const path = new TablePath(memory, geometry);
+  path.start(halves(topTable));
+  path.enter(page);
+  if (!path.isTable) return { low: 0, high: 0 };
+  const address = { low: 0, high: 0 };
+  pointTo(address, path.low, path.high, geometry);
+  const table = new Uint32Array(PAGE_WORDS);
+  copyPage(memory, address, table);
+  const index = page % LEAF_PAGES;
+  return { low: table[index * 2], high: table[index * 2 + 1] };
+}
+
+/** The frame number in an entry. */
+function frameIn({ low, high }: Halves, { layout, addressHigh }: Geometry) {
+  const address = (high & addressHigh) * 2 ** 32 +
+    ((low & layout.addressLow) >>> 0);
+  return address / layout.pageSize;
+}
+
+/** The frame of a page of our own, 0 when we may not know: pagemap.rst, bits 0 to 54. */
+function frameOf(address: bigint, pageSize: number): bigint {
+  using pagemap = File.open("/proc/self/pagemap");
+  const entry = new BigUint64Array(1);
+  pagemap.readFrom(
+    address / BigInt(pageSize) * 8n,
+    new Uint8Array(entry.buffer),
+  );
+  return entry[0] & (1n << 55n) - 1n;
+}
+
+/** BPF shows the pids of the whole machine, so ours must be those too. */
+function requireFirstPidNamespace(): void {
+  using self = File.openPlace("/proc/self");
+  const namespace = self.readLinkAt("ns/pid");
+  if (namespace !== FIRST_PID_NAMESPACE) {
+    throw new CapabilityError(
+      "rcap runs in a container's own pid namespace, and BPF shows the machine's pids; run it outside, or in the pid namespace of the host",
+    );
+  }
+}
+
+/** Why page tables cannot be read, in words that say what to do. */
+function refusal(error: unknown): unknown {
+  if (error instanceof CapabilityError) return error;
+  if (error instanceof SystemError && error.errno === Errno.ENOENT) {
+    return new CapabilityError(
+      `the kernel has no BTF (${error.message}); use one with CONFIG_DEBUG_INFO_BTF`,
+      { cause: error },
+    );
+  }
+  if (error instanceof BtfError) {
+    return new CapabilityError(`${error.message}; use another kernel`, {
+      cause: error,
+    });
+  }
+  if (!(error instanceof BpfError) && !(error instanceof SystemError)) {
+    return error;
+  }
+  const lockdown = /\[(\w+)\]/.exec(
+    readTextFileIfAny("/sys/kernel/security/lockdown") ?? "",
+  )?.[1];
+  if (lockdown === "confidentiality") {
+    return new CapabilityError(
+      `kernel lockdown (confidentiality) forbids BPF to read kernel memory (${error.message})`,
+      { cause: error },
+    );
+  }
+  return new CapabilityError(
+    error.errno === Errno.EPERM
+      ? `${error.message}: CAP_BPF, CAP_PERFMON or CAP_SYS_ADMIN is missing; run as root`
+      : error.message,
+    { cause: error },
+  );
+}

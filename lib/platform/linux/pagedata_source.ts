@@ -1,0 +1,82 @@
+/**
+ * Where the reference bits of Linux processes come from, and the choice among the
+ * sources.
+ *
+ * @module
+ */
+
+import { CapabilityError } from "../../errors.ts";
+import type { Pagedata } from "../../scanner/pagedata.ts";
+import type { PageableContext } from "./candidates.ts";
+import { PageTables } from "./page_tables.ts";
+import type { ProcDir } from "./proc_dir.ts";
+import { PteSource } from "./pte_source.ts";
+import { SmapsSource } from "./smaps_source.ts";
+
+/** Names of the sources, the better first. */
+export const PAGEDATA_SOURCES = ["pte", "smaps"] as const;
+export type PagedataSourceName = typeof PAGEDATA_SOURCES[number];
+
+/**
+ * What a reading is for.
+ *
+ * - `scan`: which pages can go. Pages that no page-out could take are not
+ *   recorded, so that they do not count as unreferenced. The reference bits are
+ *   reset right after they are read.
+ * - `inspect`: how every resident page is used. Nothing is reset.
+ */
+export type PagedataPurpose = "scan" | "inspect";
+
+/** What to read of a process. */
+export interface PagedataRequest {
+  readonly purpose: PagedataPurpose;
+  readonly context: PageableContext;
+}
+
+/** A source; closed by `using`. */
+export interface PagedataSource extends Disposable {
+  readonly name: PagedataSourceName;
+  /**
+   * Resets the bits of a process: an observation starts. Only to inspect it are
+   * soft-dirty bits reset too, where there are any, since that costs the process
+   * a page fault for every page it writes to afterwards.
+   */
+  reset(directory: ProcDir, purpose: PagedataPurpose): Promise<void>;
+  /**
+   * Reads the pagedata of a process.
+   *
+   * @throws ProcessError when it cannot be read.
+   */
+  read(directory: ProcDir, request: PagedataRequest): Promise<Pagedata>;
+}
+
+/**
+ * Opens a source.
+ *
+ * @param choice `auto` takes the best that works.
+ * @param warn told why, when `auto` does not get the best.
+ * @throws CapabilityError when the chosen one does not work here.
+ */
+export function openPagedataSource(
+  choice: PagedataSourceName | "auto",
+  warn: (message: string) => void,
+): PagedataSource {
+  if (choice === "smaps") return new SmapsSource();
+  try {
+    return new PteSource(PageTables.open());
+  } catch (error) {
+    if (!(error instanceof CapabilityError)) throw error;
+    if (choice === "pte") {
+      throw new CapabilityError(
+        `--pagedata pte does not work: ${error.message}`,
+        {
+          cause: error,
+        },
+      );
+    }
+    warn(
+      `page tables cannot be read, so references are known a mapping at a time (smaps): ${error.message}`,
+    );
+    return new SmapsSource();
+  }
+}

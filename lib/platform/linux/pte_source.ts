@@ -1,0 +1,208 @@
+/**
+ * Pagedata from the page tables: a reference bit for every page.
+ *
+ * To inspect a process, what is soft-dirty counts as modified, where the kernel
+ * keeps such a bit. Otherwise what is dirty and accessed does: the processor's
+ * dirty bit stays set until a page is written back, so a page that was written
+ * long ago and only read since counts as modified too. To a scan, which asks only
+ * whether a page was used, it makes no difference.
+ *
+ * @module
+ */
+
+import { NoSuchProcess, ProcessError } from "../../errors.ts";
+import { type Pagedata, PagedataBuilder } from "../../scanner/pagedata.ts";
+import { mayBePageable } from "./candidates.ts";
+import { clearBits, readMaps, readSizes, readSmaps } from "./memory_files.ts";
+import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
+import type {
+  PagedataPurpose,
+  PagedataRequest,
+  PagedataSource,
+} from "./pagedata_source.ts";
+import type { ProcDir } from "./proc_dir.ts";
+import { flagsOf, type LinuxMapping } from "./smaps.ts";
+
+/** How long one list of all address spaces serves, in milliseconds. */
+const LIST_LIFE = 100;
+
+/** How often tables are read that change meanwhile. */
+const ATTEMPTS = 3;
+
+/** Size of the pages that pagedata is in; large pages are many of them. */
+const PAGE_SIZE = 4096;
+
+/** Reads page tables. */
+export class PteSource implements PagedataSource {
+  readonly name = "pte";
+  readonly #tables: PageTables;
+  #topTables: ReadonlyMap<number, bigint> = new Map();
+  #listed = -Infinity;
+
+  /** Takes over the tables: they are closed with the source. */
+  constructor(tables: PageTables) {
+    this.#tables = tables;
+  }
+
+  async reset(directory: ProcDir, purpose: PagedataPurpose): Promise<void> {
+    await clearBits(directory, "references");
+    if (purpose === "inspect" && this.#tables.hasSoftDirty) {
+      await clearBits(directory, "softDirty");
+    }
+  }
+
+  async read(directory: ProcDir, request: PagedataRequest): Promise<Pagedata> {
+    const { pid } = directory;
+    const mappings = await readFlaggedMaps(directory);
+    for (let attempt = 1;; attempt++) {
+      const topTable = this.#topTable(pid);
+      if (topTable === undefined) {
+        throw new NoSuchProcess(pid, `process ${pid} has exited`);
+      }
+      const { rss } = readSizes(directory);
+      const { pagedata, resident } = this.#readTables(topTable, mappings, {
+        ...request,
+        rss,
+      });
+      if (isPlausible(resident, rss)) {
+        if (request.purpose === "scan") await this.reset(directory, "scan");
+        return pagedata;
+      }
+      if (attempt === ATTEMPTS) {
+        throw new ProcessError(
+          pid,
+          `process ${pid}: its page tables tell of ${resident} resident bytes, its RSS is ${rss}; it changes too fast to be read`,
+        );
+      }
+      this.#listed = -Infinity;
+    }
+  }
+
+  #readTables(
+    topTable: bigint,
+    mappings: readonly LinuxMapping[],
+    { purpose, context, rss }: PagedataRequest & { rss: number },
+  ): { pagedata: Pagedata; resident: number } {
+    const wanted = mappings.map((mapping) =>
+      purpose === "inspect" || mayBePageable(mapping, context)
+    );
+    const sink = new BuildingSink(mappings, { wanted, rss });
+    this.#tables.read(topTable, mappings.map(ownInterval), sink, {
+      softDirty: purpose === "inspect",
+    });
+    return { pagedata: sink.build(), resident: sink.pages * PAGE_SIZE };
+  }
+
+  /** The top table of a process. One list of all serves many processes. */
+  #topTable(pid: number): bigint | undefined {
+    const isOld = performance.now() - this.#listed > LIST_LIFE;
+    if (isOld || !this.#topTables.has(pid)) {
+      this.#topTables = this.#tables.topTables();
+      this.#listed = performance.now();
+    }
+    return this.#topTables.get(pid);
+  }
+
+  [Symbol.dispose](): void {
+    this.#tables[Symbol.dispose]();
+  }
+}
+
+/** Whether a count of resident bytes can be right, given the RSS shortly before. */
+function isPlausible(resident: number, rss: number): boolean {
+  const tolerance = 4 * 2 ** 20 + rss / 4;
+  return Math.abs(resident - rss) <= tolerance;
+}
+
+/**
+ * Reads the mappings; with their flags when any of them may be locked or hugetlb,
+ * which only smaps can tell.
+ */
+async function readFlaggedMaps(directory: ProcDir): Promise<LinuxMapping[]> {
+  const status = directory.readText("status");
+  const hasFlags = /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(status);
+  return hasFlags ? await readSmaps(directory) : await readMaps(directory);
+}
+
+/** The pages of a mapping. */
+function intervalOf({ start, end }: LinuxMapping): PageInterval {
+  return {
+    firstPage: Number(start / BigInt(PAGE_SIZE)),
+    endPage: Number(end / BigInt(PAGE_SIZE)),
+  };
+}
+
+/** The pages of a mapping that the process's own tables hold. */
+function ownInterval(mapping: LinuxMapping): PageInterval {
+  const interval = intervalOf(mapping);
+  // [vsyscall] lies in the kernel's half of the address space.
+  return mapping.start >> 63n === 0n
+    ? interval
+    : { ...interval, endPage: interval.firstPage };
+}
+
+/** Builds pagedata of what is found. */
+class BuildingSink implements PageSink {
+  readonly #mappings: readonly LinuxMapping[];
+  readonly #wanted: readonly boolean[];
+  readonly #builder: PagedataBuilder;
+  /** How many mappings the builder has got. */
+  #added = 0;
+  /** First page of the mapping that was added last. */
+  #firstPage = 0;
+  /** Present pages that count to RSS, wanted or not. */
+  pages = 0;
+
+  /** @param rss about how much will be found, in bytes. */
+  constructor(
+    mappings: readonly LinuxMapping[],
+    { wanted, rss }: { wanted: readonly boolean[]; rss: number },
+  ) {
+    this.#mappings = mappings;
+    this.#wanted = wanted;
+    this.#builder = new PagedataBuilder(rss / PAGE_SIZE);
+  }
+
+  addPages(interval: number, page: number, bits: Uint8Array): void {
+    this.#count(interval, bits.length);
+    if (!this.#wanted[interval]) return;
+    this.#addMappings(interval + 1);
+    this.#builder.addBits(page - this.#firstPage, bits);
+  }
+
+  addLargePage(
+    interval: number,
+    page: number,
+    { count, bits }: { count: number; bits: number },
+  ): void {
+    this.#count(interval, count);
+    if (!this.#wanted[interval]) return;
+    this.#addMappings(interval + 1);
+    this.#builder.addPages(page - this.#firstPage, { count, bits });
+  }
+
+  build(): Pagedata {
+    this.#addMappings(this.#mappings.length);
+    return this.#builder.build();
+  }
+
+  #count(interval: number, pages: number): void {
+    // RSS leaves hugetlb pages out.
+    if (!this.#mappings[interval].flags.has("ht")) this.pages += pages;
+  }
+
+  /** Gives the builder the mappings up to, not including, an index. */
+  #addMappings(end: number): void {
+    for (; this.#added < end; this.#added++) {
+      const mapping = this.#mappings[this.#added];
+      const { firstPage, endPage } = intervalOf(mapping);
+      this.#builder.addMapping({
+        start: mapping.start,
+        pages: endPage - firstPage,
+        pageSize: PAGE_SIZE,
+        flags: flagsOf(mapping),
+      });
+      this.#firstPage = firstPage;
+    }
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * The address spaces of all processes, by one pass of a BPF iterator over the
+ * kernel's tasks.
+ *
+ * @module
+ */
+
+import { BPF_SEQ_WRITE, Iterator } from "../../../ffi/bpf.ts";
+import {
+  add,
+  call,
+  exit,
+  jumpIfEqual,
+  label,
+  load32,
+  load64,
+  move,
+  r0,
+  r1,
+  r10,
+  r2,
+  r3,
+  r6,
+  r7,
+  r8,
+  type Statement,
+  store64,
+} from "../../../ffi/bpf_assembler.ts";
+import { type Btf, BtfKind } from "../../../ffi/btf.ts";
+
+/** Size of a record that the program writes: tgid and pgd, 64 bits each. */
+const RECORD = 16;
+
+/**
+ * The program: writes a record for every task that has memory. Its context is a
+ * `struct bpf_iter__task`: meta at 0, whose first member is the file to write to,
+ * and task at 8, null at the end.
+ */
+function writeTasks(btf: Btf): Statement[] {
+  const [context, task, mm] = [r6, r7, r8];
+  return [
+    move(context, r1),
+    load64(task, context, 8),
+    jumpIfEqual(task, 0, "done"),
+    load64(mm, task, btf.offsetOf("task_struct", "mm")),
+    jumpIfEqual(mm, 0, "done"),
+    load32(r1, task, btf.offsetOf("task_struct", "tgid")),
+    store64(r10, -RECORD, r1),
+    load64(r1, mm, btf.offsetOf("mm_struct", "pgd")),
+    store64(r10, -RECORD + 8, r1),
+    load64(r1, context, 0),
+    load64(r1, r1, 0),
+    move(r2, r10),
+    add(r2, -RECORD),
+    move(r3, RECORD),
+    call(BPF_SEQ_WRITE),
+    label("done"),
+    move(r0, 0),
+    exit(),
+  ];
+}
+
+/** Lists address spaces; closed by `using`. */
+export class TaskList implements Disposable {
+  readonly #iterator: Iterator;
+
+  /** @throws BtfError, BpfError when the kernel is not as expected, or refuses. */
+  constructor(btf: Btf) {
+    this.#iterator = new Iterator(
+      "write_tasks",
+      writeTasks(btf),
+      btf.idOf(BtfKind.FUNC, "bpf_iter_task"),
+    );
+  }
+
+  /** The address of every process's top page table, by pid. */
+  topTables(): Map<number, bigint> {
+    const records = new BigUint64Array(this.#iterator.readAll().slice().buffer);
+    const tables = new Map<number, bigint>();
+    for (let at = 0; at + 1 < records.length; at += 2) {
+      tables.set(Number(records[at]), records[at + 1]);
+    }
+    return tables;
+  }
+
+  [Symbol.dispose](): void {
+    this.#iterator[Symbol.dispose]();
+  }
+}
