@@ -2,18 +2,12 @@
  * Reads the page tables of processes, where the processor notes which pages were
  * accessed and modified.
  *
- * Tables lie in the kernel's direct map of physical memory. Where that begins is
- * found by looking for a page of our own, whose contents and frame we know; that
- * our own tables then lead to that page proves the number of levels and the
- * memory-encryption bit.
- *
  * Tables may be freed or reused while they are read. The copies are memory-safe;
  * what they say may then be wrong, so callers compare counts and read again.
  *
  * @module
  */
 
-import { AnonymousMemory } from "../../../ffi/anonymous_memory.ts";
 import { Btf, BtfError } from "../../../ffi/btf.ts";
 import { BpfError } from "../../../ffi/bpf.ts";
 import { File, readTextFileIfAny } from "../../../ffi/file.ts";
@@ -21,18 +15,19 @@ import { Errno, SystemError } from "../../../ffi/libc.ts";
 import { CapabilityError } from "../../errors.ts";
 import { MODIFIED, REFERENCED } from "../../scanner/pagedata.ts";
 import { BATCH, KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
+import { findGeometry } from "./page_table_geometry.ts";
+import { PAGE_TABLE_LAYOUTS } from "./page_table_layout.ts";
 import {
-  PAGE_TABLE_LAYOUTS,
-  type PageTableLayout,
-} from "./page_table_layout.ts";
+  type Geometry,
+  type Halves,
+  halves,
+  pointTo,
+  TablePath,
+} from "./table_path.ts";
 import { TaskList } from "./task_list.ts";
 
 /** The pid namespace of the whole machine: `PROC_PID_INIT_INO` of include/linux/proc_ns.h. */
 const FIRST_PID_NAMESPACE = "pid:[4026531836]";
-
-const GIB = 1n << 30n;
-/** The largest physical memory to look through, in GiB. */
-const LARGEST_MEMORY = 65_536;
 
 /** Pages that a table of the lowest level maps: 2 MiB. */
 const LEAF_PAGES = 512;
@@ -59,24 +54,6 @@ export interface PageSink {
     page: number,
     { count, bits }: { count: number; bits: number },
   ): void;
-}
-
-/** A 64-bit number in halves, both unsigned. */
-interface Halves {
-  low: number;
-  high: number;
-}
-
-/** How the tables of this machine are laid out. */
-interface Geometry {
-  readonly layout: PageTableLayout;
-  readonly levels: number;
-  /** Where the direct map begins. */
-  readonly base: Halves;
-  /** Bits of the high half of an entry that are part of an address. */
-  readonly addressHigh: number;
-  /** Bit of the high half that says soft-dirty; 0 where the kernel has none. */
-  readonly softDirty: number;
 }
 
 /** What says that a page was modified. */
@@ -185,74 +162,6 @@ export class PageTables implements Disposable {
 
   [Symbol.dispose](): void {
     this.#held[Symbol.dispose]();
-  }
-}
-
-/** The tables above the lowest level on the way to a page; copied when first needed. */
-class TablePath {
-  /** The entry for the page last entered: for its leaf table, or a large page, or absent. */
-  low = 0;
-  high = 0;
-  /** Whether the entry leads to a leaf table; a large page if it is present otherwise. */
-  isTable = false;
-
-  readonly #memory: KernelMemory;
-  readonly #geometry: Geometry;
-  /** Per level from 2 up: a copy of the table, and of which pages it is. */
-  readonly #tables: readonly Uint32Array[];
-  readonly #spans: Float64Array;
-  readonly #addresses: readonly Halves[];
-
-  constructor(memory: KernelMemory, geometry: Geometry) {
-    const { levels } = geometry;
-    this.#memory = memory;
-    this.#geometry = geometry;
-    this.#tables = Array.from(
-      { length: levels + 1 },
-      () => new Uint32Array(PAGE_WORDS),
-    );
-    this.#spans = new Float64Array(levels + 1).fill(-1);
-    this.#addresses = Array.from(
-      { length: levels + 1 },
-      () => ({ low: 0, high: 0 }),
-    );
-  }
-
-  /** Begins with the tables of a process. */
-  start(topTable: Halves): void {
-    this.#spans.fill(-1);
-    Object.assign(this.#addresses[this.#geometry.levels], topTable);
-  }
-
-  /**
-   * Goes to the entry that decides about a page.
-   *
-   * @returns the first page behind those that it decides about.
-   */
-  enter(page: number): number {
-    const { layout, levels } = this.#geometry;
-    const { entries } = layout;
-    for (let level = levels;; level--) {
-      // Pages that an entry of this level stands for, and a table.
-      const pages = entries ** (level - 1);
-      const span = Math.floor(page / (pages * entries));
-      const table = this.#tables[level];
-      if (this.#spans[level] !== span) {
-        copyPage(this.#memory, this.#addresses[level], table);
-        this.#spans[level] = span;
-        // What was copied of the levels below belonged to another table.
-        this.#spans.fill(-1, 0, level);
-      }
-      const index = Math.floor(page / pages) % entries;
-      this.low = table[index * 2];
-      this.high = table[index * 2 + 1];
-      const isPresent = (this.low & layout.present) !== 0;
-      this.isTable = isPresent && !(this.low & layout.large);
-      if (!this.isTable || level === 2) {
-        return (Math.floor(page / pages) + 1) * pages;
-      }
-      pointTo(this.#addresses[level - 1], this.low, this.high, this.#geometry);
-    }
   }
 }
 
@@ -436,163 +345,6 @@ const LARGE = -1;
 
 /** Bits by accessed (1) and dirty (2): what is dirty but not accessed was modified earlier. */
 const BITS = Uint8Array.of(0, REFERENCED, 0, REFERENCED | MODIFIED);
-
-/** Copies one page of kernel memory; what is queued for copying stays. */
-function copyPage(
-  memory: KernelMemory,
-  { low, high }: Halves,
-  into: Uint32Array,
-): void {
-  const { addresses, words } = memory;
-  const [queuedLow, queuedHigh] = addresses;
-  addresses[0] = low;
-  addresses[1] = high;
-  memory.copy(1);
-  into.set(words.subarray(0, PAGE_WORDS));
-  addresses[0] = queuedLow;
-  addresses[1] = queuedHigh;
-}
-
-/** Sets an address to that of the table or page that an entry leads to. */
-function pointTo(
-  address: Halves,
-  entryLow: number,
-  entryHigh: number,
-  { layout, base, addressHigh }: Geometry,
-): void {
-  const low = ((entryLow & layout.addressLow) >>> 0) + base.low;
-  const carry = low > 0xffff_ffff ? 1 : 0;
-  address.low = low >>> 0;
-  address.high = ((entryHigh & addressHigh) + base.high + carry) >>> 0;
-}
-
-function halves(value: bigint): Halves {
-  return {
-    low: Number(value & 0xffff_ffffn),
-    high: Number(value >> 32n),
-  };
-}
-
-/**
- * Finds out how the tables of this machine are laid out.
- *
- * @throws CapabilityError when that fails.
- */
-function findGeometry(
-  memory: KernelMemory,
-  layout: PageTableLayout,
-  tasks: TaskList,
-): Geometry {
-  using page = new AnonymousMemory(layout.pageSize);
-  crypto.getRandomValues(page.contents);
-  const topTable = tasks.topTables().get(Deno.pid);
-  const frame = frameOf(page.start, layout.pageSize);
-  if (topTable === undefined) {
-    throw new CapabilityError("BPF does not show this process to itself");
-  }
-  if (frame === 0n) {
-    throw new CapabilityError(
-      "frame numbers read as zero: CAP_SYS_ADMIN is missing; run as root",
-    );
-  }
-  const base = findDirectMap(memory, {
-    near: topTable,
-    offset: frame * BigInt(layout.pageSize),
-    contents: new Uint32Array(page.contents.slice().buffer),
-  });
-  const number = Number(page.start / BigInt(layout.pageSize));
-  for (const levels of layout.levels) {
-    for (const addressHigh of addressMasks(layout)) {
-      const geometry = { layout, levels, base, addressHigh, softDirty: 0 };
-      const entry = leafEntry(memory, geometry, topTable, number);
-      if (frameIn(entry, geometry) !== Number(frame)) continue;
-      // The page was just written to, so that its bit is set where there is one.
-      return { ...geometry, softDirty: entry.high & layout.softDirty };
-    }
-  }
-  throw new CapabilityError(
-    "our own page tables do not lead to our own page: their layout is unknown to rcap",
-  );
-}
-
-/** Where a physical page lies in the direct map says where that begins. */
-function findDirectMap(
-  memory: KernelMemory,
-  { near, offset, contents }: {
-    /** An address in the direct map. */
-    near: bigint;
-    /** The physical address of the page. */
-    offset: bigint;
-    contents: Uint32Array;
-  },
-): Halves {
-  const top = near - near % GIB;
-  for (let gib = 0; gib < LARGEST_MEMORY; gib += BATCH) {
-    for (let i = 0; i < BATCH; i++) {
-      const { low, high } = halves(
-        BigInt.asUintN(64, top - BigInt(gib + i) * GIB + offset),
-      );
-      memory.addresses[i * 2] = low;
-      memory.addresses[i * 2 + 1] = high;
-    }
-    memory.copy(BATCH);
-    for (let i = 0; i < BATCH; i++) {
-      const copy = memory.words.subarray(i * PAGE_WORDS, (i + 1) * PAGE_WORDS);
-      if (copy.every((word, at) => word === contents[at])) {
-        return halves(BigInt.asUintN(64, top - BigInt(gib + i) * GIB));
-      }
-    }
-  }
-  throw new CapabilityError(
-    "the kernel's direct map was not found: kernel memory cannot be read here, as under lockdown",
-  );
-}
-
-/**
- * Masks of an entry's high half to try: all address bits, and all but one, which
- * may say that the memory is encrypted (AMD APM volume 2, "Secure Memory Encryption").
- */
-function* addressMasks({ addressHigh }: PageTableLayout): Generator<number> {
-  yield addressHigh;
-  for (let bit = 19; bit >= 4; bit--) yield addressHigh & ~(1 << bit);
-}
-
-/** The entry of a page of our own, in the lowest table; zero when there is none. */
-function leafEntry(
-  memory: KernelMemory,
-  geometry: Geometry,
-  topTable: bigint,
-  page: number,
-): Halves {
-  const path = new TablePath(memory, geometry);
-  path.start(halves(topTable));
-  path.enter(page);
-  if (!path.isTable) return { low: 0, high: 0 };
-  const address = { low: 0, high: 0 };
-  pointTo(address, path.low, path.high, geometry);
-  const table = new Uint32Array(PAGE_WORDS);
-  copyPage(memory, address, table);
-  const index = page % LEAF_PAGES;
-  return { low: table[index * 2], high: table[index * 2 + 1] };
-}
-
-/** The frame number in an entry. */
-function frameIn({ low, high }: Halves, { layout, addressHigh }: Geometry) {
-  const address = (high & addressHigh) * 2 ** 32 +
-    ((low & layout.addressLow) >>> 0);
-  return address / layout.pageSize;
-}
-
-/** The frame of a page of our own, 0 when we may not know: pagemap.rst, bits 0 to 54. */
-function frameOf(address: bigint, pageSize: number): bigint {
-  using pagemap = File.open("/proc/self/pagemap");
-  const entry = new BigUint64Array(1);
-  pagemap.readFrom(
-    address / BigInt(pageSize) * 8n,
-    new Uint8Array(entry.buffer),
-  );
-  return entry[0] & (1n << 55n) - 1n;
-}
 
 /** BPF shows the pids of the whole machine, so ours must be those too. */
 function requireFirstPidNamespace(): void {

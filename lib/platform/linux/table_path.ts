@@ -1,0 +1,133 @@
+/**
+ * The way through the page tables above the lowest level, and what an entry of a
+ * table leads to.
+ *
+ * Tables lie in the kernel's direct map of physical memory.
+ *
+ * @module
+ */
+
+import { type KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
+import type { PageTableLayout } from "./page_table_layout.ts";
+
+/** A 64-bit number in halves, both unsigned. */
+export interface Halves {
+  low: number;
+  high: number;
+}
+
+/** How the tables of this machine are laid out. */
+export interface Geometry {
+  readonly layout: PageTableLayout;
+  readonly levels: number;
+  /** Where the direct map begins. */
+  readonly base: Halves;
+  /** Bits of the high half of an entry that are part of an address. */
+  readonly addressHigh: number;
+  /** Bit of the high half that says soft-dirty; 0 where the kernel has none. */
+  readonly softDirty: number;
+}
+
+/** The tables above the lowest level on the way to a page; copied when first needed. */
+export class TablePath {
+  /** The entry for the page last entered: for its leaf table, or a large page, or absent. */
+  low = 0;
+  high = 0;
+  /** Whether the entry leads to a leaf table; a large page if it is present otherwise. */
+  isTable = false;
+
+  readonly #memory: KernelMemory;
+  readonly #geometry: Geometry;
+  /** Per level from 2 up: a copy of the table, and of which pages it is. */
+  readonly #tables: readonly Uint32Array[];
+  readonly #spans: Float64Array;
+  readonly #addresses: readonly Halves[];
+
+  constructor(memory: KernelMemory, geometry: Geometry) {
+    const { levels } = geometry;
+    this.#memory = memory;
+    this.#geometry = geometry;
+    this.#tables = Array.from(
+      { length: levels + 1 },
+      () => new Uint32Array(PAGE_WORDS),
+    );
+    this.#spans = new Float64Array(levels + 1).fill(-1);
+    this.#addresses = Array.from(
+      { length: levels + 1 },
+      () => ({ low: 0, high: 0 }),
+    );
+  }
+
+  /** Begins with the tables of a process. */
+  start(topTable: Halves): void {
+    this.#spans.fill(-1);
+    Object.assign(this.#addresses[this.#geometry.levels], topTable);
+  }
+
+  /**
+   * Goes to the entry that decides about a page.
+   *
+   * @returns the first page behind those that it decides about.
+   */
+  enter(page: number): number {
+    const { layout, levels } = this.#geometry;
+    const { entries } = layout;
+    for (let level = levels;; level--) {
+      // Pages that an entry of this level stands for, and a table.
+      const pages = entries ** (level - 1);
+      const span = Math.floor(page / (pages * entries));
+      const table = this.#tables[level];
+      if (this.#spans[level] !== span) {
+        copyPage(this.#memory, this.#addresses[level], table);
+        this.#spans[level] = span;
+        // What was copied of the levels below belonged to another table.
+        this.#spans.fill(-1, 0, level);
+      }
+      const index = Math.floor(page / pages) % entries;
+      this.low = table[index * 2];
+      this.high = table[index * 2 + 1];
+      const isPresent = (this.low & layout.present) !== 0;
+      this.isTable = isPresent && !(this.low & layout.large);
+      if (!this.isTable || level === 2) {
+        return (Math.floor(page / pages) + 1) * pages;
+      }
+      pointTo(this.#addresses[level - 1], this.low, this.high, this.#geometry);
+    }
+  }
+}
+
+/** Copies one page of kernel memory; what is queued for copying stays. */
+export function copyPage(
+  memory: KernelMemory,
+  { low, high }: Halves,
+  into: Uint32Array,
+): void {
+  const { addresses, words } = memory;
+  const [queuedLow, queuedHigh] = addresses;
+  addresses[0] = low;
+  addresses[1] = high;
+  memory.copy(1);
+  into.set(words.subarray(0, PAGE_WORDS));
+  addresses[0] = queuedLow;
+  addresses[1] = queuedHigh;
+}
+
+/** Sets an address to that of the table or page that an entry leads to. */
+export function pointTo(
+  address: Halves,
+  entryLow: number,
+  entryHigh: number,
+  { layout, base, addressHigh }: Geometry,
+): void {
+  const low = ((entryLow & layout.addressLow) >>> 0) + base.low;
+  const carry = low > 0xffff_ffff ? 1 : 0;
+  address.low = low >>> 0;
+  address.high = ((entryHigh & addressHigh) + base.high + carry) >>> 0;
+}
+
+export function halves(value: bigint): Halves {
+  return {
+    low: Number(value & 0xffff_ffffn),
+    high: Number(value >> 32n),
+  };
+}
