@@ -4,7 +4,7 @@
  * @module
  */
 
-import Table from "cli-table3";
+import { unicodeWidth } from "@std/cli/unicode-width";
 import { UsageError } from "../errors.ts";
 import { escapeControls } from "./output.ts";
 import { formatSize } from "./units.ts";
@@ -74,40 +74,24 @@ export function renderTable<Row>(
       columns.map((column) => text(column, row)).join("\t") + "\n"
     ).join("");
   }
-  const table = new Table({
-    chars: NO_LINES,
-    style: { "padding-left": 0, "padding-right": 2, head: [], border: [] },
-    colAligns: columns.map(({ kind }) => kind === "text" ? "left" : "right"),
-    head: columns.map(({ name }) => name.toUpperCase()),
-  });
-  const cells = (row: Row) =>
-    columns.map((column) => {
-      const plain = text(column, row);
-      return color && column.style ? column.style(plain, row) : plain;
-    });
-  for (const row of rows) table.push(cells(row));
-  if (totals.length > 0) table.push(columns.map(() => ""));
-  for (const row of totals) table.push(cells(row));
-  return table.toString().replace(/[ \t]+$/gm, "") + "\n";
+  const header = columns.map(({ name }) => name.toUpperCase());
+  const lines = (rows: readonly Row[]) =>
+    rows.map((row) => columns.map((column) => text(column, row)));
+  const [body, foot] = [lines(rows), lines(totals)];
+  const widths = columns.map((_, at) =>
+    [header, ...body, ...foot].reduce(
+      (widest, cells) => Math.max(widest, unicodeWidth(cells[at])),
+      0,
+    )
+  );
+  const align = (cells: readonly string[], row?: Row): string =>
+    columns.map(({ kind, style }, at) => {
+      const space = " ".repeat(widths[at] - unicodeWidth(cells[at]));
+      const styled = row && color && style ? style(cells[at], row) : cells[at];
+      return kind === "text" ? styled + space : space + styled;
+    }).join("  ").trimEnd() + "\n";
+  const print = (lines: string[][], rows: readonly Row[]) =>
+    lines.map((cells, at) => align(cells, rows[at])).join("");
+  const gap = totals.length > 0 ? "\n" : "";
+  return align(header) + print(body, rows) + gap + print(foot, totals);
 }
-
-/** Only space between the columns. */
-const NO_LINES = Object.fromEntries(
-  [
-    "top",
-    "top-mid",
-    "top-left",
-    "top-right",
-    "bottom",
-    "bottom-mid",
-    "bottom-left",
-    "bottom-right",
-    "left",
-    "left-mid",
-    "mid",
-    "mid-mid",
-    "right",
-    "right-mid",
-    "middle",
-  ].map((name) => [name, ""]),
-);
