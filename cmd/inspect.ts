@@ -76,8 +76,9 @@ Columns: ${COLUMNS.map(({ name }) => name).join(", ")}
 The verdict says what a scan would do: cold pages go; warm memory is in use in
 part, hot memory in full; else it is passed over: locked, hugetlb, special,
 shared, nonresident, no-swap. With --pagedata smaps, which knows one reference a
-mapping, a scan leaves warm mappings whole. Where the kernel keeps no soft-dirty
-bits, mod is an upper bound: what is referenced and differs from its file or swap.
+mapping, warm mappings are in use as a whole. Where the kernel keeps no
+soft-dirty bits, mod is an upper bound: what is referenced and differs from its
+file or swap.
 
 --pages prints a character a page: . not resident, - resident, r referenced,
 m modified, s swapped.
@@ -150,7 +151,7 @@ export function inspectCommand(context: Context) {
 }
 
 function parseArgument(text: string): number {
-  return parsePid(text, `process "${text}"`);
+  return parsePid(text.replace(/^pid:/, ""), `process "${text}"`);
 }
 
 function json(report: InspectReport | PagesReport): string {

@@ -61,9 +61,11 @@ export function sizeParser(option: string): (text: string) => number {
 export function warnIfShort(observation: number, log: Log): void {
   if (observation < TRUSTED_OBSERVATION) {
     log.warn(
-      `observing for ${observation / 1000} s: below ${
+      `observing for ${
+        observation / 1000
+      } s only: memory that is in use, if not at this moment, looks idle; ${
         TRUSTED_OBSERVATION / 1000
-      } s small hot loops may look idle`,
+      } s or more are better`,
     );
   }
 }

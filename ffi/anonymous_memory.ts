@@ -11,6 +11,7 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_PRIVATE = 0x02;
 const MAP_ANONYMOUS = 0x20;
+const MADV_HUGEPAGE = 14;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
 /** A mapping of our own; unmapped by `using`. */
@@ -37,6 +38,11 @@ export class AnonymousMemory implements Disposable {
     this.contents = new Uint8Array(
       Deno.UnsafePointerView.getArrayBuffer(pointer, bytes),
     );
+  }
+
+  /** Asks for large pages; where there are none, nothing changes. */
+  adviseLargePages(): void {
+    libc().madvise(this.start, BigInt(this.contents.length), MADV_HUGEPAGE);
   }
 
   [Symbol.dispose](): void {

@@ -137,7 +137,13 @@ export class Btf {
     return offset;
   }
 
-  #findMember(id: number, name: Uint8Array): number | undefined {
+  /** @param seen structs that were looked into, so that malformed BTF cannot lead in circles. */
+  #findMember(
+    id: number,
+    name: Uint8Array,
+    seen = new Set<number>(),
+  ): number | undefined {
+    seen.add(id);
     const at = this.#places[id];
     const hasBitfields = this.#types[at + 1] >>> 31 === 1;
     for (let i = 0; i < this.#count(at); i++) {
@@ -150,7 +156,8 @@ export class Btf {
       const inner = this.#types[member + 1];
       const kind = this.#kind(this.#places[inner]);
       if (kind !== BtfKind.STRUCT && kind !== BtfKind.UNION) continue;
-      const found = this.#findMember(inner, name);
+      if (seen.has(inner)) continue;
+      const found = this.#findMember(inner, name, seen);
       if (found !== undefined) return offset + found;
     }
     return undefined;
@@ -179,7 +186,8 @@ function placesOf(types: Uint32Array): Uint32Array {
   // A type takes three words at least.
   const places = new Uint32Array(1 + Math.ceil(types.length / 3));
   let id = 1;
-  for (let at = 0; at < types.length;) {
+  let at = 0;
+  while (at < types.length) {
     places[id++] = at;
     const extra = EXTRA_WORDS[kindOf(types[at + 1])];
     if (!extra) {
@@ -189,6 +197,7 @@ function placesOf(types: Uint32Array): Uint32Array {
     }
     at += 3 + extra[0] + extra[1] * countOf(types[at + 1]);
   }
+  if (at > types.length) throw new BtfError("BTF: its last type is cut off");
   return places.subarray(0, id);
 }
 

@@ -18,6 +18,7 @@ const SYMBOLS = {
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   getpwnam: { parameters: ["buffer"], result: "pointer" },
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
+  madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
   mmap: {
     parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
     result: "usize",

@@ -11,7 +11,7 @@
 import { File } from "../ffi/file.ts";
 import { formatSize } from "../lib/report/units.ts";
 import { BATCH, KernelMemory } from "../lib/platform/linux/kernel_memory.ts";
-import { clearBits } from "../lib/platform/linux/memory_files.ts";
+import { clearReferences } from "../lib/platform/linux/memory_files.ts";
 import { PageTables } from "../lib/platform/linux/page_tables.ts";
 import { ProcDir } from "../lib/platform/linux/proc_dir.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
@@ -63,7 +63,7 @@ async function benchmark(size: number): Promise<void> {
   const pte = await cost(pages, () => source.read(directory, read));
   const pagemap = await cost(pages, () => readPagemap(directory, region));
   const smaps = await cost(pages, () => readWhole(directory, "smaps"));
-  const clear = await cost(pages, () => clearBits(directory, "references"));
+  const clear = await cost(pages, () => clearReferences(directory));
   const times = (pagemap.median / pte.median).toFixed(1);
   console.log(
     `| ${formatSize(size)} | ${show(pte)} | ${show(pagemap)} | ${

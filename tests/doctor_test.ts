@@ -134,7 +134,7 @@ Deno.test("without root the privileges are missing, and the rest is told all the
   );
   assertMatch(
     privileges.remedy ?? "",
-    /run as root, or with these capabilities/,
+    /run as root, or give the binary what it needs: setcap /,
   );
   assertEquals(statuses(findings, "pidfd", "clear_refs", "smaps"), [
     "ok",

@@ -348,12 +348,15 @@ Deno.test("pages: a character each, with their range or to the end of the mappin
     [at(cold, cold.size), `no mapping holds address ${at(cold, cold.size)}`],
     [
       `${at(cold, PAGE)}-${at(cold)}`,
-      `${at(cold)} is not behind ${
-        at(cold, PAGE)
-      } in its mapping, which ends at ${at(cold, cold.size)}`,
+      `the end must lie behind the start, ${at(cold, PAGE)}, and at most at ${
+        at(cold, cold.size)
+      }, where its mapping ends; it is ${at(cold)}`,
     ],
-    [`${at(cold)}-${at(cold)}`, "is not behind"],
-    [`${at(cold)}-${at(cold, cold.size + 1)}`, "is not behind"],
+    [`${at(cold)}-${at(cold)}`, "the end must lie behind the start"],
+    [
+      `${at(cold)}-${at(cold, cold.size + 1)}`,
+      "the end must lie behind the start",
+    ],
   ];
   for (const [range, message] of wrong) {
     const { code, stdout, stderr } = await rcap([
@@ -414,7 +417,7 @@ Deno.test("an observation that is too short to be trusted says so", async () => 
   ]);
   assertEquals(
     stderr,
-    "rcap: warning: observing for 0.1 s: below 2 s small hot loops may look idle\n",
+    "rcap: warning: observing for 0.1 s only: memory that is in use, if not at this moment, looks idle; 2 s or more are better\n",
   );
 });
 

@@ -172,6 +172,7 @@ export function assertScanReport(report: ScanReport): void {
     effective: isEffective,
     rssAfter: isBytes,
     capMet: isBoolean,
+    workingSetToo: isBoolean,
     seconds: isSeconds,
   });
   for (const process of report.processes) {

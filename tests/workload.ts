@@ -21,11 +21,20 @@ export interface Region {
   size: number;
 }
 
-/** The part of a region to touch, in bytes from its start. */
+/** A part of a region, in bytes from its start. */
 export interface Part {
   offset: number;
   size: number;
 }
+
+/** What {@linkcode Workload.advise} tells the kernel: madvise(2). */
+export type Advice =
+  | "collapse"
+  | "dontneed"
+  | "hugepage"
+  | "nohugepage"
+  | "populate_read"
+  | "populate_write";
 
 export interface WorkloadOptions {
   /** The name of the process, as `comm` has it; by default `perl`. */
@@ -117,9 +126,17 @@ export class Workload implements AsyncDisposable {
     return toRegion(await this.#ask("memfd", name, size));
   }
 
-  /** Maps private anonymous memory that nothing has touched. */
-  async reserve(name: string, size: number): Promise<Region> {
-    return toRegion(await this.#ask("reserve", name, size));
+  /**
+   * Maps memory that nothing has touched: anonymous and private, or as `shm` and
+   * `memfd` do.
+   */
+  async reserve(
+    name: string,
+    size: number,
+    { kind }: { kind?: "shm" | "memfd" } = {},
+  ): Promise<Region> {
+    const words = kind === undefined ? [] : [kind];
+    return toRegion(await this.#ask("reserve", name, size, ...words));
   }
 
   /** Maps all of an existing file and reads it. */
@@ -131,6 +148,14 @@ export class Workload implements AsyncDisposable {
     return toRegion(await this.#ask("file", name, path, mode));
   }
 
+  /**
+   * Makes the stack grow below what the program uses of it, and fills that. The
+   * mapping is larger: it has the program's part too.
+   */
+  async stack(name: string, size: number): Promise<Region> {
+    return toRegion(await this.#ask("stack", name, size));
+  }
+
   /** Keeps reading one byte of each page of a region, or of a part of it. */
   async hot(name: string, part?: Part): Promise<void> {
     await this.#ask("hot", name, ...partWords(part));
@@ -139,6 +164,15 @@ export class Workload implements AsyncDisposable {
   /** Keeps writing to each page of a region what the page already holds. */
   async write(name: string, part?: Part): Promise<void> {
     await this.#ask("write", name, ...partWords(part));
+  }
+
+  /** Keeps reading or writing these pages of a region too, by number. */
+  async touch(
+    name: string,
+    how: "read" | "write",
+    pages: readonly number[],
+  ): Promise<void> {
+    await this.#ask("touch", name, how, pages.join());
   }
 
   /** Leaves a region alone again. */
@@ -154,6 +188,28 @@ export class Workload implements AsyncDisposable {
   /** Lets the process page out a region of its own. */
   async pageout(name: string): Promise<void> {
     await this.#ask("pageout", name);
+  }
+
+  /** Gives the kernel advice on a region, or on a part of it. */
+  async advise(name: string, how: Advice, part?: Part): Promise<void> {
+    await this.#ask("advise", name, how, ...partWords(part));
+  }
+
+  /** Changes what the process may do with a region, or with a part of it. */
+  async protect(
+    name: string,
+    how: "none" | "read" | "write",
+    part?: Part,
+  ): Promise<void> {
+    await this.#ask("protect", name, how, ...partWords(part));
+  }
+
+  /**
+   * Makes every second run of so many pages read-only, beginning with the second
+   * run, so that each is a mapping of its own.
+   */
+  async split(name: string, pages: number): Promise<void> {
+    await this.#ask("split", name, pages);
   }
 
   /** Moves a region to another address; it becomes cold. */
@@ -190,10 +246,13 @@ export class Workload implements AsyncDisposable {
    * Forks a child that shares all memory copy-on-write, sleeps, and ends with
    * the workload.
    *
+   * @param touching instead of sleeping, the child touches what the workload
+   * touches now.
    * @returns its pid.
    */
-  async fork(): Promise<number> {
-    const { pid } = await this.#ask<{ pid: number }>("fork");
+  async fork({ touching = false } = {}): Promise<number> {
+    const words = touching ? ["touch"] : [];
+    const { pid } = await this.#ask<{ pid: number }>("fork", ...words);
     this.#children.push(pid);
     return pid;
   }
@@ -212,6 +271,11 @@ export class Workload implements AsyncDisposable {
   /** Starts the program afresh: the pid stays, all regions are gone. */
   async exec(): Promise<void> {
     await this.#ask("exec");
+  }
+
+  /** Has no transparent large pages from now on. */
+  async small(): Promise<void> {
+    await this.#ask("small");
   }
 
   /** Becomes another user and group; the workload has to be root. */

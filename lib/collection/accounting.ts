@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ProcessError } from "../errors.ts";
+import { ProcessAccessDenied, ProcessError } from "../errors.ts";
 import type { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
 
 /** The resident size of a collection. */
@@ -47,11 +47,21 @@ export function sizeBy(
     try {
       total += accounting === "rss"
         ? memory.readSizes().rss
-        : memory.readProportional();
+        : proportionalSize(memory);
     } catch (error) {
-      // Gone, or not for us: it counts nothing.
+      // It has gone, and counts nothing.
       if (!(error instanceof ProcessError)) throw error;
     }
   }
   return total;
+}
+
+/** The proportional size of a process; its RSS, which is more, where that is not for us. */
+function proportionalSize(memory: LinuxProcessMemory): number {
+  try {
+    return memory.readProportional();
+  } catch (error) {
+    if (!(error instanceof ProcessAccessDenied)) throw error;
+    return memory.readSizes().rss;
+  }
 }

@@ -296,9 +296,11 @@ function mappingAt(
   }
   if (end !== undefined && (end <= start || end > mappingEnd(mapping))) {
     throw new UsageError(
-      `--pages: ${hex(end)} is not behind ${
+      `--pages: the end must lie behind the start, ${
         hex(start)
-      } in its mapping, which ends at ${hex(mappingEnd(mapping))}`,
+      }, and at most at ${
+        hex(mappingEnd(mapping))
+      }, where its mapping ends; it is ${hex(end)}`,
     );
   }
   return mapping;

@@ -76,6 +76,8 @@ export interface ScanReport {
   /** In a dry run, an estimate. */
   readonly rssAfter: number;
   readonly capMet: boolean;
+  /** Whether memory in use went too, since the unreferenced did not suffice. */
+  readonly workingSetToo: boolean;
   /** How long the scan itself took. */
   readonly seconds: number;
 }
@@ -98,6 +100,9 @@ export interface ScanOnceOptions {
   readonly log: Messages;
   readonly source: PagedataSource;
 }
+
+/** How long what is in use has to show once more, in milliseconds. */
+const REFRESH = 100;
 
 /** A process with what is to be reported of it. */
 interface Member {
@@ -124,7 +129,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     log.debug(`under the cap: nothing to observe, nothing to do`);
   } else {
     await prepare(members, { dryRun, signal });
-    await observe(observation, { what: describe(members), signal });
+    await observeMembers(members, observation, { signal, log });
   }
   const size = isUnder ? before : sizeOf(members, goal);
 
@@ -138,8 +143,10 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   }));
   const collection = new ScanCollection([...scanned.keys()]);
   let left = size.excess;
+  let workingSetToo = false;
   if (size.excess > 0) {
     const onEvent = (event: ScanEvent) => {
+      if (event.type === "insufficient") workingSetToo = true;
       record(event, scanned);
       narrate(event).forEach((line) => log.debug(line));
     };
@@ -177,7 +184,8 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     effective: dryRun ? null : effective,
     rssAfter,
     capMet: left <= 0 || rssAfter <= size.cap,
-    seconds: (performance.now() - started) / 1000,
+    workingSetToo,
+    seconds: Math.round(performance.now() - started) / 1000,
   };
 }
 
@@ -262,6 +270,33 @@ async function prepare(
     }
   }
   throwIfAll(errors, members);
+}
+
+/**
+ * Lets the members run for a while.
+ *
+ * @throws the signal's reason when it is aborted meanwhile.
+ */
+async function observeMembers(
+  members: readonly Member[],
+  milliseconds: number,
+  { signal, log }: Pick<ScanOnceOptions, "signal" | "log">,
+): Promise<void> {
+  const what = describe(members);
+  try {
+    await observe(milliseconds, { what, signal });
+    for (const { memory, report } of members) {
+      try {
+        await memory.refresh();
+      } catch (error) {
+        noted(error, report);
+      }
+    }
+    await observe(REFRESH, { what, signal });
+  } catch (error) {
+    if (signal.aborted) log.warn("interrupted; nothing was paged out");
+    throw error;
+  }
 }
 
 /** Notes an error of a process in its report; any other is thrown on. */

@@ -25,7 +25,9 @@ export function describeScan(report: ScanReport): string {
   const lines: string[] = [""];
   if (dryRun) {
     lines.push(
-      "Dry run: nothing was paged out, only reference bits were reset.",
+      excess > 0
+        ? "Dry run: nothing was paged out, only reference bits were reset."
+        : "Dry run: nothing was changed.",
     );
   }
   const what = report.accounting === "rss" ? "resident" : "proportional";
@@ -47,6 +49,13 @@ export function describeScan(report: ScanReport): string {
       : `Paged out ${wentOf(report)} in ${count(ranges, "range")} within ${
         report.seconds.toFixed(2)
       } s.`,
+    ...(report.workingSetToo
+      ? [
+        `What was not in use did not suffice: memory in use ${
+          dryRun ? "would go" : "went"
+        } too.`,
+      ]
+      : []),
     ...skippedLines(report),
     dryRun
       ? `That would leave ${formatSize(rssAfter)}: the cap would ${

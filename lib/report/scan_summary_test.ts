@@ -38,6 +38,7 @@ const REPORT: ScanReport = {
   effective: 200 * MIB,
   rssAfter: 100 * MIB,
   capMet: true,
+  workingSetToo: false,
   seconds: 0.414,
 };
 

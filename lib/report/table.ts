@@ -42,7 +42,9 @@ export function chooseColumns<Row>(
 ): readonly Column<Row>[] {
   if (list === undefined) return columns;
   return list.split(",").map((name) => {
-    const column = columns.find((column) => column.name === name.trim());
+    const column = columns.find((column) =>
+      column.name === name.trim().toLowerCase()
+    );
     if (column) return column;
     const names = columns.map((column) => column.name).join(", ");
     throw new UsageError(`-o: there is no field "${name}"; there are ${names}`);
@@ -63,7 +65,8 @@ export function renderTable<Row>(
 ): string {
   const text = (column: Column<Row>, row: Row): string => {
     const value = column.value(row);
-    if (value === null) return bare ? "" : "-";
+    // For scripts no cell is empty: shells take tabs that follow each other for one.
+    if (value === null || bare && value === "") return "-";
     if (column.kind !== "size" || typeof value !== "number") {
       return escapeControls(String(value));
     }

@@ -28,7 +28,7 @@ export function parseSize(
   }
   if (bytes < 1 || !Number.isSafeInteger(bytes)) {
     throw new UsageError(
-      `${what}: "${text}" is out of range; a size is at least one byte and below 8P`,
+      `${what}: "${text}" is out of range; a size is at least one byte, below 8P, and at most 100%`,
     );
   }
   return bytes;
@@ -39,7 +39,7 @@ function sizeOf(text: string, totalMemory: () => number): number | undefined {
   if (number === undefined) return undefined;
   if (unit === "%") {
     const share = Number(number) / 100;
-    return share <= 1 ? Math.round(share * totalMemory()) : undefined;
+    return share <= 1 ? Math.round(share * totalMemory()) : Infinity;
   }
   const [, letter] = /^([KMGTP]?)(?:i?B)?$/i.exec(unit) ?? [];
   if (letter === undefined) return undefined;

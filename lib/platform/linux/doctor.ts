@@ -80,7 +80,8 @@ function user(): Finding {
       detail: `${who}, without ${needed.join(", ")}`,
       meaning:
         "inspect works on your own processes only, scan on none but as a dry run",
-      remedy: "run as root, or with these capabilities",
+      remedy:
+        "run as root, or give the binary what it needs: setcap cap_sys_ptrace,cap_sys_nice,cap_dac_override,cap_bpf,cap_perfmon,cap_sys_admin+ep /usr/local/bin/rcap",
     };
   }
   const forPte = lacks(["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"]);

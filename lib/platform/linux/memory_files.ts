@@ -41,20 +41,29 @@ async function parseMappings(
   return parseSmaps(text);
 }
 
-/**
- * What writing to clear_refs resets: proc(5), Documentation/filesystems/proc.rst.
- * Resetting soft-dirty makes every page fault once when it is next written to.
- */
-const CLEAR = { references: "1", softDirty: "4" } as const;
+/** Resets the reference bits: clear_refs of proc(5), value 1. */
+export async function clearReferences(directory: ProcDir): Promise<void> {
+  await writeClearRefs(directory, "1");
+}
 
-/** Resets reference bits, or soft-dirty bits. */
-export async function clearBits(
+/**
+ * Resets the soft-dirty bits, where the kernel keeps any, and in any case has the
+ * processors forget what they keep of the page tables (`clear_refs_write` of
+ * fs/proc/task_mmu.c): until then they do not note again that a page is accessed.
+ *
+ * With soft-dirty bits, a page faults once when it is next written to:
+ * Documentation/admin-guide/mm/soft-dirty.rst.
+ */
+export async function clearSoftDirty(directory: ProcDir): Promise<void> {
+  await writeClearRefs(directory, "4");
+}
+
+async function writeClearRefs(
   directory: ProcDir,
-  which: keyof typeof CLEAR,
+  value: string,
 ): Promise<void> {
   using clearRefs = directory.openFile("clear_refs", O_WRONLY);
-  const { pid } = directory;
-  await ofProcessSlowly(pid, () => clearRefs.writeSlowly(CLEAR[which]));
+  await ofProcessSlowly(directory.pid, () => clearRefs.writeSlowly(value));
 }
 
 /** Reads RSS and image size: proc_pid_statm(5), fields 2 and 1, in pages. */

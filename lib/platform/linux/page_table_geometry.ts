@@ -57,11 +57,22 @@ export function findGeometry(
   const number = Number(page.start / BigInt(layout.pageSize));
   for (const levels of layout.levels) {
     for (const addressHigh of addressMasks(layout)) {
-      const geometry = { layout, levels, base, addressHigh, softDirty: 0 };
+      const geometry = {
+        layout,
+        levels,
+        base,
+        addressHigh,
+        softDirty: 0,
+        largeZeroPage: undefined,
+      };
       const entry = leafEntry(memory, geometry, topTable, number);
       if (frameIn(entry, geometry) !== Number(frame)) continue;
-      // The page was just written to, so that its bit is set where there is one.
-      return { ...geometry, softDirty: entry.high & layout.softDirty };
+      return {
+        ...geometry,
+        // The page was just written to, so that its bit is set where there is one.
+        softDirty: entry.low & layout.softDirty,
+        largeZeroPage: findLargeZeroPage(memory, geometry, topTable),
+      };
     }
   }
   throw new CapabilityError(
@@ -109,6 +120,33 @@ function findDirectMap(
 function* addressMasks({ addressHigh }: PageTableLayout): Generator<number> {
   yield addressHigh;
   for (let bit = 19; bit >= 4; bit--) yield addressHigh & ~(1 << bit);
+}
+
+/**
+ * Where the large zero page lies, physically: large pages of ours that are read
+ * before they are written to are that page. Once a process has had it, it stays
+ * where it is as long as that process lives.
+ */
+function findLargeZeroPage(
+  memory: KernelMemory,
+  geometry: Geometry,
+  topTable: bigint,
+): Halves | undefined {
+  const { pageSize, entries } = geometry.layout;
+  const size = pageSize * entries;
+  using large = new AnonymousMemory(2 * size);
+  large.adviseLargePages();
+  const skip = (size - Number(large.start % BigInt(size))) % size;
+  // Reading it makes it present. It is always 0.
+  if (large.contents[skip] !== 0) return undefined;
+  const path = new TablePath(memory, geometry);
+  path.start(halves(topTable));
+  path.enter((Number(large.start) + skip) / pageSize);
+  if (path.isTable || !(path.low & geometry.layout.present)) return undefined;
+  return {
+    low: (path.low & geometry.layout.addressLow) >>> 0,
+    high: (path.high & geometry.addressHigh) >>> 0,
+  };
 }
 
 /** The entry of a page of our own, in the lowest table; zero when there is none. */

@@ -26,7 +26,7 @@ export interface PageTableLayout {
   /** Bits of `low` and `high` that hold a physical address. */
   readonly addressLow: number;
   readonly addressHigh: number;
-  /** Bit of `high` by which some kernels note what was written to. */
+  /** Bit of `low` by which some kernels note what was written to. */
   readonly softDirty: number;
 }
 
@@ -47,7 +47,7 @@ export const PAGE_TABLE_LAYOUTS: Readonly<
     large: 1 << 7,
     addressLow: 0xffff_f000 | 0,
     addressHigh: 0x000f_ffff,
-    // _PAGE_SOFT_DIRTY, bit 58.
-    softDirty: 1 << 26,
+    // _PAGE_SOFT_DIRTY, a bit that is left to software.
+    softDirty: 1 << 11,
   },
 };

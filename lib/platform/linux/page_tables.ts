@@ -21,6 +21,7 @@ import {
   type Geometry,
   type Halves,
   halves,
+  leadsTo,
   pointTo,
   TablePath,
 } from "./table_path.ts";
@@ -54,15 +55,6 @@ export interface PageSink {
     page: number,
     { count, bits }: { count: number; bits: number },
   ): void;
-}
-
-/** What says that a page was modified. */
-export interface ReadOptions {
-  /**
-   * Soft-dirty, where the kernel has it: written to since the bit was cleared.
-   * Otherwise what is dirty and accessed counts.
-   */
-  readonly softDirty: boolean;
 }
 
 /** Reads page tables; closed by `using`. Set up once, it serves all processes. */
@@ -115,11 +107,6 @@ export class PageTables implements Disposable {
     }
   }
 
-  /** Whether the kernel keeps a soft-dirty bit: Documentation/admin-guide/mm/soft-dirty.rst. */
-  get hasSoftDirty(): boolean {
-    return this.#geometry.softDirty !== 0;
-  }
-
   /** The address of every process's top table now, by pid. */
   topTables(): ReadonlyMap<number, bigint> {
     return this.#tasks.topTables();
@@ -135,22 +122,24 @@ export class PageTables implements Disposable {
     topTable: bigint,
     intervals: readonly PageInterval[],
     sink: PageSink,
-    { softDirty }: ReadOptions = { softDirty: false },
   ): void {
-    const { layout } = this.#geometry;
+    const { layout, largeZeroPage } = this.#geometry;
     const path = this.#path;
     const queue = this.#queue;
     path.start(halves(topTable));
-    queue.start(sink, softDirty ? this.#geometry.softDirty : 0);
+    queue.start(sink);
     for (const [interval, { firstPage, endPage }] of intervals.entries()) {
       let page = firstPage;
       while (page < endPage) {
-        const behind = path.enter(page);
+        const behind = path.enter(page, endPage);
         const end = Math.min(behind, endPage);
         if (path.low & layout.present) {
           if (path.isTable) {
             queue.addLeaf(interval, page, end, path);
-          } else if (!(path.low & layout.special)) {
+          } else if (
+            !(path.low & layout.special) &&
+            !(largeZeroPage && leadsTo(largeZeroPage, path, this.#geometry))
+          ) {
             queue.addLarge(interval, page, end, path);
           }
         }
@@ -170,7 +159,6 @@ class PageQueue {
   readonly #memory: KernelMemory;
   readonly #geometry: Geometry;
   #sink!: PageSink;
-  #softDirty = 0;
   /** Bits of a page by its accessed and dirty bit. */
   readonly #bits = new Uint8Array(LEAF_PAGES);
   readonly #address: Halves = { low: 0, high: 0 };
@@ -193,10 +181,8 @@ class PageQueue {
     this.#geometry = geometry;
   }
 
-  /** @param softDirty the bit that says modified, 0 for dirty and accessed. */
-  start(sink: PageSink, softDirty: number): void {
+  start(sink: PageSink): void {
     this.#sink = sink;
-    this.#softDirty = softDirty;
     this.#count = 0;
     this.#tables = 0;
   }
@@ -230,20 +216,21 @@ class PageQueue {
     interval: number,
     page: number,
     end: number,
-    { low, high }: { low: number; high: number },
+    { low }: { low: number },
   ): void {
     if (this.#count === QUEUE) this.flush();
-    this.#push(interval, page, end, LARGE, this.#bitsOf(low, high));
+    this.#push(interval, page, end, LARGE, this.#bitsOf(low));
   }
 
   /** The bits of a page by its entry. */
-  #bitsOf(low: number, high: number): number {
-    const bits = BITS[(low >>> this.#geometry.layout.accessedShift) & 3];
-    if (this.#softDirty === 0) return bits;
+  #bitsOf(low: number): number {
+    const { layout, softDirty } = this.#geometry;
+    const marks = (low >>> layout.accessedShift) & 3;
+    if (softDirty === 0) return BITS[marks];
     // A modified page is always referenced too.
-    return (high & this.#softDirty) !== 0
+    return (low & softDirty) !== 0
       ? REFERENCED | MODIFIED
-      : bits & REFERENCED;
+      : BITS[marks] & REFERENCED;
   }
 
   #push(
@@ -286,8 +273,7 @@ class PageQueue {
     slot: number,
   ): void {
     const at = slot * PAGE_WORDS + (page % LEAF_PAGES) * 2;
-    const isQuick = count === LEAF_PAGES && this.#softDirty === 0;
-    if (isQuick && this.#takeFullLeaf(at)) {
+    if (count === LEAF_PAGES && this.#takeFullLeaf(at)) {
       this.#sink.addPages(interval, page, this.#bits);
       return;
     }
@@ -298,7 +284,7 @@ class PageQueue {
     for (let i = 0; i < count; i++) {
       const low = words[at + i * 2];
       if ((low & present) !== 0 && (low & special) === 0) {
-        bits[run++] = this.#bitsOf(low, words[at + i * 2 + 1]);
+        bits[run++] = this.#bitsOf(low);
       } else if (run > 0) {
         this.#sink.addPages(interval, page + i - run, bits.subarray(0, run));
         run = 0;
@@ -317,7 +303,7 @@ class PageQueue {
    */
   #takeFullLeaf(first: number): boolean {
     const { words } = this.#memory;
-    const { present, special, accessedShift } = this.#geometry.layout;
+    const { present, special } = this.#geometry.layout;
     const bits = this.#bits;
     let areSpecial = 0;
     for (let i = 0, at = first; i < LEAF_PAGES; i += 4, at += 8) {
@@ -330,10 +316,10 @@ class PageQueue {
         (a & present) === 0 || (b & present) === 0 || (c & present) === 0 ||
         (d & present) === 0
       ) return false;
-      bits[i] = BITS[(a >>> accessedShift) & 3];
-      bits[i + 1] = BITS[(b >>> accessedShift) & 3];
-      bits[i + 2] = BITS[(c >>> accessedShift) & 3];
-      bits[i + 3] = BITS[(d >>> accessedShift) & 3];
+      bits[i] = this.#bitsOf(a);
+      bits[i + 1] = this.#bitsOf(b);
+      bits[i + 2] = this.#bitsOf(c);
+      bits[i + 3] = this.#bitsOf(d);
     }
     return (areSpecial & special) === 0;
   }
@@ -385,7 +371,7 @@ function refusal(error: unknown): unknown {
   }
   return new CapabilityError(
     error.errno === Errno.EPERM
-      ? `${error.message}: CAP_BPF, CAP_PERFMON or CAP_SYS_ADMIN is missing; run as root`
+      ? "CAP_BPF, CAP_PERFMON or CAP_SYS_ADMIN is missing; run as root"
       : error.message,
     { cause: error },
   );

@@ -36,12 +36,14 @@ export interface PagedataRequest {
 /** A source; closed by `using`. */
 export interface PagedataSource extends Disposable {
   readonly name: PagedataSourceName;
-  /**
-   * Resets the bits of a process: an observation starts. Only to inspect it are
-   * soft-dirty bits reset too, where there are any, since that costs the process
-   * a page fault for every page it writes to afterwards.
-   */
+  /** Resets the bits of a process: an observation starts. */
   reset(directory: ProcDir, purpose: PagedataPurpose): Promise<void>;
+  /**
+   * Has the processors note again what a process uses, shortly before an
+   * observation ends. They do not while they keep a page table entry to
+   * themselves, whoever may have reset its bits meanwhile: rcap, or the kernel.
+   */
+  refresh(directory: ProcDir): Promise<void>;
   /**
    * Reads the pagedata of a process.
    *
@@ -75,7 +77,7 @@ export function openPagedataSource(
       );
     }
     warn(
-      `page tables cannot be read, so references are known a mapping at a time (smaps): ${error.message}`,
+      `references are known a mapping at a time only (smaps): ${error.message}`,
     );
     return new SmapsSource();
   }

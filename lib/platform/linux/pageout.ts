@@ -332,7 +332,8 @@ async function mayPageOut(pid: number, pidfd: Pidfd): Promise<void> {
   }
 }
 
-function replaced(pid: number): ProcessError {
+/** The error of a process whose address space is not the one that was observed. */
+export function replaced(pid: number): ProcessError {
   return new ProcessError(
     pid,
     `process ${pid} has started another program (exec); its memory is not the one that was observed`,

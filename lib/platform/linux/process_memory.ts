@@ -17,7 +17,7 @@ import type {
   Residency,
 } from "../platform.ts";
 import { memoryDevices, pageable, type PageableContext } from "./candidates.ts";
-import { LinuxPageout } from "./pageout.ts";
+import { LinuxPageout, replaced } from "./pageout.ts";
 import { readSizes, readSmaps } from "./memory_files.ts";
 import type { PagedataPurpose, PagedataSource } from "./pagedata_source.ts";
 import { ofProcess, ProcDir, type ProcessId } from "./proc_dir.ts";
@@ -33,7 +33,7 @@ export interface LinuxMappings {
 export class LinuxProcessMemory implements ProcessMemory {
   readonly #id: ProcessId;
   readonly #source: PagedataSource;
-  /** The address space that pagedata was last read from. */
+  /** The address space that is observed, or was last read. */
   #layout: string | undefined;
   /** Mappings that can only go to swap, by start, as of the last reading. */
   #needSwap: ReadonlySet<bigint> = new Set();
@@ -54,7 +54,11 @@ export class LinuxProcessMemory implements ProcessMemory {
   /** Reads pagedata for a purpose. */
   async read(purpose: PagedataPurpose): Promise<Pagedata> {
     using directory = ProcDir.open(this.#id);
-    this.#layout = directory.stat().layout;
+    const { layout } = directory.stat();
+    if (this.#layout !== undefined && this.#layout !== layout) {
+      throw replaced(this.pid);
+    }
+    this.#layout = layout;
     const context = readContext(directory);
     return await this.#source.read(directory, { purpose, context });
   }
@@ -80,7 +84,14 @@ export class LinuxProcessMemory implements ProcessMemory {
   /** Resets the bits without reading them: an observation starts. */
   async reset(purpose: PagedataPurpose): Promise<void> {
     using directory = ProcDir.open(this.#id);
+    this.#layout = directory.stat().layout;
     await this.#source.reset(directory, purpose);
+  }
+
+  /** Has the processors note again what is in use, shortly before a scan. */
+  async refresh(): Promise<void> {
+    using directory = ProcDir.open(this.#id);
+    await this.#source.refresh(directory);
   }
 
   closePagedata(): void {

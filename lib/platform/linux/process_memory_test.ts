@@ -90,6 +90,6 @@ Deno.test("a process that has gone cannot be read", async () => {
   await sleeper.end();
   await assertRejects(() => memory.readPagedata(), NoSuchProcess);
   await assertRejects(() => memory.readResidency(), NoSuchProcess);
-  await assertRejects(() => memory.reset("scan"), NoSuchProcess);
+  await assertRejects(() => memory.reset("inspect"), NoSuchProcess);
   await assertRejects(() => memory.control(), NoSuchProcess);
 });

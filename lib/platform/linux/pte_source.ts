@@ -1,19 +1,24 @@
 /**
  * Pagedata from the page tables: a reference bit for every page.
  *
- * To inspect a process, what is soft-dirty counts as modified, where the kernel
- * keeps such a bit. Otherwise what is dirty and accessed does: the processor's
- * dirty bit stays set until a page is written back, so a page that was written
- * long ago and only read since counts as modified too. To a scan, which asks only
- * whether a page was used, it makes no difference.
+ * What is soft-dirty counts as modified, where the kernel keeps such a bit.
+ * Otherwise what is dirty and accessed does: the processor's dirty bit stays set
+ * until a page is written back, so a page that was written long ago and only read
+ * since counts as modified too.
  *
  * @module
  */
 
-import { NoSuchProcess, ProcessError } from "../../errors.ts";
+import { ProcessError } from "../../errors.ts";
 import { type Pagedata, PagedataBuilder } from "../../scanner/pagedata.ts";
 import { mayBePageable } from "./candidates.ts";
-import { clearBits, readMaps, readSizes, readSmaps } from "./memory_files.ts";
+import {
+  clearReferences,
+  clearSoftDirty,
+  readMaps,
+  readSizes,
+  readSmaps,
+} from "./memory_files.ts";
 import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
 import type {
   PagedataPurpose,
@@ -45,10 +50,13 @@ export class PteSource implements PagedataSource {
   }
 
   async reset(directory: ProcDir, purpose: PagedataPurpose): Promise<void> {
-    await clearBits(directory, "references");
-    if (purpose === "inspect" && this.#tables.hasSoftDirty) {
-      await clearBits(directory, "softDirty");
-    }
+    await clearReferences(directory);
+    if (purpose === "inspect") await clearSoftDirty(directory);
+  }
+
+  async refresh(directory: ProcDir): Promise<void> {
+    // What is modified is of no interest to a scan.
+    await clearSoftDirty(directory);
   }
 
   async read(directory: ProcDir, request: PagedataRequest): Promise<Pagedata> {
@@ -57,7 +65,12 @@ export class PteSource implements PagedataSource {
     for (let attempt = 1;; attempt++) {
       const topTable = this.#topTable(pid);
       if (topTable === undefined) {
-        throw new NoSuchProcess(pid, `process ${pid} has exited`);
+        // One that has exited throws here.
+        directory.stat();
+        throw new ProcessError(
+          pid,
+          `process ${pid}: BPF does not show it; use --pagedata smaps`,
+        );
       }
       const { rss } = readSizes(directory);
       const { pagedata, resident } = this.#readTables(topTable, mappings, {
@@ -87,9 +100,7 @@ export class PteSource implements PagedataSource {
       purpose === "inspect" || mayBePageable(mapping, context)
     );
     const sink = new BuildingSink(mappings, { wanted, rss });
-    this.#tables.read(topTable, mappings.map(ownInterval), sink, {
-      softDirty: purpose === "inspect",
-    });
+    this.#tables.read(topTable, mappings.map(ownInterval), sink);
     return { pagedata: sink.build(), resident: sink.pages * PAGE_SIZE };
   }
 

@@ -15,7 +15,7 @@ import {
   REFERENCED,
 } from "../../scanner/pagedata.ts";
 import { pageable } from "./candidates.ts";
-import { clearBits, readSmaps } from "./memory_files.ts";
+import { clearReferences, readSmaps } from "./memory_files.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
 import { ofProcess, type ProcDir } from "./proc_dir.ts";
 import { flagsOf, type LinuxMapping } from "./smaps.ts";
@@ -25,7 +25,12 @@ export class SmapsSource implements PagedataSource {
   readonly name = "smaps";
 
   async reset(directory: ProcDir): Promise<void> {
-    await clearBits(directory, "references");
+    await clearReferences(directory);
+  }
+
+  refresh(): Promise<void> {
+    // The kernel remembers for smaps what it resets; and one page in use is enough.
+    return Promise.resolve();
   }
 
   async read(directory: ProcDir, request: PagedataRequest): Promise<Pagedata> {

@@ -18,8 +18,8 @@ export interface ProcessStat {
   /** Clock ticks since boot. */
   readonly startTime: number;
   /**
-   * Tells address spaces of one process apart: where its code, stack, data and
-   * arguments lie, which an exec lays out anew. All zero without ptrace access.
+   * Tells address spaces of one process apart: where its code and stack lie, which
+   * an exec lays out anew. All zero without ptrace access.
    */
   readonly layout: string;
 }
@@ -45,7 +45,7 @@ export function parseStat(text: string): ProcessStat {
     ppid: Number(fields[1]),
     isKernelThread: (Number(fields[6]) & PF_KTHREAD) !== 0,
     startTime: Number(fields[19]),
-    layout: [...fields.slice(23, 26), ...fields.slice(42, 49)].join(" "),
+    layout: fields.slice(23, 26).join(" "),
   };
 }
 

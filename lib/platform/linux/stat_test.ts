@@ -24,7 +24,7 @@ Deno.test("the fields rcap needs", () => {
     ppid: 17,
     isKernelThread: false,
     startTime: 987654,
-    layout: "21845 2 3 4 5 6 7 8 9 10",
+    layout: "21845 2 3",
   });
 });
 
@@ -87,5 +87,5 @@ Deno.test("the kernel's own line", () => {
   );
   assertEquals({ pid, ppid }, { pid: Deno.pid, ppid: Deno.ppid });
   assertEquals(`${comm}\n`, Deno.readTextFileSync("/proc/self/comm"));
-  assertEquals(/^[1-9]\d*( [1-9]\d*){9}$/.test(layout), true, layout);
+  assertEquals(/^[1-9]\d*( [1-9]\d*){2}$/.test(layout), true, layout);
 });

@@ -24,8 +24,13 @@ export interface Geometry {
   readonly base: Halves;
   /** Bits of the high half of an entry that are part of an address. */
   readonly addressHigh: number;
-  /** Bit of the high half that says soft-dirty; 0 where the kernel has none. */
+  /** Bit of the low half that says soft-dirty; 0 where the kernel has none. */
   readonly softDirty: number;
+  /**
+   * Where the kernel's large zero page lies, physically; `undefined` where it has
+   * none. Like the small one it counts to nobody, but no bit says so.
+   */
+  readonly largeZeroPage: Halves | undefined;
 }
 
 /** The tables above the lowest level on the way to a page; copied when first needed. */
@@ -67,9 +72,11 @@ export class TablePath {
   /**
    * Goes to the entry that decides about a page.
    *
-   * @returns the first page behind those that it decides about.
+   * @param endPage how far absent entries are of interest: those that follow one
+   * are passed over at once, for reservations may be large.
+   * @returns the first page behind those that are decided about.
    */
-  enter(page: number): number {
+  enter(page: number, endPage = page + 1): number {
     const { layout, levels } = this.#geometry;
     const { entries } = layout;
     for (let level = levels;; level--) {
@@ -83,17 +90,36 @@ export class TablePath {
         // What was copied of the levels below belonged to another table.
         this.#spans.fill(-1, 0, level);
       }
-      const index = Math.floor(page / pages) % entries;
+      const number = Math.floor(page / pages);
+      let index = number % entries;
       this.low = table[index * 2];
       this.high = table[index * 2 + 1];
       const isPresent = (this.low & layout.present) !== 0;
       this.isTable = isPresent && !(this.low & layout.large);
-      if (!this.isTable || level === 2) {
-        return (Math.floor(page / pages) + 1) * pages;
+      if (this.isTable && level > 2) {
+        const below = this.#addresses[level - 1];
+        pointTo(below, this.low, this.high, this.#geometry);
+        continue;
       }
-      pointTo(this.#addresses[level - 1], this.low, this.high, this.#geometry);
+      let behind = (number + 1) * pages;
+      if (isPresent) return behind;
+      while (
+        behind < endPage && ++index < entries &&
+        (table[index * 2] & layout.present) === 0
+      ) behind += pages;
+      return behind;
     }
   }
+}
+
+/** Whether an entry leads to a place, physically. */
+export function leadsTo(
+  place: Halves,
+  { low, high }: Halves,
+  { layout, addressHigh }: Geometry,
+): boolean {
+  return ((low & layout.addressLow) >>> 0) === place.low &&
+    ((high & addressHigh) >>> 0) === place.high;
 }
 
 /** Copies one page of kernel memory; what is queued for copying stays. */
