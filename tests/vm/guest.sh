@@ -1,0 +1,114 @@
+#!/bin/busybox sh
+# The init program of the virtual machine: makes swap and a file system of zram,
+# starts a process with known hot and cold memory, runs rcap on it, and powers
+# off. What came of each step goes to the second serial port, a line of JSON
+# each, with the output in base64; the kernel's messages go to the first one.
+
+results=/dev/ttyS1
+mib=$((1024 * 1024))
+
+/bin/busybox mkdir -p /proc /sys /dev /tmp /mnt /sbin
+/bin/busybox --install -s /bin
+/bin/busybox --install -s /sbin
+export PATH=/bin:/sbin:/usr/bin NO_COLOR=1 HOME=/tmp
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t cgroup2 cgroup /sys/fs/cgroup
+stty -F $results raw
+
+# step NAME COMMAND...: runs a command and reports it.
+step() {
+  name=$1
+  shift
+  begin=$(uptime_seconds)
+  "$@" >/tmp/stdout 2>/tmp/stderr
+  code=$?
+  end=$(uptime_seconds)
+  echo "[$begin-$end] $name: $code"
+  printf '{"name":"%s","code":%s,"begin":%s,"end":%s,"stdout":"%s","stderr":"%s"}\n' \
+    "$name" "$code" "$begin" "$end" \
+    "$(base64 -w 0 /tmp/stdout)" "$(base64 -w 0 /tmp/stderr)" >$results
+}
+
+uptime_seconds() {
+  cut -d ' ' -f 1 /proc/uptime
+}
+
+# What the tests need to know of the kernel.
+kernel() {
+  uname -r
+  grep -ow la57 /proc/cpuinfo | head -n 1
+  cat /sys/kernel/mm/transparent_hugepage/enabled
+}
+
+# Has the kernel leave alone what the tests look at, as newer kernels do not: they
+# make large pages of those of files, which a process loses meanwhile (khugepaged),
+# and they sample all memory, which clears reference bits at any time (DAMON).
+quiet_kernel() {
+  echo 3600000 >/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs || return
+  sampling=/sys/module/damon_stat/parameters/enabled
+  [ ! -e $sampling ] || echo N >$sampling
+}
+
+# Two devices: one is for swap, the other one for files.
+zram() {
+  depmod && modprobe zram num_devices=2 || return
+  mdev -s
+  for device in zram0 zram1; do
+    echo $((256 * mib)) >/sys/block/$device/disksize || return
+  done
+  mkswap /dev/zram0 && swapon /dev/zram0 &&
+    mke2fs -b 4096 -F /dev/zram1 && mount -t ext4 /dev/zram1 /mnt
+}
+
+# random_file PATH MIB: a file that is on its disk, so that its pages can be dropped.
+random_file() {
+  dd if=/dev/urandom of="$1" bs=1M count="$2" && sync
+}
+
+start_workload() {
+  mkfifo /tmp/commands /tmp/answers || return
+  perl /workload.pl </tmp/commands >/tmp/answers &
+  pid=$!
+  exec 3>/tmp/commands 4</tmp/answers
+  read -r answer <&4 && echo "$answer"
+}
+
+# ask COMMAND...: has the workload carry out a command, and prints its answer.
+ask() {
+  echo "$*" >&3
+  read -r answer <&4 && echo "$answer"
+}
+
+# scan MIB: takes that much from the workload.
+scan() {
+  rss=$(awk '/^Rss:/ { print $2 }' /proc/$pid/smaps_rollup)
+  rcap scan "pid:$pid" --cap "$((rss - $1 * 1024))K" --json
+}
+
+step kernel kernel
+step quiet_kernel quiet_kernel
+step zram zram
+step cold_file random_file /mnt/cold 16
+step hot_file random_file /mnt/hot 8
+step start start_workload
+step map_mixed ask anon mixed $((16 * mib))
+step map_cold ask anon cold $((64 * mib))
+step map_read ask anon read $((16 * mib))
+step map_written ask anon written $((16 * mib))
+step map_coldfile ask file coldfile /mnt/cold shared
+step map_hotfile ask file hotfile /mnt/hot shared
+step heat_mixed ask hot mixed 0 $((8 * mib))
+step heat_read ask hot read
+step heat_written ask write written
+step heat_hotfile ask hot hotfile
+step doctor rcap doctor --json
+step inspect rcap inspect $pid --json
+step scan scan 72
+for region in mixed cold read written coldfile hotfile; do
+  step resident_$region ask resident $region
+done
+step checksum ask checksum
+step done true
+reboot -f

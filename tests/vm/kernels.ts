@@ -1,0 +1,240 @@
+/**
+ * Proves rcap on the kernels of Debian's releases. Each boots in a virtual
+ * machine, with four- or five-level page tables, with swap on zram and with
+ * large pages as it has them by default. There, rcap looks at a process with
+ * exactly known hot and cold memory, and takes some of it: see `guest.sh`.
+ *
+ * `deno task test:vm` runs this, on the binary that `RCAP_BIN` names or else on
+ * `dist/rcap`. `RCAP_VM=6.1-la57,newest-4level` chooses some of the machines.
+ * `deno task test` leaves it out: each machine takes half a minute, and the
+ * first run fetches packages of 200 MB.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { Release } from "./debian.ts";
+import { ageOf } from "./files.ts";
+import { type Guest, runGuest } from "./guest.ts";
+
+const MIB = 2 ** 20;
+
+/** Where reference bits come from: every kernel here lets page tables be read. */
+const PAGEDATA = "pte";
+
+/** How long a machine may run; emulated, it takes its time. */
+const TIMEOUT_SECONDS = 300;
+
+/** A machine to test on. */
+interface Machine {
+  release: Release;
+  /** What `uname -r` starts with. */
+  kernel: string;
+  /** Levels of the page tables. */
+  levels: 4 | 5;
+}
+
+const MACHINES: ReadonlyMap<string, Machine> = new Map([
+  ["6.1-la57", { release: "bookworm", kernel: "6.1.", levels: 5 }],
+  ["6.12-la57", { release: "trixie", kernel: "6.12.", levels: 5 }],
+  ["6.12-4level", { release: "trixie", kernel: "6.12.", levels: 4 }],
+  ["newest-la57", { release: "sid", kernel: "", levels: 5 }],
+  ["newest-4level", { release: "sid", kernel: "", levels: 4 }],
+]);
+
+/** What `guest.sh` has the scan take. */
+const EXCESS = 72 * MIB;
+
+/** How far the kernel's count of resident pages may lag behind. */
+const LAG = MIB;
+
+/** What `guest.sh` has the workload map; of `mixed`, the first half is hot. */
+const REGIONS = ["mixed", "cold", "read", "written", "coldfile", "hotfile"];
+const HOT = ["read", "written", "hotfile"];
+const COLD = ["cold", "coldfile"];
+
+/** Addresses, the end exclusive. */
+interface Range {
+  start: bigint;
+  end: bigint;
+}
+
+/** Addresses as JSON has them. */
+interface RangeText {
+  start: string;
+  end: string;
+}
+
+interface Doctor {
+  capabilities: { name: string; status: string; detail: string }[];
+}
+
+interface Inspection {
+  pagedata: string;
+  mappings: (RangeText & {
+    rss: number;
+    referenced: number;
+    modified: number;
+    verdict: string;
+  })[];
+}
+
+interface Scan {
+  pagedata: string;
+  excess: number;
+  effective: number;
+  capMet: boolean;
+  processes: {
+    pageouts: (RangeText & { result: string })[];
+    error: string | null;
+  }[];
+}
+
+for (const [name, machine] of chosenMachines()) {
+  Deno.test(`rcap on Debian's kernel ${name}`, async () => {
+    const guest = await runGuest({
+      release: machine.release,
+      cpu: machine.levels === 5 ? "max" : "max,-la57",
+      rcap: binary(),
+      timeoutSeconds: TIMEOUT_SECONDS,
+    });
+    try {
+      // The last one: after it, none is missing.
+      guest.output("done");
+      checkKernel(guest, machine);
+      checkDoctor(guest);
+      checkInspection(guest);
+      checkScan(guest);
+      checkWorkload(guest);
+    } catch (error) {
+      throw guest.explain(error);
+    }
+  });
+}
+
+function checkKernel(guest: Guest, { kernel, levels }: Machine): void {
+  const text = guest.output("kernel");
+  assert(text.startsWith(kernel), text);
+  // The kernel names the feature where it has five levels.
+  assertEquals(/^la57$/m.test(text), levels === 5, text);
+  // What all else builds upon.
+  guest.output("quiet_kernel");
+  guest.output("zram");
+}
+
+function checkDoctor(guest: Guest): void {
+  const { capabilities } = guest.json<Doctor>("doctor");
+  const byName = new Map(capabilities.map((it) => [it.name, it]));
+  for (const name of ["process_madvise", "swap", "zram", "BTF", "BPF"]) {
+    assertEquals(byName.get(name)?.status, "ok", name);
+  }
+  const { pagedata } = guest.json<Inspection>("inspect");
+  assertEquals(pagedata, PAGEDATA);
+  assertStringIncludes(byName.get("pagedata")?.detail ?? "", pagedata);
+}
+
+function checkInspection(guest: Guest): void {
+  const { mappings } = guest.json<Inspection>("inspect");
+  for (const name of REGIONS) {
+    const { start, end } = region(guest, name);
+    const mapping = mappings.find((it) => BigInt(it.start) === start);
+    assert(mapping !== undefined, name);
+    const size = Number(end - start);
+    assertEquals(mapping.rss, size, name);
+    const [referenced, verdict] = HOT.includes(name)
+      ? [size, "hot"]
+      : COLD.includes(name)
+      ? [0, "cold"]
+      : [size / 2, "warm"];
+    assertEquals(mapping.referenced, referenced, name);
+    assertEquals(mapping.verdict, verdict, name);
+    // Debian's kernels keep soft-dirty bits, so what is only read is not modified.
+    const modified = name === "written" ? referenced : 0;
+    assertEquals(mapping.modified, modified, `${name} modified`);
+  }
+}
+
+function checkScan(guest: Guest): void {
+  const scan = guest.json<Scan>("scan");
+  assertEquals(scan.pagedata, PAGEDATA);
+  assert(scan.capMet);
+  assert(Math.abs(scan.excess - EXCESS) < LAG, `${scan.excess}`);
+  assert(scan.effective >= scan.excess, `${scan.effective}`);
+  const [{ pageouts, error }] = scan.processes;
+  assertEquals(error, null);
+
+  // That hot memory is in place afterwards is not enough: it comes back.
+  const ranges = pageouts.map(toRange);
+  const [hotHalf, coldHalf] = halves(region(guest, "mixed"));
+  for (const hot of [...HOT.map((name) => region(guest, name)), hotHalf]) {
+    assertEquals(overlap(ranges, hot), 0);
+  }
+  // References of mappings keep all of one that is hot in part; those of pages
+  // do not, and it is the first one that a scan comes to.
+  const expected = sizeOf(coldHalf);
+  assertEquals(overlap(ranges, coldHalf), expected);
+}
+
+function checkWorkload(guest: Guest): void {
+  const resident = (name: string) =>
+    guest.json<{ bytes: number }>(`resident_${name}`).bytes;
+  for (const name of HOT) {
+    assertEquals(resident(name), sizeOf(region(guest, name)), name);
+  }
+  const gone = REGIONS.map((name) =>
+    sizeOf(region(guest, name)) - resident(name)
+  );
+  const sum = gone.reduce((total, bytes) => total + bytes);
+  assert(sum >= EXCESS - LAG, `${sum}`);
+  assertEquals(guest.json("checksum"), { ok: true });
+}
+
+/** Where the workload has a region. */
+function region(guest: Guest, name: string): Range {
+  return toRange(guest.json<RangeText>(`map_${name}`));
+}
+
+function toRange({ start, end }: RangeText): Range {
+  return { start: BigInt(start), end: BigInt(end) };
+}
+
+function halves({ start, end }: Range): [Range, Range] {
+  const middle = (start + end) / 2n;
+  return [{ start, end: middle }, { start: middle, end }];
+}
+
+function sizeOf({ start, end }: Range): number {
+  return Number(end - start);
+}
+
+/** How many bytes of one range are in others, which do not overlap. */
+function overlap(ranges: Range[], { start, end }: Range): number {
+  const sizes = ranges.map((it) =>
+    sizeOf({
+      start: it.start > start ? it.start : start,
+      end: it.end < end ? it.end : end,
+    })
+  );
+  return sizes.reduce((sum, size) => sum + Math.max(0, size), 0);
+}
+
+function chosenMachines(): [string, Machine][] {
+  const names = Deno.env.get("RCAP_VM")?.split(",") ?? [...MACHINES.keys()];
+  return names.map((name) => {
+    const machine = MACHINES.get(name);
+    if (machine !== undefined) return [name, machine];
+    throw new Error(
+      `RCAP_VM: there is no machine "${name}", only ${
+        [...MACHINES.keys()].join(", ")
+      }`,
+    );
+  });
+}
+
+/** The compiled rcap. */
+function binary(): string {
+  const built = new URL("../../dist/rcap", import.meta.url).pathname;
+  const path = Deno.env.get("RCAP_BIN") || built;
+  if (ageOf(path) < Infinity) return path;
+  throw new Error(`there is no ${path}: make it with \`deno task build\``);
+}
