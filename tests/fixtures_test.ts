@@ -271,9 +271,12 @@ Deno.test({
     const { start, size } = await workload.anon("a", 16 * MIB);
     await workload.pageout("a");
     const out = mappingFigures(workload.pid, start);
-    assertEquals({ rss: out.rss, swap: out.swap }, { rss: 0, swap: size });
-    assert(swapFree() <= free - size);
-    assertEquals(await workload.resident("a"), 0);
+    assertEquals(out.rss + out.swap, size);
+    // What was touched last may wait in a list of another processor, where a
+    // page-out does not find it.
+    assert(out.rss <= 256 * 1024, `${out.rss} left`);
+    assert(swapFree() <= free - out.swap);
+    assertEquals(await workload.resident("a"), out.rss);
     assert(await workload.checksum());
     assertEquals(await workload.resident("a"), size);
   },
