@@ -22,8 +22,8 @@ const MIB = 2 ** 20;
 const PAGE = 4096;
 /** Table entries that one run of the copying program copies. */
 const BATCH_ENTRIES = BATCH * 512;
-const ROUNDS = 15;
-const WARM_UP = 5;
+const ROUNDS = 31;
+const WARM_UP = 20;
 
 /** Nanoseconds per page: the median of the rounds, the least and the most. */
 interface Cost {

@@ -159,7 +159,9 @@ class PageQueue {
   readonly #memory: KernelMemory;
   readonly #geometry: Geometry;
   #sink!: PageSink;
-  /** Bits of a page by its accessed and dirty bit. */
+  /** What {@linkcode bitsByFlags} gives. */
+  readonly #bitsByFlags: Uint8Array;
+  /** The bits of the pages of one leaf table. */
   readonly #bits = new Uint8Array(LEAF_PAGES);
   readonly #address: Halves = { low: 0, high: 0 };
   /** Parts of leaf tables and large pages, in order; one entry each in all arrays. */
@@ -179,6 +181,7 @@ class PageQueue {
   constructor(memory: KernelMemory, geometry: Geometry) {
     this.#memory = memory;
     this.#geometry = geometry;
+    this.#bitsByFlags = bitsByFlags(geometry);
   }
 
   start(sink: PageSink): void {
@@ -219,18 +222,7 @@ class PageQueue {
     { low }: { low: number },
   ): void {
     if (this.#count === QUEUE) this.flush();
-    this.#push(interval, page, end, LARGE, this.#bitsOf(low));
-  }
-
-  /** The bits of a page by its entry. */
-  #bitsOf(low: number): number {
-    const { layout, softDirty } = this.#geometry;
-    const marks = (low >>> layout.accessedShift) & 3;
-    if (softDirty === 0) return BITS[marks];
-    // A modified page is always referenced too.
-    return (low & softDirty) !== 0
-      ? REFERENCED | MODIFIED
-      : BITS[marks] & REFERENCED;
+    this.#push(interval, page, end, LARGE, this.#bitsByFlags[low & FLAGS]);
   }
 
   #push(
@@ -278,13 +270,12 @@ class PageQueue {
       return;
     }
     const { words } = this.#memory;
-    const { present, special } = this.#geometry.layout;
     const bits = this.#bits;
     let run = 0;
     for (let i = 0; i < count; i++) {
-      const low = words[at + i * 2];
-      if ((low & present) !== 0 && (low & special) === 0) {
-        bits[run++] = this.#bitsOf(low);
+      const found = this.#bitsByFlags[words[at + i * 2] & FLAGS];
+      if (found !== ABSENT) {
+        bits[run++] = found;
       } else if (run > 0) {
         this.#sink.addPages(interval, page + i - run, bits.subarray(0, run));
         run = 0;
@@ -303,25 +294,21 @@ class PageQueue {
    */
   #takeFullLeaf(first: number): boolean {
     const { words } = this.#memory;
-    const { present, special } = this.#geometry.layout;
+    const bitsByFlags = this.#bitsByFlags;
     const bits = this.#bits;
-    let areSpecial = 0;
+    let all = 0;
     for (let i = 0, at = first; i < LEAF_PAGES; i += 4, at += 8) {
-      const a = words[at];
-      const b = words[at + 2];
-      const c = words[at + 4];
-      const d = words[at + 6];
-      areSpecial |= a | b | c | d;
-      if (
-        (a & present) === 0 || (b & present) === 0 || (c & present) === 0 ||
-        (d & present) === 0
-      ) return false;
-      bits[i] = this.#bitsOf(a);
-      bits[i + 1] = this.#bitsOf(b);
-      bits[i + 2] = this.#bitsOf(c);
-      bits[i + 3] = this.#bitsOf(d);
+      const a = bitsByFlags[words[at] & FLAGS];
+      const b = bitsByFlags[words[at + 2] & FLAGS];
+      const c = bitsByFlags[words[at + 4] & FLAGS];
+      const d = bitsByFlags[words[at + 6] & FLAGS];
+      all |= a | b | c | d;
+      bits[i] = a;
+      bits[i + 1] = b;
+      bits[i + 2] = c;
+      bits[i + 3] = d;
     }
-    return (areSpecial & special) === 0;
+    return (all & ABSENT) === 0;
   }
 }
 
@@ -329,8 +316,27 @@ class PageQueue {
 const QUEUE = 4 * BATCH;
 const LARGE = -1;
 
-/** Bits by accessed (1) and dirty (2): what is dirty but not accessed was modified earlier. */
-const BITS = Uint8Array.of(0, REFERENCED, 0, REFERENCED | MODIFIED);
+/** The flags of an entry: the bits of its low half that are no address. */
+const FLAGS = 0xfff;
+
+/** What stands for the bits of a page that is not there, or counts to nobody. */
+const ABSENT = 0x80;
+
+/** The bits of a page, or `ABSENT`, for all the flags that an entry may have. */
+function bitsByFlags({ layout, softDirty }: Geometry): Uint8Array {
+  const { present, special, accessedShift } = layout;
+  return Uint8Array.from({ length: FLAGS + 1 }, (_, flags) => {
+    if (!(flags & present) || flags & special) return ABSENT;
+    const isAccessed = (flags >>> accessedShift & 1) !== 0;
+    const isDirty = (flags >>> accessedShift & 2) !== 0;
+    // What is dirty but not accessed was modified earlier.
+    const isModified = softDirty === 0
+      ? isAccessed && isDirty
+      : (flags & softDirty) !== 0;
+    // A modified page is always referenced too.
+    return isModified ? REFERENCED | MODIFIED : isAccessed ? REFERENCED : 0;
+  });
+}
 
 /** BPF shows the pids of the whole machine, so ours must be those too. */
 function requireFirstPidNamespace(): void {
