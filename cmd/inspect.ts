@@ -15,7 +15,6 @@ import {
   type Verdict,
 } from "../lib/collection/inspect.ts";
 import { parsePid } from "../lib/collection/selectors.ts";
-import { openPagedataSource } from "../lib/platform/linux/pagedata_source.ts";
 import { print } from "../lib/report/output.ts";
 import {
   chooseColumns,
@@ -31,8 +30,8 @@ import {
   fieldsOption,
   jsonOption,
   observeOption,
+  openSource,
   pagedataOption,
-  warnIfShort,
 } from "./options.ts";
 
 /** A row: a mapping, or the totals. */
@@ -118,11 +117,7 @@ export function inspectCommand(context: Context) {
       const { signal, log, color } = context;
       const columns = chooseColumns(COLUMNS, options.output);
       const bare = !options.header;
-      warnIfShort(options.observe, log);
-      using source = openPagedataSource(
-        options.pagedata,
-        (message) => log.warn(message),
-      );
+      using source = openSource(options, log);
       const request = {
         pid,
         observation: options.observe,

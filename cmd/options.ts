@@ -7,7 +7,12 @@
 
 import { Option } from "@commander-js/extra-typings";
 import { memoryInfo } from "../ffi/system.ts";
-import { PAGEDATA_SOURCES } from "../lib/platform/linux/pagedata_source.ts";
+import {
+  openPagedataSource,
+  PAGEDATA_SOURCES,
+  type PagedataSource,
+  type PagedataSourceName,
+} from "../lib/platform/linux/pagedata_source.ts";
 import type { Log } from "../lib/report/output.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
@@ -57,8 +62,25 @@ export function sizeParser(option: string): (text: string) => number {
     });
 }
 
+/**
+ * Opens the source of reference bits for an observation; warns when either is not
+ * as good as it could be.
+ *
+ * @throws CapabilityError when the chosen source does not work here.
+ */
+export function openSource(
+  { observe, pagedata }: {
+    observe: number;
+    pagedata: PagedataSourceName | "auto";
+  },
+  log: Log,
+): PagedataSource {
+  warnIfShort(observe, log);
+  return openPagedataSource(pagedata, (message) => log.warn(message));
+}
+
 /** Warns when an observation is too short to be trusted. */
-export function warnIfShort(observation: number, log: Log): void {
+function warnIfShort(observation: number, log: Log): void {
   if (observation < TRUSTED_OBSERVATION) {
     log.warn(
       `observing for ${

@@ -8,7 +8,6 @@ import { Command, Option } from "@commander-js/extra-typings";
 import { type ProcessReport, scanOnce } from "../lib/collection/scan_once.ts";
 import { parseSelector, SELECTOR_HELP } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
-import { openPagedataSource } from "../lib/platform/linux/pagedata_source.ts";
 import { print } from "../lib/report/output.ts";
 import { describeScan } from "../lib/report/scan_summary.ts";
 import {
@@ -23,9 +22,9 @@ import {
   fieldsOption,
   jsonOption,
   observeOption,
+  openSource,
   pagedataOption,
   sizeParser,
-  warnIfShort,
 } from "./options.ts";
 
 /** Exit code of a scan after which the cap is not met. */
@@ -103,11 +102,7 @@ export function scanCommand(context: Context) {
       const columns = chooseColumns(COLUMNS, options.output);
       const goal = goalOf(options);
       const selectors = texts.map(parseSelector);
-      warnIfShort(options.observe, log);
-      using source = openPagedataSource(
-        options.pagedata,
-        (message) => log.warn(message),
-      );
+      using source = openSource(options, log);
       const report = await scanOnce({
         selectors,
         goal,

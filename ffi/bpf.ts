@@ -11,6 +11,7 @@
 import { RcapError } from "../lib/errors.ts";
 import { assemble, INSTRUCTION_SIZE, type Statement } from "./bpf_assembler.ts";
 import { File } from "./file.ts";
+import { MappedMemory } from "./mapped_memory.ts";
 import { cString, Errno, errno, errnoMessage, libc } from "./libc.ts";
 
 // arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
@@ -96,14 +97,11 @@ function bpfDescriptor(
   return File.own(fd, what);
 }
 
-// <sys/mman.h> of Linux.
-const MAP_SHARED = 1;
-const PROT_READ_WRITE = 3;
-
 /** An array map of one value, mapped into our own memory. */
 export class SharedMap implements Disposable {
-  readonly #file: File;
-  readonly #address: bigint;
+  readonly #held: DisposableStack;
+  /** The descriptor, for `mapValue` of the assembler. */
+  readonly fd: number;
   /** The value: programs read and write the same bytes. */
   readonly memory: ArrayBuffer;
 
@@ -112,40 +110,22 @@ export class SharedMap implements Disposable {
    *
    * @param bytes size of its value, whole pages.
    * @throws BpfError when the kernel refuses.
+   * @throws SystemError when there is no memory.
    */
   constructor(bytes: number) {
     using held = new DisposableStack();
-    this.#file = held.use(bpfDescriptor(
+    this.fd = held.use(bpfDescriptor(
       "make a map",
       BPF_MAP_CREATE,
       new Attributes().u32(0, BPF_MAP_TYPE_ARRAY).u32(4, 4).u32(8, bytes)
         .u32(12, 1).u32(16, BPF_F_MMAPABLE),
-    ));
-    const address = libc().mmap(
-      0n,
-      BigInt(bytes),
-      PROT_READ_WRITE,
-      MAP_SHARED,
-      this.#file.fd,
-      0n,
-    );
-    const pointer = Deno.UnsafePointer.create(address);
-    if (pointer === null || BigInt.asIntN(64, address) === -1n) {
-      throw new BpfError("map a map into memory", errno());
-    }
-    this.#address = address;
-    this.memory = Deno.UnsafePointerView.getArrayBuffer(pointer, bytes);
-    held.move();
-  }
-
-  /** The descriptor, for `mapValue` of the assembler. */
-  get fd(): number {
-    return this.#file.fd;
+    )).fd;
+    this.memory = held.use(MappedMemory.shared(bytes, this.fd)).contents.buffer;
+    this.#held = held.move();
   }
 
   [Symbol.dispose](): void {
-    libc().munmap(this.#address, BigInt(this.memory.byteLength));
-    this.#file[Symbol.dispose]();
+    this.#held[Symbol.dispose]();
   }
 }
 

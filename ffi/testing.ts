@@ -21,14 +21,8 @@ const MAP_NORESERVE = 0x4000;
 const MADV_NOHUGEPAGE = 15;
 
 const calls = Deno.dlopen("libc.so.6", {
-  madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
   mlock: { parameters: ["usize", "usize"], result: "i32" },
-  mmap: {
-    parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
-    result: "usize",
-  },
   mprotect: { parameters: ["usize", "usize", "i32"], result: "i32" },
-  munmap: { parameters: ["usize", "usize"], result: "i32" },
 }).symbols;
 
 /**
@@ -47,11 +41,18 @@ export class OwnMemory implements Disposable {
     // Between two pages without access, which keep it from becoming one with
     // a neighbour.
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-    this.#all = calls.mmap(0n, this.#size(pages + 2), PROT_NONE, flags, -1, 0n);
+    this.#all = libc().mmap(
+      0n,
+      this.#size(pages + 2),
+      PROT_NONE,
+      flags,
+      -1,
+      0n,
+    );
     this.start = this.#all + size;
     this.#protect(0, pages, PROT_READ | PROT_WRITE);
     // Fails where the kernel has no large pages, which is as well.
-    calls.madvise(this.start, this.#size(pages), MADV_NOHUGEPAGE);
+    libc().madvise(this.start, this.#size(pages), MADV_NOHUGEPAGE);
   }
 
   readonly #all: bigint;
@@ -99,7 +100,7 @@ export class OwnMemory implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    calls.munmap(this.#all, this.#size(this.pages + 2));
+    libc().munmap(this.#all, this.#size(this.pages + 2));
   }
 
   #protect(page: number, pages: number, protection: number): void {

@@ -113,9 +113,7 @@ export interface InspectOptions {
  * @throws the signal's reason when it is aborted.
  */
 export async function inspect(options: InspectOptions): Promise<InspectReport> {
-  const { pid, comm, observedSeconds, memory, pagedata } = await observeProcess(
-    options,
-  );
+  const { head, memory, pagedata } = await observeProcess(options);
   const { mappings, context } = await memory.readMappings();
   const recorded = new Map(
     pagedata.mappings.map((mapping) => [mapping.start, mapping]),
@@ -128,11 +126,7 @@ export async function inspect(options: InspectOptions): Promise<InspectReport> {
     return mappingReport(mapping, { touched, context });
   });
   return {
-    version: 1,
-    pid,
-    comm,
-    pagedata: options.source.name,
-    observedSeconds,
+    ...head,
     mappings: reports,
     totals: totalsOf(reports),
   };
@@ -147,9 +141,7 @@ export async function inspectPages(
   range: AddressRange,
   options: InspectOptions,
 ): Promise<PagesReport> {
-  const { pid, comm, observedSeconds, memory, pagedata } = await observeProcess(
-    options,
-  );
+  const { head, memory, pagedata } = await observeProcess(options);
   const mapping = mappingAt(range, pagedata.mappings);
   const { pageSize } = mapping;
   const size = BigInt(pageSize);
@@ -170,11 +162,7 @@ export async function inspectPages(
     pages += pictureOf(state, bits[page]);
   }
   return {
-    version: 1,
-    pid,
-    comm,
-    pagedata: options.source.name,
-    observedSeconds,
+    ...head,
     start: hex(start),
     end: hex(start + BigInt(to - from) * size),
     pageSize,
@@ -189,7 +177,7 @@ function pictureOf(state: number, bits: number): string {
   return bits & MODIFIED ? "m" : bits & REFERENCED ? "r" : "-";
 }
 
-/** Clears the references of a process, waits, and reads it. */
+/** Clears the references of a process, waits, and reads it; `head` begins every report. */
 async function observeProcess(
   { pid, observation, signal, log, source }: InspectOptions,
 ) {
@@ -209,7 +197,14 @@ async function observeProcess(
     observedSeconds = 0;
   }
   const pagedata = await memory.read("inspect");
-  return { pid, comm, observedSeconds, memory, pagedata };
+  const head = {
+    version: 1 as const,
+    pid,
+    comm,
+    pagedata: source.name,
+    observedSeconds,
+  };
+  return { head, memory, pagedata };
 }
 
 /** What of a mapping was touched, in bytes. */

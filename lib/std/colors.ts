@@ -10,7 +10,6 @@ import * as std from "deno-std/fmt/colors.js";
 /** Sets text colour or weight. */
 export type Style = (text: string) => string;
 
-export const bold: Style = std.bold;
 export const dim: Style = std.dim;
 export const green: Style = std.green;
 export const red: Style = std.red;

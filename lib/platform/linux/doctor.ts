@@ -5,7 +5,7 @@
  * @module
  */
 
-import { AnonymousMemory } from "../../../ffi/anonymous_memory.ts";
+import { MappedMemory } from "../../../ffi/mapped_memory.ts";
 import { BpfError, SharedMap } from "../../../ffi/bpf.ts";
 import {
   File,
@@ -21,6 +21,7 @@ import { MADV_PAGEOUT, Pidfd, RemoteRanges } from "../../../ffi/pidfd.ts";
 import { effectiveUid, memoryInfo, pageSize } from "../../../ffi/system.ts";
 import { CapabilityError } from "../../errors.ts";
 import { formatSize } from "../../report/units.ts";
+import { lockdownMode } from "./lockdown.ts";
 import { PageTables } from "./page_tables.ts";
 
 /** One capability. */
@@ -127,7 +128,7 @@ async function processMadvise(): Promise<Finding> {
       "use Linux 5.10 or newer, and allow process_madvise where a seccomp filter forbids it",
   };
   try {
-    using memory = new AnonymousMemory(16 * pageSize());
+    using memory = MappedMemory.anonymous(16 * pageSize());
     memory.contents.fill(1);
     using self = Pidfd.open(Deno.pid);
     const ranges = new RemoteRanges(1);
@@ -341,15 +342,15 @@ function bpf(): Finding {
     meaning: "kernel memory can be read, which the pte source needs",
     remedy: "run as root, or with CAP_BPF and CAP_PERFMON; see kernel lockdown",
   };
-  const lockdown = /\[(\w+)\]/.exec(
-    readTextFileIfAny("/sys/kernel/security/lockdown") ?? "",
-  )?.[1];
+  const lockdown = lockdownMode();
   const note = lockdown && lockdown !== "none" ? `; lockdown: ${lockdown}` : "";
   try {
     using _map = new SharedMap(pageSize());
     return ok(what, `maps can be made${note}`);
   } catch (error) {
-    if (!(error instanceof BpfError)) throw error;
+    if (!(error instanceof BpfError || error instanceof SystemError)) {
+      throw error;
+    }
     return { ...what, status: "missing", detail: error.message + note };
   }
 }

@@ -7,9 +7,8 @@
 
 import { type File, O_WRONLY } from "../../../ffi/file.ts";
 import { pageSize } from "../../../ffi/system.ts";
-import { NoSuchProcess } from "../../errors.ts";
 import type { ProcessSizes } from "../platform.ts";
-import { ofProcessSlowly, type ProcDir } from "./proc_dir.ts";
+import { exited, ofProcessSlowly, type ProcDir } from "./proc_dir.ts";
 import { type LinuxMapping, parseSmaps } from "./smaps.ts";
 
 /** From this resident size on, single reads of smaps take long. */
@@ -36,7 +35,7 @@ async function parseMappings(
   const text = await ofProcessSlowly(pid, () => file.readAllSlowly(away));
   // An address space that is gone has no mappings.
   if (text.length === 0) {
-    throw new NoSuchProcess(pid, `process ${pid} has exited`);
+    throw exited(pid);
   }
   return parseSmaps(text);
 }

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { AnonymousMemory } from "../../../ffi/anonymous_memory.ts";
+import { MappedMemory } from "../../../ffi/mapped_memory.ts";
 import { File } from "../../../ffi/file.ts";
 import { CapabilityError } from "../../errors.ts";
 import { BATCH, type KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
@@ -37,7 +37,7 @@ export function findGeometry(
   layout: PageTableLayout,
   tasks: TaskList,
 ): Geometry {
-  using page = new AnonymousMemory(layout.pageSize);
+  using page = MappedMemory.anonymous(layout.pageSize);
   crypto.getRandomValues(page.contents);
   const topTable = tasks.topTables().get(Deno.pid);
   const frame = frameOf(page.start, layout.pageSize);
@@ -134,7 +134,7 @@ function findLargeZeroPage(
 ): Halves | undefined {
   const { pageSize, entries } = geometry.layout;
   const size = pageSize * entries;
-  using large = new AnonymousMemory(2 * size);
+  using large = MappedMemory.anonymous(2 * size);
   large.adviseLargePages();
   const skip = (size - Number(large.start % BigInt(size))) % size;
   // Reading it makes it present. It is always 0.

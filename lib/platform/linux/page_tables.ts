@@ -10,11 +10,12 @@
 
 import { Btf, BtfError } from "../../../ffi/btf.ts";
 import { BpfError } from "../../../ffi/bpf.ts";
-import { File, readTextFileIfAny } from "../../../ffi/file.ts";
+import { File } from "../../../ffi/file.ts";
 import { Errno, SystemError } from "../../../ffi/libc.ts";
 import { CapabilityError } from "../../errors.ts";
 import { MODIFIED, REFERENCED } from "../../scanner/pagedata.ts";
 import { BATCH, KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
+import { lockdownMode } from "./lockdown.ts";
 import { findGeometry } from "./page_table_geometry.ts";
 import { PAGE_TABLE_LAYOUTS } from "./page_table_layout.ts";
 import {
@@ -366,10 +367,7 @@ function refusal(error: unknown): unknown {
   if (!(error instanceof BpfError) && !(error instanceof SystemError)) {
     return error;
   }
-  const lockdown = /\[(\w+)\]/.exec(
-    readTextFileIfAny("/sys/kernel/security/lockdown") ?? "",
-  )?.[1];
-  if (lockdown === "confidentiality") {
+  if (lockdownMode() === "confidentiality") {
     return new CapabilityError(
       `kernel lockdown (confidentiality) forbids BPF to read kernel memory (${error.message})`,
       { cause: error },

@@ -5,11 +5,7 @@
  * @module
  */
 
-import {
-  NoSuchProcess,
-  ProcessAccessDenied,
-  ProcessError,
-} from "../../errors.ts";
+import { ProcessAccessDenied, ProcessError } from "../../errors.ts";
 import { type File, isMissing } from "../../../ffi/file.ts";
 import { Errno, SystemError } from "../../../ffi/libc.ts";
 import { isAddressSpaceAlive, presentRuns } from "../../../ffi/pagemap.ts";
@@ -22,6 +18,7 @@ import {
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
 import type { PageoutControl, PageoutResult, PageRange } from "../platform.ts";
 import {
+  exited,
   ofProcess,
   ProcDir,
   processError,
@@ -338,8 +335,4 @@ export function replaced(pid: number): ProcessError {
     pid,
     `process ${pid} has started another program (exec); its memory is not the one that was observed`,
   );
-}
-
-function exited(pid: number): NoSuchProcess {
-  return new NoSuchProcess(pid, `process ${pid} has exited`);
 }

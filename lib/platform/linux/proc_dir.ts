@@ -117,13 +117,16 @@ export async function ofProcessSlowly<T>(
   }
 }
 
+/** The error of a process that is gone. */
+export function exited(pid: number, options?: ErrorOptions): NoSuchProcess {
+  return new NoSuchProcess(pid, `process ${pid} has exited`, options);
+}
+
 /** What a failure means for a process; an error that is not a system call's is returned as it is. */
 export function processError(pid: number, error: unknown): unknown {
   if (!(error instanceof SystemError)) return error;
   if (isMissing(error)) {
-    return new NoSuchProcess(pid, `process ${pid} has exited`, {
-      cause: error,
-    });
+    return exited(pid, { cause: error });
   }
   if (isDenied(error)) {
     return new ProcessAccessDenied(

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { AnonymousMemory } from "./anonymous_memory.ts";
+import { MappedMemory } from "./mapped_memory.ts";
 import { File } from "./file.ts";
 import { SystemError } from "./libc.ts";
 import { presentRuns } from "./pagemap.ts";
@@ -31,7 +31,7 @@ function presentPages(start: bigint): number {
 Deno.test("memory is resident once filled, and gone once disposed", () => {
   let start: bigint;
   {
-    using memory = new AnonymousMemory(PAGES * pageSize());
+    using memory = MappedMemory.anonymous(PAGES * pageSize());
     start = memory.start;
     assertEquals(presentPages(start), 0);
     memory.contents.fill(7);
@@ -43,7 +43,7 @@ Deno.test("memory is resident once filled, and gone once disposed", () => {
 
 Deno.test("memory that cannot be had is an error", () => {
   assertThrows(
-    () => new AnonymousMemory(2 ** 52),
+    () => MappedMemory.anonymous(2 ** 52),
     SystemError,
     "mmap: Cannot allocate memory (ENOMEM)",
   );

@@ -1,5 +1,6 @@
 /**
- * Anonymous memory of our own, outside the JavaScript heap: `mmap(2)`.
+ * Memory that is mapped into our own address space, outside the JavaScript heap:
+ * `mmap(2)`.
  *
  * @module
  */
@@ -9,26 +10,26 @@ import { errno, libc, SystemError } from "./libc.ts";
 // <sys/mman.h> of Linux.
 const PROT_READ = 1;
 const PROT_WRITE = 2;
+const MAP_SHARED = 0x01;
 const MAP_PRIVATE = 0x02;
 const MAP_ANONYMOUS = 0x20;
 const MADV_HUGEPAGE = 14;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** A mapping of our own; unmapped by `using`. */
-export class AnonymousMemory implements Disposable {
+/** A mapping of our own, to read and to write; unmapped by `using`. */
+export class MappedMemory implements Disposable {
   /** Address of the first byte. */
   readonly start: bigint;
-  /** Its bytes; a page of it is resident once written to. */
+  /** Its bytes. */
   readonly contents: Uint8Array<ArrayBuffer>;
 
-  /** @throws SystemError when there is no memory. */
-  constructor(bytes: number) {
+  private constructor(bytes: number, flags: number, fd: number) {
     this.start = libc().mmap(
       0n,
       BigInt(bytes),
       PROT_READ | PROT_WRITE,
-      MAP_PRIVATE | MAP_ANONYMOUS,
-      -1,
+      flags,
+      fd,
       0n,
     );
     const pointer = Deno.UnsafePointer.create(this.start);
@@ -38,6 +39,24 @@ export class AnonymousMemory implements Disposable {
     this.contents = new Uint8Array(
       Deno.UnsafePointerView.getArrayBuffer(pointer, bytes),
     );
+  }
+
+  /**
+   * Maps anonymous memory; a page of it is resident once written to.
+   *
+   * @throws SystemError when there is no memory.
+   */
+  static anonymous(bytes: number): MappedMemory {
+    return new MappedMemory(bytes, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+  }
+
+  /**
+   * Maps what a descriptor stands for, shared with all who map it too.
+   *
+   * @throws SystemError when it cannot be mapped.
+   */
+  static shared(bytes: number, fd: number): MappedMemory {
+    return new MappedMemory(bytes, MAP_SHARED, fd);
   }
 
   /** Asks for large pages; where there are none, nothing changes. */
