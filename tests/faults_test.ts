@@ -24,14 +24,13 @@ import {
   MIB,
   observed,
   processOf,
-  requireNoSwap,
   requireRoot,
   scanJson,
   skipReasonOf,
   stateOf,
 } from "./live.ts";
 import { commandLine, rcap, type Run, startRcap } from "./rcap.ts";
-import { anySwap, type Swap } from "./swap.ts";
+import { anySwap, type Swap, withoutSwap } from "./swap.ts";
 import {
   isRunning,
   mappingFigures,
@@ -209,7 +208,7 @@ Deno.test("a process may map other memory where some is being paged out", async 
 });
 
 Deno.test("swap that fills up half way ends in exit 3, and in words why", async () => {
-  requireNoSwap();
+  await using _none = await withoutSwap();
   await using _swap = await anySwap({ size: 64 * MIB });
   await using workload = await Workload.start();
   const { pid } = workload;
@@ -238,7 +237,7 @@ Deno.test("swap that fills up half way ends in exit 3, and in words why", async 
 });
 
 Deno.test("anonymous memory without swap ends in exit 3, and in the remedy", async () => {
-  requireNoSwap();
+  await using _none = await withoutSwap();
   await using workload = await Workload.start();
   const regions = [
     await workload.anon("anonymous", 32 * MIB),

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   anySwap,
   canSwap,
@@ -14,6 +14,7 @@ import {
   hasOtherSwap,
   swapFree,
   swapPaths,
+  withoutSwap,
   zramSwap,
 } from "./swap.ts";
 import {
@@ -316,5 +317,23 @@ Deno.test({
       await assertRejects(() => Deno.stat(path), Deno.errors.NotFound);
     }
     assertEquals(swapPaths(), before.paths);
+  },
+});
+
+Deno.test({
+  name: "swap that a machine has can be off for a test",
+  ignore: !swap.able,
+  async fn() {
+    await using one = await anySwap({ size: 4 * MIB, priority: 3 });
+    const row = () =>
+      Deno.readTextFileSync("/proc/swaps").split("\n")
+        .find((row) => row.startsWith(`${one.path} `));
+    const before = row();
+    assertMatch(before ?? "", /\t3$/);
+    {
+      await using _none = await withoutSwap();
+      assertEquals(swapPaths(), []);
+    }
+    assertEquals(row(), before);
   },
 });

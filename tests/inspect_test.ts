@@ -11,9 +11,9 @@ import type {
   MappingReport,
   PagesReport,
 } from "../lib/collection/inspect.ts";
-import { diskFile, KIB, MIB, requireNoSwap, requireRoot } from "./live.ts";
+import { diskFile, KIB, MIB, requireRoot } from "./live.ts";
 import { rcap, rcapJson, type RunOptions } from "./rcap.ts";
-import { anySwap } from "./swap.ts";
+import { anySwap, withoutSwap } from "./swap.ts";
 import { mappingFigures, type Region, rssOf, Workload } from "./workload.ts";
 
 requireRoot();
@@ -223,7 +223,7 @@ Deno.test("figures, verdicts and totals of every kind of memory", async () => {
 });
 
 Deno.test("without swap only files are cold", async () => {
-  requireNoSwap();
+  await using _none = await withoutSwap();
   using file = await diskFile(MIB);
   using writtenFile = await diskFile(MIB);
   await using workload = await Workload.start();

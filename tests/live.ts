@@ -9,7 +9,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { ScanReport } from "../lib/collection/scan_once.ts";
 import { rcapJson, type RunOptions } from "./rcap.ts";
-import { swapPaths } from "./swap.ts";
 import {
   isRunning,
   mappingFigures,
@@ -37,20 +36,6 @@ export function requireRoot(): void {
       "these tests page out live processes and make swap: run them as root",
     );
   }
-}
-
-/**
- * Ends a test that would mean nothing while pages could go to swap.
- *
- * @throws Error when there is swap.
- */
-export function requireNoSwap(): void {
-  const paths = swapPaths();
-  assert(
-    paths.length === 0,
-    `this test needs a machine without swap, and this one swaps to ${paths}; ` +
-      "run it where swap is off",
-  );
 }
 
 /**

@@ -18,13 +18,12 @@ import {
   GIB,
   MIB,
   processOf,
-  requireNoSwap,
   requireRoot,
   scanJson,
   skipReasonOf,
 } from "./live.ts";
 import { rcap } from "./rcap.ts";
-import { anySwap } from "./swap.ts";
+import { anySwap, withoutSwap } from "./swap.ts";
 import {
   mappingFigures,
   type Region,
@@ -118,7 +117,7 @@ Deno.test("scan takes cold anonymous memory and leaves the hot part, as its dry 
 });
 
 Deno.test("scan takes cold file mappings, shared and private, without any swap", async () => {
-  requireNoSwap();
+  await using _none = await withoutSwap();
   using coldShared = await diskFile(128 * MIB);
   using coldPrivate = await diskFile(128 * MIB);
   using hotShared = await diskFile(32 * MIB);
@@ -429,7 +428,7 @@ Deno.test("scan of a terabyte of which a few pages were ever touched is as quick
 });
 
 Deno.test("scan --log-level debug tells every decision in a line", async () => {
-  requireNoSwap();
+  await using _none = await withoutSwap();
   using file = await diskFile(32 * MIB);
   await using workload = await Workload.start();
   const { pid } = workload;

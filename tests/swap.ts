@@ -1,7 +1,8 @@
 /**
  * Swap that a test makes for itself and takes away again: on a compressed
  * memory device, see the kernel's admin-guide/blockdev/zram.rst, or in a file.
- * Swap that the machine already has stays as it is.
+ * Swap that the machine already has stays as it is, but for tests that need a
+ * machine without: they turn it off, and on again afterwards.
  *
  * It needs root, and Debian's `mkswap`, `swapon` and `swapoff`.
  *
@@ -101,6 +102,22 @@ export async function canSwap(): Promise<
   }
 }
 
+/**
+ * Turns off all swap of the machine, so that its pages come back into memory;
+ * disposing turns it on again as it was.
+ */
+export async function withoutSwap(): Promise<AsyncDisposable> {
+  await using cleanup = new AsyncDisposableStack();
+  for (const { path, priority } of swaps()) {
+    await run("swapoff", path);
+    // The kernel gives negative priorities itself, in the order of swapon.
+    const options = priority < 0 ? [] : ["--priority", `${priority}`];
+    cleanup.defer(() => run("swapon", ...options, path));
+  }
+  const moved = cleanup.move();
+  return { [Symbol.asyncDispose]: () => moved.disposeAsync() };
+}
+
 /** Whether the machine has swap that this module did not make. */
 export function hasOtherSwap(): boolean {
   return swapPaths().some((path) => !own.has(path));
@@ -108,8 +125,16 @@ export function hasOtherSwap(): boolean {
 
 /** The devices and files that the machine swaps to. */
 export function swapPaths(): string[] {
+  return swaps().map(({ path }) => path);
+}
+
+/** What the machine swaps to: proc_swaps(5). */
+function swaps(): { path: string; priority: number }[] {
   const [, ...rows] = Deno.readTextFileSync("/proc/swaps").trim().split("\n");
-  return rows.map((row) => row.split(/\s/, 1)[0]);
+  return rows.map((row) => {
+    const [path, _type, _size, _used, priority] = row.split(/\s+/);
+    return { path, priority: Number(priority) };
+  });
 }
 
 /** Free swap of the whole machine in bytes. */

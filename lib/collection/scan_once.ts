@@ -101,8 +101,11 @@ export interface ScanOnceOptions {
   readonly source: PagedataSource;
 }
 
-/** How long what is in use has to show once more, in milliseconds. */
-const REFRESH = 100;
+/**
+ * How long before an observation ends what is in use has to show once more, in
+ * milliseconds: long enough for a process to get its turn on a busy machine.
+ */
+const REFRESH = 500;
 
 /** A process with what is to be reported of it. */
 interface Member {
@@ -283,8 +286,9 @@ async function observeMembers(
   { signal, log }: Pick<ScanOnceOptions, "signal" | "log">,
 ): Promise<void> {
   const what = describe(members);
+  const refresh = Math.min(REFRESH, milliseconds / 2);
   try {
-    await observe(milliseconds, { what, signal });
+    await observe(milliseconds - refresh, { what, signal });
     for (const { memory, report } of members) {
       try {
         await memory.refresh();
@@ -292,7 +296,7 @@ async function observeMembers(
         noted(error, report);
       }
     }
-    await observe(REFRESH, { what, signal });
+    await observe(refresh, { what, signal });
   } catch (error) {
     if (signal.aborted) log.warn("interrupted; nothing was paged out");
     throw error;

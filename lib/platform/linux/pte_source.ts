@@ -20,11 +20,7 @@ import {
   readSmaps,
 } from "./memory_files.ts";
 import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
-import type {
-  PagedataPurpose,
-  PagedataRequest,
-  PagedataSource,
-} from "./pagedata_source.ts";
+import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
 import type { ProcDir } from "./proc_dir.ts";
 import { flagsOf, type LinuxMapping } from "./smaps.ts";
 
@@ -49,9 +45,10 @@ export class PteSource implements PagedataSource {
     this.#tables = tables;
   }
 
-  async reset(directory: ProcDir, purpose: PagedataPurpose): Promise<void> {
+  async reset(directory: ProcDir): Promise<void> {
     await clearReferences(directory);
-    if (purpose === "inspect") await clearSoftDirty(directory);
+    // Now no processor keeps an entry to itself that it would not note again.
+    await clearSoftDirty(directory);
   }
 
   async refresh(directory: ProcDir): Promise<void> {
@@ -78,7 +75,7 @@ export class PteSource implements PagedataSource {
         rss,
       });
       if (isPlausible(resident, rss)) {
-        if (request.purpose === "scan") await this.reset(directory, "scan");
+        if (request.purpose === "scan") await clearReferences(directory);
         return pagedata;
       }
       if (attempt === ATTEMPTS) {
