@@ -11,9 +11,15 @@ import { checked, cString, Errno, libc, SystemError } from "./libc.ts";
 // <fcntl.h> of Linux, the values that x86-64 and arm64 share.
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
+export const O_RDWR = 2;
+/** Makes the file where there is none, for all to read and its owner to write. */
+export const O_CREAT = 0o100;
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
-const AT_FDCWD = -100;
+export const AT_FDCWD = -100;
+
+/** Permissions of a file that `O_CREAT` makes, less the umask. */
+const NEW_FILE_MODE = 0o644;
 
 /** Large enough that directories and most files come in one read. */
 const READ_SIZE = 64 * 1024;
@@ -35,7 +41,7 @@ export class File implements Disposable {
   /**
    * Opens a file.
    *
-   * @param flags `O_RDONLY` or `O_WRONLY`.
+   * @param flags `O_RDONLY`, `O_WRONLY` or `O_RDWR`, and `O_CREAT` where wanted.
    * @throws SystemError when it cannot be opened.
    */
   static open(path: string, flags = O_RDONLY): File {
@@ -53,7 +59,12 @@ export class File implements Disposable {
   }
 
   static #openAt(dir: number, path: string, flags: number, name: string): File {
-    const fd = libc().openat(dir, cString(path), flags | O_CLOEXEC, 0);
+    const fd = libc().openat(
+      dir,
+      cString(path),
+      flags | O_CLOEXEC,
+      NEW_FILE_MODE,
+    );
     return new File(checked(fd, `open ${name}`), name);
   }
 

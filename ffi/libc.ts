@@ -13,10 +13,18 @@ import { RcapError } from "../lib/errors.ts";
 
 const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
+  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
+  fchmod: { parameters: ["i32", "u32"], result: "i32" },
+  fcntlLock: {
+    name: "fcntl",
+    parameters: ["i32", "i32", "buffer"],
+    result: "i32",
+  },
   geteuid: { parameters: [], result: "u32" },
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   getpwnam: { parameters: ["buffer"], result: "pointer" },
+  getrusage: { parameters: ["i32", "buffer"], result: "i32" },
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
   mmap: {
@@ -36,6 +44,10 @@ const SYMBOLS = {
   readlinkat: {
     parameters: ["i32", "buffer", "buffer", "usize"],
     result: "isize",
+  },
+  statx: {
+    parameters: ["i32", "buffer", "i32", "u32", "buffer"],
+    result: "i32",
   },
   strerror: { parameters: ["i32"], result: "pointer" },
   sysconf: { parameters: ["i32"], result: "i64" },

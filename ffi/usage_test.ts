@@ -1,0 +1,33 @@
+/**
+ * Tests of what this process uses.
+ *
+ * @module
+ */
+
+import { assert } from "@std/assert";
+import { MappedMemory } from "./mapped_memory.ts";
+import { ownUsage } from "./usage.ts";
+import "./testing.ts";
+
+const MIB = 2 ** 20;
+
+Deno.test("processor time grows with what is done, and not much more", () => {
+  const began = performance.now();
+  const { cpu: before } = ownUsage();
+  let cpu = before;
+  while (cpu < before + 0.05) {
+    cpu = ownUsage().cpu;
+    assert(performance.now() - began < 30_000, `still ${cpu - before} s`);
+  }
+  // All processors at once could not have given more.
+  const elapsed = (performance.now() - began) / 1000;
+  assert(cpu - before <= (elapsed + 0.02) * navigator.hardwareConcurrency);
+});
+
+Deno.test("the resident set is that of this process", () => {
+  using memory = MappedMemory.anonymous(64 * MIB);
+  const { rss: before } = ownUsage();
+  memory.contents.fill(1);
+  const grown = ownUsage().rss - before;
+  assert(grown > 60 * MIB && grown < 128 * MIB, `${grown} bytes`);
+});
