@@ -6,7 +6,8 @@
 
 import { green, red, type Style, yellow } from "@std/fmt/colors";
 import { Command } from "@commander-js/extra-typings";
-import { examine, type Finding } from "../lib/platform/linux/doctor.ts";
+import { operatingSystem } from "../lib/platform/open.ts";
+import type { Finding } from "../lib/platform/platform.ts";
 import { print } from "../lib/report/output.ts";
 import {
   chooseColumns,
@@ -71,7 +72,7 @@ export function doctorCommand(context: Context) {
         COLUMNS,
         options.output ?? (bare ? undefined : DEFAULT_COLUMNS),
       );
-      const findings = await examine();
+      const findings = await operatingSystem().examine();
       if (options.json) {
         const capabilities = findings;
         print(JSON.stringify({ version: 1, capabilities }) + "\n");

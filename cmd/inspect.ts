@@ -30,7 +30,7 @@ import {
   fieldsOption,
   jsonOption,
   observeOption,
-  openSource,
+  openProcesses,
   pagedataOption,
 } from "./options.ts";
 
@@ -117,13 +117,13 @@ export function inspectCommand(context: Context) {
       const { signal, log, color } = context;
       const columns = chooseColumns(COLUMNS, options.output);
       const bare = !options.header;
-      using source = openSource(options, log);
+      using platform = openProcesses(options, log);
       const request = {
         pid,
         observation: options.observe,
         signal,
         log,
-        source,
+        platform,
       };
       if (options.pages) {
         const report = await inspectPages(options.pages, request);

@@ -6,13 +6,8 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
-import { memoryInfo } from "../ffi/system.ts";
-import {
-  openPagedataSource,
-  PAGEDATA_SOURCES,
-  type PagedataSource,
-  type PagedataSourceName,
-} from "../lib/platform/linux/pagedata_source.ts";
+import { openPlatform, operatingSystem } from "../lib/platform/open.ts";
+import type { PagedataSourceName, Platform } from "../lib/platform/platform.ts";
 import type { Log } from "../lib/report/output.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
@@ -40,7 +35,9 @@ export const observeOption = new Option(
 export const pagedataOption = new Option(
   "--pagedata <source>",
   "where reference bits come from: page tables or smaps",
-).choices(["auto", ...PAGEDATA_SOURCES] as const).default("auto" as const);
+).choices(["auto" as const, ...operatingSystem().pagedataSources]).default(
+  "auto" as const,
+);
 
 export const jsonOption = new Option("--json", "print one JSON object");
 export const bareOption = new Option(
@@ -58,25 +55,25 @@ export function sizeParser(option: string): (text: string) => number {
   return (text) =>
     parseSize(text, {
       what: option,
-      totalMemory: () => memoryInfo().totalMemory,
+      totalMemory: () => operatingSystem().memory().totalMemory,
     });
 }
 
 /**
- * Opens the source of reference bits for an observation; warns when either is not
- * as good as it could be.
+ * Opens the processes of this machine for an observation; warns when that or the
+ * source of reference bits is not as good as it could be.
  *
  * @throws CapabilityError when the chosen source does not work here.
  */
-export function openSource(
+export function openProcesses(
   { observe, pagedata }: {
     observe: number;
     pagedata: PagedataSourceName | "auto";
   },
   log: Log,
-): PagedataSource {
+): Platform {
   warnIfShort(observe, log);
-  return openPagedataSource(pagedata, (message) => log.warn(message));
+  return openPlatform(pagedata, (message) => log.warn(message));
 }
 
 /** Warns when an observation is too short to be trusted. */

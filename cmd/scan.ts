@@ -22,7 +22,7 @@ import {
   fieldsOption,
   jsonOption,
   observeOption,
-  openSource,
+  openProcesses,
   pagedataOption,
   sizeParser,
 } from "./options.ts";
@@ -102,7 +102,7 @@ export function scanCommand(context: Context) {
       const columns = chooseColumns(COLUMNS, options.output);
       const goal = goalOf(options);
       const selectors = texts.map(parseSelector);
-      using source = openSource(options, log);
+      using platform = openProcesses(options, log);
       const report = await scanOnce({
         selectors,
         goal,
@@ -110,7 +110,7 @@ export function scanCommand(context: Context) {
         observation: options.observe,
         signal,
         log,
-        source,
+        platform,
       });
       if (options.json) {
         print(JSON.stringify(report) + "\n");

@@ -8,13 +8,14 @@
  * @module
  */
 
+import {
+  PAGE_ABSENT,
+  PAGE_PRESENT,
+  PAGE_SWAPPED,
+  type PageSpan,
+} from "../lib/platform/page_states.ts";
 import type { File } from "./file.ts";
 import { Errno, errno, libc, SystemError } from "./libc.ts";
-
-/** State of a page, as {@linkcode pageStates} gives it. */
-export const PAGE_ABSENT = 0;
-export const PAGE_PRESENT = 1;
-export const PAGE_SWAPPED = 2;
 
 // _IOWR('f', 16, struct pm_scan_arg), 96 bytes.
 const PAGEMAP_SCAN = 0xc0606610n;
@@ -33,14 +34,6 @@ const entryBytes = new Uint8Array(entries.buffer);
 
 /** Whether the kernel knows `PAGEMAP_SCAN`; unknown until first asked. */
 let scanWorks: boolean | undefined;
-
-/** A range of pages, by page number: the address divided by the page size. */
-export interface PageSpan {
-  readonly firstPage: number;
-  readonly pages: number;
-  /** Size of a page, in bytes. */
-  readonly pageSize: number;
-}
 
 /**
  * Tells the runs of present pages in a range, in order. A page that shares the
@@ -126,7 +119,7 @@ export function readPresent(
 }
 
 /**
- * The state of every page of a range, a byte a page.
+ * The state of every page of a range, a byte a page: `PAGE_*`.
  *
  * @param pagemap the opened `/proc/<pid>/pagemap`.
  * @throws SystemError when it cannot be read.

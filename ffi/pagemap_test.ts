@@ -5,13 +5,15 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import {
+  PAGE_ABSENT,
+  PAGE_PRESENT,
+  type PageSpan,
+} from "../lib/platform/page_states.ts";
 import { File } from "./file.ts";
 import {
   hasPagemapScan,
   isAddressSpaceAlive,
-  PAGE_ABSENT,
-  PAGE_PRESENT,
-  type PageSpan,
   pageStates,
   presentRuns,
   readPresent,

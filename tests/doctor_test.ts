@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Finding } from "../lib/platform/linux/doctor.ts";
+import type { Finding } from "../lib/platform/platform.ts";
 import { MIB, requireRoot } from "./live.ts";
 import { rcap, rcapJson, type RunOptions } from "./rcap.ts";
 import { swapPaths, zramSwap } from "./swap.ts";

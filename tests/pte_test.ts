@@ -182,7 +182,7 @@ async function observe(
   source: PagedataSource,
 ): Promise<Pagedata[]> {
   const memories = pids.map((pid) => memoryOf(pid, source));
-  for (const memory of memories) await memory.reset("inspect");
+  for (const memory of memories) await memory.reset();
   await delay(OBSERVATION_MS);
   return await Promise.all(memories.map(async (memory) => {
     const first = await memory.read("inspect");

@@ -14,10 +14,8 @@ import { inspect } from "../lib/collection/inspect.ts";
 import { scanOnce } from "../lib/collection/scan_once.ts";
 import { parseSelector } from "../lib/collection/selectors.ts";
 import { NoMatch, ProcessError, UsageError } from "../lib/errors.ts";
-import {
-  openPagedataSource,
-  type PagedataSource,
-} from "../lib/platform/linux/pagedata_source.ts";
+import { openPlatform } from "../lib/platform/open.ts";
+import type { Platform } from "../lib/platform/platform.ts";
 import { rcap } from "./rcap.ts";
 import { anySwap } from "./swap.ts";
 import { residentOf, Workload } from "./workload.ts";
@@ -157,14 +155,14 @@ async function attempt(
 /** Inspects and scans processes in a loop. */
 async function scanAll(
   signal: AbortSignal,
-  { pids, counts, source }: {
+  { pids, counts, platform }: {
     pids: ReadonlySet<number>;
     counts: Counts;
-    source: PagedataSource;
+    platform: Platform;
   },
 ): Promise<void> {
   const never = new AbortController().signal;
-  const common = { signal: never, log: LOG, source };
+  const common = { signal: never, log: LOG, platform };
   while (!signal.aborted) {
     // Also lets others have their turn, whatever fails at once below.
     await delay(1);
@@ -225,7 +223,7 @@ function majorFaults(pid: number): number {
 
 Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is touched`, async () => {
   await using _swap = await anySwap({ size: 1024 * MIB });
-  using source = openPagedataSource("pte", () => {});
+  using platform = openPlatform("pte", () => {});
   await using bystander = await Workload.start({ name: "bystander" });
   const region = await bystander.anon("memory", 64 * MIB);
   const { pid } = bystander;
@@ -249,8 +247,8 @@ Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is t
   };
   const work = [
     ...Array.from({ length: PROCESSES }, again),
-    scanAll(signal, { pids, counts, source }),
-    scanAll(signal, { pids, counts, source }),
+    scanAll(signal, { pids, counts, platform }),
+    scanAll(signal, { pids, counts, platform }),
     commandAll(signal, { pids, counts }),
   ].map((work) => work.finally(() => stop.abort()));
   // All of them, so that none is left behind when one fails.

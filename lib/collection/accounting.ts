@@ -4,8 +4,8 @@
  * @module
  */
 
-import { ProcessAccessDenied, ProcessError } from "../errors.ts";
-import type { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
+import { ProcessError } from "../errors.ts";
+import type { MonitoredMemory } from "../platform/platform.ts";
 
 /** The resident size of a collection. */
 export interface ResidentSize {
@@ -26,42 +26,32 @@ export interface ResidentSize {
  *
  * @param limit in bytes.
  */
-export function residentSize(
-  memories: readonly LinuxProcessMemory[],
+export async function residentSize(
+  memories: readonly MonitoredMemory[],
   limit: number,
-): ResidentSize {
-  const bytes = sizeBy("rss", memories);
+): Promise<ResidentSize> {
+  const bytes = await sizeBy("rss", memories);
   if (memories.length < 2 || bytes <= limit) {
     return { bytes, accounting: "rss" };
   }
-  return { bytes: sizeBy("pss", memories), accounting: "pss" };
+  return { bytes: await sizeBy("pss", memories), accounting: "pss" };
 }
 
 /** The resident size of processes by one way of accounting, in bytes. */
-export function sizeBy(
+export async function sizeBy(
   accounting: ResidentSize["accounting"],
-  memories: readonly LinuxProcessMemory[],
-): number {
+  memories: readonly MonitoredMemory[],
+): Promise<number> {
   let total = 0;
   for (const memory of memories) {
     try {
       total += accounting === "rss"
         ? memory.readSizes().rss
-        : proportionalSize(memory);
+        : await memory.readProportional();
     } catch (error) {
       // It has gone, and counts nothing.
       if (!(error instanceof ProcessError)) throw error;
     }
   }
   return total;
-}
-
-/** The proportional size of a process; its RSS, which is more, where that is not for us. */
-function proportionalSize(memory: LinuxProcessMemory): number {
-  try {
-    return memory.readProportional();
-  } catch (error) {
-    if (!(error instanceof ProcessAccessDenied)) throw error;
-    return memory.readSizes().rss;
-  }
 }

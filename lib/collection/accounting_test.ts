@@ -21,7 +21,7 @@ Deno.test("one process counts by its RSS, over the limit or not", async () => {
   const memory = memoryOf(sleeper);
   const { rss } = memory.readSizes();
   for (const limit of [0, rss, Infinity]) {
-    assertEquals(residentSize([memory], limit), {
+    assertEquals(await residentSize([memory], limit), {
       bytes: rss,
       accounting: "rss",
     });
@@ -32,12 +32,15 @@ Deno.test("several over the limit count proportionally, what they share only onc
   await using first = await Sleeper.start();
   await using second = await Sleeper.start();
   const memories = [first, second].map(memoryOf);
-  const rss = sizeBy("rss", memories);
-  const pss = sizeBy("pss", memories);
+  const rss = await sizeBy("rss", memories);
+  const pss = await sizeBy("pss", memories);
   // They share the program and its libraries.
   assert(0 < pss && pss < rss, `${pss} of ${rss}`);
-  assertEquals(residentSize(memories, rss), { bytes: rss, accounting: "rss" });
-  const { accounting, bytes } = residentSize(memories, rss - 1);
+  assertEquals(await residentSize(memories, rss), {
+    bytes: rss,
+    accounting: "rss",
+  });
+  const { accounting, bytes } = await residentSize(memories, rss - 1);
   assertEquals(accounting, "pss");
   assert(bytes < rss, `${bytes} of ${rss}`);
 });
@@ -48,6 +51,7 @@ Deno.test("a process that has gone counts nothing", async () => {
   const memories = [first, second].map(memoryOf);
   await second.end();
   const { rss } = memories[0].readSizes();
-  assertEquals(residentSize(memories, Infinity).bytes, rss);
-  assertEquals(sizeBy("pss", memories), sizeBy("pss", memories.slice(0, 1)));
+  assertEquals((await residentSize(memories, Infinity)).bytes, rss);
+  const left = await sizeBy("pss", memories.slice(0, 1));
+  assertEquals(await sizeBy("pss", memories), left);
 });

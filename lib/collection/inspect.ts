@@ -5,19 +5,14 @@
  * @module
  */
 
-import { PAGE_PRESENT, PAGE_SWAPPED } from "../../ffi/pagemap.ts";
 import { ProcessAccessDenied, UsageError } from "../errors.ts";
-import {
-  pageable,
-  type PageableContext,
-} from "../platform/linux/candidates.ts";
+import { PAGE_PRESENT, PAGE_SWAPPED } from "../platform/page_states.ts";
 import type {
-  PagedataSource,
+  MappingFigures,
   PagedataSourceName,
-} from "../platform/linux/pagedata_source.ts";
-import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
-import type { LinuxMapping } from "../platform/linux/smaps.ts";
-import type { SkipReason } from "../platform/platform.ts";
+  Platform,
+  SkipReason,
+} from "../platform/platform.ts";
 import { hex } from "../report/units.ts";
 import {
   bitsOfPages,
@@ -102,7 +97,7 @@ export interface InspectOptions {
   readonly observation: number;
   readonly signal: AbortSignal;
   readonly log: Messages;
-  readonly source: PagedataSource;
+  readonly platform: Platform;
 }
 
 /**
@@ -114,16 +109,16 @@ export interface InspectOptions {
  */
 export async function inspect(options: InspectOptions): Promise<InspectReport> {
   const { head, memory, pagedata } = await observeProcess(options);
-  const { mappings, context } = await memory.readMappings();
+  const mappings = await memory.readMappings();
   const recorded = new Map(
     pagedata.mappings.map((mapping) => [mapping.start, mapping]),
   );
   const reports = mappings.map((mapping) => {
     const pages = recorded.get(mapping.start);
-    const touched = options.source.name === "smaps" || !pages
-      ? touchedBySmaps(mapping)
+    const touched = options.platform.granularity === "mapping" || !pages
+      ? mapping
       : touchedByPages(pagedata, pages);
-    return mappingReport(mapping, { touched, context });
+    return mappingReport(mapping, touched);
   });
   return {
     ...head,
@@ -179,15 +174,15 @@ function pictureOf(state: number, bits: number): string {
 
 /** Clears the references of a process, waits, and reads it; `head` begins every report. */
 async function observeProcess(
-  { pid, observation, signal, log, source }: InspectOptions,
+  { pid, observation, signal, log, platform }: InspectOptions,
 ) {
-  const process = requireProcess(pid);
+  const process = requireProcess(pid, platform);
   const { comm } = process;
-  const memory = new LinuxProcessMemory(process, source);
+  const memory = platform.open(process);
   memory.checkAccess();
   let observedSeconds = observation / 1000;
   try {
-    await memory.reset("inspect");
+    await memory.reset();
     await observe(observation, { what: `process ${pid} (${comm})`, signal });
   } catch (error) {
     if (!(error instanceof ProcessAccessDenied)) throw error;
@@ -201,7 +196,7 @@ async function observeProcess(
     version: 1 as const,
     pid,
     comm,
-    pagedata: source.name,
+    pagedata: platform.pagedata,
     observedSeconds,
   };
   return { head, memory, pagedata };
@@ -209,11 +204,6 @@ async function observeProcess(
 
 /** What of a mapping was touched, in bytes. */
 type Touched = Pick<MappingSizes, "referenced" | "modified">;
-
-/** What smaps tells: how much was referenced, and how much of it may be modified. */
-function touchedBySmaps({ referenced, dirty }: LinuxMapping): Touched {
-  return { referenced, modified: Math.min(referenced, dirty) };
-}
 
 /** What the bits of the pages tell. */
 function touchedByPages(
@@ -228,10 +218,11 @@ function touchedByPages(
 }
 
 function mappingReport(
-  mapping: LinuxMapping,
-  { touched, context }: { touched: Touched; context: PageableContext },
+  mapping: MappingFigures,
+  { referenced, modified }: Touched,
 ): MappingReport {
-  const { start, end, perm, name, pageSize, rss } = mapping;
+  const { start, end, perm, name, pageSize, rss, anonymous } = mapping;
+  const { swapped, locked, reason } = mapping;
   return {
     start: hex(start),
     end: hex(end),
@@ -240,12 +231,12 @@ function mappingReport(
     pageSize,
     size: Number(end - start),
     rss,
-    anon: mapping.anonymous,
-    ...touched,
-    swapped: mapping.swap,
-    locked: mapping.locked,
-    verdict: pageable(mapping, context).reason ??
-      temperature(rss, touched.referenced),
+    anon: anonymous,
+    referenced,
+    modified,
+    swapped,
+    locked,
+    verdict: reason ?? temperature(rss, referenced),
   };
 }
 

@@ -4,16 +4,14 @@
  * @module
  */
 
-import { NoMatch, NoSuchProcess, ProcessError } from "../errors.ts";
-import { ProcDir } from "../platform/linux/proc_dir.ts";
-import { listProcesses } from "../platform/linux/process_list.ts";
-import { isZombie, type ProcessStat } from "../platform/linux/stat.ts";
+import { NoMatch, NoSuchProcess } from "../errors.ts";
+import type { Platform, ProcessEntry } from "../platform/platform.ts";
 import type { Selector } from "./selectors.ts";
 
 /** The processes that selectors match, and what was wrong with the others. */
 export interface Selection {
   /** By pid. Never rcap itself, kernel threads or zombies. */
-  readonly processes: readonly ProcessStat[];
+  readonly processes: readonly ProcessEntry[];
   /** Selectors that match nothing, and why, for a person. */
   readonly problems: readonly string[];
 }
@@ -23,12 +21,15 @@ export interface Selection {
  *
  * @throws NoMatch when there is none; the message says why.
  */
-export function selectProcesses(selectors: readonly Selector[]): Selection {
-  const all = listProcesses();
-  const selected = new Set<ProcessStat>();
+export function selectProcesses(
+  selectors: readonly Selector[],
+  platform: Platform,
+): Selection {
+  const all = platform.listProcesses();
+  const selected = new Set<ProcessEntry>();
   const problems: string[] = [];
   for (const selector of selectors) {
-    const matching = all.filter(matcher(selector, all));
+    const matching = all.filter(matcher(selector, all, platform));
     const allowed = matching.filter((process) => !whyNot(process));
     for (const process of allowed) selected.add(process);
     if (allowed.length === 0) problems.push(problemOf(selector, matching));
@@ -39,13 +40,13 @@ export function selectProcesses(selectors: readonly Selector[]): Selection {
 }
 
 /** Why a process is never selected, `undefined` when it may be. */
-export function whyNot(process: ProcessStat): string | undefined {
+export function whyNot(process: ProcessEntry): string | undefined {
   const { pid, comm } = process;
   if (pid === Deno.pid) return `process ${pid} is rcap itself`;
-  if (process.isKernelThread) {
+  if (process.isSystem) {
     return `process ${pid} (${comm}) is a kernel thread, which has no memory of its own`;
   }
-  if (isZombie(process)) {
+  if (process.isZombie) {
     return `process ${pid} (${comm}) is a zombie: it has exited and waits for its parent ${process.ppid} to reap it`;
   }
   return undefined;
@@ -54,7 +55,7 @@ export function whyNot(process: ProcessStat): string | undefined {
 /** Why a selector selects nothing, given what it matches. */
 function problemOf(
   selector: Selector,
-  matching: readonly ProcessStat[],
+  matching: readonly ProcessEntry[],
 ): string {
   const reason = matching.length === 1 ? whyNot(matching[0]) : undefined;
   if (reason) return reason;
@@ -66,11 +67,17 @@ function problemOf(
     : `no process matches selector "${selector.text}"`;
 }
 
-/** Tells for every process whether a selector matches it. */
-function matcher(
+/**
+ * Tells for every process whether a selector matches it, also of those that are
+ * never selected: {@linkcode whyNot}.
+ *
+ * @param all every process there is, for selectors that go by descent.
+ */
+export function matcher(
   selector: Selector,
-  all: readonly ProcessStat[],
-): (stat: ProcessStat) => boolean {
+  all: readonly ProcessEntry[],
+  platform: Platform,
+): (entry: ProcessEntry) => boolean {
   switch (selector.kind) {
     case "pid":
       return ({ pid }) => pid === selector.pid;
@@ -81,46 +88,26 @@ function matcher(
     case "comm":
       return ({ comm }) => selector.matches(comm);
     case "user":
-      return lookUp((directory) =>
-        realUid(directory.readText("status")) === selector.uid
-      );
+      return (process) => platform.userOf(process) === selector.uid;
     case "exe":
-      return lookUp((directory) =>
-        selector.matches(directory.readLink("exe").replace(/ \(deleted\)$/, ""))
-      );
+      return (process) => {
+        const path = platform.executableOf(process);
+        return path !== undefined && selector.matches(path);
+      };
     case "cgroup":
-      return lookUp((directory) =>
-        cgroupPaths(directory).some(selector.matches)
-      );
+      return (process) => platform.cgroupsOf(process).some(selector.matches);
     case "unit":
-      return lookUp((directory) =>
-        cgroupPaths(directory).some((path) =>
+      return (process) =>
+        platform.cgroupsOf(process).some((path) =>
           path.split("/").some(selector.matches)
-        )
-      );
+        );
   }
-}
-
-/** A predicate that looks into a process's directory. What cannot be seen does not match. */
-function lookUp(
-  matches: (directory: ProcDir) => boolean,
-): (stat: ProcessStat) => boolean {
-  return (process) => {
-    if (process.isKernelThread || isZombie(process)) return false;
-    try {
-      using directory = ProcDir.open(process);
-      return matches(directory);
-    } catch (error) {
-      if (!(error instanceof ProcessError)) throw error;
-      return false;
-    }
-  };
 }
 
 /** A process and all its descendants, by pid. */
 function descendants(
   root: number,
-  all: readonly ProcessStat[],
+  all: readonly ProcessEntry[],
 ): ReadonlySet<number> {
   const children = Map.groupBy(all, ({ ppid }) => ppid);
   const found = new Set([root]);
@@ -131,34 +118,21 @@ function descendants(
   return found;
 }
 
-/** The real uid in a `/proc/<pid>/status`. */
-function realUid(status: string): number {
-  return Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]);
-}
-
-/** Paths of a process's cgroups: `hierarchy:controllers:path` lines, cgroups(7). */
-function cgroupPaths(directory: ProcDir): string[] {
-  return directory.readText("cgroup").trimEnd().split("\n").map((line) =>
-    line.split(":").slice(2).join(":")
-  );
-}
-
 /**
  * One process, when it may be worked on.
  *
  * @throws NoSuchProcess when there is none or it may not.
  */
-export function requireProcess(pid: number): ProcessStat {
-  using directory = openDirectory(pid);
-  const process = directory.stat();
+export function requireProcess(pid: number, platform: Platform): ProcessEntry {
+  const process = readProcess(pid, platform);
   const reason = whyNot(process);
   if (reason) throw new NoSuchProcess(pid, reason);
   return process;
 }
 
-function openDirectory(pid: number): ProcDir {
+function readProcess(pid: number, platform: Platform): ProcessEntry {
   try {
-    return ProcDir.openPid(pid);
+    return platform.readProcess(pid);
   } catch (error) {
     if (!(error instanceof NoSuchProcess)) throw error;
     throw new NoSuchProcess(pid, `no process has pid ${pid}`, { cause: error });

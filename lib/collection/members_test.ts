@@ -7,32 +7,40 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Sleeper } from "../../ffi/testing.ts";
 import { NoMatch, NoSuchProcess } from "../errors.ts";
-import { readProcess } from "../platform/linux/process_list.ts";
+import { openPlatform } from "../platform/open.ts";
 import { requireProcess, selectProcesses, whyNot } from "./members.ts";
 import { parseSelector } from "./selectors.ts";
 
+const platform = openPlatform("smaps", () => {});
+
 function select(...selectors: string[]) {
-  const { processes, problems } = selectProcesses(selectors.map(parseSelector));
+  const { processes, problems } = selectProcesses(
+    selectors.map(parseSelector),
+    platform,
+  );
   return { pids: processes.map(({ pid }) => pid), problems };
 }
 
 Deno.test("rcap itself, kernel threads and zombies may not be worked on", () => {
-  const process = { ...readProcess(Deno.pid), pid: 42, comm: "x", ppid: 7 };
+  const process = {
+    ...platform.readProcess(Deno.pid),
+    pid: 42,
+    comm: "x",
+    ppid: 7,
+  };
   assertEquals(whyNot(process), undefined);
   assertEquals(
     whyNot({ ...process, pid: Deno.pid }),
     `process ${Deno.pid} is rcap itself`,
   );
   assertEquals(
-    whyNot({ ...process, isKernelThread: true }),
+    whyNot({ ...process, isSystem: true }),
     "process 42 (x) is a kernel thread, which has no memory of its own",
   );
-  for (const state of ["Z", "X"]) {
-    assertEquals(
-      whyNot({ ...process, state }),
-      "process 42 (x) is a zombie: it has exited and waits for its parent 7 to reap it",
-    );
-  }
+  assertEquals(
+    whyNot({ ...process, isZombie: true }),
+    "process 42 (x) is a zombie: it has exited and waits for its parent 7 to reap it",
+  );
 });
 
 Deno.test("selectors make a union, by pid and without doubles", async () => {
@@ -77,15 +85,15 @@ Deno.test("when nothing is left, the message says why of each selector", async (
 Deno.test("one process that is wanted is there, or the message says why not", async () => {
   await using sleeper = await Sleeper.start();
   const { pid } = sleeper;
-  assertEquals(requireProcess(pid).pid, pid);
+  assertEquals(requireProcess(pid, platform).pid, pid);
   await sleeper.end();
   assertThrows(
-    () => requireProcess(pid),
+    () => requireProcess(pid, platform),
     NoSuchProcess,
     `no process has pid ${pid}`,
   );
   assertThrows(
-    () => requireProcess(Deno.pid),
+    () => requireProcess(Deno.pid, platform),
     NoSuchProcess,
     `process ${Deno.pid} is rcap itself`,
   );

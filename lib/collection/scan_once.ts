@@ -7,12 +7,13 @@
 import { ProcessAccessDenied, ProcessError } from "../errors.ts";
 import { DryRunMemory } from "../platform/dry_run.ts";
 import type {
-  PagedataSource,
+  MonitoredMemory,
   PagedataSourceName,
-} from "../platform/linux/pagedata_source.ts";
-import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
-import type { ProcessStat } from "../platform/linux/stat.ts";
-import type { PageoutResult, SkipReason } from "../platform/platform.ts";
+  PageoutResult,
+  Platform,
+  ProcessEntry,
+  SkipReason,
+} from "../platform/platform.ts";
 import { formatSize, hex } from "../report/units.ts";
 import { ScanCollection, ScannedProcess } from "../scanner/collection.ts";
 import { mappingEnd } from "../scanner/pagedata.ts";
@@ -98,7 +99,7 @@ export interface ScanOnceOptions {
   readonly observation: number;
   readonly signal: AbortSignal;
   readonly log: Messages;
-  readonly source: PagedataSource;
+  readonly platform: Platform;
 }
 
 /**
@@ -109,7 +110,7 @@ const REFRESH = 500;
 
 /** A process with what is to be reported of it. */
 interface Member {
-  readonly memory: LinuxProcessMemory;
+  readonly memory: MonitoredMemory;
   readonly report: ProcessReport;
 }
 
@@ -121,12 +122,13 @@ interface Member {
  * @throws the signal's reason when it is aborted.
  */
 export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
-  const { selectors, goal, dryRun, observation, signal, log, source } = options;
-  const { processes, problems } = selectProcesses(selectors);
+  const { selectors, goal, dryRun, observation, signal, log, platform } =
+    options;
+  const { processes, problems } = selectProcesses(selectors, platform);
   for (const problem of problems) log.warn(problem);
 
-  const members = processes.map((stat) => newMember(stat, source));
-  const before = sizeOf(members, goal);
+  const members = processes.map((process) => newMember(process, platform));
+  const before = await sizeOf(members, goal);
   const isUnder = before.excess <= 0;
   if (isUnder) {
     log.debug(`under the cap: nothing to observe, nothing to do`);
@@ -134,7 +136,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     await prepare(members, { dryRun, signal });
     await observeMembers(members, observation, { signal, log });
   }
-  const size = isUnder ? before : sizeOf(members, goal);
+  const size = isUnder ? before : await sizeOf(members, goal);
 
   const started = performance.now();
   const scanned = new Map(members.map((member) => {
@@ -172,11 +174,11 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
 
   const rssAfter = dryRun || isUnder
     ? size.bytes - (size.excess - left)
-    : sizeBy(size.accounting, memoriesOf(members));
+    : await sizeBy(size.accounting, memoriesOf(members));
   return {
     version: 1,
     dryRun,
-    pagedata: source.name,
+    pagedata: platform.pagedata,
     observedSeconds: isUnder ? 0 : observation / 1000,
     accounting: size.accounting,
     rss: size.bytes,
@@ -192,10 +194,10 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   };
 }
 
-function newMember(stat: ProcessStat, source: PagedataSource): Member {
+function newMember(process: ProcessEntry, platform: Platform): Member {
   const report: ProcessReport = {
-    pid: stat.pid,
-    comm: stat.comm,
+    pid: process.pid,
+    comm: process.comm,
     rss: null,
     unreferenced: null,
     attempted: 0,
@@ -204,10 +206,10 @@ function newMember(stat: ProcessStat, source: PagedataSource): Member {
     skipped: [],
     error: null,
   };
-  return { memory: new LinuxProcessMemory(stat, source), report };
+  return { memory: platform.open(process), report };
 }
 
-function memoriesOf(members: readonly Member[]): LinuxProcessMemory[] {
+function memoriesOf(members: readonly Member[]): MonitoredMemory[] {
   return members.map(({ memory }) => memory);
 }
 
@@ -222,15 +224,18 @@ function describe(members: readonly Member[]): string {
  *
  * @throws ProcessError when none of them can be read.
  */
-function sizeOf(members: readonly Member[], goal: ScanOnceOptions["goal"]) {
+async function sizeOf(
+  members: readonly Member[],
+  goal: ScanOnceOptions["goal"],
+) {
   readRss(members);
   const memories = memoriesOf(members);
   if ("cap" in goal) {
     const { cap } = goal;
-    const size = residentSize(memories, cap);
+    const size = await residentSize(memories, cap);
     return { ...size, cap, excess: size.bytes - cap };
   }
-  const size = residentSize(memories, 0);
+  const size = await residentSize(memories, 0);
   const cap = Math.max(0, size.bytes - goal.excess);
   return { ...size, cap, excess: size.bytes - cap };
 }
@@ -267,7 +272,7 @@ async function prepare(
     try {
       memory.checkAccess();
       using _allowed = dryRun ? undefined : await memory.control();
-      await memory.reset("scan");
+      await memory.reset();
     } catch (error) {
       errors.push(noted(error, report));
     }

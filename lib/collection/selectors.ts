@@ -6,8 +6,8 @@
 
 // @ts-types="@types/picomatch"
 import picomatch from "picomatch";
-import { uidOfUser } from "../../ffi/system.ts";
 import { UsageError } from "../errors.ts";
+import { operatingSystem } from "../platform/open.ts";
 
 /** A selector, parsed. */
 export type Selector =
@@ -97,7 +97,9 @@ export function parsePid(value: string, what: string): number {
 }
 
 function parseUser(value: string, selector: string): number {
-  const uid = /^\d+$/.test(value) ? Number(value) : uidOfUser(value);
+  const uid = /^\d+$/.test(value)
+    ? Number(value)
+    : operatingSystem().uidOfUser(value);
   if (uid === undefined) {
     throw new UsageError(
       `selector "${selector}": there is no user "${value}"; getent passwd lists those there are`,

@@ -21,22 +21,9 @@ import { MADV_PAGEOUT, Pidfd, RemoteRanges } from "../../../ffi/pidfd.ts";
 import { effectiveUid, memoryInfo, pageSize } from "../../../ffi/system.ts";
 import { CapabilityError } from "../../errors.ts";
 import { formatSize } from "../../report/units.ts";
+import type { Finding } from "../platform.ts";
 import { lockdownMode } from "./lockdown.ts";
 import { PageTables } from "./page_tables.ts";
-
-/** One capability. */
-export interface Finding {
-  readonly name: string;
-  readonly status: "ok" | "degraded" | "missing";
-  /** What was found. */
-  readonly detail: string;
-  /** What it means for rcap. */
-  readonly meaning: string;
-  /** What to do about it; null where nothing need be done. */
-  readonly remedy: string | null;
-  /** Whether no scan works without it. */
-  readonly required: boolean;
-}
 
 /** Capabilities by bit: include/uapi/linux/capability.h. */
 const CAPABILITIES = {

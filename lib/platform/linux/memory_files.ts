@@ -11,6 +11,8 @@ import type { ProcessSizes } from "../platform.ts";
 import { exited, ofProcessSlowly, type ProcDir } from "./proc_dir.ts";
 import { type LinuxMapping, parseSmaps } from "./smaps.ts";
 
+const decoder = new TextDecoder();
+
 /** From this resident size on, single reads of smaps take long. */
 const LARGE_PROCESS = 4 * 2 ** 30;
 
@@ -63,6 +65,18 @@ async function writeClearRefs(
 ): Promise<void> {
   using clearRefs = directory.openFile("clear_refs", O_WRONLY);
   await ofProcessSlowly(directory.pid, () => clearRefs.writeSlowly(value));
+}
+
+/** Reads the proportional set size, in bytes. Costs a walk of the page tables. */
+export async function readProportional(directory: ProcDir): Promise<number> {
+  using rollup = directory.openFile("smaps_rollup");
+  const isLarge = readSizes(directory).rss >= LARGE_PROCESS;
+  const text = await ofProcessSlowly(
+    directory.pid,
+    () => rollup.readAllSlowly(isLarge),
+  );
+  const kilobytes = /^Pss: *(\d+) kB$/m.exec(decoder.decode(text))?.[1];
+  return Number(kilobytes ?? 0) * 1024;
 }
 
 /** Reads RSS and image size: proc_pid_statm(5), fields 2 and 1, in pages. */

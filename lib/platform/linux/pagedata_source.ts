@@ -7,6 +7,7 @@
 
 import { CapabilityError } from "../../errors.ts";
 import type { Pagedata } from "../../scanner/pagedata.ts";
+import type { PagedataPurpose, PagedataSourceName } from "../platform.ts";
 import type { PageableContext } from "./candidates.ts";
 import { PageTables } from "./page_tables.ts";
 import type { ProcDir } from "./proc_dir.ts";
@@ -14,18 +15,10 @@ import { PteSource } from "./pte_source.ts";
 import { SmapsSource } from "./smaps_source.ts";
 
 /** Names of the sources, the better first. */
-export const PAGEDATA_SOURCES = ["pte", "smaps"] as const;
-export type PagedataSourceName = typeof PAGEDATA_SOURCES[number];
-
-/**
- * What a reading is for.
- *
- * - `scan`: which pages can go. Pages that no page-out could take are not
- *   recorded, so that they do not count as unreferenced. The reference bits are
- *   reset right after they are read.
- * - `inspect`: how every resident page is used. Nothing is reset.
- */
-export type PagedataPurpose = "scan" | "inspect";
+export const PAGEDATA_SOURCES = [
+  "pte",
+  "smaps",
+] as const satisfies readonly PagedataSourceName[];
 
 /** What to read of a process. */
 export interface PagedataRequest {
@@ -37,7 +30,7 @@ export interface PagedataRequest {
 export interface PagedataSource extends Disposable {
   readonly name: PagedataSourceName;
   /** Resets the bits of a process: an observation starts. */
-  reset(directory: ProcDir, purpose: PagedataPurpose): Promise<void>;
+  reset(directory: ProcDir): Promise<void>;
   /**
    * Has the processors note again what a process uses, shortly before an
    * observation ends. They do not while they keep a page table entry to

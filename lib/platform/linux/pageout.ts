@@ -16,14 +16,13 @@ import {
   RemoteRanges,
 } from "../../../ffi/pidfd.ts";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
-import type { PageoutControl, PageoutResult, PageRange } from "../platform.ts";
-import {
-  exited,
-  ofProcess,
-  ProcDir,
-  processError,
-  type ProcessId,
-} from "./proc_dir.ts";
+import type {
+  PageoutControl,
+  PageoutResult,
+  PageRange,
+  ProcessId,
+} from "../platform.ts";
+import { exited, ofProcess, ProcDir, processError } from "./proc_dir.ts";
 
 /** How long one call should take, in milliseconds, so that signals are honoured promptly. */
 const CALL_MS = 50;
@@ -44,7 +43,7 @@ const LARGE_SPAN = 512 << 20;
 const LOOK_AHEAD = 4 * 2 ** 30;
 
 export interface LinuxPageoutOptions {
-  /** Layout of the address space that is meant, as in `ProcessStat`. */
+  /** Layout of the address space that is meant, as in `ProcessEntry`. */
   layout: string | undefined;
   /** Whether a mapping, by its start, can only go to swap. */
   needsSwap: (mappingStart: bigint) => boolean;

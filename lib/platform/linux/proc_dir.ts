@@ -15,14 +15,8 @@ import {
 import { File, isDenied, isMissing } from "../../../ffi/file.ts";
 import { SystemError } from "../../../ffi/libc.ts";
 import { effectiveUid } from "../../../ffi/system.ts";
-import { parseStat, type ProcessStat } from "./stat.ts";
-
-/** A process, told apart from every other that has or had the same pid. */
-export interface ProcessId {
-  readonly pid: number;
-  /** When it started, in clock ticks since boot: field 22 of proc_pid_stat(5). */
-  readonly startTime: number;
-}
+import type { ProcessEntry, ProcessId } from "../platform.ts";
+import { parseStat } from "./stat.ts";
 
 const decoder = new TextDecoder();
 
@@ -87,7 +81,7 @@ export class ProcDir implements Disposable {
   }
 
   /** What `/proc/<pid>/stat` says. */
-  stat(): ProcessStat {
+  stat(): ProcessEntry {
     return parseStat(this.readText("stat"));
   }
 

@@ -4,18 +4,23 @@
  * @module
  */
 
+import { File, readDirectory } from "../../../ffi/file.ts";
+import type { ProcessEntry } from "../platform.ts";
 import { NoSuchProcess } from "../../errors.ts";
-import { readDirectory } from "../../../ffi/file.ts";
-import { ProcDir } from "./proc_dir.ts";
-import type { ProcessStat } from "./stat.ts";
+import { ofProcess } from "./proc_dir.ts";
+import { parseStat } from "./stat.ts";
+
+/** The pid of every process there is, kernel threads and zombies too. */
+export function listPids(): number[] {
+  return readDirectory("/proc").filter(isNumber).map(Number);
+}
 
 /** Every process there is, kernel threads and zombies too, by pid. */
-export function listProcesses(): ProcessStat[] {
-  const processes: ProcessStat[] = [];
-  for (const name of readDirectory("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
+export function listProcesses(): ProcessEntry[] {
+  const processes: ProcessEntry[] = [];
+  for (const pid of listPids()) {
     try {
-      processes.push(readProcess(Number(name)));
+      processes.push(readProcess(pid));
     } catch (error) {
       // Exited since the directory was read.
       if (!(error instanceof NoSuchProcess)) throw error;
@@ -24,12 +29,25 @@ export function listProcesses(): ProcessStat[] {
   return processes.sort((a, b) => a.pid - b.pid);
 }
 
+const decoder = new TextDecoder();
+/** Larger than any stat line: 52 numbers and a command. */
+const statBuffer = new Uint8Array(4096);
+
 /**
- * One process.
+ * One process, at the cost of reading one file.
  *
  * @throws NoSuchProcess when there is none with that pid.
  */
-export function readProcess(pid: number): ProcessStat {
-  using directory = ProcDir.openPid(pid);
-  return directory.stat();
+export function readProcess(pid: number): ProcessEntry {
+  return ofProcess(pid, () => {
+    using file = File.open(`/proc/${pid}/stat`);
+    const length = file.read(statBuffer);
+    return parseStat(decoder.decode(statBuffer.subarray(0, length)));
+  });
+}
+
+/** Whether a name in `/proc` is a pid. */
+function isNumber(name: string): boolean {
+  const first = name.charCodeAt(0);
+  return first >= 0x30 && first <= 0x39;
 }

@@ -7,30 +7,29 @@
  * @module
  */
 
-import { type PageSpan, pageStates } from "../../../ffi/pagemap.ts";
+import { pageStates } from "../../../ffi/pagemap.ts";
 import { memoryInfo } from "../../../ffi/system.ts";
+import { ProcessAccessDenied } from "../../errors.ts";
 import type { Pagedata } from "../../scanner/pagedata.ts";
+import type { PageSpan } from "../page_states.ts";
 import type {
+  MappingFigures,
+  MonitoredMemory,
+  PagedataPurpose,
   PageoutControl,
-  ProcessMemory,
+  ProcessId,
   ProcessSizes,
   Residency,
 } from "../platform.ts";
 import { memoryDevices, pageable, type PageableContext } from "./candidates.ts";
 import { LinuxPageout, replaced } from "./pageout.ts";
-import { readSizes, readSmaps } from "./memory_files.ts";
-import type { PagedataPurpose, PagedataSource } from "./pagedata_source.ts";
-import { ofProcess, ProcDir, type ProcessId } from "./proc_dir.ts";
+import { readProportional, readSizes, readSmaps } from "./memory_files.ts";
+import type { PagedataSource } from "./pagedata_source.ts";
+import { ofProcess, ProcDir } from "./proc_dir.ts";
 import type { LinuxMapping } from "./smaps.ts";
 
-/** The mappings of a process. */
-export interface LinuxMappings {
-  readonly mappings: readonly LinuxMapping[];
-  readonly context: PageableContext;
-}
-
 /** The memory of one process. */
-export class LinuxProcessMemory implements ProcessMemory {
+export class LinuxProcessMemory implements MonitoredMemory {
   readonly #id: ProcessId;
   readonly #source: PagedataSource;
   /** The address space that is observed, or was last read. */
@@ -51,7 +50,6 @@ export class LinuxProcessMemory implements ProcessMemory {
     return await this.read("scan");
   }
 
-  /** Reads pagedata for a purpose. */
   async read(purpose: PagedataPurpose): Promise<Pagedata> {
     using directory = ProcDir.open(this.#id);
     const { layout } = directory.stat();
@@ -63,32 +61,29 @@ export class LinuxProcessMemory implements ProcessMemory {
     return await this.#source.read(directory, { purpose, context });
   }
 
-  /** The mappings with all figures, and what a page-out could take of them depends on. */
-  async readMappings(): Promise<LinuxMappings> {
+  async readMappings(): Promise<MappingFigures[]> {
+    const { mappings, context } = await this.#readSmaps();
+    return mappings.map((mapping) => figuresOf(mapping, context));
+  }
+
+  /** The mappings, and what it depends on what a page-out could take of them. */
+  async #readSmaps() {
     using directory = ProcDir.open(this.#id);
     const mappings = await readSmaps(directory);
     return { mappings, context: readContext(directory) };
   }
 
-  /**
-   * Finds out whether the process can be read, before anything is done to it.
-   *
-   * @throws NoSuchProcess when it has exited.
-   * @throws ProcessAccessDenied when this user may not read it.
-   */
   checkAccess(): void {
     using directory = ProcDir.open(this.#id);
     using _pagemap = directory.openFile("pagemap");
   }
 
-  /** Resets the bits without reading them: an observation starts. */
-  async reset(purpose: PagedataPurpose): Promise<void> {
+  async reset(): Promise<void> {
     using directory = ProcDir.open(this.#id);
     this.#layout = directory.stat().layout;
-    await this.#source.reset(directory, purpose);
+    await this.#source.reset(directory);
   }
 
-  /** Has the processors note again what is in use, shortly before a scan. */
   async refresh(): Promise<void> {
     using directory = ProcDir.open(this.#id);
     await this.#source.refresh(directory);
@@ -99,7 +94,7 @@ export class LinuxProcessMemory implements ProcessMemory {
   }
 
   async readResidency(): Promise<ReadonlyMap<bigint, Residency>> {
-    const { mappings, context } = await this.readMappings();
+    const { mappings, context } = await this.#readSmaps();
     const withoutSwap = { ...context, swapFree: false };
     const residency = new Map<bigint, Residency>();
     const needSwap = new Set<bigint>();
@@ -123,19 +118,16 @@ export class LinuxProcessMemory implements ProcessMemory {
     return readSizes(directory);
   }
 
-  /**
-   * Proportional set size: every page counts divided by the number of processes
-   * that map it. In bytes. Costs a walk of the page tables.
-   */
-  readProportional(): number {
+  async readProportional(): Promise<number> {
     using directory = ProcDir.open(this.#id);
-    const kilobytes = /^Pss: *(\d+) kB$/m.exec(
-      directory.readText("smaps_rollup"),
-    )?.[1];
-    return Number(kilobytes ?? 0) * 1024;
+    try {
+      return await readProportional(directory);
+    } catch (error) {
+      if (!(error instanceof ProcessAccessDenied)) throw error;
+      return readSizes(directory).rss;
+    }
   }
 
-  /** The state of every page of a range, a byte a page: `PAGE_*` of ffi/pagemap.ts. */
   readPageStates(span: PageSpan): Uint8Array<ArrayBuffer> {
     using directory = ProcDir.open(this.#id);
     using pagemap = directory.openFile("pagemap");
@@ -154,5 +146,28 @@ function readContext(directory: ProcDir): PageableContext {
   return {
     swapFree: memoryInfo().freeSwap > 0,
     memoryDevices: memoryDevices(directory.readText("mountinfo")),
+  };
+}
+
+/** What smaps tells of a mapping. What is both referenced and dirty may be modified. */
+function figuresOf(
+  mapping: LinuxMapping,
+  context: PageableContext,
+): MappingFigures {
+  const { start, end, perm, name, pageSize, rss, anonymous } = mapping;
+  const { swap, locked, referenced, dirty } = mapping;
+  return {
+    start,
+    end,
+    perm,
+    name,
+    pageSize,
+    rss,
+    anonymous,
+    swapped: swap,
+    locked,
+    referenced,
+    modified: Math.min(referenced, dirty),
+    reason: pageable(mapping, context).reason,
   };
 }

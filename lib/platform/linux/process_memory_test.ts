@@ -5,11 +5,11 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { PAGE_ABSENT, PAGE_PRESENT } from "../../../ffi/pagemap.ts";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
 import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
 import { NoSuchProcess } from "../../errors.ts";
 import { countPages, REFERENCED } from "../../scanner/pagedata.ts";
+import { PAGE_ABSENT, PAGE_PRESENT } from "../page_states.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
 import { readProcess } from "./process_list.ts";
 import { SmapsSource } from "./smaps_source.ts";
@@ -27,8 +27,8 @@ Deno.test("sizes grow with what is resident, and with what is mapped", () => {
   assert(image - before.image >= 64 * MIB);
 });
 
-Deno.test("the proportional size is about RSS, for memory that nobody shares", () => {
-  const proportional = self.readProportional();
+Deno.test("the proportional size is about RSS, for memory that nobody shares", async () => {
+  const proportional = await self.readProportional();
   const { rss } = self.readSizes();
   assert(proportional > 0.3 * rss, `${proportional} of ${rss}`);
   assert(proportional < 1.1 * rss, `${proportional} of ${rss}`);
@@ -90,6 +90,6 @@ Deno.test("a process that has gone cannot be read", async () => {
   await sleeper.end();
   await assertRejects(() => memory.readPagedata(), NoSuchProcess);
   await assertRejects(() => memory.readResidency(), NoSuchProcess);
-  await assertRejects(() => memory.reset("inspect"), NoSuchProcess);
+  await assertRejects(() => memory.reset(), NoSuchProcess);
   await assertRejects(() => memory.control(), NoSuchProcess);
 });

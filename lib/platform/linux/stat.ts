@@ -4,32 +4,19 @@
  * @module
  */
 
+import { pageSize } from "../../../ffi/system.ts";
+import type { ProcessEntry } from "../platform.ts";
+
 /** `PF_KTHREAD` of include/linux/sched.h: a kernel thread. */
 const PF_KTHREAD = 0x0020_0000;
 
-/** What rcap needs of a process's `stat`. */
-export interface ProcessStat {
-  readonly pid: number;
-  readonly comm: string;
-  /** One letter; `Z` is a zombie, `X` is dead. */
-  readonly state: string;
-  readonly ppid: number;
-  readonly isKernelThread: boolean;
-  /** Clock ticks since boot. */
-  readonly startTime: number;
-  /**
-   * Tells address spaces of one process apart: where its code and stack lie, which
-   * an exec lays out anew. All zero without ptrace access.
-   */
-  readonly layout: string;
-}
-
 /**
- * Parses a `stat` line.
+ * Parses a `stat` line. The start time is in clock ticks since boot, the layout is
+ * where code and stack lie, all zero without ptrace access.
  *
  * @throws SyntaxError when it is not one.
  */
-export function parseStat(text: string): ProcessStat {
+export function parseStat(text: string): ProcessEntry {
   // The command stands in parentheses and may hold any character, these too.
   const open = text.indexOf("(");
   const close = text.lastIndexOf(")");
@@ -38,18 +25,17 @@ export function parseStat(text: string): ProcessStat {
     throw new SyntaxError(`not a stat line: ${text.slice(0, 80)}`);
   }
   // Field N of the man page is fields[N - 3].
+  const state = fields[0];
   return {
     pid: Number(text.slice(0, open - 1)),
     comm: text.slice(open + 1, close),
-    state: fields[0],
     ppid: Number(fields[1]),
-    isKernelThread: (Number(fields[6]) & PF_KTHREAD) !== 0,
     startTime: Number(fields[19]),
-    layout: fields.slice(23, 26).join(" "),
+    layout: `${fields[23]} ${fields[24]} ${fields[25]}`,
+    isSystem: (Number(fields[6]) & PF_KTHREAD) !== 0,
+    isZombie: state === "Z" || state === "X",
+    rss: Number(fields[21]) * pageSize(),
+    image: Number(fields[20]),
+    majorFaults: Number(fields[9]),
   };
-}
-
-/** Whether a process has exited and only waits to be reaped. */
-export function isZombie({ state }: ProcessStat): boolean {
-  return state === "Z" || state === "X";
 }

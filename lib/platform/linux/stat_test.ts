@@ -5,13 +5,15 @@
  */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { isZombie, parseStat } from "./stat.ts";
+import "../../../ffi/testing.ts";
+import { pageSize } from "../../../ffi/system.ts";
+import { parseStat } from "./stat.ts";
 
 /** A stat line: 52 fields as of Linux 3.5, see proc_pid_stat(5). */
 function line(
   { comm = "perl", state = "S", flags = 0x400000, code = 0x5555 } = {},
 ): string {
-  return `4242 (${comm}) ${state} 17 4242 17 34816 4242 ${flags} 500 0 0 0 3 1 0 0 20 0 1 0 ` +
+  return `4242 (${comm}) ${state} 17 4242 17 34816 4242 ${flags} 500 0 7 0 3 1 0 0 20 0 1 0 ` +
     `987654 12345678 900 18446744073709551615 ${code} 2 3 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 ` +
     `4 5 6 7 8 9 10 0\n`;
 }
@@ -20,11 +22,14 @@ Deno.test("the fields rcap needs", () => {
   assertEquals(parseStat(line()), {
     pid: 4242,
     comm: "perl",
-    state: "S",
     ppid: 17,
-    isKernelThread: false,
     startTime: 987654,
     layout: "21845 2 3",
+    isSystem: false,
+    isZombie: false,
+    rss: 900 * pageSize(),
+    image: 12345678,
+    majorFaults: 7,
   });
 });
 
@@ -48,15 +53,15 @@ Deno.test("a command may hold parentheses, spaces, newlines, or nothing", () => 
 });
 
 Deno.test("kernel threads and zombies are told apart", () => {
-  assertEquals(parseStat(line({ flags: 0x208040 })).isKernelThread, true);
-  assertEquals(parseStat(line()).isKernelThread, false);
+  assertEquals(parseStat(line({ flags: 0x208040 })).isSystem, true);
+  assertEquals(parseStat(line()).isSystem, false);
   for (
     const [state, expected] of [["Z", true], ["X", true], ["T", false], [
       "D",
       false,
     ]] as const
   ) {
-    assertEquals(isZombie(parseStat(line({ state }))), expected, state);
+    assertEquals(parseStat(line({ state })).isZombie, expected, state);
   }
 });
 
