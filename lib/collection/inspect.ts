@@ -23,8 +23,9 @@ import {
   type PagedataMapping,
   REFERENCED,
 } from "../scanner/pagedata.ts";
+import { mergePagedata } from "../scanner/merge.ts";
 import { requireProcess } from "./members.ts";
-import { observe } from "./observe.ts";
+import { watch } from "./observe.ts";
 import type { Messages } from "./scan_once.ts";
 
 /**
@@ -181,9 +182,24 @@ async function observeProcess(
   const memory = platform.open(process);
   memory.checkAccess();
   let observedSeconds = observation / 1000;
+  let seen: Pagedata | undefined;
+  const look = async () => {
+    const now = await memory.read("inspect");
+    if (seen) mergePagedata(seen, now);
+    return seen = now;
+  };
   try {
     await memory.reset();
-    await observe(observation, { what: `process ${pid} (${comm})`, signal });
+    await watch([{
+      async glance() {
+        if (platform.granularity === "page") await look();
+      },
+      refresh: () => memory.refresh(),
+    }], {
+      milliseconds: observation,
+      what: `process ${pid} (${comm})`,
+      signal,
+    });
   } catch (error) {
     if (!(error instanceof ProcessAccessDenied)) throw error;
     log.warn(
@@ -191,7 +207,7 @@ async function observeProcess(
     );
     observedSeconds = 0;
   }
-  const pagedata = await memory.read("inspect");
+  const pagedata = await look();
   const head = {
     version: 1 as const,
     pid,

@@ -21,7 +21,7 @@ import { scan, type ScanEvent } from "../scanner/scan.ts";
 import { residentSize, sizeBy } from "./accounting.ts";
 import { selectProcesses } from "./members.ts";
 import { narrate } from "./narrate.ts";
-import { observe } from "./observe.ts";
+import { watch } from "./observe.ts";
 import type { Selector } from "./selectors.ts";
 
 /** What came of one range. Addresses are hexadecimal, with 0x. */
@@ -102,15 +102,10 @@ export interface ScanOnceOptions {
   readonly platform: Platform;
 }
 
-/**
- * How long before an observation ends what is in use has to show once more, in
- * milliseconds: long enough for a process to get its turn on a busy machine.
- */
-const REFRESH = 500;
-
 /** A process with what is to be reported of it. */
 interface Member {
   readonly memory: MonitoredMemory;
+  readonly scanned: ScannedProcess;
   readonly report: ProcessReport;
 }
 
@@ -127,25 +122,24 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   const { processes, problems } = selectProcesses(selectors, platform);
   for (const problem of problems) log.warn(problem);
 
-  const members = processes.map((process) => newMember(process, platform));
+  const members = processes.map((process) => {
+    const memory = platform.open(process);
+    return newMember(process, memory, { dryRun });
+  });
   const before = await sizeOf(members, goal);
   const isUnder = before.excess <= 0;
   if (isUnder) {
     log.debug(`under the cap: nothing to observe, nothing to do`);
   } else {
     await prepare(members, { dryRun, signal });
-    await observeMembers(members, observation, { signal, log });
+    await observeMembers(members, options);
   }
   const size = isUnder ? before : await sizeOf(members, goal);
 
   const started = performance.now();
-  const scanned = new Map(members.map((member) => {
-    const { memory } = member;
-    const process = new ScannedProcess(
-      dryRun ? new DryRunMemory(memory) : memory,
-    );
-    return [process, member.report];
-  }));
+  const scanned = new Map(
+    members.map(({ scanned, report }) => [scanned, report]),
+  );
   const collection = new ScanCollection([...scanned.keys()]);
   let left = size.excess;
   let workingSetToo = false;
@@ -194,7 +188,11 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   };
 }
 
-function newMember(process: ProcessEntry, platform: Platform): Member {
+function newMember(
+  process: ProcessEntry,
+  memory: MonitoredMemory,
+  { dryRun }: { dryRun: boolean },
+): Member {
   const report: ProcessReport = {
     pid: process.pid,
     comm: process.comm,
@@ -206,7 +204,10 @@ function newMember(process: ProcessEntry, platform: Platform): Member {
     skipped: [],
     error: null,
   };
-  return { memory: platform.open(process), report };
+  const scanned = new ScannedProcess(
+    dryRun ? new DryRunMemory(memory) : memory,
+  );
+  return { memory, scanned, report };
 }
 
 function memoriesOf(members: readonly Member[]): MonitoredMemory[] {
@@ -287,21 +288,28 @@ async function prepare(
  */
 async function observeMembers(
   members: readonly Member[],
-  milliseconds: number,
-  { signal, log }: Pick<ScanOnceOptions, "signal" | "log">,
+  { observation, signal, log, platform }: ScanOnceOptions,
 ): Promise<void> {
   const what = describe(members);
-  const refresh = Math.min(REFRESH, milliseconds / 2);
-  try {
-    await observe(milliseconds - refresh, { what, signal });
-    for (const { memory, report } of members) {
+  const watched = members.map(({ memory, scanned, report }) => {
+    const tolerating = async (step: () => Promise<void>) => {
       try {
-        await memory.refresh();
+        await step();
       } catch (error) {
         noted(error, report);
       }
-    }
-    await observe(refresh, { what, signal });
+    };
+    return {
+      glance: () =>
+        tolerating(async () => {
+          if (platform.granularity === "mapping") return;
+          scanned.merge(await memory.read("glance"));
+        }),
+      refresh: () => tolerating(() => memory.refresh()),
+    };
+  });
+  try {
+    await watch(watched, { milliseconds: observation, what, signal });
   } catch (error) {
     if (signal.aborted) log.warn("interrupted; nothing was paged out");
     throw error;

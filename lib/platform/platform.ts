@@ -125,9 +125,10 @@ export type PagedataSourceName =
  * - `scan`: which pages can go. Pages that no page-out could take are not
  *   recorded, so that they do not count as unreferenced. The reference bits are
  *   reset right after they are read.
+ * - `glance`: the same, and nothing is reset.
  * - `inspect`: how every resident page is used. Nothing is reset.
  */
-export type PagedataPurpose = "scan" | "inspect";
+export type PagedataPurpose = "scan" | "glance" | "inspect";
 
 /** What the system says of one mapping. Sizes in bytes. */
 export interface MappingFigures {

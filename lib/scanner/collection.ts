@@ -7,7 +7,8 @@
 
 import type { ProcessMemory } from "../platform/platform.ts";
 import { IgnoredSet } from "./ignored_set.ts";
-import type { Pagedata } from "./pagedata.ts";
+import { mergePagedata } from "./merge.ts";
+import { type Pagedata, unreferencedBytes } from "./pagedata.ts";
 
 /** One process of a collection, as the scanner knows it. */
 export class ScannedProcess {
@@ -15,7 +16,7 @@ export class ScannedProcess {
   /** What was referenced or modified since the last page-out walk; none before the first reading. */
   pagedata: Pagedata | undefined = undefined;
   readonly ignored: IgnoredSet = new IgnoredSet();
-  /** Size of its unreferenced pages at the last merge, in bytes. */
+  /** Size of its unreferenced pages at the last reading, in bytes. */
   unreferenced = 0;
   /** Whether page-outs of it failed, so that it is no victim any more. */
   unscannable = false;
@@ -26,6 +27,21 @@ export class ScannedProcess {
 
   get pid(): number {
     return this.memory.pid;
+  }
+
+  /** Adds a reading to what is accumulated: no reference that either knows is lost. */
+  merge(reading: Pagedata): void {
+    const changed = !this.pagedata || mergePagedata(this.pagedata, reading);
+    this.pagedata = reading;
+    if (changed) this.ignored.clear();
+    this.unreferenced = unreferencedBytes(reading);
+  }
+
+  /** Forgets what is accumulated for a reading, or for nothing: history starts anew. */
+  restart(reading?: Pagedata): void {
+    this.pagedata = reading;
+    this.ignored.clear();
+    this.unreferenced = reading ? unreferencedBytes(reading) : 0;
   }
 }
 

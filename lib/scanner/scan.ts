@@ -15,13 +15,11 @@ import type {
   SkipReason,
 } from "../platform/platform.ts";
 import type { ScanCollection, ScannedProcess } from "./collection.ts";
-import { mergePagedata } from "./merge.ts";
 import {
   clearBits,
   type Pagedata,
   type PagedataMapping,
   recordedBytes,
-  unreferencedBytes,
 } from "./pagedata.ts";
 import { processAfter, validVictim } from "./victim.ts";
 import {
@@ -72,6 +70,11 @@ export type ScanEvent =
 export interface ScanOptions {
   /** By how much the resident set should fall, in bytes. */
   excess: number;
+  /**
+   * Leaves what was referenced alone also when the rest does not suffice: for
+   * collections of which other members, not to be judged yet, may hold more.
+   */
+  spareReferenced?: boolean;
   /** Asks the scan to stop; it lets go of its victim and returns. */
   signal?: AbortSignal;
   /** Told of everything the scan does, as it does it. */
@@ -130,6 +133,7 @@ interface PlannedRange extends PageRange {
 /** One scan in progress. */
 class Scan {
   readonly #collection: ScanCollection;
+  readonly #spareReferenced: boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #emit: (event: ScanEvent) => void;
   #excess: number;
@@ -137,6 +141,7 @@ class Scan {
   constructor(collection: ScanCollection, options: ScanOptions) {
     this.#collection = collection;
     this.#excess = options.excess;
+    this.#spareReferenced = options.spareReferenced ?? false;
     this.#signal = options.signal;
     this.#emit = options.onEvent ?? (() => {});
   }
@@ -194,7 +199,7 @@ class Scan {
         process.ignored.clear();
       }
     }
-    if (unreferenced < this.#excess) {
+    if (unreferenced < this.#excess && !this.#spareReferenced) {
       this.#emit({ type: "insufficient", unreferenced, excess: this.#excess });
       for (const process of candidates) {
         if (process.pagedata) clearBits(process.pagedata);
@@ -207,11 +212,7 @@ class Scan {
   async #merge(process: ScannedProcess): Promise<boolean> {
     const reading = await this.#readPagedata(process);
     if (!reading) return false;
-    const changed = !process.pagedata ||
-      mergePagedata(process.pagedata, reading);
-    process.pagedata = reading;
-    if (changed) process.ignored.clear();
-    process.unreferenced = unreferencedBytes(reading);
+    process.merge(reading);
     return true;
   }
 
