@@ -16,6 +16,16 @@ export class RcapError extends Error {
 export class UsageError extends RcapError {
   override name = "UsageError";
   override readonly exitCode = 2;
+  /** What is wrong: the message without the remedy. */
+  readonly problem: string;
+  /** What to do about it, where the message says. */
+  readonly remedy: string | undefined;
+
+  constructor(problem: string, remedy?: string) {
+    super(remedy === undefined ? problem : `${problem}; ${remedy}`);
+    this.problem = problem;
+    this.remedy = remedy;
+  }
 }
 
 /** A privilege or a kernel feature is missing; the message names it and the remedy. */

@@ -291,9 +291,8 @@ function mappingAt(
   );
   if (!mapping) {
     throw new UsageError(
-      `--pages: no mapping holds address ${
-        hex(start)
-      }; rcap inspect without --pages lists those there are`,
+      `--pages: no mapping holds address ${hex(start)}`,
+      "rcap inspect without --pages lists those there are",
     );
   }
   if (end !== undefined && (end <= start || end > mappingEnd(mapping))) {

@@ -74,9 +74,8 @@ export function parseSelector(text: string): Selector {
       );
   }
   throw new UsageError(
-    `"${text}" is not a selector; use ${
-      SELECTOR_HELP.map(([form]) => form).join(", ")
-    }`,
+    `"${text}" is not a selector`,
+    `use ${SELECTOR_HELP.map(([form]) => form).join(", ")}`,
   );
 }
 
@@ -90,7 +89,8 @@ export function parsePid(value: string, what: string): number {
   const pid = /^\d+$/.test(value) ? Number(value) : 0;
   if (pid < 1 || pid > LARGEST_PID) {
     throw new UsageError(
-      `${what}: "${value}" is not a process id; those are whole numbers from 1 to ${LARGEST_PID}`,
+      `${what}: "${value}" is not a process id`,
+      `those are whole numbers from 1 to ${LARGEST_PID}`,
     );
   }
   return pid;
@@ -102,7 +102,8 @@ function parseUser(value: string, selector: string): number {
     : operatingSystem().uidOfUser(value);
   if (uid === undefined) {
     throw new UsageError(
-      `selector "${selector}": there is no user "${value}"; getent passwd lists those there are`,
+      `selector "${selector}": there is no user "${value}"`,
+      "getent passwd lists those there are",
     );
   }
   return uid;
@@ -138,7 +139,8 @@ function parseGlob(
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new UsageError(
-      `selector "${selector}": malformed glob "${value}" (${reason}); quote a bracket that is meant as such with a backslash`,
+      `selector "${selector}": malformed glob "${value}" (${reason})`,
+      "quote a bracket that is meant as such with a backslash",
     );
   }
 }

@@ -47,7 +47,10 @@ export function chooseColumns<Row>(
     );
     if (column) return column;
     const names = columns.map((column) => column.name).join(", ");
-    throw new UsageError(`-o: there is no field "${name}"; there are ${names}`);
+    throw new UsageError(
+      `-o: there is no field "${name}"`,
+      `there are ${names}`,
+    );
   });
 }
 

@@ -23,12 +23,14 @@ export function parseSize(
   const bytes = sizeOf(text, totalMemory);
   if (bytes === undefined) {
     throw new UsageError(
-      `${what}: "${text}" is not a size; write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)`,
+      `${what}: "${text}" is not a size`,
+      "write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)",
     );
   }
   if (bytes < 1 || !Number.isSafeInteger(bytes)) {
     throw new UsageError(
-      `${what}: "${text}" is out of range; a size is at least one byte, below 8P, and at most 100%`,
+      `${what}: "${text}" is out of range`,
+      "a size is at least one byte, below 8P, and at most 100%",
     );
   }
   return bytes;
@@ -85,13 +87,15 @@ export function parseDuration(text: string, what: string): number {
   if (text === "0") return 0;
   if (number === undefined) {
     throw new UsageError(
-      `${what}: "${text}" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h)`,
+      `${what}: "${text}" is not a duration`,
+      "write a number and a unit (500ms, 5s, 2m, 1h)",
     );
   }
   const milliseconds = Number(number) * MILLISECONDS[unit];
   if (milliseconds > LONGEST) {
     throw new UsageError(
-      `${what}: "${text}" is out of range; the longest duration is 596h`,
+      `${what}: "${text}" is out of range`,
+      "the longest duration is 596h",
     );
   }
   return milliseconds;
