@@ -1,0 +1,200 @@
+/**
+ * TOML with the line of everything in it: <https://toml.io/en/v1.1.0>.
+ *
+ * The values are taken from the syntax tree here rather than by the parser's own
+ * `getStaticTOMLValue`, which loses the lines and sets what a file calls
+ * `__proto__` on the prototype of all objects.
+ *
+ * @module
+ */
+
+import { type AST, ParseError, parseTOML } from "toml-eslint-parser";
+import { UsageError } from "../errors.ts";
+
+/** A way from the top of a file to something in it: names of keys, indexes of lists. */
+export type TomlPath = readonly (string | number)[];
+
+type Scalar = string | number | bigint | boolean | Date;
+
+/** What stands in a file, as plain values. Integers are `bigint`. */
+export type TomlValue = Scalar | TomlValue[] | { [key: string]: TomlValue };
+
+/** A file, read. */
+export interface TomlDocument {
+  readonly value: TomlValue;
+  readonly root: TomlNode;
+}
+
+/** Where something in a file stands. */
+export interface TomlNode {
+  /** Of its key, or of the header of a table; from 1. */
+  readonly line: number;
+  /** By key in tables, by index in lists, in the order of the file. */
+  readonly children: ReadonlyMap<string | number, TomlNode>;
+}
+
+/** The text is not TOML, or more than rcap can read. */
+export class TomlError extends UsageError {
+  override name = "TomlError";
+  /** From 1; 0 for the text as a whole. */
+  readonly line: number;
+
+  constructor(line: number, problem: string, remedy: string) {
+    super(problem, remedy);
+    this.line = line;
+  }
+}
+
+/**
+ * Parses TOML.
+ *
+ * @throws TomlError when it is none.
+ */
+export function parseToml(text: string): TomlDocument {
+  try {
+    const root = build(parseTOML(text).body[0]);
+    return { root, value: valueOf(root) };
+  } catch (error) {
+    if (error instanceof ParseError) throw explain(error, text);
+    // The parser calls itself for every level of nesting, and spreads the letters
+    // of a string over the arguments of a call.
+    if (error instanceof RangeError) {
+      throw new TomlError(
+        0,
+        "it is nested too deeply, or a text in it is too long, to be read",
+        "a configuration needs a few levels and short texts only",
+      );
+    }
+    throw error;
+  }
+}
+
+/** The line of what a path leads to, or of the innermost table or list around it. */
+export function lineOf(root: TomlNode, path: TomlPath): number {
+  let node = root;
+  for (const key of path) {
+    const child = node.children.get(key);
+    if (!child) break;
+    node = child;
+  }
+  return node.line;
+}
+
+/** A node while its file is read. */
+interface Node extends TomlNode {
+  readonly kind: "table" | "list" | "value";
+  readonly children: Map<string | number, Node>;
+  readonly scalar?: Scalar;
+}
+
+function newNode(line: number, kind: Node["kind"], scalar?: Scalar): Node {
+  return { line, kind, children: new Map(), scalar };
+}
+
+function valueOf({ kind, scalar, children }: Node): TomlValue {
+  if (scalar !== undefined) return scalar;
+  if (kind === "list") return [...children.values()].map(valueOf);
+  // Unlike an assignment, this makes a key of its own also of `__proto__`.
+  return Object.fromEntries(
+    [...children].map(([key, node]) => [key, valueOf(node)]),
+  );
+}
+
+/** The table that a path leads to, made where there is none yet. */
+function tableAt(from: Node, path: TomlPath, line: number): Node {
+  let node = from;
+  path.forEach((key, depth) => {
+    let child = node.children.get(key);
+    if (!child) {
+      const isList = typeof path[depth + 1] === "number";
+      child = newNode(line, isList ? "list" : "table");
+      node.children.set(key, child);
+    }
+    node = child;
+  });
+  return node;
+}
+
+function build(top: AST.TOMLTopLevelTable): Node {
+  const root = newNode(1, "table");
+  for (const node of top.body) {
+    if (node.type === "TOMLKeyValue") {
+      addKeyValue(root, node);
+      continue;
+    }
+    const table = tableAt(root, node.resolvedKey, node.loc.start.line);
+    for (const keyValue of node.body) addKeyValue(table, keyValue);
+  }
+  return root;
+}
+
+function addKeyValue(table: Node, { key, value, loc }: AST.TOMLKeyValue): void {
+  const { line } = loc.start;
+  const names = key.keys.map((key) =>
+    key.type === "TOMLBare" ? key.name : key.value
+  );
+  const last = names[names.length - 1];
+  tableAt(table, names.slice(0, -1), line).children.set(
+    last,
+    read(value, line),
+  );
+}
+
+function read(content: AST.TOMLContentNode, line: number): Node {
+  switch (content.type) {
+    case "TOMLArray": {
+      const list = newNode(line, "list");
+      content.elements.forEach((element, index) =>
+        list.children.set(index, read(element, element.loc.start.line))
+      );
+      return list;
+    }
+    case "TOMLInlineTable": {
+      const table = newNode(line, "table");
+      for (const keyValue of content.body) addKeyValue(table, keyValue);
+      return table;
+    }
+    case "TOMLValue": {
+      const isInteger = content.kind === "integer";
+      const scalar = isInteger ? content.bigint : content.value;
+      return newNode(line, "value", scalar);
+    }
+  }
+}
+
+/** At most this much of a line is repeated in a message. */
+const LONGEST_EXCERPT = 60;
+
+/** A key and a value that lacks its quotation marks. */
+const BARE_TEXT =
+  /^([\w.-]+\s*=\s*)(?![+-]?[\d._]+$|true$|false$)([^\s"'[\]{}#,=][^"'[\]{}#,=]*?)\s*(?:#.*)?$/;
+
+/** What the parser says, with the line and a remedy. */
+function explain({ message, lineNumber }: ParseError, text: string): TomlError {
+  const lines = text.split(/\r?\n/).map((line) => line.trim());
+  const misses = (at: number) => /^(#.*)?$/.test(lines[at - 1] ?? "");
+  let at = lineNumber;
+  // Of a value that is missing, the parser names the place where it gave up.
+  if (message.startsWith("The key, equals sign")) at--;
+  while (at > 1 && misses(at)) at--;
+  const line = lines[at - 1] ?? "";
+  const excerpt = line.length > LONGEST_EXCERPT
+    ? `${line.slice(0, LONGEST_EXCERPT)}…`
+    : line;
+  const what = message.charAt(0).toLowerCase() + message.slice(1);
+  return new TomlError(
+    at,
+    `malformed TOML (${what}): ${excerpt}`,
+    remedyOf(what, excerpt),
+  );
+}
+
+function remedyOf(what: string, line: string): string {
+  if (what.startsWith("defining a key multiple times")) {
+    return "keep one of them; every cap begins with a [[cap]] of its own";
+  }
+  const [, key, value] = BARE_TEXT.exec(line) ?? [];
+  return value === undefined
+    ? "text stands in quotation marks, lists in brackets; https://toml.io tells the rest"
+    : `text stands in quotation marks: ${key}"${value}"`;
+}
