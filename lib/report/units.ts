@@ -60,16 +60,28 @@ export function formatSize(bytes: number): string {
   return unit === 0 ? String(value) : `${value.toFixed(1)}${UNITS[unit]}`;
 }
 
+/** A size as {@linkcode parseSize} reads it back to the byte: `1536M`. */
+export function exactSize(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value > 0 && value % 1024 === 0 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${value}${UNITS[unit]}`;
+}
+
 /** An address as people and JSON have it: hexadecimal, with 0x. */
 export function hex(address: bigint): string {
   return `0x${address.toString(16)}`;
 }
 
+/** The units of durations, the longest first, in milliseconds. */
 const MILLISECONDS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
   h: 3_600_000,
+  m: 60_000,
+  s: 1000,
+  ms: 1,
 };
 
 /** The longest timer there is, in milliseconds. */
@@ -79,24 +91,75 @@ const LONGEST = 2 ** 31 - 1;
  * Parses a duration: `500ms`, `5s`, `2m`, `1h`, or `0`.
  *
  * @param what what it is for, for the message: `--observe` say.
+ * @param limits in milliseconds, what it may be; anything up to the longest timer
+ * unless said.
  * @returns milliseconds.
  * @throws UsageError when it is none.
  */
-export function parseDuration(text: string, what: string): number {
+export function parseDuration(
+  text: string,
+  what: string,
+  { least, most }: { least: number; most: number } = {
+    least: 0,
+    most: LONGEST,
+  },
+): number {
   const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
-  if (text === "0") return 0;
-  if (number === undefined) {
+  if (number === undefined && text !== "0") {
     throw new UsageError(
       `${what}: "${text}" is not a duration`,
       "write a number and a unit (500ms, 5s, 2m, 1h)",
     );
   }
-  const milliseconds = Number(number) * MILLISECONDS[unit];
-  if (milliseconds > LONGEST) {
+  const milliseconds = text === "0" ? 0 : Number(number) * MILLISECONDS[unit];
+  if (milliseconds < least || milliseconds > most) {
     throw new UsageError(
       `${what}: "${text}" is out of range`,
-      "the longest duration is 596h",
+      least === 0
+        ? "the longest duration is 596h"
+        : `it is at least ${exactDuration(least)} and at most ${
+          exactDuration(most)
+        }`,
     );
   }
   return milliseconds;
+}
+
+/** A duration as {@linkcode parseDuration} reads it back, exactly: `90s`. */
+export function exactDuration(milliseconds: number): string {
+  const [unit] =
+    Object.entries(MILLISECONDS).find(([, length]) =>
+      milliseconds % length === 0
+    ) ?? ["ms"];
+  return `${milliseconds / MILLISECONDS[unit]}${unit}`;
+}
+
+/**
+ * Parses a percentage: `85%`, `12.5%`, with three decimals at most.
+ *
+ * @param what what it is for, for the message.
+ * @returns the share, from 0 to 1.
+ * @throws UsageError when it is none.
+ */
+export function parsePercent(text: string, what: string): number {
+  const [, number] = /^(\d+(?:\.\d{1,3})?)%$/.exec(text) ?? [];
+  if (number === undefined) {
+    throw new UsageError(
+      `${what}: "${text}" is not a percentage`,
+      "write a number from 0 to 100, with three decimals at most, and a percent sign (85%)",
+    );
+  }
+  const share = Number(number) / 100;
+  if (share > 1) {
+    throw new UsageError(
+      `${what}: "${text}" is out of range`,
+      "it is at least 0% and at most 100%",
+    );
+  }
+  return share;
+}
+
+/** A share as {@linkcode parsePercent} reads it back: `12.5%`. */
+export function exactPercent(share: number): string {
+  return `${Number((share * 100).toFixed(3))}%`;
 }

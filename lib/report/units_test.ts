@@ -5,8 +5,18 @@
  */
 
 import { assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
 import { UsageError } from "../errors.ts";
-import { formatSize, hex, parseDuration, parseSize } from "./units.ts";
+import {
+  exactDuration,
+  exactPercent,
+  exactSize,
+  formatSize,
+  hex,
+  parseDuration,
+  parsePercent,
+  parseSize,
+} from "./units.ts";
 
 const MIB = 2 ** 20;
 const context = { what: "--cap", totalMemory: () => 1000 * MIB };
@@ -159,5 +169,97 @@ Deno.test("what is no duration is refused", () => {
     () => parseDuration("597h", "--observe"),
     UsageError,
     `--observe: "597h" is out of range; the longest duration is 596h`,
+  );
+});
+
+Deno.test("durations within limits", () => {
+  const limits = { least: 10, most: 86_400_000 };
+  assertEquals(parseDuration("10ms", "interval", limits), 10);
+  assertEquals(parseDuration("24h", "interval", limits), 86_400_000);
+  for (const text of ["0", "9ms", "24.1h", "9999999h"]) {
+    assertThrows(
+      () => parseDuration(text, "interval", limits),
+      UsageError,
+      `interval: "${text}" is out of range; it is at least 10ms and at most 24h`,
+    );
+  }
+});
+
+Deno.test("percentages", () => {
+  const percentages: Record<string, number> = {
+    "0%": 0,
+    "85%": 0.85,
+    "12.5%": 0.125,
+    "0.001%": 0.00001,
+    "100%": 1,
+    "100.000%": 1,
+  };
+  for (const [text, share] of Object.entries(percentages)) {
+    assertEquals(parsePercent(text, "threshold"), share, text);
+  }
+  for (const text of ["", "%", "5", "0.5", "-1%", "1.%", "1.2345%", "5 %"]) {
+    assertThrows(
+      () => parsePercent(text, "threshold"),
+      UsageError,
+      `threshold: "${text}" is not a percentage; write a number from 0 to 100, with three decimals at most, and a percent sign (85%)`,
+    );
+  }
+  for (const text of ["100.001%", "101%", `${"9".repeat(400)}%`]) {
+    assertThrows(
+      () => parsePercent(text, "threshold"),
+      UsageError,
+      `threshold: "${text}" is out of range; it is at least 0% and at most 100%`,
+    );
+  }
+});
+
+Deno.test("what is written exactly is in the largest unit that it fits", () => {
+  const sizes = [1, 1536, 512 * 1024, 1536 * MIB, 2048 * MIB, 2 ** 50];
+  assertEquals(sizes.map(exactSize), [
+    "1",
+    "1536",
+    "512K",
+    "1536M",
+    "2G",
+    "1P",
+  ]);
+  const durations = [0.5, 250, 5000, 90_000, 120_000, 3_600_000];
+  assertEquals(
+    durations.map(exactDuration),
+    ["0.5ms", "250ms", "5s", "90s", "2m", "1h"],
+  );
+  assertEquals([0, 0.07, 0.125, 1].map(exactPercent), [
+    "0%",
+    "7%",
+    "12.5%",
+    "100%",
+  ]);
+});
+
+Deno.test("what is written exactly is read back as it was", () => {
+  const sizes = fc.oneof(
+    fc.integer({ min: 1, max: 2 ** 50 }),
+    fc.tuple(fc.integer({ min: 1, max: 1000 }), fc.nat(4)).map(
+      ([number, power]) => number * 1024 ** power,
+    ),
+  );
+  const durations = fc.oneof(
+    fc.nat(2 ** 31 - 1),
+    fc.double({ min: 0.001, max: 2 ** 31 - 1, noNaN: true }),
+  );
+  fc.assert(
+    fc.property(
+      sizes,
+      durations,
+      fc.nat(100_000),
+      (bytes, time, thousandths) => {
+        assertEquals(parseSize(exactSize(bytes), context), bytes);
+        assertEquals(parseDuration(exactDuration(time), "--observe"), time);
+        const text = `${(thousandths / 1000).toFixed(3)}%`;
+        const share = parsePercent(text, "threshold");
+        assertEquals(parsePercent(exactPercent(share), "threshold"), share);
+      },
+    ),
+    { seed: 20_260_101, numRuns: 2000 },
   );
 });
