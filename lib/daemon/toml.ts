@@ -31,6 +31,8 @@ export interface TomlNode {
   readonly line: number;
   /** By key in tables, by index in lists, in the order of the file. */
   readonly children: ReadonlyMap<string | number, TomlNode>;
+  /** Of what is neither a table nor a list. */
+  readonly scalar?: Scalar;
 }
 
 /** The text is not TOML, or more than rcap can read. */
@@ -84,7 +86,6 @@ export function lineOf(root: TomlNode, path: TomlPath): number {
 interface Node extends TomlNode {
   readonly kind: "table" | "list" | "value";
   readonly children: Map<string | number, Node>;
-  readonly scalar?: Scalar;
 }
 
 function newNode(line: number, kind: Node["kind"], scalar?: Scalar): Node {

@@ -1,0 +1,49 @@
+/**
+ * What is wrong with a configuration: told all at once, each with its place.
+ *
+ * @module
+ */
+
+import { UsageError } from "../errors.ts";
+import { escapeControls } from "../report/output.ts";
+
+/** Something that is wrong, and where. */
+export interface ConfigProblem {
+  readonly file: string;
+  /** From 1; 0 for the file as a whole. */
+  readonly line: number;
+  readonly message: string;
+  /** What to do about it, where there is more to say than the message does. */
+  readonly suggestion: string | null;
+}
+
+/** The configuration is not valid; its problems stand in the message, a line each. */
+export class ConfigError extends UsageError {
+  override name = "ConfigError";
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(problems: readonly ConfigProblem[]) {
+    const count = problems.length === 1
+      ? "one problem"
+      : `${problems.length} problems`;
+    super(
+      [`the configuration has ${count}:`, ...problems.map(describeProblem)]
+        .join("\n"),
+    );
+    this.problems = problems;
+  }
+}
+
+/** A problem in a line: `FILE:LINE: message; suggestion`. */
+export function describeProblem(
+  { file, line, message, suggestion }: ConfigProblem,
+): string {
+  const place = line === 0 ? file : placeOf(file, line);
+  const remedy = suggestion === null ? "" : `; ${suggestion}`;
+  return escapeControls(`${place}: ${message}${remedy}`);
+}
+
+/** A place, as messages have it: `FILE:LINE`. */
+export function placeOf(file: string, line: number): string {
+  return `${file}:${line}`;
+}

@@ -1,0 +1,138 @@
+/**
+ * What `rcap check` tells of a configuration.
+ *
+ * @module
+ */
+
+import { escapeControls } from "../report/output.ts";
+import { exactDuration, exactPercent, exactSize } from "../report/units.ts";
+import type { CapConfig, ConfigReading, DaemonConfig } from "./config.ts";
+import type { ConfigProblem } from "./config_problem.ts";
+import type { DaemonSettings } from "./config_schema.ts";
+
+/** What `rcap check --json` prints: sizes in bytes, times in seconds. */
+export interface CheckReport {
+  readonly version: 1;
+  readonly valid: boolean;
+  readonly files: readonly string[];
+  readonly problems: readonly ConfigProblem[];
+  readonly warnings: readonly ConfigProblem[];
+  /** The merged result; `null` when it is not valid. */
+  readonly config: {
+    readonly daemon: Omit<DaemonConfig, "caps">;
+    readonly caps: readonly {
+      readonly name: string;
+      readonly select: readonly string[];
+      readonly maxRss: number;
+      readonly place: string;
+    }[];
+  } | null;
+}
+
+/** The reading of a configuration, for scripts. */
+export function checkReport(
+  { config, files, problems, warnings }: ConfigReading,
+): CheckReport {
+  const valid = config !== undefined;
+  return {
+    version: 1,
+    valid,
+    files,
+    problems,
+    warnings,
+    config: valid ? configReport(config) : null,
+  };
+}
+
+function configReport(
+  { caps, ...daemon }: DaemonConfig,
+): NonNullable<CheckReport["config"]> {
+  return {
+    daemon: {
+      ...daemon,
+      sampleInterval: daemon.sampleInterval / 1000,
+      processInterval: daemon.processInterval / 1000,
+      reportInterval: daemon.reportInterval / 1000,
+      configInterval: daemon.configInterval / 1000,
+    },
+    caps: caps.map(({ select, ...cap }) => ({
+      ...cap,
+      select: select.map(({ text }) => text),
+    })),
+  };
+}
+
+/** How many caps a valid configuration has, and from which files. */
+export function describeCaps(
+  { caps }: DaemonConfig,
+  files: readonly string[],
+): string {
+  const counts = files.map((file) => {
+    const own = caps.filter(({ place }) => fileOf(place) === file);
+    return `${escapeControls(file)}: ${count(own.length)}\n`;
+  });
+  return `${counts.join("")}The configuration is valid, with ${
+    count(caps.length)
+  }.\n`;
+}
+
+function count(caps: number): string {
+  return caps === 1 ? "1 cap" : `${caps} caps`;
+}
+
+function fileOf(place: string): string {
+  return place.replace(/:\d+$/, "");
+}
+
+/**
+ * A configuration as TOML that reads back as the same one, with comments that tell
+ * where everything comes from.
+ */
+export function renderConfig(
+  config: DaemonConfig,
+  { files, settings }: Pick<ConfigReading, "files" | "settings">,
+): string {
+  const values: Readonly<Record<keyof DaemonSettings, string>> = {
+    sample_interval: exactDuration(config.sampleInterval),
+    process_interval: exactDuration(config.processInterval),
+    report_interval: exactDuration(config.reportInterval),
+    config_interval: exactDuration(config.configInterval),
+    enforcement_threshold: exactPercent(config.enforcementThreshold),
+    policy: config.policy,
+    pagedata: config.pagedata,
+  };
+  const daemon = Object.entries(values).map(([key, value]) => {
+    const [last, ...earlier] = settings.get(key)?.toReversed() ?? [];
+    const origin = last === undefined
+      ? "the default"
+      : [last, ...earlier].join(", instead of ");
+    return `${comment(origin)}${key} = ${quoted(value)}\n`;
+  });
+  return [
+    comment(`merged from ${files.join(", ")}`),
+    "\n[daemon]\n",
+    ...daemon,
+    ...config.caps.map(renderCap),
+  ].join("");
+}
+
+function renderCap({ name, select, maxRss, place }: CapConfig): string {
+  const selectors = select.map(({ text }) => quoted(text)).join(", ");
+  return `\n${comment(place)}[[cap]]\nname = ${quoted(name)}
+select = [${selectors}]\nmax_rss = ${quoted(exactSize(maxRss))}\n`;
+}
+
+function comment(text: string): string {
+  return `# ${escapeControls(text)}\n`;
+}
+
+/**
+ * A text as TOML has it between quotation marks: as JSON has it, which leaves some
+ * control characters as they are.
+ */
+function quoted(text: string): string {
+  return JSON.stringify(text).replace(
+    /[\x7f-\x9f]/g,
+    (character) => `\\u00${character.charCodeAt(0).toString(16)}`,
+  );
+}

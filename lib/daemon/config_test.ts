@@ -1,0 +1,784 @@
+/**
+ * Tests of reading, checking, merging and printing the configuration.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import "../../ffi/testing.ts";
+import { parseSelector } from "../collection/selectors.ts";
+import { UsageError } from "../errors.ts";
+import {
+  type CapConfig,
+  ConfigError,
+  type ConfigReading,
+  type DaemonConfig,
+  describeProblem,
+  fingerprint,
+  readConfig,
+} from "./config.ts";
+import { configPaths, LEAST_CONFIG } from "./config_files.ts";
+import { checkReport, describeCaps, renderConfig } from "./config_report.ts";
+
+const GIB = 2 ** 30;
+const totalMemory = 8 * GIB;
+const seed = 20_260_101;
+
+/** A directory for the files of a configuration; removed when disposed. */
+class Files implements Disposable {
+  readonly directory = Deno.makeTempDirSync({ prefix: "rcap-" });
+  readonly paths = configPaths(`${this.directory}/rcap.toml`);
+
+  /** @param files contents by name; `rcap.d/…` are drop-ins. */
+  constructor(files: Record<string, string | Uint8Array>) {
+    for (const [name, contents] of Object.entries(files)) {
+      this.write(name, contents);
+    }
+  }
+
+  write(name: string, contents: string | Uint8Array): void {
+    const path = `${this.directory}/${name}`;
+    Deno.mkdirSync(path.replace(/[^/]*$/, ""), { recursive: true });
+    if (typeof contents === "string") Deno.writeTextFileSync(path, contents);
+    else Deno.writeFileSync(path, contents);
+  }
+
+  read(): ConfigReading {
+    return readConfig(this.paths, { totalMemory });
+  }
+
+  /** A text without the directory. */
+  relative(text: string): string {
+    return text.replaceAll(`${this.directory}/`, "");
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.directory, { recursive: true });
+  }
+}
+
+/** The problems of some files, a line each. */
+function problemsOf(files: Record<string, string | Uint8Array>): string[] {
+  using directory = new Files(files);
+  const { config, problems } = directory.read();
+  assertEquals(config === undefined, problems.length > 0);
+  return problems.map((problem) =>
+    directory.relative(describeProblem(problem))
+  );
+}
+
+/** Asserts what is wrong with a single file. */
+function assertProblems(text: string, ...expected: string[]): void {
+  assertEquals(
+    problemsOf({ "rcap.toml": text }),
+    expected.map((problem) => `rcap.toml:${problem}`),
+    text,
+  );
+}
+
+/** A cap by one name, on four lines. */
+function capNamed(name: string, maxRss = '"1G"'): string {
+  return `[[cap]]\nname = "${name}"\nselect = ["user:root"]\nmax_rss = ${maxRss}\n`;
+}
+
+/** A valid file with some lines in `[daemon]`, the first of which is line 2. */
+function daemonWith(lines: string): string {
+  return `[daemon]\n${lines}\n${capNamed("a")}`;
+}
+
+/** A configuration without functions and places, to be compared. */
+function comparable({ caps, ...daemon }: DaemonConfig) {
+  return {
+    ...daemon,
+    caps: caps.map(({ name, select, maxRss }) => ({
+      name,
+      select: select.map(({ text }) => text),
+      maxRss,
+    })),
+  };
+}
+
+Deno.test("drop-ins are beside the main file", () => {
+  assertEquals(configPaths(), {
+    file: "/etc/rcap.toml",
+    dropIns: "/etc/rcap.d",
+  });
+  assertEquals(configPaths("/x/foo.toml").dropIns, "/x/foo.d");
+  assertEquals(configPaths("foo.conf").dropIns, "foo.conf.d");
+});
+
+Deno.test("without settings, the defaults hold", () => {
+  using files = new Files({ "rcap.toml": capNamed("a") });
+  const { config, problems, warnings, settings } = files.read();
+  assert(config);
+  assertEquals(comparable(config), {
+    sampleInterval: 5000,
+    processInterval: 15_000,
+    reportInterval: 5000,
+    configInterval: 60_000,
+    enforcementThreshold: 0,
+    policy: "clock",
+    pagedata: "auto",
+    caps: [{ name: "a", select: ["user:root"], maxRss: GIB }],
+  });
+  assertEquals([problems, warnings, [...settings]], [[], [], []]);
+});
+
+Deno.test("drop-ins add caps in name order, and the last setting counts", () => {
+  using files = new Files({
+    "rcap.toml": `${capNamed("z")}[daemon]
+      sample_interval = "1s"
+      process_interval = "2m"
+      enforcement_threshold = "12.5%"`,
+    "rcap.d/20.toml": `daemon.pagedata = "smaps"\n${capNamed("b", '"25%"')}`,
+    "rcap.d/10.toml":
+      `daemon = { sample_interval = "500ms", pagedata = "pte" }\n${
+        capNamed("c", "1_048_576")
+      }`,
+    "rcap.d/.30.toml": "not read",
+    "rcap.d/40.toml.bak": "not read",
+  });
+  const { config, problems, files: read, settings } = files.read();
+  assertEquals(problems, []);
+  assert(config);
+  assertEquals(read.map((path) => files.relative(path)), [
+    "rcap.toml",
+    "rcap.d/10.toml",
+    "rcap.d/20.toml",
+  ]);
+  assertEquals(
+    config.caps.map(({ name, maxRss, place }) => [
+      name,
+      maxRss,
+      files.relative(place),
+    ]),
+    [
+      ["z", GIB, "rcap.toml:1"],
+      ["c", 2 ** 20, "rcap.d/10.toml:2"],
+      ["b", totalMemory / 4, "rcap.d/20.toml:2"],
+    ],
+  );
+  const { sampleInterval, processInterval, enforcementThreshold, pagedata } =
+    config;
+  assertEquals(
+    [sampleInterval, processInterval, enforcementThreshold, pagedata],
+    [500, 120_000, 0.125, "smaps"],
+  );
+  assertEquals(
+    settings.get("sample_interval")?.map((place) => files.relative(place)),
+    ["rcap.toml:6", "rcap.d/10.toml:1"],
+  );
+});
+
+Deno.test("the main file may be missing where there are drop-ins", () => {
+  using files = new Files({ "rcap.d/a.toml": capNamed("a") });
+  assertEquals(files.read().config?.caps.length, 1);
+  assertEquals(problemsOf({}), [
+    `rcap.toml: there is no such file, and no drop-in in rcap.d; name another with --config, or write one, such as ${LEAST_CONFIG}`,
+  ]);
+  // What the message says can be put there.
+  assertEquals(problemsOf({ "rcap.toml": LEAST_CONFIG }), []);
+});
+
+Deno.test("a configuration without caps is told", () => {
+  const expected = [
+    "rcap.toml: there is no cap in it, nor in a drop-in in rcap.d; add a table [[cap]] with name, select and max_rss, as rcap check --help shows",
+  ];
+  for (const text of ["", "# nothing\n", "cap = []", "[daemon]"]) {
+    assertEquals(problemsOf({ "rcap.toml": text }), expected, text);
+  }
+  // Of a file that cannot be understood, nobody knows.
+  assertProblems(
+    "[[",
+    "1: malformed TOML (unterminated table-key): [[; text stands in quotation marks, lists in brackets; https://toml.io tells the rest",
+  );
+});
+
+Deno.test("unknown keys are told, with what may have been meant", () => {
+  assertProblems(
+    `sample_interval = "5s"
+max_rss = "1G"
+foo.bar = 1
+[deamon]
+sample_interval = "5s"
+[daemon]
+sampleInterval = "5s"
+max-rss = "1G"
+foo = 1
+[[caps]]
+name = "b"
+[[cap]]
+name = "a"
+select = ["user:root"]
+max_rss = "1G"
+max_rs = "1G"
+policy = "clock"
+Select = []
+toString = 1
+__proto__ = { name = "b" }
+`,
+    '1: unknown key "sample_interval" outside of [daemon] and [[cap]]; it belongs below [daemon]',
+    '2: unknown key "max_rss" outside of [daemon] and [[cap]]; it belongs below [[cap]]',
+    '3: unknown key "foo" outside of [daemon] and [[cap]]; there are [daemon] and [[cap]]',
+    '4: unknown key "deamon" outside of [daemon] and [[cap]]; did you mean [daemon]?',
+    '7: unknown key "sampleInterval" in [daemon]; did you mean sample_interval?',
+    '8: unknown key "max-rss" in [daemon]; did you mean max_rss, below [[cap]]?',
+    '9: unknown key "foo" in [daemon]; there are sample_interval, process_interval, report_interval, config_interval, enforcement_threshold, policy, pagedata',
+    '10: unknown key "caps" outside of [daemon] and [[cap]]; did you mean [[cap]]?',
+    '16: unknown key "max_rs" in [[cap]]; did you mean max_rss?',
+    '17: unknown key "policy" in [[cap]]; it belongs below [daemon]',
+    '18: unknown key "Select" in [[cap]]; did you mean select?',
+    '19: unknown key "toString" in [[cap]]; there are name, select, max_rss',
+    '20: unknown key "__proto__" in [[cap]]; there are name, select, max_rss',
+  );
+});
+
+Deno.test("names that are taken are told with both places", () => {
+  const already = (place: string) =>
+    `there is a cap "a" already, at ${place}; rename one of them, or take it away`;
+  assertEquals(
+    problemsOf({
+      "rcap.toml": capNamed("a") + capNamed("b") + capNamed("a"),
+      "rcap.d/x.toml": capNamed("a"),
+    }),
+    [
+      `rcap.toml:10: ${already("rcap.toml:2")}`,
+      `rcap.d/x.toml:2: ${already("rcap.toml:2")}`,
+    ],
+  );
+});
+
+Deno.test("intervals that cannot be are told", () => {
+  const wrong: Record<string, string> = {
+    '"0"': '"0" is out of range; it is at least 10ms and at most 24h',
+    '"9ms"': '"9ms" is out of range; it is at least 10ms and at most 24h',
+    '"25h"': '"25h" is out of range; it is at least 10ms and at most 24h',
+    '"-5s"':
+      '"-5s" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h)',
+  };
+  const keys = ["sample", "process", "report", "config"];
+  for (const key of keys.map((key) => `${key}_interval`)) {
+    for (const [value, problem] of Object.entries(wrong)) {
+      assertProblems(daemonWith(`${key} = ${value}`), `2: ${key}: ${problem}`);
+    }
+    assertProblems(
+      daemonWith(`${key} = 5`),
+      `2: ${key} is the integer 5, not a duration; write it in quotation marks: "5s"`,
+    );
+    for (
+      const [value, what] of [
+        ["true", "the boolean true"],
+        ["[]", "a list"],
+        ["{}", "a table"],
+        ["1979-05-27", "a date"],
+        ["-1.5", "the number -1.5"],
+        ["nan", "the number NaN"],
+      ]
+    ) {
+      assertProblems(
+        daemonWith(`${key} = ${value}`),
+        `2: ${key} is ${what}, not a duration; write it in quotation marks: "5s"`,
+      );
+    }
+  }
+});
+
+Deno.test("other settings that cannot be are told", () => {
+  const wrong: Record<string, string> = {
+    'enforcement_threshold = "101%"':
+      'enforcement_threshold: "101%" is out of range; it is at least 0% and at most 100%',
+    'enforcement_threshold = "-1%"':
+      'enforcement_threshold: "-1%" is not a percentage; write a number from 0 to 100, with three decimals at most, and a percent sign (85%)',
+    "enforcement_threshold = 85":
+      'enforcement_threshold is the integer 85, not a percentage; write it in quotation marks: "85%"',
+    'policy = "clok"': 'policy is "clok"; did you mean "clock"?',
+    'policy = "lru"': 'policy is "lru"; it is one of "clock"',
+    "policy = 1": 'policy is the integer 1; it is one of "clock"',
+    'pagedata = "PTE"': 'pagedata is "PTE"; did you mean "pte"?',
+    'pagedata = ""': 'pagedata is ""; it is one of "auto", "pte", "smaps"',
+  };
+  for (const [line, problem] of Object.entries(wrong)) {
+    assertProblems(daemonWith(line), `2: ${problem}`);
+  }
+});
+
+Deno.test("sizes that cannot be are told", () => {
+  const wrong: Record<string, string> = {
+    '"10X"':
+      'max_rss: "10X" is not a size; write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)',
+    '"0"':
+      'max_rss: "0" is out of range; a size is at least one byte, below 8P, and at most 100%',
+    '"101%"':
+      'max_rss: "101%" is out of range; a size is at least one byte, below 8P, and at most 100%',
+    "0":
+      'max_rss: "0" is out of range; a size is at least one byte, below 8P, and at most 100%',
+    "99999999999999999999":
+      'max_rss: "99999999999999999999" is out of range; a size is at least one byte, below 8P, and at most 100%',
+    "-1":
+      'max_rss: "-1" is not a size; write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)',
+    "512":
+      'max_rss: "512" is less than a page of memory, 4K; a number without a unit is bytes: did you mean "512M"?',
+    '"3K"': 'max_rss: "3K" is less than a page of memory, 4K',
+    "1.5":
+      'max_rss is the number 1.5, not a size; write it in quotation marks: "1.5G"',
+    "[]": 'max_rss is a list, not a size; write it in quotation marks: "2G"',
+  };
+  for (const [value, problem] of Object.entries(wrong)) {
+    assertProblems(capNamed("a", value), `4: ${problem}`);
+  }
+});
+
+Deno.test("selectors that are none are told, each on its line", () => {
+  assertProblems(
+    `[[cap]]
+name = "a"
+select = [
+  "user:no such user",
+  "user:root",
+  4242,
+  "usr:x", "comm:[",
+  ["pid:1"],
+]
+max_rss = "1G"`,
+    '4: selector "user:no such user": there is no user "no such user"; getent passwd lists those there are',
+    '6: a selector is the integer 4242, not text; write it in quotation marks: "pid:4242"',
+    '7: "usr:x" is not a selector; use pid:N or N, tree:N, user:NAME, comm:GLOB, exe:GLOB, cgroup:GLOB, unit:NAME',
+    '7: selector "comm:[": malformed glob "[" (Missing closing: "]" - use "\\\\]" to match literal characters); quote a bracket that is meant as such with a backslash',
+    '8: a selector is a list, not text; write it in quotation marks: "unit:nginx"',
+  );
+  assertProblems(
+    '[[cap]]\nname = "a"\nselect = []\nmax_rss = "1G"',
+    '3: select is empty: the cap is for no process; name some, as in ["unit:nginx"], or take the cap away',
+  );
+  assertProblems(
+    '[[cap]]\nname = "a"\nselect = "user:root"\nmax_rss = "1G"',
+    '3: select is "user:root", not a list; put selectors into brackets: ["user:root"]',
+  );
+});
+
+Deno.test("names that cannot be are told", () => {
+  const names = ["", "a b", "-a", ".a", "a/b", "a,b", "ä", "a\\nb"];
+  for (const name of [...names, "x".repeat(65)]) {
+    assertProblems(
+      capNamed(name),
+      `2: name: "${name}" cannot be the name of a cap; use up to 64 letters, digits and . _ @ -, the first a letter or digit`,
+    );
+  }
+  for (const name of ["a", "7", "my-app_1.2@host", "x".repeat(64)]) {
+    assertProblems(capNamed(name));
+  }
+});
+
+Deno.test("tables that are none, and keys that are missing, are told", () => {
+  assertProblems(
+    '[cap]\nname = "a"',
+    "1: cap is a table, not a list of tables; begin every cap with [[cap]], in two brackets",
+  );
+  assertProblems(
+    `[[daemon]]\nfoo = 1\n${capNamed("a")}`,
+    "1: daemon is a list, not a table; begin the table with [daemon]",
+  );
+  assertProblems(
+    `daemon = 1979-05-27\n${capNamed("a")}`,
+    "1: daemon is a date, not a table; begin the table with [daemon]",
+  );
+  assertProblems(
+    "cap = [1, [], {}]",
+    "1: the cap is the integer 1, not a table; begin it with [[cap]]",
+    "1: the cap is a list, not a table; begin it with [[cap]]",
+    "1: the cap has no name; every cap has name, select, max_rss",
+    "1: the cap has no select; every cap has name, select, max_rss",
+    "1: the cap has no max_rss; every cap has name, select, max_rss",
+  );
+});
+
+Deno.test("files that cannot be read are told, beside what is wrong in others", () => {
+  using files = new Files({
+    "rcap.toml": daemonWith('policy = "lru"'),
+    "rcap.d/b.toml": new TextEncoder().encode("# 1\n# \u00e9").slice(0, -1),
+    "rcap.d/c.toml/file": "",
+    "rcap.d/d.toml": "[[cap]]\nname = x\n",
+  });
+  Deno.symlinkSync("nowhere", `${files.directory}/rcap.d/a.toml`);
+  const { config, problems } = files.read();
+  assertEquals(config, undefined);
+  assertEquals(
+    problems.map((problem) => files.relative(describeProblem(problem))),
+    [
+      'rcap.toml:2: policy is "lru"; it is one of "clock"',
+      "rcap.d/a.toml: it cannot be read: No such file or directory (ENOENT); put a readable one in its place, or take it away",
+      "rcap.d/b.toml:2: these bytes are not UTF-8; find out what it is written in (file rcap.d/b.toml) and convert it with iconv",
+      "rcap.d/c.toml: it cannot be read: Is a directory; put a readable one in its place, or take it away",
+      'rcap.d/d.toml:2: malformed TOML (unexpected character): name = x; text stands in quotation marks: name = "x"',
+    ],
+  );
+});
+
+Deno.test("an empty directory of drop-ins is fine, a file in its place is not", () => {
+  using files = new Files({ "rcap.toml": capNamed("a") });
+  Deno.mkdirSync(files.paths.dropIns);
+  assertEquals(files.read().problems, []);
+  Deno.removeSync(files.paths.dropIns);
+  files.write("rcap.d", "");
+  assertEquals(
+    files.read().problems.map(({ file, line }) => [file, line]),
+    [[files.paths.dropIns, 0]],
+  );
+});
+
+Deno.test("a byte order mark and Windows' line ends are read over", () => {
+  const text = `\ufeff${capNamed("a").replaceAll("\n", "\r\n")}foo = 1\r\n`;
+  assertProblems(
+    text,
+    '5: unknown key "foo" in [[cap]]; there are name, select, max_rss',
+  );
+});
+
+Deno.test("what is valid and hardly meant is a warning", () => {
+  using files = new Files({
+    "rcap.toml": `${daemonWith('enforcement_threshold = "100%"')}${
+      capNamed("b", '"9G"')
+    }`,
+  });
+  const { config, warnings } = files.read();
+  assert(config);
+  assertEquals(
+    warnings.map((warning) => files.relative(describeProblem(warning))),
+    [
+      'rcap.toml:2: enforcement_threshold is 100%: no cap is ever enforced; lower it; "0%" enforces caps at all times',
+      'rcap.toml:10: cap "b" of 9.0G is above the 8.0G of memory of this machine; it is never exceeded; lower it',
+    ],
+  );
+});
+
+Deno.test("the error of a configuration has every problem on a line of its own", () => {
+  using files = new Files({ "rcap.toml": "[[cap]]\nname = 'a\tb'\nfoo = 1" });
+  const { problems } = files.read();
+  const error = new ConfigError(problems);
+  assert(error instanceof UsageError);
+  assertEquals(error.exitCode, 2);
+  assertEquals(files.relative(error.message).split("\n"), [
+    "the configuration has 4 problems:",
+    "rcap.toml:1: the cap has no select; every cap has name, select, max_rss",
+    "rcap.toml:1: the cap has no max_rss; every cap has name, select, max_rss",
+    'rcap.toml:2: name: "a\\tb" cannot be the name of a cap; use up to 64 letters, digits and . _ @ -, the first a letter or digit',
+    'rcap.toml:3: unknown key "foo" in [[cap]]; there are name, select, max_rss',
+  ]);
+  assertEquals(
+    new ConfigError(problems.slice(0, 1)).message.split("\n")[0],
+    "the configuration has one problem:",
+  );
+});
+
+Deno.test("the fingerprint changes with every change of a file, and only then", () => {
+  using files = new Files({ "rcap.toml": capNamed("a") });
+  const seen = new Set([fingerprint(files.paths)]);
+  const assertChanged = (what: string) => {
+    const now = fingerprint(files.paths);
+    assert(!seen.has(now), what);
+    assertEquals(files.read().fingerprint, now, what);
+    seen.add(now);
+  };
+  // The same contents, written again.
+  files.write("rcap.toml", capNamed("a"));
+  assert(seen.has(fingerprint(files.paths)));
+  const { atime, mtime } = Deno.statSync(files.paths.file);
+  files.write("rcap.toml", capNamed("b"));
+  // As a tool may that restores times.
+  Deno.utimeSync(files.paths.file, atime ?? 0, mtime ?? 0);
+  assertChanged("same size, same time");
+  files.write("rcap.d/a.toml", "");
+  assertChanged("an empty drop-in");
+  Deno.renameSync(
+    `${files.paths.dropIns}/a.toml`,
+    `${files.paths.dropIns}/b.toml`,
+  );
+  assertChanged("another name");
+  Deno.removeSync(files.paths.file);
+  assertChanged("no main file");
+  files.write("rcap.d/b.toml", new Uint8Array([0xff]));
+  assertChanged("what is no text");
+  Deno.removeSync(files.paths.dropIns, { recursive: true });
+  assertChanged("nothing");
+  // What is no drop-in does not count.
+  files.write("rcap.d/notes.txt", "");
+  assert(seen.has(fingerprint(files.paths)));
+});
+
+Deno.test("a valid configuration is summed up by file", () => {
+  using files = new Files({
+    "rcap.toml": "",
+    "rcap.d/a.toml": capNamed("a") + capNamed("b"),
+    "rcap.d/b.toml": capNamed("c"),
+  });
+  const reading = files.read();
+  assert(reading.config);
+  assertEquals(
+    files.relative(describeCaps(reading.config, reading.files)),
+    `rcap.toml: 0 caps
+rcap.d/a.toml: 2 caps
+rcap.d/b.toml: 1 cap
+The configuration is valid, with 3 caps.
+`,
+  );
+});
+
+Deno.test("the merged result tells where everything comes from", () => {
+  using files = new Files({
+    "rcap.toml": daemonWith('sample_interval = "1s"'),
+    "rcap.d/a.toml": `[daemon]\nsample_interval = "2000ms"\n${
+      capNamed("b", '"0.5G"')
+    }`,
+  });
+  const reading = files.read();
+  assert(reading.config);
+  assertEquals(
+    files.relative(renderConfig(reading.config, reading)),
+    `# merged from rcap.toml, rcap.d/a.toml
+
+[daemon]
+# rcap.d/a.toml:2, instead of rcap.toml:2
+sample_interval = "2s"
+# the default
+process_interval = "15s"
+# the default
+report_interval = "5s"
+# the default
+config_interval = "1m"
+# the default
+enforcement_threshold = "0%"
+# the default
+policy = "clock"
+# the default
+pagedata = "auto"
+
+# rcap.toml:3
+[[cap]]
+name = "a"
+select = ["user:root"]
+max_rss = "1G"
+
+# rcap.d/a.toml:3
+[[cap]]
+name = "b"
+select = ["user:root"]
+max_rss = "512M"
+`,
+  );
+});
+
+Deno.test("the report for scripts has sizes in bytes and times in seconds", () => {
+  using files = new Files({ "rcap.toml": capNamed("a") });
+  const { file } = files.paths;
+  assertEquals(checkReport(files.read()), {
+    version: 1,
+    valid: true,
+    files: [file],
+    problems: [],
+    warnings: [],
+    config: {
+      daemon: {
+        sampleInterval: 5,
+        processInterval: 15,
+        reportInterval: 5,
+        configInterval: 60,
+        enforcementThreshold: 0,
+        policy: "clock",
+        pagedata: "auto",
+      },
+      caps: [{
+        name: "a",
+        select: ["user:root"],
+        maxRss: GIB,
+        place: `${file}:1`,
+      }],
+    },
+  });
+  files.write("rcap.toml", `${capNamed("a")}foo = 1`);
+  assertEquals(checkReport(files.read()), {
+    version: 1,
+    valid: false,
+    files: [file],
+    problems: [{
+      file,
+      line: 5,
+      message: 'unknown key "foo" in [[cap]]',
+      suggestion: "there are name, select, max_rss",
+    }],
+    warnings: [],
+    config: null,
+  });
+});
+
+/** Selectors with any text in them, control characters and all. */
+const globs = fc.tuple(
+  fc.constantFrom("comm", "exe", "cgroup"),
+  fc.oneof(
+    fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 }),
+    fc.string({
+      unit: fc.integer({ min: 0, max: 0x9f }).map((code) =>
+        String.fromCharCode(code)
+      ),
+      minLength: 1,
+      maxLength: 10,
+    }),
+  ),
+  // Brackets and backslashes would have to be well-formed.
+).map(([kind, text]) => `${kind}:${text.replace(/[\\[\]]/g, "?")}`);
+
+const capConfigs: fc.Arbitrary<CapConfig> = fc.record({
+  name: fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,10}$/),
+  select: fc.array(
+    fc.oneof(
+      fc.constantFrom("1", "pid:7", "tree:1", "user:root", "unit:nginx"),
+      globs,
+    ).map(parseSelector),
+    { minLength: 1, maxLength: 4 },
+  ),
+  maxRss: fc.oneof(
+    fc.integer({ min: 4096, max: 2 ** 45 }),
+    fc.integer({ min: 1, max: 1000 }).map((number) => number * 2 ** 20),
+  ),
+  place: fc.constantFrom("/etc/rcap.toml:1", "/etc/a\nb:2"),
+});
+
+const intervals = fc.oneof(
+  fc.integer({ min: 10, max: 24 * 3_600_000 }),
+  fc.integer({ min: 1, max: 1000 }).map((seconds) => seconds * 1000),
+);
+
+const configs: fc.Arbitrary<DaemonConfig> = fc.record({
+  sampleInterval: intervals,
+  processInterval: intervals,
+  reportInterval: intervals,
+  configInterval: intervals,
+  enforcementThreshold: fc.nat(100_000).map((thousandths) =>
+    Number((thousandths / 1000).toFixed(3)) / 100
+  ),
+  policy: fc.constant("clock" as const),
+  pagedata: fc.constantFrom("auto" as const, "pte" as const, "smaps" as const),
+  caps: fc.uniqueArray(capConfigs, {
+    minLength: 1,
+    maxLength: 5,
+    selector: ({ name }) => name,
+  }),
+});
+
+Deno.test("what is printed reads back as the same configuration", () => {
+  using files = new Files({});
+  fc.assert(
+    fc.property(configs, (config) => {
+      const origins = {
+        files: ["/etc/rcap.toml", "/etc/rcap.d/odd\nname.toml"],
+        settings: new Map([["policy", ["/etc/rcap.toml:3"]]]),
+      };
+      files.write("rcap.toml", renderConfig(config, origins));
+      const { config: again, problems } = files.read();
+      assertEquals(problems, []);
+      assert(again);
+      assertEquals(comparable(again), comparable(config));
+    }),
+    { seed, numRuns: 500 },
+  );
+});
+
+/** A file that is nearly valid: one that is, with a few characters exchanged. */
+const nearly = fc.tuple(
+  fc.constantFrom(
+    daemonWith('sample_interval = "5s"'),
+    `${daemonWith('policy = "clock"')}${capNamed("b", "1_000_000")}`,
+    LEAST_CONFIG,
+  ),
+  fc.array(
+    fc.tuple(
+      fc.nat(200),
+      fc.nat(4),
+      fc.oneof(
+        fc.constantFrom("[", "]", '"', "=", "\n", "{", ".", "cap", "1", "'"),
+        fc.string({ unit: "binary", maxLength: 3 }),
+      ),
+    ),
+    { maxLength: 4 },
+  ),
+).map(([text, edits]) =>
+  edits.reduce(
+    (text, [at, length, insert]) =>
+      text.slice(0, at) + insert + text.slice(at + length),
+    text,
+  )
+);
+
+/** Values of every type in every place. */
+const misplaced = fc.dictionary(
+  fc.constantFrom("daemon", "cap", "foo", "__proto__"),
+  fc.anything({
+    key: fc.constantFrom(
+      "name",
+      "select",
+      "max_rss",
+      "policy",
+      "x",
+      "__proto__",
+    ),
+    maxDepth: 3,
+    values: [
+      fc.boolean(),
+      fc.integer(),
+      fc.double(),
+      fc.constantFrom("1G", "5s", "user:root", "clock", ""),
+      fc.string(),
+    ],
+  }),
+).map((values) =>
+  Object.entries(values).map(([key, value]) =>
+    // As TOML has it: tables with = between key and value, and nothing empty.
+    `${key} = ${
+      JSON.stringify(value, (_, inner) => inner ?? 0)?.replaceAll('":', '"=') ??
+        0
+    }\n`
+  ).join("")
+);
+
+Deno.test("whatever the files are, reading them ends with a configuration or with problems", () => {
+  using files = new Files({});
+  let valid = 0;
+  fc.assert(
+    fc.property(
+      fc.oneof(nearly, misplaced, fc.string({ unit: "binary" })),
+      fc.oneof(nearly, fc.uint8Array()),
+      (main, dropIn) => {
+        files.write("rcap.toml", main);
+        files.write("rcap.d/a.toml", dropIn);
+        const { config, problems } = files.read();
+        assertEquals(config === undefined, problems.length > 0);
+        if (config) valid++;
+        const lines = main.split("\n").length;
+        for (const { file, line, message, suggestion } of problems) {
+          if (file === files.paths.file) assert(line <= lines, message);
+          assert(message !== "" && suggestion !== "");
+        }
+        assertEquals(
+          new ConfigError(problems).message.split("\n").length,
+          problems.length + 1,
+        );
+      },
+    ),
+    { seed, numRuns: 2000 },
+  );
+  assert(!("name" in {}), "the prototype of all objects is as it was");
+  assert(valid > 0, "some of them are valid");
+});
+
+Deno.test("the example of the documentation is valid", () => {
+  const example = new URL("../../docs/rcap.toml.example", import.meta.url);
+  using files = new Files({ "rcap.toml": Deno.readTextFileSync(example) });
+  const { config, problems, warnings, settings } = files.read();
+  assertEquals([problems, warnings], [[], []]);
+  assert(config);
+  // It shows every setting, with its default.
+  assertEquals(settings.size, 7);
+  files.write("rcap.toml", capNamed("a"));
+  const { config: defaults } = files.read();
+  assertEquals({ ...config, caps: [] }, { ...defaults, caps: [] });
+});
