@@ -5,6 +5,7 @@
  */
 
 import { Command, CommanderError, Option } from "@commander-js/extra-typings";
+import { checkCommand } from "./cmd/check.ts";
 import { doctorCommand } from "./cmd/doctor.ts";
 import { inspectCommand } from "./cmd/inspect.ts";
 import type { Context } from "./cmd/options.ts";
@@ -74,9 +75,8 @@ async function run(args: string[]): Promise<number> {
     .on("option:log-level", (value: LogLevel) => level = value)
     .on("option:no-color", () => color = false)
     .addHelpText("after", "\nrcap help COMMAND tells more of a command.");
-  for (const command of [scanCommand, inspectCommand, doctorCommand]) {
-    program.addCommand(command(context));
-  }
+  const commands = [scanCommand, inspectCommand, checkCommand, doctorCommand];
+  for (const command of commands) program.addCommand(command(context));
   for (const command of [program, ...program.commands]) {
     command.configureOutput({ writeOut: print, writeErr: reportUsage })
       .configureHelp({ showGlobalOptions: true })

@@ -6,6 +6,8 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
+import { DEFAULT_CONFIG } from "../lib/daemon/config_files.ts";
+import { UsageError } from "../lib/errors.ts";
 import { openPlatform, operatingSystem } from "../lib/platform/open.ts";
 import type { PagedataSourceName, Platform } from "../lib/platform/platform.ts";
 import type { Log } from "../lib/report/output.ts";
@@ -38,6 +40,15 @@ export const pagedataOption = new Option(
 ).choices(["auto" as const, ...operatingSystem().pagedataSources]).default(
   "auto" as const,
 );
+
+/** `--config`: the main file. */
+export const configOption = new Option(
+  "--config <file>",
+  "the main file of the configuration",
+).default(DEFAULT_CONFIG).argParser((text) => {
+  if (text !== "") return text;
+  throw new UsageError('--config: "" is not a file', "give its path");
+});
 
 export const jsonOption = new Option("--json", "print one JSON object");
 export const bareOption = new Option(

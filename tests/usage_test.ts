@@ -65,6 +65,7 @@ Deno.test("unknown commands and options are refused, with a way to help", async 
     [["scan", "-1", "--cap", "1M"], '"-1" is not a selector; use pid:N or N'],
     [["inspect", "--cap", "1M", "1"], "unknown option '--cap'"],
     [["doctor", "--observe", "1s"], "unknown option '--observe'"],
+    [["check", "--cofig", "x"], "(Did you mean --config?)"],
   );
 });
 
@@ -80,6 +81,7 @@ Deno.test("missing and superfluous arguments are refused", async () => {
     [["inspect"], "missing required argument 'pid'"],
     [["inspect", "1", "2"], "too many arguments"],
     [["doctor", "1"], "too many arguments"],
+    [["check", "/etc/rcap.toml"], "too many arguments"],
     [["scan", "1", "--cap"], "option '--cap <size>' argument missing"],
     [["--log-level"], "argument missing"],
   );
@@ -365,7 +367,7 @@ Deno.test("without root one's own processes are scanned as a dry run only", asyn
 const COMMON = ["--help", "--version", "--log-level", "--no-color"];
 const TABLE = ["--json", "-H", "-o", "-p"];
 const HELP: Readonly<Record<string, string[]>> = {
-  "": ["scan", "inspect", "doctor", ...COMMON],
+  "": ["scan", "inspect", "check", "doctor", ...COMMON],
   scan: [
     ...COMMON,
     ...TABLE,
@@ -394,6 +396,15 @@ const HELP: Readonly<Record<string, string[]>> = {
     "--pages",
     "--pagedata",
     "verdict",
+    "Exit status:",
+    "Examples:",
+  ],
+  check: [
+    ...COMMON,
+    "--config",
+    "--print",
+    "--json",
+    "[[cap]]",
     "Exit status:",
     "Examples:",
   ],

@@ -1,0 +1,81 @@
+/**
+ * `rcap check`: whether a configuration is valid, and what it amounts to.
+ *
+ * @module
+ */
+
+import { Command } from "@commander-js/extra-typings";
+import {
+  ConfigError,
+  describeProblem,
+  readConfig,
+} from "../lib/daemon/config.ts";
+import { configPaths, DEFAULT_CONFIG } from "../lib/daemon/config_files.ts";
+import {
+  checkReport,
+  describeCaps,
+  renderConfig,
+} from "../lib/daemon/config_report.ts";
+import { operatingSystem } from "../lib/platform/open.ts";
+import { print } from "../lib/report/output.ts";
+import { configOption, type Context, jsonOption } from "./options.ts";
+
+/** Exit code when the configuration is not valid. */
+const INVALID = 2;
+
+const HELP = `
+A configuration:
+  [daemon]
+  sample_interval = "5s"
+
+  [[cap]]
+  name = "web"
+  select = ["unit:nginx", "exe:/usr/sbin/php-fpm*"]
+  max_rss = "2G"
+
+Drop-ins of ${DEFAULT_CONFIG} are /etc/rcap.d/*.toml in name order, those of any
+other FILE.toml are FILE.d/*.toml. Their caps are added; of a [daemon] key, the
+last counts.
+
+Exit status: 0 the configuration is valid; 2 it is not, or usage; 1 anything else.
+
+Examples:
+  rcap check
+  rcap check --config ./new.toml --print`;
+
+/** The command. */
+export function checkCommand(context: Context) {
+  return new Command("check")
+    .summary("validate a configuration")
+    .description(
+      "Tells everything that is wrong with the files of a configuration, with line\n" +
+        "and remedy. Needs no privileges.",
+    )
+    .addOption(configOption)
+    .option(
+      "--print",
+      "print the merged result as TOML, and where it comes from",
+    )
+    .addOption(jsonOption)
+    .addHelpText("after", HELP)
+    .action((options) => {
+      const { log } = context;
+      const reading = readConfig(
+        configPaths(options.config),
+        operatingSystem().memory(),
+      );
+      const { config, problems, warnings, files } = reading;
+      if (options.json) {
+        print(JSON.stringify(checkReport(reading)) + "\n");
+        if (!config) context.setExitCode(INVALID);
+        return;
+      }
+      for (const warning of warnings) log.warn(describeProblem(warning));
+      if (!config) throw new ConfigError(problems);
+      print(
+        options.print
+          ? renderConfig(config, reading)
+          : describeCaps(config, files),
+      );
+    });
+}
