@@ -45,6 +45,11 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", "buffer", "usize"],
     result: "isize",
   },
+  sendto: {
+    parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],
+    result: "isize",
+  },
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   statx: {
     parameters: ["i32", "buffer", "i32", "u32", "buffer"],
     result: "i32",
