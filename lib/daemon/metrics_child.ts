@@ -1,0 +1,19 @@
+/**
+ * A process for the tests: serves metrics at a free port of this machine, and
+ * says on standard output which, and what it warns of.
+ *
+ * @module
+ */
+
+import { Metrics } from "./metrics.ts";
+import { MetricsServer } from "./metrics_server.ts";
+
+if (import.meta.main) {
+  const { address } = new MetricsServer({
+    address: { hostname: "127.0.0.1", port: 0 },
+    metrics: new Metrics({ version: "1" }),
+    health: () => undefined,
+    warn: (message) => console.log(message),
+  });
+  console.log(address.port);
+}
