@@ -29,7 +29,6 @@ import { PageTables } from "./page_tables.ts";
 const CAPABILITIES = {
   CAP_DAC_OVERRIDE: 1,
   CAP_SYS_PTRACE: 19,
-  CAP_SYS_ADMIN: 21,
   CAP_SYS_NICE: 23,
   CAP_PERFMON: 38,
   CAP_BPF: 39,
@@ -69,17 +68,17 @@ function user(): Finding {
       meaning:
         "inspect works on your own processes only, scan on none but as a dry run",
       remedy:
-        "run as root, or give the binary what it needs: setcap cap_sys_ptrace,cap_sys_nice,cap_dac_override,cap_bpf,cap_perfmon,cap_sys_admin+ep /usr/local/bin/rcap",
+        "run as root, or give the binary what it needs: setcap cap_sys_ptrace,cap_sys_nice,cap_dac_override,cap_bpf,cap_perfmon+ep /usr/local/bin/rcap",
     };
   }
-  const forPte = lacks(["CAP_BPF", "CAP_PERFMON", "CAP_SYS_ADMIN"]);
+  const forPte = lacks(["CAP_BPF", "CAP_PERFMON"]);
   return {
     ...common,
     status: "ok",
     detail: `${who}, with CAP_SYS_PTRACE, CAP_SYS_NICE, CAP_DAC_OVERRIDE${
       forPte.length > 0
         ? `; without ${forPte.join(", ")}`
-        : ", CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN"
+        : ", CAP_BPF, CAP_PERFMON"
     }`,
     meaning: "processes of every user can be inspected and scanned",
     remedy: null,

@@ -1,15 +1,15 @@
 /**
  * Finds out how the page tables of this machine are laid out.
  *
- * Where the kernel's direct map of physical memory begins is found by looking for
- * a page of our own, whose contents and frame we know. That our own tables then
- * lead to that page proves the number of levels and the memory-encryption bit.
+ * Where the kernel's direct map of physical memory begins, how many levels the
+ * tables have, and which bit says that memory is encrypted: whatever has our own
+ * tables lead to a page of our own, which we know by its contents, is right. The
+ * number of its frame would be a short cut, and need CAP_SYS_ADMIN.
  *
  * @module
  */
 
 import { MappedMemory } from "../../../ffi/mapped_memory.ts";
-import { File } from "../../../ffi/file.ts";
 import { CapabilityError } from "../../errors.ts";
 import { BATCH, type KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
 import type { PageTableLayout } from "./page_table_layout.ts";
@@ -40,86 +40,105 @@ export function findGeometry(
   using page = MappedMemory.anonymous(layout.pageSize);
   crypto.getRandomValues(page.contents);
   const topTable = tasks.topTables().get(Deno.pid);
-  const frame = frameOf(page.start, layout.pageSize);
   if (topTable === undefined) {
     throw new CapabilityError("BPF does not show this process to itself");
   }
-  if (frame === 0n) {
-    throw new CapabilityError(
-      "frame numbers read as zero: CAP_SYS_ADMIN is missing; run as root",
-    );
-  }
-  const base = findDirectMap(memory, {
-    near: topTable,
-    offset: frame * BigInt(layout.pageSize),
-    contents: new Uint32Array(page.contents.slice().buffer),
-  });
   const number = Number(page.start / BigInt(layout.pageSize));
-  for (const levels of layout.levels) {
-    for (const addressHigh of addressMasks(layout)) {
-      const geometry = {
-        layout,
-        levels,
-        base,
-        addressHigh,
-        softDirty: 0,
-        largeZeroPage: undefined,
-      };
-      const entry = leafEntry(memory, geometry, topTable, number);
-      if (frameIn(entry, geometry) !== Number(frame)) continue;
-      return {
-        ...geometry,
-        // The page was just written to, so that its bit is set where there is one.
-        softDirty: entry.low & layout.softDirty,
-        largeZeroPage: findLargeZeroPage(memory, geometry, topTable),
-      };
-    }
+  const contents = new Uint32Array(page.contents.slice().buffer);
+  for (const geometry of candidates(memory, { layout, topTable, number })) {
+    const entry = leafEntry(memory, geometry, topTable, number);
+    if (!isPageAt(memory, geometry, { entry, contents })) continue;
+    return {
+      ...geometry,
+      // The page was just written to, so that its bit is set where there is one.
+      softDirty: entry.low & layout.softDirty,
+      largeZeroPage: findLargeZeroPage(memory, geometry, topTable),
+    };
   }
   throw new CapabilityError(
-    "our own page tables do not lead to our own page: their layout is unknown to rcap",
+    "our own page tables do not lead to our own page: kernel memory cannot be read here, as under lockdown, or their layout is unknown to rcap",
   );
 }
 
-/** Where a physical page lies in the direct map says where that begins. */
-function findDirectMap(
+/** Whether an entry of a lowest table leads to a page with some contents. */
+function isPageAt(
   memory: KernelMemory,
-  { near, offset, contents }: {
-    /** An address in the direct map. */
-    near: bigint;
-    /** The physical address of the page. */
-    offset: bigint;
-    contents: Uint32Array;
-  },
-): Halves {
-  const top = near - near % GIB;
-  for (let gib = 0; gib < LARGEST_MEMORY; gib += BATCH) {
-    for (let i = 0; i < BATCH; i++) {
-      const { low, high } = halves(
-        BigInt.asUintN(64, top - BigInt(gib + i) * GIB + offset),
-      );
-      memory.addresses[i * 2] = low;
-      memory.addresses[i * 2 + 1] = high;
-    }
-    memory.copy(BATCH);
-    for (let i = 0; i < BATCH; i++) {
-      const copy = memory.words.subarray(i * PAGE_WORDS, (i + 1) * PAGE_WORDS);
-      if (copy.every((word, at) => word === contents[at])) {
-        return halves(BigInt.asUintN(64, top - BigInt(gib + i) * GIB));
-      }
-    }
-  }
-  throw new CapabilityError(
-    "the kernel's direct map was not found: kernel memory cannot be read here, as under lockdown",
-  );
+  geometry: Geometry,
+  { entry, contents }: { entry: Halves; contents: Uint32Array },
+): boolean {
+  if (!(entry.low & geometry.layout.present)) return false;
+  const address = { low: 0, high: 0 };
+  pointTo(address, entry.low, entry.high, geometry);
+  const copy = new Uint32Array(PAGE_WORDS);
+  copyPage(memory, address, copy);
+  return copy.every((word, at) => word === contents[at]);
 }
 
 /**
- * Masks of an entry's high half to try: all address bits, and all but one, which
- * may say that the memory is encrypted (AMD APM volume 2, "Secure Memory Encryption").
+ * The layouts by which the top table leads to a table with an entry for our page.
+ * Nearly all that are wrong lead nowhere, or to other memory.
  */
-function* addressMasks({ addressHigh }: PageTableLayout): Generator<number> {
+function* candidates(
+  memory: KernelMemory,
+  { layout, topTable, number }: {
+    layout: PageTableLayout;
+    /** An address in the direct map. */
+    topTable: bigint;
+    number: number;
+  },
+): Generator<Geometry> {
+  const { entries, present } = layout;
+  const top = new Uint32Array(PAGE_WORDS);
+  copyPage(memory, halves(topTable), top);
+  const nearest = topTable - topTable % GIB;
+  for (let gib = 0; gib < LARGEST_MEMORY; gib += BATCH) {
+    const bases = Array.from(
+      { length: BATCH },
+      (_, at) => halves(BigInt.asUintN(64, nearest - BigInt(gib + at) * GIB)),
+    );
+    for (const levels of layout.levels) {
+      const index = Math.floor(number / entries ** (levels - 1)) % entries;
+      const below = Math.floor(number / entries ** (levels - 2)) % entries;
+      const [low, high] = top.subarray(index * 2, index * 2 + 2);
+      if (!(low & present)) continue;
+      for (const addressHigh of addressMasks(layout, high)) {
+        const geometries = bases.map((base) => ({
+          layout,
+          levels,
+          base,
+          addressHigh,
+          softDirty: 0,
+          largeZeroPage: undefined,
+        }));
+        const address = { low: 0, high: 0 };
+        for (const [at, geometry] of geometries.entries()) {
+          pointTo(address, low, high, geometry);
+          memory.addresses[at * 2] = address.low;
+          memory.addresses[at * 2 + 1] = address.high;
+        }
+        memory.copy(BATCH);
+        // All of them before the first is tried, for which other memory is read.
+        yield* geometries.filter((_, at) =>
+          memory.words[at * PAGE_WORDS + below * 2] & present
+        );
+      }
+    }
+  }
+}
+
+/**
+ * Masks of an entry's high half to try: all address bits, and all but one of those
+ * that are set, which may say that the memory is encrypted (AMD APM volume 2,
+ * "Secure Memory Encryption").
+ */
+function* addressMasks(
+  { addressHigh }: PageTableLayout,
+  high: number,
+): Generator<number> {
   yield addressHigh;
-  for (let bit = 19; bit >= 4; bit--) yield addressHigh & ~(1 << bit);
+  for (let bit = 19; bit >= 4; bit--) {
+    if (high & 1 << bit) yield addressHigh & ~(1 << bit);
+  }
 }
 
 /**
@@ -166,22 +185,4 @@ function leafEntry(
   copyPage(memory, address, table);
   const index = page % geometry.layout.entries;
   return { low: table[index * 2], high: table[index * 2 + 1] };
-}
-
-/** The frame number in an entry. */
-function frameIn({ low, high }: Halves, { layout, addressHigh }: Geometry) {
-  const address = (high & addressHigh) * 2 ** 32 +
-    ((low & layout.addressLow) >>> 0);
-  return address / layout.pageSize;
-}
-
-/** The frame of a page of our own, 0 when we may not know: pagemap.rst, bits 0 to 54. */
-function frameOf(address: bigint, pageSize: number): bigint {
-  using pagemap = File.open("/proc/self/pagemap");
-  const entry = new BigUint64Array(1);
-  pagemap.readFrom(
-    address / BigInt(pageSize) * 8n,
-    new Uint8Array(entry.buffer),
-  );
-  return entry[0] & (1n << 55n) - 1n;
 }

@@ -375,7 +375,7 @@ function refusal(error: unknown): unknown {
   }
   return new CapabilityError(
     error.errno === Errno.EPERM
-      ? "CAP_BPF, CAP_PERFMON or CAP_SYS_ADMIN is missing; run as root"
+      ? "CAP_BPF or CAP_PERFMON is missing; run as root"
       : error.message,
     { cause: error },
   );
