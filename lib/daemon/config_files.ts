@@ -6,6 +6,7 @@
 
 import { File, isDenied, isMissing, readDirectory } from "../../ffi/file.ts";
 import { errnoMessage, SystemError } from "../../ffi/libc.ts";
+import { exactSize } from "../report/units.ts";
 import type { ConfigProblem } from "./config_problem.ts";
 
 /** Where a configuration is. */
@@ -85,10 +86,21 @@ function listDropIns(directory: string, problems: ConfigProblem[]): string[] {
   }
 }
 
+/** Room for thousands of caps: what is larger is another file, or a device. */
+const LARGEST_FILE = 2 ** 20;
+
 /** @throws SystemError when it cannot be read. */
 function readFile(path: string): ConfigFile | ConfigProblem {
-  using file = File.open(path);
-  const bytes = file.readAll();
+  const bytes = readBytes(path, LARGEST_FILE + 1);
+  if (bytes.length > LARGEST_FILE) {
+    return {
+      file: path,
+      line: 0,
+      message: `it is larger than ${exactSize(LARGEST_FILE)}`,
+      suggestion:
+        "name the file that you mean, or distribute caps over drop-ins",
+    };
+  }
   try {
     return {
       path,
@@ -105,6 +117,19 @@ function readFile(path: string): ConfigFile | ConfigProblem {
         `find out what it is written in (file ${path}) and convert it with iconv`,
     };
   }
+}
+
+/** The beginning of a file, as much as is wanted of it. */
+function readBytes(path: string, most: number): Uint8Array<ArrayBuffer> {
+  using file = File.open(path);
+  const buffer = new Uint8Array(most);
+  let length = 0;
+  let more = 0;
+  do {
+    more = file.read(buffer.subarray(length));
+    length += more;
+  } while (more > 0);
+  return buffer.subarray(0, length);
 }
 
 function unreadable(path: string, error: SystemError): ConfigProblem {

@@ -415,6 +415,17 @@ Deno.test("files that cannot be read are told, beside what is wrong in others", 
   );
 });
 
+Deno.test("what is far too large is not read", () => {
+  const large = capNamed("a") + "#\n".repeat(2 ** 19);
+  assertEquals(problemsOf({ "rcap.toml": large }), [
+    "rcap.toml: it is larger than 1M; name the file that you mean, or distribute caps over drop-ins",
+  ]);
+  assertEquals(problemsOf({ "rcap.toml": large.slice(0, 2 ** 20) }), []);
+  const paths = { file: "/dev/zero", dropIns: "/nowhere" };
+  const { problems } = readConfig(paths, { totalMemory });
+  assertEquals(problems.map(({ file }) => file), ["/dev/zero"]);
+});
+
 Deno.test("an empty directory of drop-ins is fine, a file in its place is not", () => {
   using files = new Files({ "rcap.toml": capNamed("a") });
   Deno.mkdirSync(files.paths.dropIns);
