@@ -37,7 +37,7 @@ Drop-ins of ${DEFAULT_CONFIG} are /etc/rcap.d/*.toml in name order, those of any
 other FILE.toml are FILE.d/*.toml. Their caps are added; of a [daemon] key, the
 last counts.
 
-Exit status: 0 the configuration is valid; 2 it is not, or usage; 1 anything else.
+Exit status: 0 valid; 2 not valid, or usage; 1 anything else.
 
 Examples:
   rcap check
