@@ -9,7 +9,11 @@ import { checkCommand } from "./cmd/check.ts";
 import { doctorCommand } from "./cmd/doctor.ts";
 import { inspectCommand } from "./cmd/inspect.ts";
 import type { Context } from "./cmd/options.ts";
+import { reloadCommand } from "./cmd/reload.ts";
+import { runCommand } from "./cmd/run.ts";
 import { scanCommand } from "./cmd/scan.ts";
+import { setCommand } from "./cmd/set.ts";
+import { statCommand } from "./cmd/stat.ts";
 import denoJson from "./deno.json" with { type: "json" };
 import { RcapError } from "./lib/errors.ts";
 import {
@@ -75,7 +79,16 @@ async function run(args: string[]): Promise<number> {
     .on("option:log-level", (value: LogLevel) => level = value)
     .on("option:no-color", () => color = false)
     .addHelpText("after", "\nrcap help COMMAND tells more of a command.");
-  const commands = [scanCommand, inspectCommand, checkCommand, doctorCommand];
+  const commands = [
+    runCommand,
+    scanCommand,
+    inspectCommand,
+    statCommand,
+    setCommand,
+    reloadCommand,
+    checkCommand,
+    doctorCommand,
+  ];
   for (const command of commands) program.addCommand(command(context));
   for (const command of [program, ...program.commands]) {
     command.configureOutput({ writeOut: print, writeErr: reportUsage })

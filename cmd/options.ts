@@ -7,6 +7,7 @@
 
 import { Option } from "@commander-js/extra-typings";
 import { DEFAULT_CONFIG } from "../lib/daemon/config_files.ts";
+import { STATE_DIRECTORY } from "../lib/daemon/state_directory.ts";
 import { UsageError } from "../lib/errors.ts";
 import { openPlatform, operatingSystem } from "../lib/platform/open.ts";
 import type { PagedataSourceName, Platform } from "../lib/platform/platform.ts";
@@ -48,6 +49,18 @@ export const configOption = new Option(
 ).default(DEFAULT_CONFIG).argParser((text) => {
   if (text !== "") return text;
   throw new UsageError('--config: "" is not a file', "give its path");
+});
+
+/** `--state-dir`: where a daemon keeps its lock and its state. */
+export const stateDirectoryOption = new Option(
+  "--state-dir <directory>",
+  "the daemon's state directory",
+).default(STATE_DIRECTORY).argParser((text) => {
+  if (text.startsWith("/")) return text.replace(/(?<=.)\/+$/, "");
+  throw new UsageError(
+    `--state-dir: "${text}" is not an absolute path`,
+    "write one that begins with a slash",
+  );
 });
 
 export const jsonOption = new Option("--json", "print one JSON object");

@@ -14,6 +14,8 @@ export const O_WRONLY = 1;
 export const O_RDWR = 2;
 /** Makes the file where there is none, for all to read and its owner to write. */
 export const O_CREAT = 0o100;
+/** With `O_CREAT`: fails where there is one. */
+export const O_EXCL = 0o200;
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
@@ -163,6 +165,23 @@ export class File implements Disposable {
     const length = await libc().writeAway(fd, bytes, BigInt(bytes.length));
     // errno stayed on the other thread: the same call here fails the same way.
     if (length < 0) this.write(text);
+  }
+
+  /** Writes a text of any length. */
+  writeAll(text: string): void {
+    let rest = encoder.encode(text);
+    while (rest.length > 0) {
+      const length = checked(
+        libc().write(this.fd, rest, BigInt(rest.length)),
+        `write ${this.#name}`,
+      );
+      rest = rest.subarray(length);
+    }
+  }
+
+  /** Sets the permissions, whatever the umask is. */
+  setMode(mode: number): void {
+    checked(libc().fchmod(this.fd, mode), `chmod ${this.#name}`);
   }
 
   [Symbol.dispose](): void {

@@ -61,7 +61,7 @@ export class FileLock implements Disposable {
       if (isTaken) return undefined;
       throw error;
     }
-    checked(libc().fchmod(file.fd, LOCK_FILE_MODE), `chmod ${path}`);
+    file.setMode(LOCK_FILE_MODE);
     const lock = new FileLock(file, identityOfOpen(file, path));
     cleanup.move();
     return lock;

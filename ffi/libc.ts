@@ -27,6 +27,7 @@ const SYMBOLS = {
   getrusage: { parameters: ["i32", "buffer"], result: "i32" },
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
+  mkdir: { parameters: ["buffer", "u32"], result: "i32" },
   mmap: {
     parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
     result: "usize",
@@ -45,6 +46,8 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", "buffer", "usize"],
     result: "isize",
   },
+  rename: { parameters: ["buffer", "buffer"], result: "i32" },
+  rmdir: { parameters: ["buffer"], result: "i32" },
   sendto: {
     parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],
     result: "isize",
@@ -57,6 +60,7 @@ const SYMBOLS = {
   strerror: { parameters: ["i32"], result: "pointer" },
   sysconf: { parameters: ["i32"], result: "i64" },
   sysinfo: { parameters: ["buffer"], result: "i32" },
+  unlink: { parameters: ["buffer"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   writeAway: {
     name: "write",
@@ -111,10 +115,13 @@ export const Errno = {
   EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,
+  EEXIST: 17,
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,
   ENOTTY: 25,
+  ENOSPC: 28,
+  EROFS: 30,
   ENOSYS: 38,
 } as const;
 

@@ -17,6 +17,10 @@ const SYS_PROCESS_MADVISE = 440n;
 /** `MADV_PAGEOUT` of include/uapi/asm-generic/mman-common.h: reclaim these pages. */
 export const MADV_PAGEOUT = 21;
 
+/** Signals of signal(7), the numbers that x86-64 and arm64 share. */
+export const SIGHUP = 1;
+export const SIGUSR1 = 10;
+
 /** How many ranges one `process_madvise` takes: `UIO_MAXIOV` of <linux/uio.h>. */
 export const MAX_RANGES = 1024;
 
@@ -77,13 +81,21 @@ export class Pidfd implements Disposable {
 
   /** Whether the process still runs: it has not exited, or nobody has reaped it. */
   isAlive(): boolean {
-    return libc().pidfdSendSignal(
-      SYS_PIDFD_SEND_SIGNAL,
-      this.#fd,
-      0,
-      null,
-      0,
-    ) === 0;
+    return this.#send(0) === 0;
+  }
+
+  /**
+   * Sends a signal.
+   *
+   * @throws SystemError `ESRCH` when the process has exited, `EPERM`.
+   */
+  signal(number: number): void {
+    checked(this.#send(number), `send signal ${number}`);
+  }
+
+  #send(signal: number): number {
+    const args = [SYS_PIDFD_SEND_SIGNAL, this.#fd, signal, null, 0] as const;
+    return Number(libc().pidfdSendSignal(...args));
   }
 
   /**

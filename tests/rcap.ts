@@ -21,6 +21,8 @@ export interface RunOptions {
   /** The user to run as; the caller has to be root. */
   uid?: number;
   env?: Record<string, string>;
+  /** A program that runs it, with its own arguments: prlimit, say. */
+  prefix?: string[];
 }
 
 /** A running rcap. */
@@ -48,8 +50,9 @@ export async function rcapJson<T>(
 /** Starts rcap. */
 export function startRcap(args: string[], options: RunOptions = {}): Running {
   const { command, commandArgs } = commandLine(args, options);
-  const child = new Deno.Command(command, {
-    args: commandArgs,
+  const [program, ...rest] = [...options.prefix ?? [], command, ...commandArgs];
+  const child = new Deno.Command(program, {
+    args: rest,
     env: options.env,
     uid: Deno.env.has("RCAP_BIN") ? options.uid : undefined,
     gid: Deno.env.has("RCAP_BIN") ? options.uid : undefined,

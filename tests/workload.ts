@@ -433,8 +433,9 @@ export function isRunning(pid: number): boolean {
 export async function until(
   condition: () => boolean,
   what: string,
+  timeout = 10_000,
 ): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + timeout;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));

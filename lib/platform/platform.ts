@@ -285,6 +285,12 @@ export interface OperatingSystem {
   memory(): MachineMemory;
   /** The id of a user by name, from every source that the system knows; `undefined` for none. */
   uidOfUser(name: string): number | undefined;
+  /**
+   * Makes sure that the processes of every user can be scanned.
+   *
+   * @throws CapabilityError when a privilege is missing.
+   */
+  requirePrivileges(): void;
   /** Tries everything that rcap can use. */
   examine(): Promise<Finding[]>;
 }

@@ -23,16 +23,8 @@ import { CapabilityError } from "../../errors.ts";
 import { formatSize } from "../../report/units.ts";
 import type { Finding } from "../platform.ts";
 import { lockdownMode } from "./lockdown.ts";
+import { lacking, PTE_CAPABILITIES, SCAN_CAPABILITIES } from "./privileges.ts";
 import { PageTables } from "./page_tables.ts";
-
-/** Capabilities by bit: include/uapi/linux/capability.h. */
-const CAPABILITIES = {
-  CAP_DAC_OVERRIDE: 1,
-  CAP_SYS_PTRACE: 19,
-  CAP_SYS_NICE: 23,
-  CAP_PERFMON: 38,
-  CAP_BPF: 39,
-} as const;
 
 /** Tries everything. */
 export async function examine(): Promise<Finding[]> {
@@ -54,10 +46,7 @@ export async function examine(): Promise<Finding[]> {
 }
 
 function user(): Finding {
-  const held = effectiveCapabilities();
-  const lacks = (names: (keyof typeof CAPABILITIES)[]) =>
-    names.filter((name) => !(held >> BigInt(CAPABILITIES[name]) & 1n));
-  const needed = lacks(["CAP_SYS_PTRACE", "CAP_SYS_NICE", "CAP_DAC_OVERRIDE"]);
+  const needed = lacking(SCAN_CAPABILITIES);
   const who = effectiveUid() === 0 ? "root" : `uid ${effectiveUid()}`;
   const common = { name: "privileges", required: true };
   if (needed.length > 0) {
@@ -71,26 +60,18 @@ function user(): Finding {
         "run as root, or give the binary what it needs: setcap cap_sys_ptrace,cap_sys_nice,cap_dac_override,cap_bpf,cap_perfmon+ep /usr/local/bin/rcap",
     };
   }
-  const forPte = lacks(["CAP_BPF", "CAP_PERFMON"]);
+  const forPte = lacking(PTE_CAPABILITIES);
   return {
     ...common,
     status: "ok",
-    detail: `${who}, with CAP_SYS_PTRACE, CAP_SYS_NICE, CAP_DAC_OVERRIDE${
+    detail: `${who}, with ${SCAN_CAPABILITIES.join(", ")}${
       forPte.length > 0
         ? `; without ${forPte.join(", ")}`
-        : ", CAP_BPF, CAP_PERFMON"
+        : `, ${PTE_CAPABILITIES.join(", ")}`
     }`,
     meaning: "processes of every user can be inspected and scanned",
     remedy: null,
   };
-}
-
-/** `CapEff` of our own status: proc_pid_status(5). */
-function effectiveCapabilities(): bigint {
-  const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(
-    readTextFile("/proc/self/status"),
-  );
-  return match ? BigInt(`0x${match[1]}`) : 0n;
 }
 
 function pidfd(): Finding {

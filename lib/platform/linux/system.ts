@@ -9,6 +9,7 @@ import type { OperatingSystem } from "../platform.ts";
 import { examine } from "./doctor.ts";
 import { LinuxPlatform, machineMemory } from "./linux_platform.ts";
 import { openPagedataSource, PAGEDATA_SOURCES } from "./pagedata_source.ts";
+import { requirePrivileges } from "./privileges.ts";
 
 /** Linux. */
 export const linux: OperatingSystem = {
@@ -16,5 +17,6 @@ export const linux: OperatingSystem = {
   open: (choice, warn) => new LinuxPlatform(openPagedataSource(choice, warn)),
   memory: machineMemory,
   uidOfUser,
+  requirePrivileges,
   examine,
 };

@@ -1,0 +1,42 @@
+/**
+ * `rcap reload`: has a running daemon read its configuration again.
+ *
+ * @module
+ */
+
+import { Command } from "@commander-js/extra-typings";
+import { reloadConfiguration } from "../lib/daemon/control.ts";
+import { UsageError } from "../lib/errors.ts";
+import { print } from "../lib/report/output.ts";
+import { type Context, stateDirectoryOption } from "./options.ts";
+
+const HELP = `
+Collections whose selectors stay the same keep their history and totals.
+
+Exit status: 0 done; 1 rcap is not running or does not answer; 2 the
+configuration is invalid, and the one that runs stays; 4 this user may not.`;
+
+/** The command. */
+export function reloadCommand(_context: Context) {
+  return new Command("reload")
+    .summary("have a running daemon read its configuration again")
+    .description(
+      "Has the running daemon read its configuration again. Where that is invalid,\n" +
+        "it says why and the configuration that runs stays.",
+    )
+    .addOption(stateDirectoryOption)
+    .addHelpText("after", HELP)
+    .action(async (options) => {
+      const { configuration, collections } = await reloadConfiguration(
+        options.stateDir,
+      );
+      if (configuration.problems.length > 0) {
+        throw new UsageError(
+          `the configuration is invalid, and the one that runs stays:\n${
+            configuration.problems.join("\n")
+          }`,
+        );
+      }
+      print(`configuration loaded: ${collections.length} caps\n`);
+    });
+}

@@ -1,0 +1,108 @@
+/**
+ * `rcap run`: the daemon that keeps collections under their caps.
+ *
+ * @module
+ */
+
+import { Command, Option } from "@commander-js/extra-typings";
+import denoJson from "../deno.json" with { type: "json" };
+import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
+import { configPaths, DEFAULT_CONFIG } from "../lib/daemon/config_files.ts";
+import { parseAddress } from "../lib/daemon/metrics_server.ts";
+import { runOnce, runService } from "../lib/daemon/service.ts";
+import { statRows } from "../lib/daemon/stat.ts";
+import { print } from "../lib/report/output.ts";
+import { renderTable } from "../lib/report/table.ts";
+import {
+  configOption,
+  type Context,
+  jsonOption,
+  stateDirectoryOption,
+} from "./options.ts";
+import { STAT_COLUMNS } from "./stat.ts";
+
+/** Exit code when, after one scan of each, a cap is not met. */
+const CAP_NOT_MET = 3;
+
+const HELP = `
+The configuration is ${DEFAULT_CONFIG} and the drop-ins beside it; rcap check
+tells what is wrong with it. A least one:
+
+  [[cap]]
+  name = "browsers"
+  select = ["user:alice", "exe:/usr/lib/firefox/*"]
+  max_rss = "2G"
+
+Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the daemon
+after the page-out in flight. Nothing has to be undone: processes are never
+stopped.
+
+Exit status: 0 ended as it was told to; 1 another daemon runs, or something else
+is in the way; 2 usage, or an invalid configuration; 4 a privilege or kernel
+feature is missing. With --once, 3 when a cap is not met.
+
+Examples:
+  rcap run
+  rcap run --config ./test.toml --state-dir /run/rcap-test --log-level debug
+  rcap run --once
+  rcap run --print-unit > /etc/systemd/system/rcap.service`;
+
+/** The command. */
+export function runCommand(context: Context) {
+  return new Command("run")
+    .summary("enforce the caps of a configuration, as a daemon")
+    .description(
+      "Watches collections of processes and pages out what they do not use when they\n" +
+        "exceed their caps. Kills, stops and throttles nothing.",
+    )
+    .addOption(configOption)
+    .addOption(stateDirectoryOption)
+    .option("--once", "scan once what is over its cap, and end", false)
+    .addOption(
+      new Option(
+        "--metrics <[host:]port>",
+        "serve OpenMetrics there, on loopback unless a host is given",
+      ).argParser((text) => parseAddress(text)),
+    )
+    .addOption(
+      new Option("--log-format <format>", "how messages are written")
+        .choices(["text", "json"] as const).default("text" as const),
+    )
+    .option(
+      "--print-unit",
+      "print a systemd unit for this binary, and end",
+      false,
+    )
+    .addOption(jsonOption)
+    .addHelpText("after", HELP)
+    .action(async (options) => {
+      const { signal, color } = context;
+      const service = {
+        config: configPaths(options.config),
+        stateDirectory: options.stateDir,
+        metrics: options.metrics,
+        signal,
+        log: context.log,
+        version: denoJson.version,
+      };
+      if (!options.once) {
+        await runService(service);
+        return;
+      }
+      const state = await runOnce(service, TRUSTED_OBSERVATION);
+      const rows = statRows(state, undefined);
+      print(
+        options.json
+          ? JSON.stringify(state) + "\n"
+          : renderTable(STAT_COLUMNS, {
+            rows,
+            bare: false,
+            exact: false,
+            color,
+          }),
+      );
+      if (rows.some(({ rss, cap }) => rss > cap)) {
+        context.setExitCode(CAP_NOT_MET);
+      }
+    });
+}

@@ -1,0 +1,60 @@
+/**
+ * `rcap set`: one cap of a running daemon, until it ends.
+ *
+ * @module
+ */
+
+import { Command } from "@commander-js/extra-typings";
+import { setCap } from "../lib/daemon/control.ts";
+import { print } from "../lib/report/output.ts";
+import { formatSize } from "../lib/report/units.ts";
+import {
+  type Context,
+  jsonOption,
+  sizeParser,
+  stateDirectoryOption,
+} from "./options.ts";
+
+/** The word that stands for the cap of the configuration. */
+const DEFAULT = "default";
+
+const HELP = `
+Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
+
+Exit status: 0 done; 1 rcap is not running or does not answer; 2 usage; 4 this
+user may not.
+
+Examples:
+  rcap set browsers 1G
+  rcap set browsers default`;
+
+/** The command. */
+export function setCommand(_context: Context) {
+  return new Command("set")
+    .summary("override one cap of a running daemon")
+    .description(
+      "Replaces the cap of one collection of the running daemon, within a second and\n" +
+        "until the daemon ends. The configuration stays as it is.",
+    )
+    .argument("<name>", "the collection")
+    .argument(
+      "<size>",
+      `its cap, or "${DEFAULT}" for that of the configuration`,
+      (text) => text === DEFAULT ? undefined : sizeParser("SIZE")(text),
+    )
+    .addOption(stateDirectoryOption)
+    .addOption(jsonOption)
+    .addHelpText("after", HELP)
+    .action(async (name, size, options) => {
+      const { before, after } = await setCap(options.stateDir, name, size);
+      const { cap, rss } = after;
+      print(
+        options.json
+          ? JSON.stringify({ version: 1, name, before: before.cap, cap, rss }) +
+            "\n"
+          : `${name}: the cap is ${formatSize(cap)} now, it was ${
+            formatSize(before.cap)
+          }; ${formatSize(rss)} are resident\n`,
+      );
+    });
+}

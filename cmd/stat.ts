@@ -1,0 +1,190 @@
+/**
+ * `rcap stat`: what a running daemon has done.
+ *
+ * @module
+ */
+
+import { Command, Option } from "@commander-js/extra-typings";
+import { isSameDaemon, type StatRow, statRows } from "../lib/daemon/stat.ts";
+import type { DaemonState } from "../lib/daemon/state.ts";
+import { readState } from "../lib/daemon/state_directory.ts";
+import { UsageError } from "../lib/errors.ts";
+import { print } from "../lib/report/output.ts";
+import {
+  chooseColumns,
+  type Column,
+  renderTable,
+} from "../lib/report/table.ts";
+import { formatSize, parseDuration } from "../lib/report/units.ts";
+import { sleep } from "../lib/collection/observe.ts";
+import {
+  bareOption,
+  type Context,
+  exactOption,
+  fieldsOption,
+  jsonOption,
+  stateDirectoryOption,
+} from "./options.ts";
+
+/** How often a line is printed unless told otherwise, in milliseconds. */
+const INTERVAL = 5000;
+
+export const STAT_COLUMNS: readonly Column<StatRow>[] = [
+  { name: "id", kind: "number", value: ({ id }) => id },
+  { name: "name", kind: "text", value: ({ name }) => name },
+  { name: "nproc", kind: "number", value: ({ nproc }) => nproc },
+  { name: "vm", kind: "size", value: ({ vm }) => vm },
+  { name: "rss", kind: "size", value: ({ rss }) => rss },
+  { name: "cap", kind: "size", value: ({ cap }) => cap },
+  { name: "at", kind: "size", value: ({ at }) => at },
+  { name: "avgat", kind: "size", value: ({ avgat }) => avgat },
+  { name: "pg", kind: "size", value: ({ pg }) => pg },
+  { name: "avgpg", kind: "size", value: ({ avgpg }) => avgpg },
+  { name: "breathers", kind: "number", value: ({ breathers }) => breathers },
+];
+
+const HELP = `
+INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT it goes on
+until it is interrupted. The first table tells of all since the daemon started,
+every other of the time since the one before.
+
+Columns: ${STAT_COLUMNS.map(({ name }) => name).join(", ")}
+  nproc     processes                vm     size of their address spaces
+  rss       resident size            cap    what it should not exceed
+  at        tried to page out        avgat  that on average per scan
+  pg        paged out in effect      avgpg  that on average per scan
+  breathers intervals in which it was left alone since much had come back
+
+Exit status: 0 done; 1 rcap is not running; 2 usage; 130 interrupted.
+
+Examples:
+  rcap stat
+  rcap stat 1 10 -g
+  rcap stat 5 1 -H -p -o name,rss,cap
+  rcap stat 5 --json`;
+
+/** The command. */
+export function statCommand(context: Context) {
+  return new Command("stat")
+    .summary("what a running daemon has done, every few seconds")
+    .description(
+      "Tells of each collection of the running daemon how large it is, what its cap\n" +
+        "is, and what was paged out. Needs no privileges.",
+    )
+    .argument("[interval]", "how often", parseInterval, INTERVAL)
+    .argument("[count]", "how many times", parseCount, Infinity)
+    .addOption(
+      new Option(
+        "-g, --global",
+        "also physical memory in use, and from where on caps are enforced",
+      ),
+    )
+    .addOption(stateDirectoryOption)
+    .addOption(jsonOption)
+    .addOption(bareOption)
+    .addOption(fieldsOption)
+    .addOption(exactOption)
+    .addHelpText("after", HELP)
+    .action(async (interval, count, options) => {
+      const { signal, log, color } = context;
+      const columns = chooseColumns(STAT_COLUMNS, options.output);
+      const bare = !options.header;
+      let before: DaemonState | undefined;
+      for (let round = 1;; round++) {
+        const state = before
+          ? await nextState(options.stateDir, signal)
+          : readState(options.stateDir);
+        if (before && !isSameDaemon(state, before)) {
+          log.warn(
+            `rcap was started again; the totals begin at process ${state.pid}`,
+          );
+        }
+        const rows = statRows(state, before);
+        if (options.json) {
+          print(JSON.stringify(jsonOf(state, rows, before)) + "\n");
+        } else {
+          if (options.global) print(globalLine(state.memory));
+          print(
+            renderTable(columns, {
+              rows,
+              bare,
+              exact: options.parsable === true,
+              color,
+            }),
+          );
+        }
+        before = state;
+        if (round >= count) return;
+        await sleep(interval, signal);
+        signal.throwIfAborted();
+        if (!bare && !options.json) print("\n");
+      }
+    });
+}
+
+/** How long a daemon that is being started again may take, in milliseconds. */
+const RESTART_PATIENCE = 10_000;
+
+/** The state of the daemon, or of the one that takes its place. */
+async function nextState(
+  directory: string,
+  signal: AbortSignal,
+): Promise<DaemonState> {
+  const began = performance.now();
+  for (;;) {
+    try {
+      return readState(directory);
+    } catch (error) {
+      if (performance.now() - began > RESTART_PATIENCE) throw error;
+    }
+    await sleep(100, signal);
+    signal.throwIfAborted();
+  }
+}
+
+function jsonOf(
+  { updatedAt, memory, collections }: DaemonState,
+  rows: readonly StatRow[],
+  before: DaemonState | undefined,
+) {
+  return {
+    version: 1,
+    time: updatedAt,
+    seconds: before ? updatedAt - before.updatedAt : null,
+    memory,
+    collections: rows.map((row, index) => ({
+      ...row,
+      accounting: collections[index].accounting,
+      statistics: collections[index].statistics,
+      warning: collections[index].warning,
+    })),
+  };
+}
+
+function globalLine(
+  { total, used, threshold }: DaemonState["memory"],
+): string {
+  const percent = (share: number) => `${(share * 100).toFixed(0)}%`;
+  return `physical memory: ${formatSize(used)} of ${formatSize(total)} (${
+    percent(used / total)
+  }) in use; caps are enforced ${
+    threshold > 0 ? `above ${percent(threshold)}` : "always"
+  }\n`;
+}
+
+function parseInterval(text: string): number {
+  const interval = /^\d+(\.\d+)?$/.test(text)
+    ? Number(text) * 1000
+    : parseDuration(text, "INTERVAL");
+  if (interval > 0 && interval < 2 ** 31) return interval;
+  throw new UsageError(
+    `INTERVAL: "${text}" is out of range; it is above 0 and at most 596h`,
+  );
+}
+
+function parseCount(text: string): number {
+  if (/^[1-9]\d*$/.test(text)) return Number(text);
+  throw new UsageError(
+    `COUNT: "${text}" is not a count; write a whole number from 1 on`,
+  );
+}

@@ -1,0 +1,257 @@
+/**
+ * The processes that share one cap, as the daemon watches them: their sizes, what
+ * scans did with them, and what that gave.
+ *
+ * @module
+ */
+
+import { whyNot } from "../collection/members.ts";
+import { NoSuchProcess, ProcessError } from "../errors.ts";
+import type { Platform, ProcessEntry } from "../platform/platform.ts";
+import { ScanCollection } from "../scanner/collection.ts";
+import { Backoff, type Circumstances } from "./backoff.ts";
+import type { CapConfig } from "./config.ts";
+import { Member } from "./member.ts";
+import type { CollectionState } from "./state.ts";
+
+/** References are recorded from this share of the cap on. */
+const HISTORY_SHARE = 0.8;
+
+/** What came back of what was paged out, from which on a collection is left alone for an interval. */
+const SUFFERING_SHARE = 0.25;
+
+/** What was seen in one sample. Sizes in bytes. */
+export interface Sample {
+  /** The size that counts against the cap, or a bound of it that is not over it. */
+  readonly size: number;
+  readonly accounting: "rss" | "pss";
+  /** Whether references should be recorded. */
+  readonly wantsHistory: boolean;
+  /** By how much the cap is exceeded, at the most; 0 when it is not. */
+  readonly excess: number;
+  /** Whether more than a quarter of what was last paged out has come back. */
+  readonly suffers: boolean;
+}
+
+/** One collection. Sizes in bytes, times in milliseconds of a monotonic clock. */
+export class Collection {
+  readonly id: number;
+  readonly scanned = new ScanCollection([]);
+  readonly backoff = new Backoff();
+  /** Replaces the cap of the configuration, until told otherwise. */
+  override: number | undefined;
+  /** Why the cap cannot be met. */
+  warning: string | null = null;
+  /** Scans that were begun. */
+  scans = 0;
+  /** Scans that went once through everything and did not cover the excess. */
+  ineffectiveScans = 0;
+  breathers = 0;
+  unenforcedSamples = 0;
+  #definition: CapConfig;
+  readonly #newMember: (entry: ProcessEntry) => Member;
+  /** In list order: who joins later stands later. */
+  #members = new Map<number, Member>();
+  #joined = 0;
+  #left = 0;
+  #samples = 0;
+  #least: number | null = null;
+  #most: number | null = null;
+  #last: Pick<Sample, "size" | "accounting"> = { size: 0, accounting: "rss" };
+  /** `effective` as of the last sample. */
+  #effectiveThen = 0;
+
+  constructor(
+    id: number,
+    definition: CapConfig,
+    newMember: (entry: ProcessEntry) => Member,
+  ) {
+    this.id = id;
+    this.#definition = definition;
+    this.#newMember = newMember;
+  }
+
+  get name(): string {
+    return this.#definition.name;
+  }
+
+  get definition(): CapConfig {
+    return this.#definition;
+  }
+
+  /** The cap in force. */
+  get cap(): number {
+    return this.override ?? this.#definition.maxRss;
+  }
+
+  get members(): Member[] {
+    return [...this.#members.values()];
+  }
+
+  /** The size as of the last sample. */
+  get size(): number {
+    return this.#last.size;
+  }
+
+  /** Takes over a definition that selects the same processes. */
+  redefine(definition: CapConfig): void {
+    this.#definition = definition;
+  }
+
+  /**
+   * Takes over the members of a pass; those that stay keep their place.
+   *
+   * @returns how many have joined and left.
+   */
+  update(entries: readonly ProcessEntry[]): { joined: number; left: number } {
+    const [joined, left] = [this.#joined, this.#left];
+    const present = new Set(entries.map(({ pid }) => pid));
+    for (const pid of this.#members.keys()) {
+      if (!present.has(pid)) this.#remove(pid);
+    }
+    for (const entry of entries) {
+      const member = this.#members.get(entry.pid);
+      if (member?.is(entry)) continue;
+      if (member && member.entry.startTime !== entry.startTime) {
+        // Another process has got the pid: it stands at the end of the list.
+        this.#remove(entry.pid);
+      }
+      if (!this.#members.has(entry.pid)) this.#joined++;
+      this.#members.set(entry.pid, this.#newMember(entry));
+    }
+    this.#dropFromScan();
+    return { joined: this.#joined - joined, left: this.#left - left };
+  }
+
+  #remove(pid: number): void {
+    if (this.#members.delete(pid)) this.#left++;
+  }
+
+  /** A scan goes on without who has left. */
+  #dropFromScan(): void {
+    const scanned = new Set(this.members.map(({ scanned }) => scanned));
+    const { processes } = this.scanned;
+    if (processes.every((process) => scanned.has(process))) return;
+    this.scanned.processes = processes.filter((one) => scanned.has(one));
+  }
+
+  /** Reads the sizes of all members, at little cost; who has exited is dropped. */
+  sample(platform: Platform, now: number): Sample {
+    let rss = 0;
+    let faults = 0;
+    for (const [pid, member] of this.#members) {
+      const entry = readAgain(platform, member.entry);
+      if (!entry) {
+        this.#remove(pid);
+        continue;
+      }
+      faults += Math.max(0, entry.majorFaults - member.entry.majorFaults);
+      if (member.is(entry)) member.entry = entry;
+      // It has started another program; its place is kept.
+      else this.#members.set(pid, this.#newMember(entry));
+      rss += entry.rss;
+    }
+    this.#dropFromScan();
+
+    const { effective } = this.scanned.statistics;
+    const pagedOut = effective - this.#effectiveThen;
+    this.#effectiveThen = effective;
+    const cameBack = faults * platform.pageSize;
+    this.#last = this.#sizeOf(rss, now);
+    const { size } = this.#last;
+    this.#samples++;
+    this.#least = Math.min(this.#least ?? size, size);
+    this.#most = Math.max(this.#most ?? size, size);
+    return {
+      ...this.#last,
+      wantsHistory: size >= this.cap * HISTORY_SHARE,
+      excess: Math.max(0, size - this.cap),
+      suffers: pagedOut > 0 && cameBack > pagedOut * SUFFERING_SHARE,
+    };
+  }
+
+  /** What counts against the cap, as far as it can be told without reading it. */
+  #sizeOf(rss: number, now: number): Pick<Sample, "size" | "accounting"> {
+    if (this.#members.size < 2 || rss <= this.cap) {
+      return { size: rss, accounting: "rss" };
+    }
+    const bound = this.members.reduce(
+      (sum, member) => sum + member.proportionalBound(now),
+      0,
+    );
+    return { size: bound, accounting: "pss" };
+  }
+
+  /**
+   * Reads what counts against the cap: proportional sizes, where several members
+   * may share what puts them over it.
+   */
+  async measure(now: number): Promise<number> {
+    if (this.#last.accounting === "rss" || this.#last.size <= this.cap) {
+      return this.#last.size;
+    }
+    for (const member of this.members) await member.readProportional(now);
+    const rss = this.members.reduce((sum, { entry }) => sum + entry.rss, 0);
+    this.#last = this.#sizeOf(rss, now);
+    return this.#last.size;
+  }
+
+  /** What a scan that brought nothing depends on. */
+  circumstances(hasFreeSwap: boolean): Circumstances {
+    return {
+      size: this.#last.size,
+      cap: this.cap,
+      membership: this.#joined + this.#left,
+      hasFreeSwap,
+    };
+  }
+
+  /** What there is to tell. */
+  state(): CollectionState {
+    const { statistics } = this.scanned;
+    return {
+      id: this.id,
+      name: this.name,
+      cap: this.cap,
+      configuredCap: this.#definition.maxRss,
+      processes: this.#members.size,
+      image: this.members.reduce((sum, { entry }) => sum + entry.image, 0),
+      rss: this.#last.size,
+      accounting: this.#last.accounting,
+      statistics: {
+        attempted: statistics.attempted,
+        effective: statistics.effective,
+        scans: this.scans,
+        completeScans: statistics.scanCount,
+        ineffectiveScans: this.ineffectiveScans,
+        unenforcedSamples: this.unenforcedSamples,
+        samples: this.#samples,
+        minimumRss: this.#least,
+        maximumRss: this.#most,
+        processesIn: this.#joined,
+        processesOut: this.#left,
+        scanTime: statistics.scanTime,
+        breathers: this.breathers,
+      },
+      warning: this.warning,
+    };
+  }
+}
+
+/** A process as it is now; `undefined` when it is gone or no longer a member of anything. */
+function readAgain(
+  platform: Platform,
+  before: ProcessEntry,
+): ProcessEntry | undefined {
+  try {
+    const entry = platform.readProcess(before.pid);
+    return entry.startTime === before.startTime && !whyNot(entry)
+      ? entry
+      : undefined;
+  } catch (error) {
+    if (error instanceof NoSuchProcess) return undefined;
+    // It cannot be read for the moment: for want of a descriptor, say.
+    if (error instanceof ProcessError) return before;
+    throw error;
+  }
+}

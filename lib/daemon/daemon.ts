@@ -1,0 +1,435 @@
+/**
+ * The daemon's loop: who belongs to which cap, how large they are, and scans of
+ * those that are too large, each at its own interval.
+ *
+ * Sampling is quick and never waits for a scan. What takes its time, recording
+ * references and scanning, goes on beside the loop, a collection at a time.
+ *
+ * @module
+ */
+
+import { boottimeSeconds } from "../../ffi/clock.ts";
+import { ownUsage } from "../../ffi/usage.ts";
+import { RcapError } from "../errors.ts";
+import type { Platform } from "../platform/platform.ts";
+import { formatSize } from "../report/units.ts";
+import { Collection, type Sample } from "./collection.ts";
+import type { CapConfig, DaemonConfig } from "./config.ts";
+import { whyNotMet } from "./diagnosis.ts";
+import {
+  describeOutcome,
+  enforce,
+  type EnforcementOptions,
+  type EventLog,
+  forgetHistory,
+  keepHistory,
+} from "./enforcement.ts";
+import type { OnRead } from "./measured_memory.ts";
+import { Member } from "./member.ts";
+import { Membership } from "./membership.ts";
+import { sleep } from "../collection/observe.ts";
+import type { DaemonState } from "./state.ts";
+import { shareOut } from "./threshold.ts";
+import { Ticker } from "./ticker.ts";
+import { Turns } from "./turns.ts";
+
+/** How many collections are scanned at a time. */
+const SCANS_AT_A_TIME = 2;
+
+/** The loop is healthy while it has sampled within so many intervals. */
+const HEALTHY_INTERVALS = 3;
+
+/** What the daemon gets its configuration from, and tells others through. */
+export interface DaemonSurroundings {
+  readonly platform: Platform;
+  readonly log: EventLog;
+  /** Stops the daemon. */
+  readonly signal: AbortSignal;
+  /** Takes the state, every report interval and when something was asked for. */
+  readonly report: (state: DaemonState) => void;
+  /** The caps that were set by hand, in bytes by name. */
+  readonly overrides: () => ReadonlyMap<string, number>;
+  /**
+   * Reads the configuration again.
+   *
+   * @param onlyIfChanged gives nothing when no file has changed.
+   */
+  readonly reload: (
+    onlyIfChanged: boolean,
+  ) => { config?: DaemonConfig; problems: readonly string[] } | undefined;
+  /** Told of every turn of the loop, for a watchdog. */
+  readonly onTurn?: () => void;
+  /** How often `onTurn` has to be called at least, in milliseconds. */
+  readonly turnInterval?: number;
+  readonly onScan?: (seconds: number) => void;
+  readonly onRead?: OnRead;
+  readonly onReload?: () => void;
+}
+
+/** Watches collections and scans those over their cap. */
+export class Daemon {
+  readonly #around: DaemonSurroundings;
+  readonly #tickers: Readonly<
+    Record<"process" | "sample" | "report" | "config" | "turn", Ticker>
+  >;
+  readonly #turns = new Turns(SCANS_AT_A_TIME);
+  /** What goes on beside the loop. */
+  readonly #work = new Map<Collection, Promise<void>>();
+  readonly #startedAt = Date.now() / 1000;
+  readonly #startTime: number;
+  #config: DaemonConfig;
+  #membership: Membership;
+  #collections: Collection[] = [];
+  #nextId = 1;
+  #loadedAt = Date.now() / 1000;
+  #serial = 1;
+  #problems: readonly string[] = [];
+  #sampledAt = performance.now();
+  /** What was asked for from outside since the loop last turned. */
+  #asked = { reload: false, overrides: false };
+  #wake = Promise.withResolvers<void>();
+
+  constructor(config: DaemonConfig, around: DaemonSurroundings) {
+    this.#around = around;
+    this.#config = config;
+    this.#startTime = around.platform.readProcess(Deno.pid).startTime;
+    this.#membership = new Membership(around.platform, config.caps);
+    this.#collections = config.caps.map((cap) => this.#newCollection(cap));
+    const now = performance.now();
+    this.#tickers = {
+      process: new Ticker(config.processInterval, now),
+      sample: new Ticker(config.sampleInterval, now),
+      report: new Ticker(config.reportInterval, now),
+      config: new Ticker(config.configInterval, now + config.configInterval),
+      turn: new Ticker(around.turnInterval ?? Infinity, now),
+    };
+    this.#around.signal.addEventListener("abort", () => this.#wake.resolve());
+  }
+
+  /** Asks for the configuration to be read again. */
+  askForReload(): void {
+    this.#asked.reload = true;
+    this.#wake.resolve();
+  }
+
+  /** Asks for the caps set by hand to be read again. */
+  askForOverrides(): void {
+    this.#asked.overrides = true;
+    this.#wake.resolve();
+  }
+
+  /** Why the loop is not healthy; `undefined` when it is. */
+  problem(): string | undefined {
+    const age = performance.now() - this.#sampledAt;
+    const most = this.#config.sampleInterval * HEALTHY_INTERVALS + 1000;
+    return age > most
+      ? `no sample for ${(age / 1000).toFixed(1)} s`
+      : undefined;
+  }
+
+  /** Runs until it is stopped; then lets every scan end first. */
+  async run(): Promise<void> {
+    const { signal } = this.#around;
+    const { process, sample, report, config, turn } = this.#tickers;
+    while (!signal.aborted) {
+      if (turn.take(performance.now())) this.#around.onTurn?.();
+      this.#answer();
+      if (config.take(performance.now())) this.#reload(true);
+      if (process.take(performance.now())) await this.#refresh();
+      if (signal.aborted) break;
+      if (sample.take(performance.now())) this.#sample();
+      if (report.take(performance.now())) this.#report();
+      await this.#rest();
+    }
+    await Promise.all(this.#work.values());
+  }
+
+  /**
+   * Watches for as long as need be, scans once what is over its cap, and ends.
+   *
+   * @returns the state then; whether all caps are met is for the reader to see.
+   */
+  async once(observation: number): Promise<DaemonState> {
+    const { platform, signal } = this.#around;
+    const options = { ...this.#options(), interval: observation };
+    await this.#refresh();
+    const sampleAll = () =>
+      this.#collections.map((collection) =>
+        collection.sample(platform, performance.now())
+      );
+    const wanting = sampleAll().map(({ wantsHistory }) => wantsHistory);
+    const watched = this.#collections.filter((_, index) => wanting[index]);
+    for (const collection of watched) await keepHistory(collection, options);
+    if (watched.length > 0) await sleep(observation, signal);
+    const excesses = this.#shareOut(sampleAll());
+    for (const [index, collection] of this.#collections.entries()) {
+      if (signal.aborted || excesses[index] <= 0) continue;
+      await this.#scan(collection, excesses[index], options);
+    }
+    for (const collection of this.#collections) {
+      collection.sample(platform, performance.now());
+      await collection.measure(performance.now());
+    }
+    return this.#state();
+  }
+
+  /** Waits for what is due next, or for somebody to ask for something. */
+  async #rest(): Promise<void> {
+    const now = performance.now();
+    const waits = Object.values(this.#tickers).map((one) => one.wait(now));
+    const timer = setTimeout(
+      () => this.#wake.resolve(),
+      Math.min(...waits, LONGEST_TIMER),
+    );
+    await this.#wake.promise;
+    clearTimeout(timer);
+    if (!this.#around.signal.aborted) {
+      this.#wake = Promise.withResolvers<void>();
+    }
+  }
+
+  /** Does what was asked for. */
+  #answer(): void {
+    const asked = this.#asked;
+    this.#asked = { reload: false, overrides: false };
+    if (asked.reload) this.#reload(false);
+    if (asked.overrides) this.#applyOverrides();
+    if (asked.reload || asked.overrides) this.#report();
+  }
+
+  #newCollection(definition: CapConfig): Collection {
+    const { platform, onRead = () => {} } = this.#around;
+    return new Collection(
+      this.#nextId++,
+      definition,
+      (entry) => new Member(entry, platform.open(entry), onRead),
+    );
+  }
+
+  #reload(onlyIfChanged: boolean): void {
+    const { log, reload, onReload, platform } = this.#around;
+    const found = reload(onlyIfChanged);
+    if (!found) return;
+    const { config, problems } = found;
+    this.#problems = problems;
+    this.#serial++;
+    for (const problem of problems) log.warn(problem);
+    if (!config) {
+      log.warn("the configuration is invalid: the one that runs stays");
+      return;
+    }
+    this.#loadedAt = Date.now() / 1000;
+    const before = this.#collections;
+    this.#collections = config.caps.map((cap) => {
+      const same = before.find(({ definition }) => isSame(definition, cap));
+      same?.redefine(cap);
+      return same ?? this.#newCollection(cap);
+    });
+    this.#membership = new Membership(platform, config.caps, this.#membership);
+    this.#config = config;
+    const now = performance.now();
+    this.#tickers.process.setInterval(config.processInterval, now);
+    this.#tickers.sample.setInterval(config.sampleInterval, now);
+    this.#tickers.report.setInterval(config.reportInterval, now);
+    this.#tickers.config.setInterval(config.configInterval, now);
+    // Whoever is new gets its members at once.
+    this.#tickers.process.hurry(now);
+    this.#applyOverrides();
+    log.info(`configuration loaded again: ${config.caps.length} caps`);
+    onReload?.();
+  }
+
+  #applyOverrides(): void {
+    const overrides = this.#around.overrides();
+    for (const collection of this.#collections) {
+      const before = collection.cap;
+      collection.override = overrides.get(collection.name);
+      if (collection.cap === before) continue;
+      this.#around.log.info(
+        `${collection.name}: the cap is ${formatSize(collection.cap)} now${
+          collection.override === undefined ? "" : ", set by hand"
+        }`,
+      );
+    }
+  }
+
+  async #refresh(): Promise<void> {
+    const { signal, log } = this.#around;
+    const membership = this.#membership;
+    const members = await membership.refresh(signal);
+    if (signal.aborted || membership !== this.#membership) return;
+    for (const [index, collection] of this.#collections.entries()) {
+      const { joined, left } = collection.update(members[index]);
+      if (joined + left > 0) {
+        log.debug(`${collection.name}: ${joined} processes in, ${left} out`);
+      }
+    }
+  }
+
+  #sample(): void {
+    this.#sampledAt = performance.now();
+    const samples = this.#collections.map((collection) =>
+      collection.sample(this.#around.platform, this.#sampledAt)
+    );
+    const excesses = this.#shareOut(samples);
+    for (const [index, collection] of this.#collections.entries()) {
+      this.#act(collection, samples[index], excesses[index]);
+    }
+  }
+
+  /** How much of its excess each collection has to give. */
+  #shareOut(samples: readonly Sample[]): number[] {
+    const { threshold, total, used } = this.#memory();
+    const excesses = shareOut(samples.map(({ excess }) => excess), {
+      threshold,
+      total,
+      used,
+    });
+    for (const [index, { excess }] of samples.entries()) {
+      if (excess > 0 && excesses[index] === 0) {
+        this.#collections[index].unenforcedSamples++;
+      }
+    }
+    return excesses;
+  }
+
+  /** Decides what to do about a collection, and has it done. */
+  #act(
+    collection: Collection,
+    { wantsHistory, suffers, excess }: Sample,
+    mayTake: number,
+  ): void {
+    if (excess === 0) this.#settle(collection);
+    if (this.#work.has(collection)) return;
+    if (!wantsHistory) {
+      forgetHistory(collection);
+      return;
+    }
+    let take = mayTake;
+    if (take > 0 && suffers) {
+      collection.breathers++;
+      take = 0;
+      this.#around.log.debug(
+        `${collection.name}: much of what was paged out came back, so it is left alone for an interval`,
+      );
+    }
+    const waits = collection.backoff.isWaiting(
+      performance.now(),
+      collection.circumstances(this.#hasFreeSwap()),
+    );
+    this.#beside(collection, async () => {
+      await keepHistory(collection, this.#options());
+      if (take <= 0 || waits) return;
+      using _turn = await this.#turns.take();
+      await this.#scan(collection, take, this.#options());
+    });
+  }
+
+  /** Notes that a collection is under its cap, or has been brought there. */
+  #settle(collection: Collection): void {
+    collection.backoff.reset();
+    if (collection.warning === null) return;
+    collection.warning = null;
+    this.#around.log.info(`${collection.name}: under its cap again`);
+  }
+
+  /** Does something with a collection beside the loop; nothing of it ends the daemon. */
+  #beside(collection: Collection, step: () => Promise<void>): void {
+    const done = step().catch((error) => {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#around.log.warn(
+        `${collection.name}: ${
+          error instanceof RcapError ? "" : "internal error: "
+        }${message}`,
+      );
+    }).finally(() => this.#work.delete(collection));
+    this.#work.set(collection, done);
+  }
+
+  async #scan(
+    collection: Collection,
+    excess: number,
+    options: EnforcementOptions,
+  ): Promise<void> {
+    const { log, onScan, signal } = this.#around;
+    const over = await collection.measure(performance.now()) - collection.cap;
+    if (over <= 0 || signal.aborted) return;
+    const outcome = await enforce(
+      collection,
+      Math.min(excess, over),
+      options,
+    );
+    if (!outcome) return;
+    onScan?.(outcome.seconds);
+    log.info(describeOutcome(collection, outcome));
+    if (outcome.left <= 0) this.#settle(collection);
+    if (outcome.isPartial) return;
+    collection.backoff.record(outcome.ineffective, {
+      now: performance.now(),
+      interval: options.interval,
+      circumstances: {
+        ...collection.circumstances(this.#hasFreeSwap()),
+        size: collection.size - outcome.effective,
+      },
+    });
+    if (collection.backoff.isHopeless && collection.warning === null) {
+      collection.warning = await whyNotMet(collection);
+      log.warn(
+        `${collection.warning}; it is tried less often until that changes`,
+      );
+    }
+  }
+
+  #options(): EnforcementOptions {
+    const { log, signal } = this.#around;
+    return { interval: this.#config.sampleInterval, log, signal };
+  }
+
+  #hasFreeSwap(): boolean {
+    return this.#around.platform.memory().freeSwap > 0;
+  }
+
+  #memory(): DaemonState["memory"] {
+    const { totalMemory, availableMemory } = this.#around.platform.memory();
+    return {
+      total: totalMemory,
+      used: totalMemory - availableMemory,
+      threshold: this.#config.enforcementThreshold,
+    };
+  }
+
+  #report(): void {
+    this.#around.report(this.#state());
+  }
+
+  #state(): DaemonState {
+    return {
+      version: 1,
+      pid: Deno.pid,
+      startTime: this.#startTime,
+      startedAt: this.#startedAt,
+      updatedAt: Date.now() / 1000,
+      monotonic: boottimeSeconds(),
+      reportInterval: this.#config.reportInterval / 1000,
+      pagedata: this.#around.platform.pagedata,
+      memory: this.#memory(),
+      own: ownUsage(),
+      configuration: {
+        serial: this.#serial,
+        loadedAt: this.#loadedAt,
+        problems: this.#problems,
+      },
+      collections: this.#collections.map((collection) => collection.state()),
+    };
+  }
+}
+
+/** The longest time that a timer takes, in milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** Whether two definitions are of one collection: history is kept when only the cap differs. */
+function isSame(a: CapConfig, b: CapConfig): boolean {
+  const selectorsOf = ({ select }: CapConfig) =>
+    select.map(({ text }) => text).join("\0");
+  return a.name === b.name && selectorsOf(a) === selectorsOf(b);
+}

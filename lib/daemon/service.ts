@@ -1,0 +1,212 @@
+/**
+ * The daemon as a service: its configuration, state directory, signals, service
+ * manager and metrics, around the loop.
+ *
+ * @module
+ */
+
+import { RcapError } from "../errors.ts";
+import { openPlatform, operatingSystem } from "../platform/open.ts";
+import {
+  ConfigError,
+  type ConfigReading,
+  type DaemonConfig,
+  describeProblem,
+  fingerprint,
+  readConfig,
+} from "./config.ts";
+import type { ConfigPaths } from "./config_files.ts";
+import { Daemon } from "./daemon.ts";
+import type { EventLog } from "./enforcement.ts";
+import { Metrics } from "./metrics.ts";
+import {
+  type Address,
+  formatAddress,
+  MetricsServer,
+} from "./metrics_server.ts";
+import { Notifier } from "./notify.ts";
+import type { DaemonState } from "./state.ts";
+import { StateDirectory } from "./state_directory.ts";
+
+export interface ServiceOptions {
+  readonly config: ConfigPaths;
+  readonly stateDirectory: string;
+  /** Where to serve metrics. */
+  readonly metrics?: Address;
+  /** rcap's. */
+  readonly version: string;
+  /** Stops the daemon. */
+  readonly signal: AbortSignal;
+  readonly log: EventLog;
+}
+
+/**
+ * Runs the daemon until it is stopped. Nothing is left behind then but an empty
+ * state directory.
+ *
+ * @throws ConfigError when the configuration is invalid.
+ * @throws RcapError when another daemon runs, or something else is in the way.
+ */
+export async function runService(options: ServiceOptions): Promise<void> {
+  const { log, signal } = options;
+  await using held = new AsyncDisposableStack();
+  const configuration = new Configuration(options.config, log);
+  const config = configuration.load();
+  operatingSystem().requirePrivileges();
+  const directory = held.use(StateDirectory.take(options.stateDirectory));
+  const notifier = held.use(
+    Notifier.fromEnvironment({ warn: (text) => log.warn(text) }),
+  );
+  const platform = held.use(
+    openPlatform(config.pagedata, (text) => log.warn(text)),
+  );
+  const metrics = new Metrics({ version: options.version });
+  const report = new StateWriter(directory, log);
+
+  const daemon = new Daemon(config, {
+    platform,
+    log,
+    signal,
+    report: (state) => {
+      report.write(state);
+      metrics.update(state);
+    },
+    overrides: () => directory.overrides(),
+    reload: (onlyIfChanged) => {
+      const result = configuration.reload(onlyIfChanged);
+      if (result) notifier.reloading();
+      return result;
+    },
+    onReload: () => notifier.ready(),
+    onTurn: () => notifier.watchdog(),
+    turnInterval: notifier.watchdogInterval,
+    onScan: (seconds) => metrics.observeScan(seconds),
+    onRead: (reading) => metrics.observeRead(reading),
+  });
+  for (
+    const [name, listener] of [
+      ["SIGHUP", () => daemon.askForReload()],
+      ["SIGUSR1", () => daemon.askForOverrides()],
+    ] as const
+  ) {
+    Deno.addSignalListener(name, listener);
+    held.defer(() => Deno.removeSignalListener(name, listener));
+  }
+  if (options.metrics) {
+    const server = held.use(
+      new MetricsServer({
+        address: options.metrics,
+        metrics,
+        health: () => daemon.problem(),
+        warn: (text) => log.warn(text),
+      }),
+    );
+    log.info(`metrics on http://${formatAddress(server.address)}/metrics`);
+  }
+  log.info(
+    `watching ${config.caps.length} collections, references from ${platform.pagedata}`,
+  );
+  notifier.ready(`watching ${config.caps.length} collections`);
+  await daemon.run();
+  notifier.stopping();
+  log.info("stopped");
+}
+
+/**
+ * Scans once what is over its cap, and ends.
+ *
+ * @param observation for how long to watch, in milliseconds.
+ * @returns what there is to tell then.
+ * @throws ConfigError, RcapError as {@linkcode runService}.
+ */
+export async function runOnce(
+  { config: paths, stateDirectory, signal, log }: Omit<
+    ServiceOptions,
+    "metrics" | "version"
+  >,
+  observation: number,
+): Promise<DaemonState> {
+  const config = new Configuration(paths, log).load();
+  operatingSystem().requirePrivileges();
+  using directory = StateDirectory.take(stateDirectory);
+  using platform = openPlatform(config.pagedata, (text) => log.warn(text));
+  const daemon = new Daemon(config, {
+    platform,
+    log,
+    signal,
+    report: () => {},
+    overrides: () => directory.overrides(),
+    reload: () => undefined,
+  });
+  const state = await daemon.once(observation);
+  signal.throwIfAborted();
+  return state;
+}
+
+/** The configuration, read when it has changed. */
+class Configuration {
+  readonly #paths: ConfigPaths;
+  readonly #log: EventLog;
+  #fingerprint = "";
+
+  constructor(paths: ConfigPaths, log: EventLog) {
+    this.#paths = paths;
+    this.#log = log;
+  }
+
+  /** @throws ConfigError when it is invalid. */
+  load(): DaemonConfig {
+    const { config, problems } = this.#read();
+    if (!config) throw new ConfigError(problems);
+    return config;
+  }
+
+  /** @param onlyIfChanged gives nothing when no file has changed. */
+  reload(
+    onlyIfChanged: boolean,
+  ): { config?: DaemonConfig; problems: readonly string[] } | undefined {
+    if (onlyIfChanged && fingerprint(this.#paths) === this.#fingerprint) {
+      return undefined;
+    }
+    const { config, problems } = this.#read();
+    return { config, problems: problems.map(describeProblem) };
+  }
+
+  #read(): ConfigReading {
+    const { totalMemory } = operatingSystem().memory();
+    const reading = readConfig(this.#paths, { totalMemory });
+    this.#fingerprint = reading.fingerprint;
+    for (const warning of reading.warnings) {
+      this.#log.warn(describeProblem(warning));
+    }
+    return reading;
+  }
+}
+
+/** Writes the state; what is in the way of that is told once and ends nothing. */
+class StateWriter {
+  readonly #directory: StateDirectory;
+  readonly #log: EventLog;
+  #failed = false;
+
+  constructor(directory: StateDirectory, log: EventLog) {
+    this.#directory = directory;
+    this.#log = log;
+  }
+
+  write(state: DaemonState): void {
+    try {
+      this.#directory.write(state);
+      if (this.#failed) this.#log.info("the state can be written again");
+      this.#failed = false;
+    } catch (error) {
+      if (!(error instanceof RcapError)) throw error;
+      if (!this.#failed) {
+        this.#log.warn(
+          `the state cannot be written, so that rcap stat shows nothing new (${error.message}); caps are enforced all the same`,
+        );
+      }
+      this.#failed = true;
+    }
+  }
+}

@@ -1,0 +1,36 @@
+import { assert, assertEquals } from "@std/assert";
+import fc from "fast-check";
+import { shareOut } from "./threshold.ts";
+
+Deno.test("without a threshold every collection gives its excess", () => {
+  const memory = { total: 1000, used: 10, threshold: 0 };
+  assertEquals(shareOut([5, -3, 0, 7], memory), [5, 0, 0, 7]);
+});
+
+Deno.test("at or below the threshold nothing is given", () => {
+  const memory = { total: 1000, used: 500, threshold: 0.5 };
+  assertEquals(shareOut([5, 70], memory), [0, 0]);
+});
+
+Deno.test("what lies above the threshold is shared out in proportion to the excesses", () => {
+  const memory = { total: 1000, used: 540, threshold: 0.5 };
+  assertEquals(shareOut([60, 20, -5], memory), [30, 10, 0]);
+});
+
+Deno.test("nobody gives more than its excess, and all give no more than is above", () => {
+  fc.assert(fc.property(
+    fc.array(fc.integer({ min: -1e12, max: 1e12 }), { maxLength: 20 }),
+    fc.integer({ min: 0, max: 1e12 }),
+    fc.double({ min: 0.01, max: 1, noNaN: true }),
+    (excesses, used, threshold) => {
+      const given = shareOut(excesses, { total: 1e12, used, threshold });
+      given.forEach((bytes, index) =>
+        assert(bytes >= 0 && bytes <= Math.max(0, excesses[index]))
+      );
+      const sum = given.reduce((sum, bytes) => sum + bytes, 0);
+      const above = Math.max(0, used - threshold * 1e12);
+      // Each share is rounded up to a byte.
+      assert(sum <= above + excesses.length);
+    },
+  ));
+});
