@@ -69,7 +69,8 @@ export class TestDaemon implements AsyncDisposable {
   static async start(options: DaemonOptions): Promise<TestDaemon> {
     const daemon = TestDaemon.startOnly(options);
     await until(
-      () => daemon.#hasEnded || daemon.stateIfAny() !== undefined,
+      // One that was killed has left its own.
+      () => daemon.#hasEnded || daemon.stateIfAny()?.pid === daemon.pid,
       "the daemon to write its state",
     );
     if (daemon.#hasEnded) {
