@@ -27,7 +27,7 @@ export const CAPABILITIES = [
 /** How long the daemon may say nothing before it is taken for dead. */
 const WATCHDOG = "30s";
 
-/** Exit codes for which there is no use in another try: cli usage and privileges. */
+/** Exit codes after which another try ends alike: wrong usage, missing privileges. */
 const HOPELESS = [2, 4];
 
 /** A word with a path to a place that `ProtectHome=` hides. */
@@ -121,7 +121,7 @@ WantedBy=multi-user.target
 
 /** Where the state is, made anew by systemd where it can be. */
 function stateSettings(directory: string): string {
-  const [, name] = /^\/run\/([^/]+)$/.exec(directory) ?? [];
+  const [, name] = /^\/run\/([\w.%-]+)$/.exec(directory) ?? [];
   return name === undefined
     ? `ReadWritePaths=${quoted(directory)}`
     : `RuntimeDirectory=${escapedSpecifiers(name)}\nRuntimeDirectoryMode=0755`;
