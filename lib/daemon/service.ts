@@ -7,6 +7,7 @@
 
 import { RcapError } from "../errors.ts";
 import { openPlatform, operatingSystem } from "../platform/open.ts";
+import type { Log } from "../report/output.ts";
 import {
   ConfigError,
   type ConfigReading,
@@ -17,7 +18,6 @@ import {
 } from "./config.ts";
 import type { ConfigPaths } from "./config_files.ts";
 import { Daemon } from "./daemon.ts";
-import type { EventLog } from "./enforcement.ts";
 import { Metrics } from "./metrics.ts";
 import {
   type Address,
@@ -37,7 +37,7 @@ export interface ServiceOptions {
   readonly version: string;
   /** Stops the daemon. */
   readonly signal: AbortSignal;
-  readonly log: EventLog;
+  readonly log: Log;
 }
 
 /**
@@ -74,7 +74,10 @@ export async function runService(options: ServiceOptions): Promise<void> {
     overrides: () => directory.overrides(),
     reload: (onlyIfChanged) => {
       const result = configuration.reload(onlyIfChanged);
-      if (result) notifier.reloading();
+      if (!result) return undefined;
+      notifier.reloading();
+      // Nothing is loaded then.
+      if (!result.config) notifier.ready();
       return result;
     },
     onReload: () => notifier.ready(),
@@ -146,10 +149,10 @@ export async function runOnce(
 /** The configuration, read when it has changed. */
 class Configuration {
   readonly #paths: ConfigPaths;
-  readonly #log: EventLog;
+  readonly #log: Log;
   #fingerprint = "";
 
-  constructor(paths: ConfigPaths, log: EventLog) {
+  constructor(paths: ConfigPaths, log: Log) {
     this.#paths = paths;
     this.#log = log;
   }
@@ -186,10 +189,10 @@ class Configuration {
 /** Writes the state; what is in the way of that is told once and ends nothing. */
 class StateWriter {
   readonly #directory: StateDirectory;
-  readonly #log: EventLog;
+  readonly #log: Log;
   #failed = false;
 
-  constructor(directory: StateDirectory, log: EventLog) {
+  constructor(directory: StateDirectory, log: Log) {
     this.#directory = directory;
     this.#log = log;
   }
