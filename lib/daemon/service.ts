@@ -28,6 +28,9 @@ import { Notifier } from "./notify.ts";
 import type { DaemonState } from "./state.ts";
 import { StateDirectory } from "./state_directory.ts";
 
+/** How often the daemon gives back memory that it does not use, in milliseconds. */
+const TRIM_INTERVAL = 600_000;
+
 export interface ServiceOptions {
   readonly config: ConfigPaths;
   readonly stateDirectory: string;
@@ -110,6 +113,12 @@ export async function runService(options: ServiceOptions): Promise<void> {
     `watching ${config.caps.length} collections, references from ${platform.pagedata}`,
   );
   notifier.ready(`watching ${config.caps.length} collections`);
+  operatingSystem().trimOwnMemory();
+  const trim = setInterval(
+    () => operatingSystem().trimOwnMemory(),
+    TRIM_INTERVAL,
+  );
+  held.defer(() => clearInterval(trim));
   await daemon.run();
   notifier.stopping();
   log.info("stopped");
