@@ -14,9 +14,9 @@ import { scan } from "../scanner/scan.ts";
 import type { Collection } from "./collection.ts";
 import type { Member } from "./member.ts";
 
-/** History begins anew after so many intervals, but not sooner than after 30 s. */
-const WINDOW_INTERVALS = 6;
-const SHORTEST_WINDOW = 30_000;
+/** History begins anew after so many intervals, but not sooner than after a minute. */
+const WINDOW_INTERVALS = 12;
+const SHORTEST_WINDOW = 60_000;
 
 /**
  * A scan goes this much below the cap where unreferenced memory suffices for that,
