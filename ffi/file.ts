@@ -108,18 +108,28 @@ export class File implements Disposable {
 
   /** The rest of the file. */
   readAll(): Uint8Array<ArrayBuffer> {
-    // Most files are small: they take no buffer of their own.
-    let length = 0;
-    for (let end = 0; end < scratch.length; end += length) {
-      length = this.read(end === 0 ? scratch : scratch.subarray(end));
-      if (length === 0) return scratch.slice(0, end);
-    }
+    const small = this.#readSmall();
+    if (small) return small;
     const contents = new Contents(scratch);
+    let length = 0;
     do {
       length = this.read(contents.room());
       contents.filled(length);
     } while (length > 0);
     return contents.bytes();
+  }
+
+  /**
+   * The rest of a file if it is small, as most are: it takes no other buffer than
+   * what it needs. Otherwise `undefined`, and the start of it is in `scratch`.
+   */
+  #readSmall(): Uint8Array<ArrayBuffer> | undefined {
+    let length = 0;
+    for (let end = 0; end < scratch.length; end += length) {
+      length = this.read(end === 0 ? scratch : scratch.subarray(end));
+      if (length === 0) return scratch.slice(0, end);
+    }
+    return undefined;
   }
 
   /**
@@ -130,8 +140,10 @@ export class File implements Disposable {
    * read takes long.
    */
   async readAllSlowly(away: boolean): Promise<Uint8Array<ArrayBuffer>> {
-    const contents = new Contents();
     let turned = performance.now();
+    const small = away ? undefined : this.#readSmall();
+    if (small) return small;
+    const contents = away ? new Contents() : new Contents(scratch);
     for (;;) {
       const room = contents.room();
       const length = away ? await this.#readAway(room) : this.read(room);

@@ -6,11 +6,18 @@
 
 import { PERMISSIONS } from "./permissions.ts";
 
+/**
+ * A daemon is to be small: little garbage before it is collected, and a way to have
+ * all of it collected now and then.
+ */
+const V8_FLAGS = ["--max-semi-space-size=2", "--expose-gc"];
+
 const { code } = await new Deno.Command(Deno.execPath(), {
   args: [
     "compile",
     "--frozen",
     ...PERMISSIONS,
+    `--v8-flags=${V8_FLAGS.join(",")}`,
     "--output",
     "dist/rcap",
     "main.ts",

@@ -29,6 +29,11 @@ const MOST_GROWTH = 4 * MIB;
 const minutes = Number(Deno.args[0] ?? 10);
 
 await using held = new AsyncDisposableStack();
+Deno.addSignalListener("SIGINT", async () => {
+  // Swap would stay, and be in the way of others.
+  await held.disposeAsync();
+  Deno.exit(130);
+});
 held.use(await zramSwap({ size: 6144 * MIB }));
 for (let i = 0; i < COLLECTIONS; i++) {
   held.use(
