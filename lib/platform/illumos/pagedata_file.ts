@@ -120,7 +120,7 @@ export function pageSizeOf(value: number, struct: string): number {
 /**
  * The end of a mapping.
  *
- * @param before the end of the mapping before it.
+ * @param before where it may begin at the earliest.
  * @throws MalformedData when it begins before that, or ends beyond all addresses.
  */
 export function endOf(start: bigint, bytes: number, before: bigint): bigint {

@@ -44,7 +44,7 @@ export function checkXmapSize(size: number): void {
 }
 
 /**
- * Decodes an xmap file.
+ * Decodes an xmap file: mappings in the order of their addresses.
  *
  * @throws MalformedData when it is none.
  */
@@ -52,12 +52,13 @@ export function decodeXmap(file: Uint8Array): XmapEntry[] {
   checkXmapSize(file.length);
   const reader = new StructReader(PRXMAP, file);
   const entries: XmapEntry[] = [];
-  let end = 0n;
+  let first = 0n;
   for (let at = 0; at < file.length; at += PRXMAP.size) {
     reader.moveTo(at);
     const start = reader.bigint("pr_vaddr");
     const bytes = reader.number("pr_size");
-    end = endOf(start, bytes, end);
+    endOf(start, bytes, first);
+    first = start + 1n;
     const most = Math.ceil(bytes / SMALLEST_PAGE);
     entries.push({
       start,
