@@ -117,7 +117,9 @@ export type PagedataSourceName =
   /** The page tables of Linux. */
   | "pte"
   /** `/proc/<pid>/smaps` of Linux. */
-  | "smaps";
+  | "smaps"
+  /** `/proc/<pid>/pagedata` of illumos. */
+  | "proc";
 
 /**
  * What a reading is for.
@@ -266,10 +268,35 @@ export interface Finding {
   readonly required: boolean;
 }
 
+/** The cap of a project, where the system has such. */
+export interface ProjectCap {
+  readonly name: string;
+  readonly id: number;
+  /** In bytes. */
+  readonly maxRss: number;
+}
+
+/** Caps of projects, and what is wrong with what the system says of them, for a person. */
+export interface ProjectCaps {
+  /** `undefined` when they cannot be read: those there were hold on. */
+  readonly caps: readonly ProjectCap[] | undefined;
+  readonly problems: readonly string[];
+}
+
+/** Where the system keeps caps of projects. */
+export interface ProjectCapSource {
+  /** The file, for messages. */
+  readonly path: string;
+  /** The caps; `undefined` when nothing has changed since this was last asked. */
+  changedCaps(): ProjectCaps | undefined;
+}
+
 /** An operating system that rcap runs on: what it has, and what can be asked of it at once. */
 export interface OperatingSystem {
   /** Names of the sources of reference bits, the better first. */
   readonly pagedataSources: readonly PagedataSourceName[];
+  /** Whether a process is stopped while it is paged out. */
+  readonly stopsToPageOut: boolean;
   /**
    * Opens the system's processes.
    *
@@ -285,6 +312,12 @@ export interface OperatingSystem {
   memory(): MachineMemory;
   /** The id of a user by name, from every source that the system knows; `undefined` for none. */
   uidOfUser(name: string): number | undefined;
+  /** The id of a project by name, where the system has such; `undefined` for none. */
+  projectIdOf?(name: string): number | undefined;
+  /** The id of a zone by name, where the system has such; `undefined` for none. */
+  zoneIdOf?(name: string): number | undefined;
+  /** A new look at the caps of projects, where the system has such. */
+  projectCaps?(): ProjectCapSource;
   /**
    * Makes sure that the processes of every user can be scanned.
    *

@@ -14,6 +14,7 @@ import { requirePrivileges } from "./privileges.ts";
 /** Linux. */
 export const linux: OperatingSystem = {
   pagedataSources: PAGEDATA_SOURCES,
+  stopsToPageOut: false,
   open: (choice, warn) => new LinuxPlatform(openPagedataSource(choice, warn)),
   memory: machineMemory,
   uidOfUser,
