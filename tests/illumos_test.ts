@@ -142,6 +142,20 @@ Deno.test("a dry run plans, and stops nothing", async () => {
   assertEquals(stopsIn(log), []);
 });
 
+Deno.test("several processes count by their RSS: shares are not known", async () => {
+  await using first = await Workload.start();
+  await using second = await Workload.start();
+  const { json } = await rcapJson<ScanReport>(
+    ["scan", `${first.pid}`, `${second.pid}`, "--excess", "1M", "--dry-run"]
+      .concat("--observe", "0"),
+    { env: illumos.env() },
+  );
+  const sum = json.processes.reduce((sum, { rss }) => sum + (rss ?? 0), 0);
+  assertEquals(json.accounting, "rss");
+  // Each is read twice.
+  assert(Math.abs(json.rss - sum) < MIB, `${json.rss} of ${sum}`);
+});
+
 Deno.test("a stopped process stays stopped", async () => {
   await using _swap = await anySwap({ size: 64 * MIB });
   await using workload = await Workload.start();

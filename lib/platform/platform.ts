@@ -170,10 +170,12 @@ export interface MonitoredMemory extends ProcessMemory {
   refresh(): Promise<void>;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
+  /** Whether the system tells of proportional sizes. */
+  readonly knowsProportional: boolean;
   /**
    * Proportional set size in bytes: every page counts divided by the number of
    * processes that map it. The RSS, which is more, where that is not for this
-   * user. Costs a walk of the page tables.
+   * user, or the system does not tell. Costs a walk of the page tables.
    */
   readProportional(): Promise<number>;
   /** The mappings with all figures, in address order. */

@@ -49,6 +49,7 @@ export interface IllumosAccess extends ProcAccess {
 
 /** The memory of one process. */
 export class IllumosProcessMemory implements MonitoredMemory {
+  readonly knowsProportional = false;
   readonly #id: ProcessId;
   readonly #access: IllumosAccess;
   readonly #files: ProcessFiles;
