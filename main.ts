@@ -16,6 +16,7 @@ import { setCommand } from "./cmd/set.ts";
 import { statCommand } from "./cmd/stat.ts";
 import denoJson from "./deno.json" with { type: "json" };
 import { RcapError } from "./lib/errors.ts";
+import { operatingSystem } from "./lib/platform/open.ts";
 import {
   Log,
   LOG_LEVELS,
@@ -61,6 +62,9 @@ export async function main(args: string[]): Promise<number> {
 async function run(args: string[]): Promise<number> {
   const interruption = new AbortController();
   const survived = new Set<EndingSignal>();
+  // Who ran it by nohup has it survive the terminal. To be asked before there is a
+  // listener of any signal: with the first, Deno ends itself on SIGHUP.
+  if (operatingSystem().ignoresHangup()) survived.add("SIGHUP");
   for (const signal of ENDING_SIGNALS) {
     Deno.addSignalListener(signal, () => {
       if (!survived.has(signal)) interruption.abort(new Interrupted(signal));

@@ -3,7 +3,7 @@
  * constants that go with them.
  *
  * Facts: proc(5), `<sys/procfs.h>`, `<sys/stat.h>`, `<sys/dirent.h>`,
- * `<sys/swap.h>` and `<pwd.h>` of illumos.
+ * `<sys/signal.h>`, `<sys/swap.h>` and `<pwd.h>` of illumos.
  *
  * @module
  */
@@ -103,6 +103,16 @@ export const SWAPENT = defineStruct({
     ste_path: [0, "u64"],
     ste_pages: [24, "i64"],
     ste_free: [32, "i64"],
+  },
+});
+
+/** What sigaction(2) tells. */
+export const SIGACTION = defineStruct({
+  name: "struct sigaction",
+  size: 32,
+  fields: {
+    sa_flags: [0, "i32"],
+    sa_handler: [8, "u64"],
   },
 });
 

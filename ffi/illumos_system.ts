@@ -1,8 +1,8 @@
 /**
  * Facts about an illumos machine beside its processes: directories, memory, swap,
- * users, zones, limits.
+ * users, zones, limits, signals.
  *
- * Facts: the man pages getdents(2), readlink(2), swapctl(2), sysconf(3C),
+ * Facts: the man pages getdents(2), readlink(2), sigaction(2), swapctl(2), sysconf(3C),
  * getpwnam(3C), getzoneidbyname(3C), and `<unistd.h>` of illumos.
  *
  * @module
@@ -13,6 +13,7 @@ import {
   DIRENT_NAME,
   DIRENT_RECLEN,
   PASSWD_UID,
+  SIGACTION,
   SWAPENT,
 } from "./illumos_structs.ts";
 import { cString } from "./libc.ts";
@@ -23,6 +24,7 @@ const SYMBOLS = {
   geteuid: { parameters: [], result: "u32" },
   getpwnam: { parameters: ["buffer"], result: "pointer" },
   getzoneidbyname: { parameters: ["buffer"], result: "i32" },
+  sigaction: { parameters: ["i32", "pointer", "buffer"], result: "i32" },
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
   swapctl: { parameters: ["i32", "buffer"], result: "i32" },
   sysconf: { parameters: ["i32"], result: "i64" },
@@ -37,6 +39,10 @@ const SC_AVPHYS_PAGES = 501;
 // <sys/swap.h> of illumos.
 const SC_LIST = 2;
 const SC_GETNSWP = 4;
+
+// <sys/iso/signal_iso.h> of illumos.
+const SIGHUP = 1;
+const SIG_IGN = 1n;
 
 /** Longest path: `MAXPATHLEN` of <sys/param.h>. */
 const PATH_MAX = 1024;
@@ -116,6 +122,16 @@ export class IllumosSystem {
       free += reader.number("ste_free");
     }
     return { total: total * this.pageSize(), free: free * this.pageSize() };
+  }
+
+  /** Whether SIGHUP is ignored, as nohup(1) has it. */
+  ignoresHangup(): boolean {
+    const action = new Uint8Array(SIGACTION.size);
+    this.#libc.checked(
+      this.#calls.sigaction(SIGHUP, null, action),
+      "sigaction SIGHUP",
+    );
+    return new StructReader(SIGACTION, action).bigint("sa_handler") === SIG_IGN;
   }
 
   /** The user whose permissions rcap has. */

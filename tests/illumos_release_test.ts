@@ -8,7 +8,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { assertFree, grabsIn, illumosForTests, stopsIn } from "./illumos.ts";
 import { MIB, requireRoot } from "./live.ts";
-import { startRcap } from "./rcap.ts";
+import { commandLine, startRcap } from "./rcap.ts";
 import { until, Workload } from "./workload.ts";
 
 requireRoot();
@@ -113,4 +113,27 @@ Deno.test("Ctrl-Z does not leave a process stopped", async () => {
   const { code, stderr } = await running.end();
   assertEquals(code, 3, stderr);
   assertFree(pid, "after Ctrl-Z");
+});
+
+Deno.test("a scan that was run by nohup survives SIGHUP, here and on Linux", async () => {
+  await using workload = await Workload.start();
+  await workload.anon("memory", 8 * MIB);
+  const { pid } = workload;
+  for (const env of [{}, illumos.env()]) {
+    const args = ["scan", `${pid}`, "--excess", "64M", "--observe", "1s"];
+    const { command, commandArgs } = commandLine(args);
+    const child = new Deno.Command("nohup", {
+      args: [command, ...commandArgs],
+      env,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const output = child.output();
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    child.kill("SIGHUP");
+    const { code, stderr } = await output;
+    assertEquals(code, 3, new TextDecoder().decode(stderr));
+    assertFree(pid, "after SIGHUP");
+  }
 });

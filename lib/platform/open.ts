@@ -25,11 +25,16 @@ let chosen: OperatingSystem | undefined;
  * @throws UsageError when the environment names none that can be tested here.
  */
 export function operatingSystem(): OperatingSystem {
-  return chosen ??= choose();
+  return chosen ??= systemOf(Deno.build.os);
 }
 
-function choose(): OperatingSystem {
-  switch (Deno.build.os) {
+/**
+ * What rcap knows an operating system by.
+ *
+ * @throws CapabilityError, UsageError as {@linkcode operatingSystem}.
+ */
+export function systemOf(os: typeof Deno.build.os): OperatingSystem {
+  switch (os) {
     case "illumos":
     case "solaris":
       return illumos(ILLUMOS_PATHS);
@@ -37,7 +42,7 @@ function choose(): OperatingSystem {
       return chooseOnLinux();
   }
   throw new CapabilityError(
-    `rcap works on Linux and illumos, not on ${Deno.build.os}`,
+    `rcap works on Linux and illumos, not on ${os}`,
   );
 }
 

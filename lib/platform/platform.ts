@@ -310,6 +310,8 @@ export interface OperatingSystem {
     choice: PagedataSourceName | "auto",
     warn: (message: string) => void,
   ): Platform;
+  /** Whether SIGHUP is ignored, as nohup(1) has it, while nobody listens to it. */
+  ignoresHangup(): boolean;
   /** Memory of the machine now. */
   memory(): MachineMemory;
   /** The id of a user by name, from every source that the system knows; `undefined` for none. */

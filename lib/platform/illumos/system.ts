@@ -25,6 +25,15 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
     pagedataSources: ["proc"],
     stopsToPageOut: true,
     open: () => new IllumosPlatform(paths),
+    ignoresHangup() {
+      try {
+        return system().ignoresHangup();
+      } catch (error) {
+        // The command that is asked for will say what is wrong; doctor says more.
+        if (!(error instanceof CapabilityError)) throw error;
+        return false;
+      }
+    },
     memory: () => machineMemory(system()),
     uidOfUser: (name) => system().uidOfUser(name),
     projectIdOf: (name) => projects().idOf(name),
