@@ -348,6 +348,39 @@ Deno.test("the environment chooses the platform, or the message says what is wro
   assert(linux.stdout.includes("pidfd"));
 });
 
+Deno.test("a program with privileges of its own takes no libraries from who starts it", async () => {
+  // Where files may have privileges: /tmp may be mounted without.
+  const folder = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "rcap-" });
+  using cleanup = new DisposableStack();
+  cleanup.defer(() => Deno.removeSync(folder, { recursive: true }));
+  Deno.chmodSync(folder, 0o777);
+  const program = `${folder}/deno`;
+  Deno.copyFileSync(Deno.execPath(), program);
+  const open = new URL("../lib/platform/open.ts", import.meta.url);
+  const script = `import { operatingSystem } from "${open}";
+try {
+  operatingSystem();
+} catch (error) {
+  console.log(error.exitCode, error.message);
+}`;
+  const run = async (uid: number) => {
+    const { stdout, stderr } = await new Deno.Command(program, {
+      args: ["eval", "--no-lock", script],
+      env: { ...illumos.env(), DENO_DIR: `${folder}/cache` },
+      uid,
+      gid: uid,
+    }).output();
+    return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+  };
+  Deno.chmodSync(program, 0o4755);
+  // Whoever is root anyway gains nothing.
+  assertEquals(await run(0), "");
+  assertMatch(
+    await run(54_321),
+    /^4 RCAP_PLATFORM names libraries to load, which/,
+  );
+});
+
 Deno.test("help and messages are those of the platform", async () => {
   const { stdout } = await onIllumos("scan", "--help");
   assert(stdout.includes("project:NAME") && !stdout.includes("cgroup:"));
