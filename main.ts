@@ -80,6 +80,7 @@ async function run(args: string[]): Promise<number> {
     get log() {
       return new Log(level);
     },
+    logAs: (format) => new Log(level, { format }),
     get color() {
       return color;
     },

@@ -11,7 +11,7 @@ import { STATE_DIRECTORY } from "../lib/daemon/state_directory.ts";
 import { UsageError } from "../lib/errors.ts";
 import { openPlatform, operatingSystem } from "../lib/platform/open.ts";
 import type { PagedataSourceName, Platform } from "../lib/platform/platform.ts";
-import type { Log } from "../lib/report/output.ts";
+import type { Log, LogFormat } from "../lib/report/output.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
 
@@ -22,6 +22,8 @@ export interface Context {
   /** Has SIGHUP abort nothing, for a command that takes it for something else. */
   surviveHangup(): void;
   readonly log: Log;
+  /** The log in another format. */
+  logAs(format: LogFormat): Log;
   /** Whether tables may have colours. */
   readonly color: boolean;
   /** Sets the exit code that the process ends with; 0 when never called. */

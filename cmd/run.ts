@@ -8,10 +8,16 @@ import { Command, Option } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
 import { configPaths, DEFAULT_CONFIG } from "../lib/daemon/config_files.ts";
-import { parseAddress } from "../lib/daemon/metrics_server.ts";
+import {
+  type Address,
+  formatAddress,
+  parseAddress,
+} from "../lib/daemon/metrics_server.ts";
 import { runOnce, runService } from "../lib/daemon/service.ts";
 import { statRows } from "../lib/daemon/stat.ts";
-import { print } from "../lib/report/output.ts";
+import { STATE_DIRECTORY } from "../lib/daemon/state_directory.ts";
+import { systemdUnit } from "../lib/daemon/unit.ts";
+import { LOG_FORMATS, type LogFormat, print } from "../lib/report/output.ts";
 import { renderTable } from "../lib/report/table.ts";
 import {
   configOption,
@@ -66,7 +72,7 @@ export function runCommand(context: Context) {
     )
     .addOption(
       new Option("--log-format <format>", "how messages are written")
-        .choices(["text", "json"] as const).default("text" as const),
+        .choices(LOG_FORMATS).default("text" as const),
     )
     .option(
       "--print-unit",
@@ -77,13 +83,22 @@ export function runCommand(context: Context) {
     .addHelpText("after", HELP)
     .action(async (options) => {
       const { signal, color } = context;
+      if (options.printUnit) {
+        print(systemdUnit({
+          program: Deno.execPath(),
+          args: unitArguments(options),
+          stateDirectory: options.stateDir,
+          metrics: options.metrics,
+        }));
+        return;
+      }
       context.surviveHangup();
       const service = {
         config: configPaths(options.config),
         stateDirectory: options.stateDir,
         metrics: options.metrics,
         signal,
-        log: context.log,
+        log: context.logAs(options.logFormat),
         version: denoJson.version,
       };
       if (!options.once) {
@@ -106,4 +121,22 @@ export function runCommand(context: Context) {
         context.setExitCode(CAP_NOT_MET);
       }
     });
+}
+
+/** The arguments of the daemon that a unit starts: those that are not the default. */
+function unitArguments(
+  { config, stateDir, metrics, logFormat }: {
+    config: string;
+    stateDir: string;
+    metrics?: Address;
+    logFormat: LogFormat;
+  },
+): string[] {
+  return [
+    "run",
+    ...(config === DEFAULT_CONFIG ? [] : ["--config", config]),
+    ...(stateDir === STATE_DIRECTORY ? [] : ["--state-dir", stateDir]),
+    ...(metrics ? ["--metrics", formatAddress(metrics)] : []),
+    ...(logFormat === "text" ? [] : ["--log-format", logFormat]),
+  ];
 }

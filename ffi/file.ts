@@ -108,8 +108,13 @@ export class File implements Disposable {
 
   /** The rest of the file. */
   readAll(): Uint8Array<ArrayBuffer> {
-    const contents = new Contents();
+    // Most files are small: they take no buffer of their own.
     let length = 0;
+    for (let end = 0; end < scratch.length; end += length) {
+      length = this.read(end === 0 ? scratch : scratch.subarray(end));
+      if (length === 0) return scratch.slice(0, end);
+    }
+    const contents = new Contents(scratch);
     do {
       length = this.read(contents.room());
       contents.filled(length);
@@ -192,10 +197,20 @@ export class File implements Disposable {
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
+/** What is read goes here first, and stays for the length of a call only. */
+const scratch = new Uint8Array(READ_SIZE);
+
 /** A growing buffer to read into. */
 class Contents {
-  #buffer = new Uint8Array(READ_SIZE);
-  #length = 0;
+  #buffer: Uint8Array<ArrayBuffer>;
+  #length: number;
+
+  /** @param start what was read already. */
+  constructor(start = new Uint8Array(0)) {
+    this.#buffer = new Uint8Array(start.length + READ_SIZE);
+    this.#buffer.set(start);
+    this.#length = start.length;
+  }
 
   /** Room for the next read. */
   room(): Uint8Array<ArrayBuffer> {

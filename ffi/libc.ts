@@ -28,6 +28,8 @@ const SYMBOLS = {
   getrusage: { parameters: ["i32", "buffer"], result: "i32" },
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
+  // Of the GNU C library only.
+  malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
   mkdir: { parameters: ["buffer", "u32"], result: "i32" },
   mmap: {
     parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],

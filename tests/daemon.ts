@@ -21,12 +21,18 @@ export interface DaemonOptions extends RunOptions {
 
 /** A place for a daemon: its configuration, and its state directory. */
 export class Place implements Disposable {
-  readonly folder = Deno.makeTempDirSync({ prefix: "rcap-daemon-" });
-  readonly config = `${this.folder}/rcap.toml`;
-  readonly dropIns = `${this.folder}/rcap.d`;
-  readonly state = `${this.folder}/state`;
+  readonly folder: string;
+  readonly config: string;
+  readonly dropIns: string;
+  readonly state: string;
 
-  constructor() {
+  /** @param folder where it is to be; anywhere by default. */
+  constructor(folder?: string) {
+    if (folder !== undefined) Deno.mkdirSync(folder);
+    this.folder = folder ?? Deno.makeTempDirSync({ prefix: "rcap-daemon-" });
+    this.config = `${this.folder}/rcap.toml`;
+    this.dropIns = `${this.folder}/rcap.d`;
+    this.state = `${this.folder}/state`;
     // For users without privileges, who may read states.
     Deno.chmodSync(this.folder, 0o755);
   }
@@ -69,7 +75,8 @@ export class TestDaemon implements AsyncDisposable {
   static async start(options: DaemonOptions): Promise<TestDaemon> {
     const daemon = TestDaemon.startOnly(options);
     await until(
-      () => daemon.#hasEnded || daemon.stateIfAny() !== undefined,
+      // One that was killed has left its own.
+      () => daemon.#hasEnded || daemon.stateIfAny()?.pid === daemon.pid,
       "the daemon to write its state",
     );
     if (daemon.#hasEnded) {

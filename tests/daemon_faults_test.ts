@@ -15,6 +15,7 @@ import { cap, Place, QUICKLY, TestDaemon } from "./daemon.ts";
 import { assertIntact, MIB, requireRoot } from "./live.ts";
 import { rcap } from "./rcap.ts";
 import { anySwap, zramSwap } from "./swap.ts";
+import { fetchPackages } from "./vm/debian.ts";
 import { isRunning, rssOf, until, Workload } from "./workload.ts";
 
 requireRoot();
@@ -410,6 +411,61 @@ Deno.test("swap may be turned off and on while it runs", async () => {
   }
   assertEquals((await daemon.stop()).code, 0);
   await assertIntact(workload);
+});
+
+Deno.test("a clock that is set back disturbs neither the daemon nor stat", async () => {
+  const tree = await fetchPackages({
+    release: "bookworm",
+    name: "faketime",
+    packages: ["libfaketime"],
+    only: /^libfaketime$/,
+  });
+  using place = new Place();
+  const time = `${place.folder}/time`;
+  Deno.writeTextFileSync(time, "+0");
+  await using workload = await Workload.start();
+  await using daemon = await TestDaemon.start({
+    place,
+    config: QUICKLY + cap("one", [`pid:${workload.pid}`], "1G"),
+    env: {
+      LD_PRELOAD:
+        `${tree}/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1`,
+      FAKETIME_TIMESTAMP_FILE: time,
+      FAKETIME_NO_CACHE: "1",
+      DONT_FAKE_MONOTONIC: "1",
+    },
+  });
+  await delay(1500);
+  const before = daemon.state();
+  Deno.writeTextFileSync(time, "-3600");
+  await until(
+    () => daemon.state().updatedAt < before.updatedAt - 3000,
+    "the clock to be set back",
+  );
+  const { statistics: set } = daemon.collection("one");
+  await delay(5000);
+  const { statistics } = daemon.collection("one");
+  const samples = statistics.samples - set.samples;
+  assert(samples >= 3 && samples <= 6, `${samples} samples in 5 s`);
+  const { code, stderr } = await rcap(["stat", "1", "1", ...place.stateArgs]);
+  assertEquals(code, 0, stderr);
+  assertEquals((await daemon.stop()).code, 0);
+});
+
+Deno.test("a daemon that was held up makes up for nothing", async () => {
+  await using workload = await Workload.start();
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("one", [`pid:${workload.pid}`], "1G"),
+  });
+  daemon.signal("SIGSTOP");
+  const { statistics: before } = daemon.collection("one");
+  await delay(6000);
+  daemon.signal("SIGCONT");
+  await delay(1500);
+  const { statistics } = daemon.collection("one");
+  const samples = statistics.samples - before.samples;
+  assert(samples >= 1 && samples <= 4, `${samples} samples`);
+  assertEquals((await daemon.stop()).code, 0);
 });
 
 Deno.test("processes that are over their cap and stopped stay stopped, and are paged out", async () => {

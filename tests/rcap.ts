@@ -1,10 +1,12 @@
 /**
- * Runs rcap as a user does: from source, or the binary that `RCAP_BIN` names.
+ * Runs rcap as a user does: from source, or the binary that `RCAP_BIN` names; with
+ * all privileges, or where `RCAP_CONFINED` is set with those of the systemd unit.
  *
  * @module
  */
 
 import { assert } from "@std/assert";
+import { CAPABILITIES } from "../lib/daemon/unit.ts";
 import { PERMISSIONS } from "../scripts/permissions.ts";
 
 const SOURCE = new URL("../main.ts", import.meta.url).pathname;
@@ -23,6 +25,8 @@ export interface RunOptions {
   env?: Record<string, string>;
   /** A program that runs it, with its own arguments: prlimit, say. */
   prefix?: string[];
+  /** Whether to run with the privileges of the systemd unit only, as `RCAP_CONFINED` says by default. */
+  confined?: boolean;
 }
 
 /** A running rcap. */
@@ -77,7 +81,39 @@ export function startRcap(args: string[], options: RunOptions = {}): Running {
 }
 
 /** The program to run and its arguments. */
-export function commandLine(args: string[], { uid }: RunOptions = {}) {
+export function commandLine(args: string[], options: RunOptions = {}) {
+  const { command, commandArgs } = plainCommandLine(args, options);
+  const { confined = Deno.env.has("RCAP_CONFINED") } = options;
+  // Another user has no privileges at all.
+  return confined && options.uid === undefined
+    ? withCapabilities(CAPABILITIES, [command, ...commandArgs])
+    : { command, commandArgs };
+}
+
+/**
+ * The command line by which root runs another with some capabilities and no way to
+ * others: setpriv(1).
+ */
+export function withCapabilities(
+  capabilities: readonly string[],
+  [command, ...args]: string[],
+) {
+  const names = capabilities.map((name) => name.toLowerCase().slice(4));
+  const words = ["-all", ...names.map((name) => `+${name}`)];
+  return {
+    command: "setpriv",
+    commandArgs: [
+      `--bounding-set=${words.join(",")}`,
+      "--inh-caps=-all",
+      "--no-new-privs",
+      "--",
+      command,
+      ...args,
+    ],
+  };
+}
+
+function plainCommandLine(args: string[], { uid }: RunOptions) {
   const binary = Deno.env.get("RCAP_BIN");
   if (binary) {
     const command = uid === undefined ? binary : copyForEveryone(binary);

@@ -11,7 +11,7 @@ import type { Platform, ProcessEntry } from "../platform/platform.ts";
 import { ScanCollection } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import type { CapConfig } from "./config.ts";
-import { Member } from "./member.ts";
+import type { Member } from "./member.ts";
 import type { CollectionState } from "./state.ts";
 
 /** References are recorded from this share of the cap on. */

@@ -12,6 +12,7 @@ import { boottimeSeconds } from "../../ffi/clock.ts";
 import { ownUsage } from "../../ffi/usage.ts";
 import { RcapError } from "../errors.ts";
 import type { Platform } from "../platform/platform.ts";
+import type { Log } from "../report/output.ts";
 import { formatSize } from "../report/units.ts";
 import { Collection, type Sample } from "./collection.ts";
 import type { CapConfig, DaemonConfig } from "./config.ts";
@@ -20,7 +21,6 @@ import {
   describeOutcome,
   enforce,
   type EnforcementOptions,
-  type EventLog,
   forgetHistory,
   keepHistory,
 } from "./enforcement.ts";
@@ -42,7 +42,7 @@ const HEALTHY_INTERVALS = 3;
 /** What the daemon gets its configuration from, and tells others through. */
 export interface DaemonSurroundings {
   readonly platform: Platform;
-  readonly log: EventLog;
+  readonly log: Log;
   /** Stops the daemon. */
   readonly signal: AbortSignal;
   /** Takes the state, every report interval and when something was asked for. */
@@ -361,7 +361,14 @@ export class Daemon {
     );
     if (!outcome) return;
     onScan?.(outcome.seconds);
-    log.info(describeOutcome(collection, outcome));
+    const { attempted, effective, left, seconds } = outcome;
+    log.info(describeOutcome(collection, outcome), {
+      collection: collection.name,
+      attempted,
+      effective,
+      left: Math.max(0, left),
+      seconds,
+    });
     if (outcome.left <= 0) this.#settle(collection);
     if (outcome.isPartial) return;
     collection.backoff.record(outcome.ineffective, {
@@ -376,6 +383,7 @@ export class Daemon {
       collection.warning = await whyNotMet(collection);
       log.warn(
         `${collection.warning}; it is tried less often until that changes`,
+        { collection: collection.name },
       );
     }
   }

@@ -8,14 +8,15 @@
 import { sleep, TRUSTED_OBSERVATION } from "../collection/observe.ts";
 import { narrate } from "../collection/narrate.ts";
 import { ProcessError } from "../errors.ts";
+import type { Log } from "../report/output.ts";
 import { formatSize } from "../report/units.ts";
 import { scan } from "../scanner/scan.ts";
 import type { Collection } from "./collection.ts";
 import type { Member } from "./member.ts";
 
-/** History begins anew after so many intervals, but not sooner than after 30 s. */
-const WINDOW_INTERVALS = 6;
-const SHORTEST_WINDOW = 30_000;
+/** History begins anew after so many intervals, but not sooner than after a minute. */
+const WINDOW_INTERVALS = 12;
+const SHORTEST_WINDOW = 60_000;
 
 /**
  * A scan goes this much below the cap where unreferenced memory suffices for that,
@@ -30,19 +31,12 @@ const REFRESH = 1000;
 /** How often it is looked at meanwhile. */
 const GLANCES = 4;
 
-/** Says what goes on. */
-export interface EventLog {
-  warn(message: string): void;
-  info(message: string): void;
-  debug(message: string): void;
-}
-
 export interface EnforcementOptions {
   /** How often the collection is sampled, in milliseconds. */
   readonly interval: number;
   /** Stops it at the next step. */
   readonly signal: AbortSignal;
-  readonly log: EventLog;
+  readonly log: Log;
 }
 
 /** What a scan came to. Sizes in bytes, times in seconds. */
@@ -127,10 +121,12 @@ export async function enforce(
     excess: wanted + headroom,
     spareReferenced,
     signal,
-    onEvent: (event) =>
-      narrate(event).forEach((line) =>
-        log.debug(`${collection.name}: ${line}`)
-      ),
+    onEvent: log.has("debug")
+      ? (event) =>
+        narrate(event).forEach((line) =>
+          log.debug(`${collection.name}: ${line}`)
+        )
+      : undefined,
   });
   for (const member of members) {
     // A new reading has begun a new window.
@@ -189,7 +185,7 @@ async function lookAgain(
 /** Does something with a member; that it has gone or cannot be read ends nothing. */
 async function tolerate(
   { entry }: Member,
-  log: EventLog,
+  log: Log,
   step: () => Promise<void>,
 ): Promise<void> {
   try {

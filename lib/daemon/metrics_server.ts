@@ -88,7 +88,7 @@ export class MetricsServer implements AsyncDisposable {
   readonly address: Address;
   readonly #end = new AbortController();
   #server: Deno.HttpServer<Deno.NetAddr>;
-  #recovery: number | undefined;
+  #recovery: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * Starts to listen.

@@ -56,7 +56,7 @@ export class Notifier implements Disposable {
   readonly #warn: (message: string) => void;
   #socket: NotifySocket | undefined;
   #waiting: string[] = [];
-  #retry: number | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(
     address: string | undefined,
@@ -131,7 +131,8 @@ export class Notifier implements Disposable {
   }
 
   #retryLater(): void {
-    this.#retry ??= setTimeout(() => {
+    if (this.#retry !== undefined) return;
+    const timer = setTimeout(() => {
       this.#retry = undefined;
       while (this.#waiting.length > 0 && this.#sendNow(this.#waiting[0])) {
         this.#waiting.shift();
@@ -139,7 +140,8 @@ export class Notifier implements Disposable {
       if (this.#waiting.length > 0) this.#retryLater();
     }, RETRY_MS);
     // Not a reason for the process to stay.
-    Deno.unrefTimer(this.#retry);
+    Deno.unrefTimer(timer);
+    this.#retry = timer;
   }
 
   /** Sends a message; returns whether it is dealt with. */

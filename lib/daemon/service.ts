@@ -7,6 +7,7 @@
 
 import { RcapError } from "../errors.ts";
 import { openPlatform, operatingSystem } from "../platform/open.ts";
+import type { Log } from "../report/output.ts";
 import {
   ConfigError,
   type ConfigReading,
@@ -17,7 +18,6 @@ import {
 } from "./config.ts";
 import type { ConfigPaths } from "./config_files.ts";
 import { Daemon } from "./daemon.ts";
-import type { EventLog } from "./enforcement.ts";
 import { Metrics } from "./metrics.ts";
 import {
   type Address,
@@ -28,6 +28,9 @@ import { Notifier } from "./notify.ts";
 import type { DaemonState } from "./state.ts";
 import { StateDirectory } from "./state_directory.ts";
 
+/** How often the daemon gives back memory that it does not use, in milliseconds. */
+const TRIM_INTERVAL = 600_000;
+
 export interface ServiceOptions {
   readonly config: ConfigPaths;
   readonly stateDirectory: string;
@@ -37,7 +40,7 @@ export interface ServiceOptions {
   readonly version: string;
   /** Stops the daemon. */
   readonly signal: AbortSignal;
-  readonly log: EventLog;
+  readonly log: Log;
 }
 
 /**
@@ -74,7 +77,10 @@ export async function runService(options: ServiceOptions): Promise<void> {
     overrides: () => directory.overrides(),
     reload: (onlyIfChanged) => {
       const result = configuration.reload(onlyIfChanged);
-      if (result) notifier.reloading();
+      if (!result) return undefined;
+      notifier.reloading();
+      // Nothing is loaded then.
+      if (!result.config) notifier.ready();
       return result;
     },
     onReload: () => notifier.ready(),
@@ -107,6 +113,12 @@ export async function runService(options: ServiceOptions): Promise<void> {
     `watching ${config.caps.length} collections, references from ${platform.pagedata}`,
   );
   notifier.ready(`watching ${config.caps.length} collections`);
+  operatingSystem().trimOwnMemory();
+  const trim = setInterval(
+    () => operatingSystem().trimOwnMemory(),
+    TRIM_INTERVAL,
+  );
+  held.defer(() => clearInterval(trim));
   await daemon.run();
   notifier.stopping();
   log.info("stopped");
@@ -146,10 +158,10 @@ export async function runOnce(
 /** The configuration, read when it has changed. */
 class Configuration {
   readonly #paths: ConfigPaths;
-  readonly #log: EventLog;
+  readonly #log: Log;
   #fingerprint = "";
 
-  constructor(paths: ConfigPaths, log: EventLog) {
+  constructor(paths: ConfigPaths, log: Log) {
     this.#paths = paths;
     this.#log = log;
   }
@@ -186,10 +198,10 @@ class Configuration {
 /** Writes the state; what is in the way of that is told once and ends nothing. */
 class StateWriter {
   readonly #directory: StateDirectory;
-  readonly #log: EventLog;
+  readonly #log: Log;
   #failed = false;
 
-  constructor(directory: StateDirectory, log: EventLog) {
+  constructor(directory: StateDirectory, log: Log) {
     this.#directory = directory;
     this.#log = log;
   }

@@ -328,6 +328,8 @@ export interface OperatingSystem {
    * @throws CapabilityError when a privilege is missing.
    */
   requirePrivileges(): void;
+  /** Gives back memory that rcap itself holds and does not use, where that can be told. */
+  trimOwnMemory(): void;
   /** Tries everything that rcap can use. */
   examine(): Promise<Finding[]>;
 }

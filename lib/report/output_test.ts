@@ -4,8 +4,8 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
-import { escapeControls } from "./output.ts";
+import { assert, assertEquals } from "@std/assert";
+import { escapeControls, Log, LOG_LEVELS, type LogFormat } from "./output.ts";
 
 Deno.test("control characters are escaped, so that a text stays on its line", () => {
   assertEquals(
@@ -22,4 +22,82 @@ Deno.test("control characters are escaped, so that a text stays on its line", ()
 Deno.test("every other character stays", () => {
   const text = "größe – 日本語 🐢 \\012 ~";
   assertEquals(escapeControls(text), text);
+});
+
+/** The lines that a log writes of a message of every level. */
+function logged(
+  level: typeof LOG_LEVELS[number],
+  format?: LogFormat,
+): string[] {
+  const lines: string[] = [];
+  const log = new Log(level, { format, write: (line) => lines.push(line) });
+  for (const level of LOG_LEVELS) log[level](`of ${level}`);
+  return lines;
+}
+
+Deno.test("messages are written down to a level", () => {
+  assertEquals(logged("debug"), [
+    "rcap: error: of error\n",
+    "rcap: warning: of warn\n",
+    "rcap: of info\n",
+    "rcap: of debug\n",
+  ]);
+  for (const [index, level] of LOG_LEVELS.entries()) {
+    assertEquals(logged(level).length, index + 1);
+    assertEquals(logged(level, "json").length, index + 1);
+  }
+});
+
+Deno.test("a message stays on its line", () => {
+  const lines: string[] = [];
+  const log = new Log("info", { write: (line) => lines.push(line) });
+  log.warn("a\nb\x1b[31m", { collection: "not told as text" });
+  assertEquals(lines, ["rcap: warning: a\\nb\\x1b[31m\n"]);
+});
+
+/** Messages as JSON, parsed, but for their times. */
+function loggedJson(step: (log: Log) => void): unknown[] {
+  const lines: string[] = [];
+  step(new Log("debug", { format: "json", write: (line) => lines.push(line) }));
+  return lines.map((line) => {
+    assert(/^[^\n]+\n$/.test(line), line);
+    const { time, ...rest } = JSON.parse(line);
+    const age = Date.now() - Date.parse(time);
+    assert(/^\d{4}-.*T.*Z$/.test(time) && age >= 0 && age < 60_000, time);
+    return rest;
+  });
+}
+
+Deno.test("as JSON, a message is an object with what it says in fields", () => {
+  const messages = loggedJson((log) => {
+    log.info("plain");
+    const ofBrowsers = log.with({ collection: "browsers" });
+    ofBrowsers.warn("with fields", { rss: 4096, reason: null, isOver: true });
+    ofBrowsers.error("of its own", { collection: "builds" });
+    log.debug("reserved", { level: "none", message: "none", time: 0 });
+  });
+  assertEquals(messages, [
+    { level: "info", message: "plain" },
+    {
+      level: "warn",
+      message: "with fields",
+      collection: "browsers",
+      rss: 4096,
+      reason: null,
+      isOver: true,
+    },
+    { level: "error", message: "of its own", collection: "builds" },
+    { level: "debug", message: "reserved" },
+  ]);
+});
+
+Deno.test("as JSON, a message is the same after all escapes", () => {
+  const message =
+    'größe "a"\\\n\t\x00\x1b[31m\x7f\x9b31m\u2028\u2029 日本語 \ud800';
+  const lines: string[] = [];
+  const write = (line: string) => lines.push(line);
+  new Log("info", { format: "json", write }).info(message);
+  assertEquals(JSON.parse(lines[0]).message, message);
+  // deno-lint-ignore no-control-regex -- control characters are what it is for
+  assert(!/[\x00-\x1f\x7f-\x9f\u2028\u2029]/.test(lines[0].trimEnd()));
 });

@@ -46,6 +46,9 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
         `uid ${uid} cannot control the processes of others; run as root`,
       );
     },
+    trimOwnMemory() {
+      // Its C library gives back by itself what it can.
+    },
     examine: () => examine(paths),
   };
 }

@@ -16,6 +16,9 @@ const decoder = new TextDecoder();
 /** From this resident size on, single reads of smaps take long. */
 const LARGE_PROCESS = 4 * 2 ** 30;
 
+/** Below this resident size, another thread takes longer than the work itself. */
+const QUICK_TO_CLEAR = 64 * 2 ** 20;
+
 /** Reads the mappings with all figures. Costs a walk of the page tables. */
 export async function readSmaps(directory: ProcDir): Promise<LinuxMapping[]> {
   using smaps = directory.openFile("smaps");
@@ -64,7 +67,12 @@ async function writeClearRefs(
   value: string,
 ): Promise<void> {
   using clearRefs = directory.openFile("clear_refs", O_WRONLY);
-  await ofProcessSlowly(directory.pid, () => clearRefs.writeSlowly(value));
+  const isQuick = directory.opened.rss < QUICK_TO_CLEAR;
+  await ofProcessSlowly(
+    directory.pid,
+    async () =>
+      isQuick ? clearRefs.write(value) : await clearRefs.writeSlowly(value),
+  );
 }
 
 /** Reads the proportional set size, in bytes. Costs a walk of the page tables. */

@@ -24,6 +24,7 @@ const decoder = new TextDecoder();
 export class ProcDir implements Disposable {
   readonly pid: number;
   readonly #directory: File;
+  #opened: ProcessEntry | undefined;
 
   private constructor(pid: number, directory: File) {
     this.pid = pid;
@@ -50,7 +51,7 @@ export class ProcDir implements Disposable {
   static open({ pid, startTime }: ProcessId): ProcDir {
     const directory = ProcDir.openPid(pid);
     try {
-      if (directory.stat().startTime === startTime) return directory;
+      if (directory.opened.startTime === startTime) return directory;
     } catch (error) {
       directory[Symbol.dispose]();
       throw error;
@@ -60,6 +61,11 @@ export class ProcDir implements Disposable {
       pid,
       `process ${pid} has exited; its pid is another's now`,
     );
+  }
+
+  /** What {@linkcode stat} said when the directory was opened. */
+  get opened(): ProcessEntry {
+    return this.#opened ??= this.stat();
   }
 
   /** Opens one of its files; `using` closes it. */

@@ -53,12 +53,17 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
   async read(purpose: PagedataPurpose): Promise<Pagedata> {
     using directory = ProcDir.open(this.#id);
-    const { layout } = directory.stat();
+    const { layout } = directory.opened;
     if (this.#layout !== undefined && this.#layout !== layout) {
       throw replaced(this.pid);
     }
     this.#layout = layout;
-    const context = readContext(directory);
+    const swapFree = memoryInfo().freeSwap > 0;
+    const context = {
+      swapFree,
+      // Where files are makes a difference only where nothing else can go.
+      memoryDevices: swapFree ? NO_DEVICES : readDevices(directory),
+    };
     return await this.#source.read(directory, { purpose, context });
   }
 
@@ -71,7 +76,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
   async #readSmaps() {
     using directory = ProcDir.open(this.#id);
     const mappings = await readSmaps(directory);
-    return { mappings, context: readContext(directory) };
+    const context: PageableContext = {
+      swapFree: memoryInfo().freeSwap > 0,
+      memoryDevices: readDevices(directory),
+    };
+    return { mappings, context };
   }
 
   checkAccess(): void {
@@ -81,7 +90,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
   async reset(): Promise<void> {
     using directory = ProcDir.open(this.#id);
-    this.#layout = directory.stat().layout;
+    this.#layout = directory.opened.layout;
     await this.#source.reset(directory);
   }
 
@@ -143,11 +152,10 @@ export class LinuxProcessMemory implements MonitoredMemory {
   }
 }
 
-function readContext(directory: ProcDir): PageableContext {
-  return {
-    swapFree: memoryInfo().freeSwap > 0,
-    memoryDevices: memoryDevices(directory.readText("mountinfo")),
-  };
+const NO_DEVICES: ReadonlySet<string> = new Set();
+
+function readDevices(directory: ProcDir): ReadonlySet<string> {
+  return memoryDevices(directory.readText("mountinfo"));
 }
 
 /** What smaps tells of a mapping. What is both referenced and dirty may be modified. */

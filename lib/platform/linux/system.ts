@@ -9,6 +9,7 @@ import { uidOfUser } from "../../../ffi/system.ts";
 import type { OperatingSystem } from "../platform.ts";
 import { examine } from "./doctor.ts";
 import { LinuxPlatform, machineMemory } from "./linux_platform.ts";
+import { trimOwnMemory } from "./own_memory.ts";
 import { openPagedataSource, PAGEDATA_SOURCES } from "./pagedata_source.ts";
 import { requirePrivileges } from "./privileges.ts";
 
@@ -21,6 +22,7 @@ export const linux: OperatingSystem = {
   memory: machineMemory,
   uidOfUser,
   requirePrivileges,
+  trimOwnMemory,
   examine,
 };
 

@@ -1,0 +1,119 @@
+/**
+ * Tests of the systemd unit's text. What systemd makes of it is tested in
+ * `tests/unit_test.ts`.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { CAPABILITIES, systemdUnit, type UnitOptions } from "./unit.ts";
+
+/** The settings of a unit, without comments, as `section.name=value`. */
+function settingsOf(options: Partial<UnitOptions> = {}): string[] {
+  const text = systemdUnit({
+    program: "/usr/local/bin/rcap",
+    args: ["run"],
+    stateDirectory: "/run/rcap",
+    ...options,
+  });
+  let section = "";
+  const settings: string[] = [];
+  for (const line of text.split("\n")) {
+    if (line === "" || line.startsWith("#")) continue;
+    if (line.startsWith("[")) section = line.slice(1, -1);
+    else settings.push(`${section}.${line}`);
+  }
+  return settings;
+}
+
+/** Asserts that some settings are there, and others are not. */
+function assertSettings(
+  settings: readonly string[],
+  { there = [], absent = [] }: { there?: string[]; absent?: string[] },
+): void {
+  for (const setting of there) assert(settings.includes(setting), setting);
+  for (const start of absent) {
+    assertEquals(settings.filter((one) => one.startsWith(start)), []);
+  }
+}
+
+Deno.test("the unit starts, reloads and watches the daemon", () => {
+  const args = ["run", "--config", "/etc/rcap.toml"];
+  assertSettings(settingsOf({ args }), {
+    there: [
+      "Service.Type=notify",
+      "Service.NotifyAccess=main",
+      "Service.ExecStart=/usr/local/bin/rcap run --config /etc/rcap.toml",
+      "Service.ExecReload=/bin/kill -HUP $MAINPID",
+      "Service.WatchdogSec=30s",
+      "Service.Restart=on-failure",
+      "Service.RestartPreventExitStatus=2 4",
+      "Service.RuntimeDirectory=rcap",
+      "Service.RuntimeDirectoryMode=0755",
+      "Service.NoNewPrivileges=yes",
+      "Service.ProtectHome=yes",
+      `Service.CapabilityBoundingSet=${CAPABILITIES.join(" ")}`,
+      "Install.WantedBy=multi-user.target",
+    ],
+  });
+});
+
+Deno.test("words are quoted where they must be", () => {
+  const args = ["run", "a b", '"', "$x", "%n", "\\"];
+  const [exec] = settingsOf({ program: "/opt/r cap", args })
+    .filter((setting) => setting.startsWith("Service.ExecStart="));
+  assertEquals(
+    exec,
+    'Service.ExecStart="/opt/r cap" run "a b" "\\"" $$x %%n "\\\\"',
+  );
+});
+
+Deno.test("homes are out of sight unless something of it lies there", () => {
+  const cases: [word: string, setting: string][] = [
+    ["/root/rcap.toml", "read-only"],
+    ["--config=/home/alice/rcap.toml", "read-only"],
+    ["/run/user/1000/rcap.toml", "read-only"],
+    ["/etc/home/rcap.toml", "yes"],
+    ["/rooted/rcap.toml", "yes"],
+  ];
+  for (const [word, setting] of cases) {
+    assertSettings(settingsOf({ args: ["run", "--config", word] }), {
+      there: [`Service.ProtectHome=${setting}`],
+    });
+  }
+  assertSettings(settingsOf({ program: "/home/alice/bin/rcap" }), {
+    there: ["Service.ProtectHome=read-only"],
+  });
+});
+
+Deno.test("the state has a place that can be written to, wherever it is", () => {
+  assertSettings(settingsOf({ stateDirectory: "/run/my%rcap" }), {
+    there: ["Service.RuntimeDirectory=my%%rcap"],
+    absent: ["Service.ReadWritePaths="],
+  });
+  assertSettings(settingsOf({ stateDirectory: "/var/lib/my rcap" }), {
+    there: ['Service.ReadWritePaths="/var/lib/my rcap"'],
+    absent: ["Service.RuntimeDirectory"],
+  });
+});
+
+Deno.test("there is no more network than the metrics take", () => {
+  assertSettings(settingsOf(), {
+    there: [
+      "Service.PrivateNetwork=yes",
+      "Service.IPAddressDeny=any",
+      "Service.RestrictAddressFamilies=AF_UNIX",
+    ],
+  });
+  for (const hostname of ["127.0.0.1", "127.1.2.3", "::1", "localhost"]) {
+    assertSettings(settingsOf({ metrics: { hostname, port: 9090 } }), {
+      there: ["Service.IPAddressDeny=any", "Service.IPAddressAllow=localhost"],
+      absent: ["Service.PrivateNetwork"],
+    });
+  }
+  for (const hostname of ["0.0.0.0", "::", "192.0.2.1", "127.example.org"]) {
+    assertSettings(settingsOf({ metrics: { hostname, port: 9090 } }), {
+      absent: ["Service.PrivateNetwork", "Service.IPAddress"],
+    });
+  }
+});
