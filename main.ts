@@ -8,7 +8,7 @@ import { Command, CommanderError, Option } from "@commander-js/extra-typings";
 import { checkCommand } from "./cmd/check.ts";
 import { doctorCommand } from "./cmd/doctor.ts";
 import { inspectCommand } from "./cmd/inspect.ts";
-import type { Context } from "./cmd/options.ts";
+import { type Context, harmlessness } from "./cmd/options.ts";
 import { reloadCommand } from "./cmd/reload.ts";
 import { runCommand } from "./cmd/run.ts";
 import { scanCommand } from "./cmd/scan.ts";
@@ -16,6 +16,7 @@ import { setCommand } from "./cmd/set.ts";
 import { statCommand } from "./cmd/stat.ts";
 import denoJson from "./deno.json" with { type: "json" };
 import { RcapError } from "./lib/errors.ts";
+import { operatingSystem } from "./lib/platform/open.ts";
 import {
   Log,
   LOG_LEVELS,
@@ -25,7 +26,21 @@ import {
 } from "./lib/report/output.ts";
 
 /** Exit codes of a process that a signal has ended, as shells have them. */
-const SIGNAL_EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+const SIGNAL_EXIT_CODES = {
+  SIGHUP: 129,
+  SIGINT: 130,
+  SIGQUIT: 131,
+  SIGTERM: 143,
+} as const;
+
+type EndingSignal = keyof typeof SIGNAL_EXIT_CODES;
+
+const ENDING_SIGNALS: readonly EndingSignal[] = [
+  "SIGHUP",
+  "SIGINT",
+  "SIGQUIT",
+  "SIGTERM",
+];
 const USAGE = 2;
 const FAILED = 1;
 
@@ -33,7 +48,7 @@ const FAILED = 1;
 class Interrupted extends Error {
   readonly exitCode: number;
 
-  constructor(signal: keyof typeof SIGNAL_EXIT_CODES) {
+  constructor(signal: EndingSignal) {
     super(signal);
     this.exitCode = SIGNAL_EXIT_CODES[signal];
   }
@@ -46,9 +61,13 @@ export async function main(args: string[]): Promise<number> {
 
 async function run(args: string[]): Promise<number> {
   const interruption = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  const survived = new Set<EndingSignal>();
+  // Who ran it by nohup has it survive the terminal. To be asked before there is a
+  // listener of any signal: with the first, Deno ends itself on SIGHUP.
+  if (operatingSystem().ignoresHangup()) survived.add("SIGHUP");
+  for (const signal of ENDING_SIGNALS) {
     Deno.addSignalListener(signal, () => {
-      interruption.abort(new Interrupted(signal));
+      if (!survived.has(signal)) interruption.abort(new Interrupted(signal));
     });
   }
 
@@ -57,6 +76,7 @@ async function run(args: string[]): Promise<number> {
   let color = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
   const context: Context = {
     signal: interruption.signal,
+    surviveHangup: () => survived.add("SIGHUP"),
     get log() {
       return new Log(level);
     },
@@ -69,7 +89,7 @@ async function run(args: string[]): Promise<number> {
   const program = new Command("rcap")
     .description(
       "Keeps the resident memory of groups of processes under a cap by paging out\n" +
-        "what they do not use. Kills, stops and throttles nothing.",
+        `what they do not use. ${harmlessness()}`,
     )
     .version(denoJson.version, "--version", "print the version")
     .addOption(

@@ -107,7 +107,7 @@ export function inspectCommand(context: Context) {
       new Option("--pages <start[-end]>", "page by page, from an address on")
         .argParser(parseAddressRange),
     )
-    .addOption(pagedataOption)
+    .addOption(pagedataOption())
     .addOption(jsonOption)
     .addOption(bareOption)
     .addOption(fieldsOption)

@@ -17,8 +17,10 @@ import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
 
 /** What a command gets from `main.ts` beside its own arguments. */
 export interface Context {
-  /** Aborted by SIGINT and SIGTERM. */
+  /** Aborted by the signals that end rcap. */
   readonly signal: AbortSignal;
+  /** Has SIGHUP abort nothing, for a command that takes it for something else. */
+  surviveHangup(): void;
   readonly log: Log;
   /** The log in another format. */
   logAs(format: LogFormat): Log;
@@ -36,13 +38,12 @@ export const observeOption = new Option(
   parseDuration(text, "--observe")
 );
 
-/** `--pagedata`: where reference bits come from. */
-export const pagedataOption = new Option(
-  "--pagedata <source>",
-  "where reference bits come from: page tables or smaps",
-).choices(["auto" as const, ...operatingSystem().pagedataSources]).default(
-  "auto" as const,
-);
+/** `--pagedata`: where reference bits come from, of what this system has. */
+export function pagedataOption() {
+  const { pagedataSources } = operatingSystem();
+  return new Option("--pagedata <source>", "where reference bits come from")
+    .choices(["auto" as const, ...pagedataSources]).default("auto" as const);
+}
 
 /** `--config`: the main file. */
 export const configOption = new Option(
@@ -64,6 +65,13 @@ export const stateDirectoryOption = new Option(
     "write one that begins with a slash",
   );
 });
+
+/** What rcap does not do to processes, for help. */
+export function harmlessness(): string {
+  return operatingSystem().stopsToPageOut
+    ? "Kills and throttles nothing; a process\nis stopped for as long as it pages itself out."
+    : "Kills, stops and throttles nothing.";
+}
 
 export const jsonOption = new Option("--json", "print one JSON object");
 export const bareOption = new Option(

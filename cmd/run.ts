@@ -22,6 +22,7 @@ import { renderTable } from "../lib/report/table.ts";
 import {
   configOption,
   type Context,
+  harmlessness,
   jsonOption,
   stateDirectoryOption,
 } from "./options.ts";
@@ -40,8 +41,7 @@ tells what is wrong with it. A least one:
   max_rss = "2G"
 
 Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the daemon
-after the page-out in flight. Nothing has to be undone: processes are never
-stopped.
+after the page-out in flight. Nothing has to be undone.
 
 Exit status: 0 ended as it was told to; 1 another daemon runs, or something else
 is in the way; 2 usage, or an invalid configuration; 4 a privilege or kernel
@@ -59,7 +59,7 @@ export function runCommand(context: Context) {
     .summary("enforce the caps of a configuration, as a daemon")
     .description(
       "Watches collections of processes and pages out what they do not use when they\n" +
-        "exceed their caps. Kills, stops and throttles nothing.",
+        `exceed their caps. ${harmlessness()}`,
     )
     .addOption(configOption)
     .addOption(stateDirectoryOption)
@@ -92,6 +92,7 @@ export function runCommand(context: Context) {
         }));
         return;
       }
+      context.surviveHangup();
       const service = {
         config: configPaths(options.config),
         stateDirectory: options.stateDir,

@@ -6,8 +6,9 @@
 
 import { Command, Option } from "@commander-js/extra-typings";
 import { type ProcessReport, scanOnce } from "../lib/collection/scan_once.ts";
-import { parseSelector, SELECTOR_HELP } from "../lib/collection/selectors.ts";
+import { parseSelector, selectorHelp } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
+import { operatingSystem } from "../lib/platform/open.ts";
 import { print } from "../lib/report/output.ts";
 import { describeScan } from "../lib/report/scan_summary.ts";
 import {
@@ -20,6 +21,7 @@ import {
   type Context,
   exactOption,
   fieldsOption,
+  harmlessness,
   jsonOption,
   observeOption,
   openProcesses,
@@ -44,11 +46,15 @@ const COLUMNS: readonly Column<ProcessReport>[] = [
   { name: "error", kind: "text", value: ({ error }) => error },
 ];
 
-const HELP = `
+/** What `--help` tells beside the options. */
+function help(): string {
+  return `
 Selectors, of which several make a union:
 ${
-  SELECTOR_HELP.map(([form, what]) => `  ${form.padEnd(14)} ${what}`).join("\n")
-}
+    selectorHelp().map(([form, what]) => `  ${form.padEnd(14)} ${what}`).join(
+      "\n",
+    )
+  }
 In a GLOB, * matches any characters, / too. rcap never selects itself, kernel
 threads or zombies.
 
@@ -62,7 +68,10 @@ Exit status: 0 the cap is met, or would be; 2 usage; 3 the cap is not met;
 Examples:
   rcap scan pid:4242 --cap 100M --dry-run
   rcap scan user:alice exe:/usr/lib/firefox/* --cap 2G
-  rcap scan unit:postgresql --excess 512M --json`;
+  rcap scan ${
+    operatingSystem().projectIdOf ? "project:web" : "unit:postgresql"
+  } --excess 512M --json`;
+}
 
 /** The command. */
 export function scanCommand(context: Context) {
@@ -70,7 +79,7 @@ export function scanCommand(context: Context) {
     .summary("one scan of some processes, for real or as a dry run")
     .description(
       "Watches what some processes use, then pages out what they do not until\n" +
-        "their resident memory is down to a cap. Kills, stops and throttles nothing.",
+        `their resident memory is down to a cap. ${harmlessness()}`,
     )
     .argument("<selector...>", "which processes")
     .addOption(
@@ -91,12 +100,12 @@ export function scanCommand(context: Context) {
       new Option("--policy <policy>", "what goes first").choices(["clock"])
         .default("clock"),
     )
-    .addOption(pagedataOption)
+    .addOption(pagedataOption())
     .addOption(jsonOption)
     .addOption(bareOption)
     .addOption(fieldsOption)
     .addOption(exactOption)
-    .addHelpText("after", HELP)
+    .addHelpText("after", help())
     .action(async (texts, options) => {
       const { signal, log, color } = context;
       const columns = chooseColumns(COLUMNS, options.output);

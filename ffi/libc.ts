@@ -22,6 +22,7 @@ const SYMBOLS = {
     result: "i32",
   },
   geteuid: { parameters: [], result: "u32" },
+  getauxval: { parameters: ["u64"], result: "u64" },
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   getpwnam: { parameters: ["buffer"], result: "pointer" },
   getrusage: { parameters: ["i32", "buffer"], result: "i32" },
@@ -133,9 +134,12 @@ export class SystemError extends RcapError {
   /** What `errno` said. */
   readonly errno: number;
 
-  /** @param call the call that failed and on what, for a person. */
-  constructor(call: string, errno: number) {
-    super(`${call}: ${errnoMessage(errno)}`);
+  /**
+   * @param call the call that failed and on what, for a person.
+   * @param words what `errno` means, where it is not of this C library.
+   */
+  constructor(call: string, errno: number, words = errnoMessage(errno)) {
+    super(`${call}: ${words}`);
     this.errno = errno;
   }
 }

@@ -45,6 +45,17 @@ export function effectiveUid(): number {
   return libc().geteuid();
 }
 
+// <elf.h>: getauxval(3).
+const AT_SECURE = 23n;
+
+/**
+ * Whether rcap has privileges that whoever started it need not have, from a
+ * set-user-id bit or capabilities of its file: ld.so(8), secure-execution mode.
+ */
+export function isSecureExecution(): boolean {
+  return libc().getauxval(AT_SECURE) !== 0n;
+}
+
 /** The id of a user by name, from every source that the system knows; `undefined` for none. */
 export function uidOfUser(name: string): number | undefined {
   const entry = libc().getpwnam(cString(name));

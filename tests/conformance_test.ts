@@ -13,6 +13,7 @@ import {
   type Pagedata,
 } from "../lib/scanner/pagedata.ts";
 import { scan } from "../lib/scanner/scan.ts";
+import { IllumosGoldenMemory } from "./golden_illumos.ts";
 import {
   type GoldenCase,
   type GoldenExpected,
@@ -25,10 +26,13 @@ const folder = Deno.env.get("RCAP_VECTORS") ??
   new URL("vectors", import.meta.url).pathname;
 
 /** Runs one case; a failing comparison names the case and the scan. */
-async function runCase(goldenCase: GoldenCase): Promise<void> {
+async function runCase(
+  goldenCase: GoldenCase,
+  Memory: typeof GoldenMemory,
+): Promise<void> {
   const pageouts: GoldenExpected["pageouts"] = [];
   const memories = goldenCase.processes.map((process) =>
-    new GoldenMemory(process, pageouts)
+    new Memory(process, pageouts)
   );
   const collection = new ScanCollection(
     memories.map((memory) => new ScannedProcess(memory)),
@@ -83,7 +87,8 @@ function digits(pagedata: Pagedata): [address: string, digits: string][] {
   ]);
 }
 
-Deno.test("golden cases of the scan algorithm", async () => {
+/** Runs every case. */
+async function runAll(Memory: typeof GoldenMemory): Promise<void> {
   const files = [...Deno.readDirSync(folder)]
     .map(({ name }) => name)
     .filter((name) => name.endsWith(".json.gz"))
@@ -98,10 +103,18 @@ Deno.test("golden cases of the scan algorithm", async () => {
     const golden: GoldenFile = JSON.parse(text);
     assertEquals(golden.format, 1, `${name}: unknown format`);
     for (const goldenCase of golden.cases) {
-      await runCase(goldenCase);
+      await runCase(goldenCase, Memory);
       cases++;
     }
   }
   assert(cases > 0, `no case in ${folder}`);
   console.log(`${cases} golden cases ran`);
+}
+
+Deno.test("golden cases of the scan algorithm", async () => {
+  await runAll(GoldenMemory);
+});
+
+Deno.test("golden cases through the files of illumos's /proc", async () => {
+  await runAll(IllumosGoldenMemory);
 });

@@ -104,6 +104,16 @@ export class GoldenMemory implements ProcessMemory {
     );
   }
 
+  /** What a scan finds, as the case describes it. */
+  protected get scan(): GoldenProcess {
+    return this.#scan;
+  }
+
+  /** How many pages of a mapping are in memory. */
+  protected residentOf(index: number): number {
+    return this.#resident[index].filter(Boolean).length;
+  }
+
   readPagedata(): Promise<Pagedata> {
     if (this.#scan.exited || this.#scan.pagedataUnreadable) {
       return Promise.reject(new ProcessError(this.pid, "pagedata unreadable"));
@@ -128,7 +138,7 @@ export class GoldenMemory implements ProcessMemory {
       if (mapping.xmap === "absent") continue;
       const { pages, pageSize, flags, anonPages, xmap } = mapping;
       const start = address(mapping.vaddr);
-      const resident = this.#resident[index].filter(Boolean).length;
+      const resident = this.residentOf(index);
       const listed = xmap === "mismatch" ? pages + 1 : pages;
       const anonymous = Math.min(anonPages, resident);
       residency.set(
@@ -151,7 +161,7 @@ export class GoldenMemory implements ProcessMemory {
     }
     let rss = 0;
     for (const [index, { pageSize }] of this.#scan.mappings.entries()) {
-      rss += this.#resident[index].filter(Boolean).length * pageSize;
+      rss += this.residentOf(index) * pageSize;
     }
     return { rss, image: this.#image };
   }

@@ -22,7 +22,7 @@ export interface ResidentSize {
 /**
  * The resident size of processes, those that have exited left out. Proportional
  * sizes are read only when there are several processes and their RSS sum is over
- * the limit, for they cost a walk of the page tables.
+ * the limit, for they cost a walk of the page tables, and where the system tells.
  *
  * @param limit in bytes.
  */
@@ -31,7 +31,9 @@ export async function residentSize(
   limit: number,
 ): Promise<ResidentSize> {
   const bytes = await sizeBy("rss", memories);
-  if (memories.length < 2 || bytes <= limit) {
+  const isFinal = memories.length < 2 ||
+    !memories.some(({ knowsProportional }) => knowsProportional);
+  if (isFinal || bytes <= limit) {
     return { bytes, accounting: "rss" };
   }
   return { bytes: await sizeBy("pss", memories), accounting: "pss" };

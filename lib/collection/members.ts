@@ -89,6 +89,10 @@ export function matcher(
       return ({ comm }) => selector.matches(comm);
     case "user":
       return (process) => platform.userOf(process) === selector.uid;
+    case "project":
+      return (process) => platform.projectOf?.(process) === selector.id;
+    case "zone":
+      return (process) => platform.zoneOf?.(process) === selector.id;
     case "exe":
       return (process) => {
         const path = platform.executableOf(process);

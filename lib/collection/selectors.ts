@@ -18,21 +18,46 @@ export type Selector =
   }
   | { readonly kind: "user"; readonly uid: number; readonly text: string }
   | {
+    readonly kind: "project" | "zone";
+    readonly id: number;
+    readonly text: string;
+  }
+  | {
     readonly kind: "comm" | "exe" | "cgroup" | "unit";
     readonly matches: (text: string) => boolean;
     readonly text: string;
   };
 
-/** What the selectors look like, for help and messages. */
-export const SELECTOR_HELP = [
+/** What the selectors look like on every system. */
+const COMMON_HELP = [
   ["pid:N or N", "the process with this pid"],
   ["tree:N", "a process and its descendants"],
   ["user:NAME", "all processes of a user, by name or uid"],
   ["comm:GLOB", "by command name, as ps -o comm shows it"],
   ["exe:GLOB", "by the path of the program"],
+] as const;
+
+/** What they look like where there are cgroups. */
+const CGROUP_HELP = [
   ["cgroup:GLOB", "by cgroup path, either version"],
   ["unit:NAME", "all processes of a systemd unit"],
 ] as const;
+
+/** What they look like where there are projects and zones. */
+const PROJECT_HELP = [
+  ["project:NAME", "all processes of a project, by name or id"],
+  ["zone:NAME", "all processes of a zone, by name or id"],
+] as const;
+
+/** What the selectors look like on this system, for help and messages. */
+export function selectorHelp(): (readonly [form: string, what: string])[] {
+  return [...COMMON_HELP, ...hasProjects() ? PROJECT_HELP : CGROUP_HELP];
+}
+
+/** Whether this system has projects and zones. Others have cgroups. */
+function hasProjects(): boolean {
+  return operatingSystem().projectIdOf !== undefined;
+}
 
 /** Ends the name of every unit that has processes: systemd.unit(5). */
 const UNIT_SUFFIX = /\.(service|scope|slice|socket|mount|swap)$/;
@@ -61,21 +86,22 @@ export function parseSelector(text: string): Selector {
       return { kind, uid: parseUser(value, text), text };
     case "comm":
     case "exe":
+      return { kind, matches: parseGlob(value, text), text };
     case "cgroup":
+      refuseCgroups(text);
       return { kind, matches: parseGlob(value, text), text };
     case "unit": {
+      refuseCgroups(text);
       const unit = UNIT_SUFFIX.test(value) ? value : `${value}.service`;
       return { kind, matches: (name) => name === unit, text };
     }
     case "project":
     case "zone":
-      throw new UsageError(
-        `selector "${text}": ${kind}s are an illumos feature`,
-      );
+      return { kind, id: parseId(kind, value, text), text };
   }
   throw new UsageError(
     `"${text}" is not a selector`,
-    `use ${SELECTOR_HELP.map(([form]) => form).join(", ")}`,
+    `use ${selectorHelp().map(([form]) => form).join(", ")}`,
   );
 }
 
@@ -107,6 +133,40 @@ function parseUser(value: string, selector: string): number {
     );
   }
   return uid;
+}
+
+/** The id of a project or a zone. */
+function parseId(
+  kind: "project" | "zone",
+  value: string,
+  selector: string,
+): number {
+  if (!hasProjects()) {
+    throw new UsageError(
+      `selector "${selector}": ${kind}s are an illumos feature`,
+    );
+  }
+  if (/^\d+$/.test(value)) return Number(value);
+  const system = operatingSystem();
+  const id = kind === "project"
+    ? system.projectIdOf?.(value)
+    : system.zoneIdOf?.(value);
+  if (id === undefined) {
+    throw new UsageError(
+      `selector "${selector}": there is no ${kind} "${value}"`,
+      kind === "project"
+        ? "projects -l lists those there are"
+        : "zoneadm list lists those that are up",
+    );
+  }
+  return id;
+}
+
+/** @throws UsageError where there are no cgroups. */
+function refuseCgroups(selector: string): void {
+  if (hasProjects()) {
+    throw new UsageError(`selector "${selector}": cgroups are a Linux feature`);
+  }
 }
 
 function parseGlob(

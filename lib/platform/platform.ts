@@ -117,7 +117,9 @@ export type PagedataSourceName =
   /** The page tables of Linux. */
   | "pte"
   /** `/proc/<pid>/smaps` of Linux. */
-  | "smaps";
+  | "smaps"
+  /** `/proc/<pid>/pagedata` of illumos. */
+  | "proc";
 
 /**
  * What a reading is for.
@@ -168,10 +170,12 @@ export interface MonitoredMemory extends ProcessMemory {
   refresh(): Promise<void>;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
+  /** Whether the system tells of proportional sizes. */
+  readonly knowsProportional: boolean;
   /**
    * Proportional set size in bytes: every page counts divided by the number of
    * processes that map it. The RSS, which is more, where that is not for this
-   * user. Costs a walk of the page tables.
+   * user, or the system does not tell. Costs a walk of the page tables.
    */
   readProportional(): Promise<number>;
   /** The mappings with all figures, in address order. */
@@ -266,10 +270,35 @@ export interface Finding {
   readonly required: boolean;
 }
 
+/** The cap of a project, where the system has such. */
+export interface ProjectCap {
+  readonly name: string;
+  readonly id: number;
+  /** In bytes. */
+  readonly maxRss: number;
+}
+
+/** Caps of projects, and what is wrong with what the system says of them, for a person. */
+export interface ProjectCaps {
+  /** `undefined` when they cannot be read: those there were hold on. */
+  readonly caps: readonly ProjectCap[] | undefined;
+  readonly problems: readonly string[];
+}
+
+/** Where the system keeps caps of projects. */
+export interface ProjectCapSource {
+  /** The file, for messages. */
+  readonly path: string;
+  /** The caps; `undefined` when nothing has changed since this was last asked. */
+  changedCaps(): ProjectCaps | undefined;
+}
+
 /** An operating system that rcap runs on: what it has, and what can be asked of it at once. */
 export interface OperatingSystem {
   /** Names of the sources of reference bits, the better first. */
   readonly pagedataSources: readonly PagedataSourceName[];
+  /** Whether a process is stopped while it is paged out. */
+  readonly stopsToPageOut: boolean;
   /**
    * Opens the system's processes.
    *
@@ -281,10 +310,18 @@ export interface OperatingSystem {
     choice: PagedataSourceName | "auto",
     warn: (message: string) => void,
   ): Platform;
+  /** Whether SIGHUP is ignored, as nohup(1) has it, while nobody listens to it. */
+  ignoresHangup(): boolean;
   /** Memory of the machine now. */
   memory(): MachineMemory;
   /** The id of a user by name, from every source that the system knows; `undefined` for none. */
   uidOfUser(name: string): number | undefined;
+  /** The id of a project by name, where the system has such; `undefined` for none. */
+  projectIdOf?(name: string): number | undefined;
+  /** The id of a zone by name, where the system has such; `undefined` for none. */
+  zoneIdOf?(name: string): number | undefined;
+  /** A new look at the caps of projects, where the system has such. */
+  projectCaps?(): ProjectCapSource;
   /**
    * Makes sure that the processes of every user can be scanned.
    *

@@ -30,6 +30,7 @@ import type { LinuxMapping } from "./smaps.ts";
 
 /** The memory of one process. */
 export class LinuxProcessMemory implements MonitoredMemory {
+  readonly knowsProportional = true;
   readonly #id: ProcessId;
   readonly #source: PagedataSource;
   /** The address space that is observed, or was last read. */

@@ -1,0 +1,174 @@
+/**
+ * The part of illumos's C library through which `/proc` is read.
+ *
+ * Facts: the man pages open(2), fstat(2), read(2), pread(2), close(2), and
+ * `<sys/errno.h>` of illumos, whose numbers up to 34 are those of Linux.
+ *
+ * @module
+ */
+
+import { CapabilityError } from "../lib/errors.ts";
+import { STAT } from "./illumos_structs.ts";
+import { cString, SystemError } from "./libc.ts";
+import { StructReader } from "./struct.ts";
+
+const SYMBOLS = {
+  ___errno: { parameters: [], result: "pointer" },
+  close: { parameters: ["i32"], result: "i32" },
+  fstat: { parameters: ["i32", "buffer"], result: "i32" },
+  open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
+  pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
+  read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  readAway: {
+    name: "read",
+    parameters: ["i32", "buffer", "usize"],
+    result: "isize",
+    nonblocking: true,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+// <sys/fcntl.h> of illumos.
+const O_RDONLY = 0;
+const O_CLOEXEC = 0x80_0000;
+
+/** Error numbers of illumos that rcap tells apart. */
+export const IllumosErrno = {
+  EPERM: 1,
+  ENOENT: 2,
+  ESRCH: 3,
+  EINTR: 4,
+  E2BIG: 7,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EBUSY: 16,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+} as const;
+
+const WORDS: ReadonlyMap<number, string> = new Map([
+  [IllumosErrno.EPERM, "not permitted (EPERM)"],
+  [IllumosErrno.ENOENT, "no such file or process (ENOENT)"],
+  [IllumosErrno.ESRCH, "no such process (ESRCH)"],
+  [IllumosErrno.EINTR, "interrupted (EINTR)"],
+  [IllumosErrno.E2BIG, "too large for the space given (E2BIG)"],
+  [IllumosErrno.EAGAIN, "not possible now (EAGAIN)"],
+  [IllumosErrno.ENOMEM, "no memory, or none at that address (ENOMEM)"],
+  [IllumosErrno.EACCES, "permission denied (EACCES)"],
+  [IllumosErrno.EBUSY, "busy (EBUSY)"],
+  [IllumosErrno.EINVAL, "invalid argument (EINVAL)"],
+  [IllumosErrno.ENFILE, "too many open files in the system (ENFILE)"],
+  [IllumosErrno.EMFILE, "too many open files (EMFILE)"],
+]);
+
+/** What an error number of illumos means. */
+export function illumosErrorWords(errno: number): string {
+  return WORDS.get(errno) ?? `error ${errno}`;
+}
+
+/**
+ * Opens a library.
+ *
+ * @throws CapabilityError when it cannot be loaded, or lacks a function.
+ */
+export function openLibrary<S extends Deno.ForeignLibraryInterface>(
+  path: string,
+  symbols: S,
+): Deno.DynamicLibrary<S>["symbols"] {
+  try {
+    return Deno.dlopen(path, symbols).symbols;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CapabilityError(`${path} cannot be used: ${reason}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Files by descriptor, and the error number of what has just failed. */
+export class IllumosLibc {
+  readonly #calls: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+  readonly #stat = new Uint8Array(STAT.size);
+  readonly #statReader = new StructReader(STAT, this.#stat);
+
+  /**
+   * @param path `libc.so.1`, or where it is.
+   * @throws CapabilityError when it cannot be loaded, or lacks a function.
+   */
+  constructor(path: string) {
+    this.#calls = openLibrary(path, SYMBOLS);
+  }
+
+  /** The error number of this thread, right after a call that failed. */
+  errno(): number {
+    const at = this.#calls.___errno();
+    return at === null ? 0 : new Deno.UnsafePointerView(at).getInt32();
+  }
+
+  /**
+   * Opens a file to be read; returns its descriptor.
+   *
+   * @throws SystemError when it cannot be opened.
+   */
+  open(path: string): number {
+    const flags = O_RDONLY | O_CLOEXEC;
+    return this.checked(
+      this.#calls.open(cString(path), flags, 0),
+      `open ${path}`,
+    );
+  }
+
+  /** The size of an open file, in bytes. */
+  size(fd: number): number {
+    this.checked(this.#calls.fstat(fd, this.#stat), `fstat ${fd}`);
+    return this.#statReader.number("st_size");
+  }
+
+  /** Reads from the file's position; returns how many bytes. */
+  read(fd: number, buffer: Uint8Array<ArrayBuffer>): number {
+    return this.checked(
+      this.#calls.read(fd, buffer, BigInt(buffer.length)),
+      `read ${fd}`,
+    );
+  }
+
+  /** {@linkcode read} on another thread, for what the system takes long to make. */
+  async readAway(
+    fd: number,
+    buffer: Uint8Array<ArrayBuffer>,
+  ): Promise<number> {
+    const size = BigInt(buffer.length);
+    const length = await this.#calls.readAway(fd, buffer, size);
+    // errno stayed on the other thread: the same call here fails the same way.
+    return length < 0 ? this.read(fd, buffer) : Number(length);
+  }
+
+  /** Reads from a place of the file; returns how many bytes. */
+  readFrom(
+    fd: number,
+    offset: bigint,
+    buffer: Uint8Array<ArrayBuffer>,
+  ): number {
+    return this.checked(
+      this.#calls.pread(fd, buffer, BigInt(buffer.length), offset),
+      `pread ${fd}`,
+    );
+  }
+
+  close(fd: number): void {
+    this.#calls.close(fd);
+  }
+
+  /**
+   * The result of a call that returns a negative number when it fails.
+   *
+   * @throws SystemError when it failed.
+   */
+  checked(result: number | bigint, call: string): number {
+    const value = Number(result);
+    if (value >= 0) return value;
+    const errno = this.errno();
+    throw new SystemError(call, errno, illumosErrorWords(errno));
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * Facts about an illumos machine beside its processes: directories, memory, swap,
+ * users, zones, limits, signals.
+ *
+ * Facts: the man pages getdents(2), readlink(2), sigaction(2), swapctl(2), sysconf(3C),
+ * getpwnam(3C), getzoneidbyname(3C), and `<unistd.h>` of illumos.
+ *
+ * @module
+ */
+
+import { type IllumosLibc, openLibrary } from "./illumos_libc.ts";
+import {
+  DIRENT_NAME,
+  DIRENT_RECLEN,
+  PASSWD_UID,
+  SIGACTION,
+  SWAPENT,
+} from "./illumos_structs.ts";
+import { cString } from "./libc.ts";
+import { MalformedData, StructReader } from "./struct.ts";
+
+const SYMBOLS = {
+  getdents: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  geteuid: { parameters: [], result: "u32" },
+  getpwnam: { parameters: ["buffer"], result: "pointer" },
+  getzoneidbyname: { parameters: ["buffer"], result: "i32" },
+  sigaction: { parameters: ["i32", "pointer", "buffer"], result: "i32" },
+  readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
+  swapctl: { parameters: ["i32", "buffer"], result: "i32" },
+  sysconf: { parameters: ["i32"], result: "i64" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+// <sys/unistd.h> of illumos.
+const SC_OPEN_MAX = 5;
+const SC_PAGESIZE = 11;
+const SC_PHYS_PAGES = 500;
+const SC_AVPHYS_PAGES = 501;
+
+// <sys/swap.h> of illumos.
+const SC_LIST = 2;
+const SC_GETNSWP = 4;
+
+// <sys/iso/signal_iso.h> of illumos.
+const SIGHUP = 1;
+const SIG_IGN = 1n;
+
+/** Longest path: `MAXPATHLEN` of <sys/param.h>. */
+const PATH_MAX = 1024;
+
+/** What swap there is, in bytes. */
+export interface Swap {
+  readonly total: number;
+  readonly free: number;
+}
+
+const decoder = new TextDecoder();
+
+/** Facts about the machine. */
+export class IllumosSystem {
+  readonly #libc: IllumosLibc;
+  readonly #calls: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+  /**
+   * @param path the C library that `libc` is of.
+   * @throws CapabilityError when it lacks a function.
+   */
+  constructor(path: string, libc: IllumosLibc) {
+    this.#libc = libc;
+    this.#calls = openLibrary(path, SYMBOLS);
+  }
+
+  /** Size of the smallest pages, in bytes. */
+  pageSize(): number {
+    return this.#configured(SC_PAGESIZE);
+  }
+
+  /** Physical memory, in bytes. */
+  totalMemory(): number {
+    return this.#configured(SC_PHYS_PAGES) * this.pageSize();
+  }
+
+  /** Physical memory that is free, in bytes. */
+  freeMemory(): number {
+    return this.#configured(SC_AVPHYS_PAGES) * this.pageSize();
+  }
+
+  /** How many descriptors this process may have open. */
+  descriptorLimit(): number {
+    return this.#configured(SC_OPEN_MAX);
+  }
+
+  /** Swap devices and files, taken together. */
+  swap(): Swap {
+    const count = this.#libc.checked(
+      this.#calls.swapctl(SC_GETNSWP, null),
+      "swapctl SC_GETNSWP",
+    );
+    // struct swaptable: how many entries, then the entries, each with a place
+    // for its path.
+    const table = new Uint8Array(8 + count * SWAPENT.size);
+    const paths = new Uint8Array(Math.max(1, count * PATH_MAX));
+    const view = new DataView(table.buffer);
+    const address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(paths));
+    view.setInt32(0, count, true);
+    for (let index = 0; index < count; index++) {
+      const [offset] = SWAPENT.fields.ste_path;
+      view.setBigUint64(
+        8 + index * SWAPENT.size + offset,
+        BigInt(address) + BigInt(index * PATH_MAX),
+        true,
+      );
+    }
+    const listed = this.#libc.checked(
+      this.#calls.swapctl(SC_LIST, table),
+      "swapctl SC_LIST",
+    );
+    const reader = new StructReader(SWAPENT, table);
+    let [total, free] = [0, 0];
+    for (let index = 0; index < Math.min(listed, count); index++) {
+      reader.moveTo(8 + index * SWAPENT.size);
+      total += reader.number("ste_pages");
+      free += reader.number("ste_free");
+    }
+    return { total: total * this.pageSize(), free: free * this.pageSize() };
+  }
+
+  /** Whether SIGHUP is ignored, as nohup(1) has it. */
+  ignoresHangup(): boolean {
+    const action = new Uint8Array(SIGACTION.size);
+    this.#libc.checked(
+      this.#calls.sigaction(SIGHUP, null, action),
+      "sigaction SIGHUP",
+    );
+    return new StructReader(SIGACTION, action).bigint("sa_handler") === SIG_IGN;
+  }
+
+  /** The user whose permissions rcap has. */
+  effectiveUid(): number {
+    return this.#calls.geteuid();
+  }
+
+  /** The id of a user by name; `undefined` for none. */
+  uidOfUser(name: string): number | undefined {
+    const entry = this.#calls.getpwnam(cString(name));
+    return entry === null
+      ? undefined
+      : new Deno.UnsafePointerView(entry).getUint32(PASSWD_UID);
+  }
+
+  /** The id of a zone that is up, by name; `undefined` for none. */
+  zoneIdOf(name: string): number | undefined {
+    const id = this.#calls.getzoneidbyname(cString(name));
+    return id < 0 ? undefined : id;
+  }
+
+  /** Where a symbolic link points to. */
+  readLink(path: string): string {
+    const buffer = new Uint8Array(PATH_MAX);
+    const length = this.#libc.checked(
+      this.#calls.readlink(cString(path), buffer, BigInt(buffer.length)),
+      `readlink ${path}`,
+    );
+    return decoder.decode(buffer.subarray(0, length));
+  }
+
+  /**
+   * The names in a directory, without `.` and `..`.
+   *
+   * @throws SystemError when it cannot be read.
+   */
+  readDirectory(path: string): string[] {
+    const fd = this.#libc.open(path);
+    try {
+      return this.#readNames(fd, path);
+    } finally {
+      this.#libc.close(fd);
+    }
+  }
+
+  #readNames(fd: number, path: string): string[] {
+    const names: string[] = [];
+    const buffer = new Uint8Array(64 * 1024);
+    const view = new DataView(buffer.buffer);
+    for (;;) {
+      const length = this.#libc.checked(
+        this.#calls.getdents(fd, buffer, BigInt(buffer.length)),
+        `getdents ${path}`,
+      );
+      if (length === 0) return names;
+      for (let at = 0; at < length;) {
+        const size = view.getUint16(at + DIRENT_RECLEN, true);
+        if (size <= DIRENT_NAME || at + size > length) {
+          throw new MalformedData(
+            `getdents ${path}: an entry of ${size} bytes`,
+          );
+        }
+        const bytes = buffer.subarray(at + DIRENT_NAME, at + size);
+        const end = bytes.indexOf(0);
+        const name = decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
+        if (name !== "." && name !== "..") names.push(name);
+        at += size;
+      }
+    }
+  }
+
+  #configured(name: number): number {
+    return this.#libc.checked(this.#calls.sysconf(name), `sysconf ${name}`);
+  }
+}

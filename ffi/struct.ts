@@ -1,0 +1,146 @@
+/**
+ * C structures: a table of fields for each, and readers that go by the table.
+ *
+ * @module
+ */
+
+import { RcapError } from "../lib/errors.ts";
+
+/** What came from the system is not what its documentation says. */
+export class MalformedData extends RcapError {
+  override name = "MalformedData";
+}
+
+/** Kinds of numbers, little-endian; `text` is a string of up to so many bytes. */
+export type FieldKind = "i32" | "u32" | "i64" | "u64" | { text: number };
+
+/** Where a field begins, in bytes, and what it is. */
+export type Field = readonly [offset: number, kind: FieldKind];
+
+/** A structure. */
+export interface Struct<Name extends string = string> {
+  /** As C calls it, for messages. */
+  readonly name: string;
+  /** In bytes. */
+  readonly size: number;
+  readonly fields: Readonly<Record<Name, Field>>;
+}
+
+/** Size of a field in bytes. */
+export function fieldSize(kind: FieldKind): number {
+  if (typeof kind === "object") return kind.text;
+  return kind === "i32" || kind === "u32" ? 4 : 8;
+}
+
+/**
+ * A structure from its table. Fields that nobody needs may be left out.
+ *
+ * @throws RangeError when the table cannot be right: a field beyond the size, over
+ * another one, or not aligned.
+ */
+export function defineStruct<Name extends string>(
+  struct: Struct<Name>,
+): Struct<Name> {
+  let end = 0;
+  // The order of the table is that of the fields.
+  for (const [name, [offset, kind]] of Object.entries<Field>(struct.fields)) {
+    const size = fieldSize(kind);
+    const isAligned = typeof kind === "object" || offset % size === 0;
+    if (offset < end || offset + size > struct.size || !isAligned) {
+      throw new RangeError(`${struct.name}.${name} is not at ${offset}`);
+    }
+    end = offset + size;
+  }
+  if (struct.size % 8 !== 0) {
+    throw new RangeError(`${struct.name} has not ${struct.size} bytes`);
+  }
+  return struct;
+}
+
+const decoder = new TextDecoder();
+
+/** Reads structures of one kind out of bytes. */
+export class StructReader<Name extends string> {
+  readonly #struct: Struct<Name>;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(struct: Struct<Name>, bytes: Uint8Array) {
+    this.#struct = struct;
+    this.#bytes = bytes;
+    const { buffer, byteOffset, byteLength } = bytes;
+    this.#view = new DataView(buffer, byteOffset, byteLength);
+  }
+
+  /**
+   * Goes to the structure at a place of the bytes.
+   *
+   * @throws MalformedData when it does not end within them.
+   */
+  moveTo(at: number): void {
+    const { name, size } = this.#struct;
+    if (at < 0 || at + size > this.#bytes.length) {
+      throw new MalformedData(
+        `${name} at byte ${at} does not end within ${this.#bytes.length} bytes`,
+      );
+    }
+    this.#at = at;
+  }
+
+  /**
+   * A number.
+   *
+   * @throws MalformedData when it is too large to be exact.
+   */
+  number(field: Name): number {
+    const [offset, kind] = this.#struct.fields[field];
+    const at = this.#at + offset;
+    switch (kind) {
+      case "i32":
+        return this.#view.getInt32(at, true);
+      case "u32":
+        return this.#view.getUint32(at, true);
+    }
+    const value = Number(this.bigint(field));
+    if (!Number.isSafeInteger(value)) {
+      throw new MalformedData(
+        `${this.#struct.name}.${field} is out of range: ${value}`,
+      );
+    }
+    return value;
+  }
+
+  /**
+   * A number of things.
+   *
+   * @throws MalformedData when it is negative, or more than there can be.
+   */
+  count(field: Name, most: number): number {
+    const value = this.number(field);
+    if (value < 0 || value > most) {
+      throw new MalformedData(
+        `${this.#struct.name}.${field} is ${value}, which is not within 0 and ${most}`,
+      );
+    }
+    return value;
+  }
+
+  /** A number of 64 bits. */
+  bigint(field: Name): bigint {
+    const [offset, kind] = this.#struct.fields[field];
+    const at = this.#at + offset;
+    return kind === "i64"
+      ? this.#view.getBigInt64(at, true)
+      : this.#view.getBigUint64(at, true);
+  }
+
+  /** A text, up to its zero byte or the end of the field. */
+  text(field: Name): string {
+    const [offset, kind] = this.#struct.fields[field];
+    const from = this.#at + offset;
+    const bytes = this.#bytes.subarray(from, from + fieldSize(kind));
+    const end = bytes.indexOf(0);
+    return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
+  }
+}

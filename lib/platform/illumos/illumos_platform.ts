@@ -1,0 +1,169 @@
+/**
+ * The processes of an illumos machine, as the commands and the daemon see them.
+ *
+ * @module
+ */
+
+import { IllumosLibc } from "../../../ffi/illumos_libc.ts";
+import { PSINFO } from "../../../ffi/illumos_structs.ts";
+import { IllumosSystem } from "../../../ffi/illumos_system.ts";
+import { Libproc } from "../../../ffi/libproc.ts";
+import { NoSuchProcess, ProcessError } from "../../errors.ts";
+import type {
+  MachineMemory,
+  MonitoredMemory,
+  Platform,
+  ProcessEntry,
+} from "../platform.ts";
+import { DescriptorPool } from "./descriptor_pool.ts";
+import { exited, ofProcess, ProcessFiles } from "./process_files.ts";
+import { type IllumosAccess, IllumosProcessMemory } from "./process_memory.ts";
+import { decodePsinfo, type Psinfo } from "./psinfo_file.ts";
+
+/** Where the system's parts are. */
+export interface IllumosPaths {
+  readonly libc: string;
+  readonly libproc: string;
+  /** The directory of the processes. */
+  readonly proc: string;
+  /** The file of the projects: project(5). */
+  readonly projects: string;
+}
+
+/** Where they are on illumos. */
+export const ILLUMOS_PATHS: IllumosPaths = {
+  libc: "libc.so.1",
+  libproc: "libproc.so.1",
+  proc: "/proc",
+  projects: "/etc/project",
+};
+
+/** The processes of this machine. */
+export class IllumosPlatform implements Platform {
+  readonly pagedata = "proc";
+  readonly granularity = "page";
+  readonly pageSize: number;
+  /** Descriptors of the files of processes. */
+  readonly pool: DescriptorPool;
+  readonly #access: IllumosAccess;
+
+  /** @throws CapabilityError when a library cannot be used. */
+  constructor({ libc: path, libproc, proc: root }: IllumosPaths) {
+    const libc = new IllumosLibc(path);
+    const system = new IllumosSystem(path, libc);
+    this.pageSize = system.pageSize();
+    const inUse = system.readDirectory(`${root}/self/fd`).length;
+    const limit = system.descriptorLimit();
+    this.pool = new DescriptorPool(libc, { limit, inUse });
+    this.#access = {
+      libc,
+      system,
+      pool: this.pool,
+      root,
+      libproc: new Libproc(libproc, libc),
+    };
+  }
+
+  listPids(): number[] {
+    const { system, root } = this.#access;
+    return system.readDirectory(root)
+      .filter((name) => /^\d+$/.test(name)).map(Number);
+  }
+
+  listProcesses(): ProcessEntry[] {
+    const processes: ProcessEntry[] = [];
+    for (const pid of this.listPids()) {
+      try {
+        processes.push(this.readProcess(pid));
+      } catch (error) {
+        // Exited since the directory was read.
+        if (!(error instanceof NoSuchProcess)) throw error;
+      }
+    }
+    return processes.sort((a, b) => a.pid - b.pid);
+  }
+
+  /**
+   * Reads a psinfo through a descriptor of its own: the pool's are for processes
+   * that are looked at again.
+   */
+  readProcess(pid: number): Psinfo {
+    const { libc, pool, root } = this.#access;
+    return ofProcess(pid, () => {
+      const fd = pool.open(`${root}/${pid}/psinfo`);
+      try {
+        const buffer = new Uint8Array(PSINFO.size);
+        const length = libc.readFrom(fd, 0n, buffer);
+        if (length === 0) throw exited(pid);
+        return decodePsinfo(buffer.subarray(0, length));
+      } finally {
+        libc.close(fd);
+      }
+    });
+  }
+
+  userOf(entry: ProcessEntry): number | undefined {
+    return this.#lookUp(entry)?.uid;
+  }
+
+  executableOf(entry: ProcessEntry): string | undefined {
+    if (entry.isSystem || entry.isZombie) return undefined;
+    try {
+      return this.files(entry).readLink("path/a.out");
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error;
+      return undefined;
+    }
+  }
+
+  cgroupsOf(): readonly string[] {
+    return [];
+  }
+
+  projectOf(entry: ProcessEntry): number | undefined {
+    return this.#lookUp(entry)?.projectId;
+  }
+
+  zoneOf(entry: ProcessEntry): number | undefined {
+    return this.#lookUp(entry)?.zoneId;
+  }
+
+  open(entry: ProcessEntry): MonitoredMemory {
+    return new IllumosProcessMemory(entry, this.#access);
+  }
+
+  /** The files of a process. */
+  files(entry: ProcessEntry): ProcessFiles {
+    return new ProcessFiles(entry, this.#access);
+  }
+
+  memory(): MachineMemory {
+    return machineMemory(this.#access.system);
+  }
+
+  /** A process's psinfo now; `undefined` when it is gone. */
+  #lookUp({ pid, startTime }: ProcessEntry): Psinfo | undefined {
+    try {
+      const psinfo = this.readProcess(pid);
+      return psinfo.startTime === startTime ? psinfo : undefined;
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error;
+      return undefined;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.pool[Symbol.dispose]();
+  }
+}
+
+/** Memory of the machine now. */
+export function machineMemory(system: IllumosSystem): MachineMemory {
+  const swap = system.swap();
+  return {
+    totalMemory: system.totalMemory(),
+    availableMemory: system.freeMemory(),
+    totalSwap: swap.total,
+    freeSwap: swap.free,
+  };
+}

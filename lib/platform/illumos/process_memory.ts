@@ -1,0 +1,232 @@
+/**
+ * The memory of one illumos process, as the scanner and the commands see it.
+ *
+ * @module
+ */
+
+import {
+  MA_BREAK,
+  MA_ISM,
+  MA_SHM,
+  MA_STACK,
+  PG_HWMAPPED,
+} from "../../../ffi/illumos_structs.ts";
+import type { Libproc } from "../../../ffi/libproc.ts";
+import { ProcessError } from "../../errors.ts";
+import {
+  MA_EXEC,
+  MA_READ,
+  MA_SHARED,
+  MA_WRITE,
+  SCHEDCTL_FLAGS,
+} from "../../scanner/mapping_flags.ts";
+import {
+  bitsOfPages,
+  mappingEnd,
+  MODIFIED,
+  type Pagedata,
+  REFERENCED,
+} from "../../scanner/pagedata.ts";
+import { xmapResidency } from "../../scanner/xmap_residency.ts";
+import { PAGE_ABSENT, PAGE_PRESENT, type PageSpan } from "../page_states.ts";
+import type {
+  MappingFigures,
+  MonitoredMemory,
+  PageoutControl,
+  ProcessId,
+  ProcessSizes,
+  Residency,
+  SkipReason,
+} from "../platform.ts";
+import { IllumosPageout, replaced } from "./pageout.ts";
+import { type ProcAccess, ProcessFiles } from "./process_files.ts";
+import type { XmapEntry } from "./xmap_file.ts";
+
+/** How processes are seen, and controlled. */
+export interface IllumosAccess extends ProcAccess {
+  readonly libproc: Libproc;
+}
+
+/** The memory of one process. */
+export class IllumosProcessMemory implements MonitoredMemory {
+  readonly knowsProportional = false;
+  readonly #id: ProcessId;
+  readonly #access: IllumosAccess;
+  readonly #files: ProcessFiles;
+  /** The address space that is observed, or was last read. */
+  #layout: string | undefined;
+  /** Which pages were mapped by the hardware when pagedata was last read. */
+  #mapped: Pagedata | undefined;
+
+  constructor(id: ProcessId, access: IllumosAccess) {
+    this.#id = id;
+    this.#access = access;
+    this.#files = new ProcessFiles(id, access);
+  }
+
+  get pid(): number {
+    return this.#id.pid;
+  }
+
+  async readPagedata(): Promise<Pagedata> {
+    this.#checkLayout();
+    return await this.#files.readPagedata();
+  }
+
+  /**
+   * Reads pagedata. The system resets the bits of whatever is read, for any
+   * purpose: what was read has to be merged with what is read next.
+   */
+  async read(purpose: "scan" | "glance" | "inspect"): Promise<Pagedata> {
+    if (purpose !== "inspect") return await this.readPagedata();
+    this.#checkLayout();
+    const bits = REFERENCED | MODIFIED | PG_HWMAPPED;
+    const pagedata = await this.#files.readPagedata(bits);
+    this.#mapped = { ...pagedata, bits: pagedata.bits.slice() };
+    for (let at = 0; at < pagedata.bits.length; at++) {
+      pagedata.bits[at] &= REFERENCED | MODIFIED;
+    }
+    return pagedata;
+  }
+
+  closePagedata(): void {
+    this.#files.closePagedata();
+  }
+
+  async readResidency(): Promise<ReadonlyMap<bigint, Residency> | undefined> {
+    const entries = await this.#files.readXmap();
+    return new Map(
+      entries.map((entry) => [
+        entry.start,
+        { ...xmapResidency(entry), reason: reasonOf(entry) },
+      ]),
+    );
+  }
+
+  readSizes(): ProcessSizes {
+    const { rss, image } = this.#files.readPsinfo();
+    return { rss, image };
+  }
+
+  checkAccess(): void {
+    this.#files.openPagedata();
+  }
+
+  async reset(): Promise<void> {
+    this.#layout = this.#files.readPsinfo().layout;
+    await this.#files.readPagedata();
+  }
+
+  refresh(): Promise<void> {
+    // The system itself has the processors note again what it resets.
+    return Promise.resolve();
+  }
+
+  readProportional(): Promise<number> {
+    return Promise.resolve(this.readSizes().rss);
+  }
+
+  async readMappings(): Promise<MappingFigures[]> {
+    const entries = await this.#files.readXmap();
+    const names = new Map<string, string>();
+    return entries.map((entry) => {
+      const { start, bytes, flags, pageSize } = entry;
+      return {
+        start,
+        end: start + BigInt(bytes),
+        perm: permOf(flags),
+        name: this.#nameOf(entry, names),
+        pageSize,
+        rss: entry.resident * pageSize,
+        anonymous: entry.anonymous * pageSize,
+        swapped: 0,
+        locked: entry.locked * pageSize,
+        referenced: 0,
+        modified: 0,
+        reason: reasonOf(entry),
+      };
+    });
+  }
+
+  readPageStates({ firstPage, pages, pageSize }: PageSpan): Uint8Array {
+    const states = new Uint8Array(pages);
+    const start = BigInt(firstPage) * BigInt(pageSize);
+    const mapping = this.#mapped?.mappings.find((mapping) =>
+      mapping.start <= start && start < mappingEnd(mapping)
+    );
+    if (!mapping || !this.#mapped) return states;
+    const from = Number((start - mapping.start) / BigInt(mapping.pageSize));
+    const span = { from, to: from + pages };
+    const bits = bitsOfPages(this.#mapped, mapping, span);
+    return states.map((_, page) =>
+      bits[page] === 0 ? PAGE_ABSENT : PAGE_PRESENT
+    );
+  }
+
+  control(): Promise<PageoutControl> {
+    const { libproc, pool } = this.#access;
+    const files = this.#files;
+    const layout = this.#layout;
+    // An error becomes a rejection.
+    return new Promise((resolve) =>
+      resolve(
+        IllumosPageout.open(this.#id, { libproc, pool, files, layout }),
+      )
+    );
+  }
+
+  /** @throws ProcessError when the address space is not the one that is observed. */
+  #checkLayout(): void {
+    const { layout } = this.#files.readPsinfo();
+    if (this.#layout !== undefined && this.#layout !== layout) {
+      // Its pagedata was that of the address space that is gone.
+      this.closePagedata();
+      throw replaced(this.pid);
+    }
+    this.#layout = layout;
+  }
+
+  /** What a mapping is of. */
+  #nameOf({ flags, object }: XmapEntry, names: Map<string, string>): string {
+    if (flags & MA_STACK) return "[stack]";
+    if (flags & MA_BREAK) return "[heap]";
+    if (flags & (MA_ISM | MA_SHM)) return "[shm]";
+    // The name is a file's in /proc/PID/path; beyond that are other files.
+    if (object === "" || object.includes("/")) return "";
+    let name = names.get(object);
+    if (name === undefined) {
+      name = this.#pathOf(object);
+      names.set(object, name);
+    }
+    return name;
+  }
+
+  /** The path of a mapped object; its name where the system does not know the path. */
+  #pathOf(object: string): string {
+    try {
+      return this.#files.readLink(`path/${object}`);
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error;
+      return object;
+    }
+  }
+}
+
+/** Permissions as Linux writes them. */
+function permOf(flags: number): string {
+  return (flags & MA_READ ? "r" : "-") + (flags & MA_WRITE ? "w" : "-") +
+    (flags & MA_EXEC ? "x" : "-") + (flags & MA_SHARED ? "s" : "p");
+}
+
+/**
+ * Why a scan passes a mapping over: only the two reasons that the algorithm knows,
+ * and the second is that what a private mapping has from its file is also in the
+ * memory of others who map it.
+ */
+function reasonOf(entry: XmapEntry): SkipReason | undefined {
+  const { bytes, flags, pageSize, resident } = entry;
+  const isSchedctl = bytes === pageSize && flags === SCHEDCTL_FLAGS;
+  if (isSchedctl) return "special";
+  if (resident === 0) return "nonresident";
+  return xmapResidency(entry).pageable === 0 ? "shared" : undefined;
+}

@@ -1,0 +1,66 @@
+/**
+ * `/proc/<pid>/psinfo` of illumos: what ps(1) tells of a process. The format is
+ * described in proc(5) and `<sys/procfs.h>` of illumos.
+ *
+ * @module
+ */
+
+import { PSINFO } from "../../../ffi/illumos_structs.ts";
+import { MalformedData, StructReader } from "../../../ffi/struct.ts";
+import type { ProcessEntry } from "../platform.ts";
+
+/** What rcap needs of a psinfo. */
+export interface Psinfo extends ProcessEntry {
+  /** The real user id. */
+  readonly uid: number;
+  readonly projectId: number;
+  readonly zoneId: number;
+}
+
+/** More kilobytes than any machine has, and few enough to count in bytes. */
+const MOST_KILOBYTES = 2 ** 43;
+
+/** More seconds since 1970 than any process has started at: the year 2242. */
+const MOST_SECONDS = 2 ** 33;
+
+/**
+ * Decodes a psinfo file. The start time is in microseconds since 1970, the layout
+ * is what a new program brings with it: its name, arguments and their places.
+ *
+ * @throws MalformedData when it is none.
+ */
+export function decodePsinfo(file: Uint8Array): Psinfo {
+  if (file.length !== PSINFO.size) {
+    throw new MalformedData(
+      `psinfo has ${file.length} bytes, not ${PSINFO.size}`,
+    );
+  }
+  const reader = new StructReader(PSINFO, file);
+  reader.moveTo(0);
+  const isZombie = reader.count("pr_nlwp", 2 ** 31) === 0;
+  const image = reader.count("pr_size", MOST_KILOBYTES) * 1024;
+  const comm = reader.text("pr_fname");
+  const layout = [
+    comm,
+    reader.text("pr_psargs"),
+    reader.bigint("pr_argv").toString(16),
+    reader.bigint("pr_envp").toString(16),
+  ].join("\0");
+  return {
+    pid: reader.count("pr_pid", 2 ** 31),
+    ppid: reader.count("pr_ppid", 2 ** 31),
+    comm,
+    startTime: reader.count("pr_start_sec", MOST_SECONDS) * 1e6 +
+      Math.floor(reader.count("pr_start_nsec", 1e9) / 1000),
+    layout,
+    // What belongs to the system has no address space of its own.
+    isSystem: !isZombie && image === 0,
+    isZombie,
+    rss: reader.count("pr_rssize", MOST_KILOBYTES) * 1024,
+    image,
+    majorFaults: 0,
+    uid: reader.number("pr_uid"),
+    projectId: reader.number("pr_projid"),
+    zoneId: reader.number("pr_zoneid"),
+  };
+}

@@ -1,0 +1,75 @@
+/**
+ * `/proc/<pid>/xmap` of illumos: what is resident of every mapping. The format is
+ * described in proc(5) and `<sys/procfs.h>` of illumos.
+ *
+ * @module
+ */
+
+import { PRXMAP } from "../../../ffi/illumos_structs.ts";
+import { MalformedData, StructReader } from "../../../ffi/struct.ts";
+import { endOf, pageSizeOf } from "./pagedata_file.ts";
+
+/** One mapping. */
+export interface XmapEntry {
+  readonly start: bigint;
+  /** Length in bytes. */
+  readonly bytes: number;
+  /** `MA_*`. */
+  readonly flags: number;
+  /** Page size, in bytes. */
+  readonly pageSize: number;
+  /** In pages. */
+  readonly resident: number;
+  /** Of the resident pages, those that belong to no file. */
+  readonly anonymous: number;
+  /** In pages. */
+  readonly locked: number;
+  /** Name of the object in `/proc/<pid>/path`; empty for none. */
+  readonly object: string;
+}
+
+/** Pages are counted in units that are not smaller than this, in bytes. */
+const SMALLEST_PAGE = 4096;
+
+/**
+ * Whether a file of this size can be an xmap.
+ *
+ * @throws MalformedData when it cannot.
+ */
+export function checkXmapSize(size: number): void {
+  if (size % PRXMAP.size === 0) return;
+  throw new MalformedData(
+    `xmap has ${size} bytes, which is no multiple of ${PRXMAP.size}`,
+  );
+}
+
+/**
+ * Decodes an xmap file: mappings in the order of their addresses.
+ *
+ * @throws MalformedData when it is none.
+ */
+export function decodeXmap(file: Uint8Array): XmapEntry[] {
+  checkXmapSize(file.length);
+  const reader = new StructReader(PRXMAP, file);
+  const entries: XmapEntry[] = [];
+  let first = 0n;
+  for (let at = 0; at < file.length; at += PRXMAP.size) {
+    reader.moveTo(at);
+    const start = reader.bigint("pr_vaddr");
+    const bytes = reader.number("pr_size");
+    endOf(start, bytes, first);
+    first = start + 1n;
+    const most = Math.ceil(bytes / SMALLEST_PAGE);
+    entries.push({
+      start,
+      bytes,
+      flags: reader.number("pr_mflags"),
+      pageSize: pageSizeOf(reader.number("pr_pagesize"), PRXMAP.name),
+      resident: reader.count("pr_rss", most),
+      anonymous: reader.count("pr_anon", most),
+      locked: reader.count("pr_locked", most),
+      object: reader.text("pr_mapname"),
+    });
+  }
+  return entries;
+}
