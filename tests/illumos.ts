@@ -47,7 +47,10 @@ export class Illumos implements Disposable {
   }
 
   static async build(): Promise<Illumos> {
-    const illumos = new Illumos(Deno.makeTempDirSync({ prefix: "rcap-" }));
+    using held = new DisposableStack();
+    const illumos = held.use(
+      new Illumos(Deno.makeTempDirSync({ prefix: "rcap-" })),
+    );
     // For users that are not root.
     Deno.chmodSync(illumos.folder, 0o755);
     await build("illumos.c", [
@@ -57,6 +60,7 @@ export class Illumos implements Disposable {
       "-o",
       illumos.library,
     ]);
+    held.move();
     return illumos;
   }
 
