@@ -14,7 +14,7 @@ import {
 import { cap, Place, QUICKLY, TestDaemon } from "./daemon.ts";
 import { assertIntact, MIB, requireRoot } from "./live.ts";
 import { rcap } from "./rcap.ts";
-import { anySwap, zramSwap } from "./swap.ts";
+import { anySwap, withoutSwap, zramSwap } from "./swap.ts";
 import { fetchPackages } from "./vm/debian.ts";
 import { isRunning, rssOf, until, Workload } from "./workload.ts";
 
@@ -380,6 +380,7 @@ Deno.test("64 descriptors do for 300 processes", async () => {
 });
 
 Deno.test("swap may be turned off and on while it runs", async () => {
+  await using _none = await withoutSwap();
   await using workload = await Workload.start();
   await workload.anon("cold", 64 * MIB);
   await using daemon = await TestDaemon.start({
