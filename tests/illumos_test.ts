@@ -11,6 +11,8 @@ import { fieldSize, type Struct } from "../ffi/struct.ts";
 import type { InspectReport, PagesReport } from "../lib/collection/inspect.ts";
 import type { ScanReport } from "../lib/collection/scan_once.ts";
 import type { Finding } from "../lib/platform/platform.ts";
+import { cap, Place, QUICKLY, TestDaemon } from "./daemon.ts";
+import { VARIABLES } from "../lib/platform/environment.ts";
 import { assertFree, controlOf, illumosForTests, stopsIn } from "./illumos.ts";
 import { assertIntact, assertResident, KIB, MIB, requireRoot } from "./live.ts";
 import { rcap, rcapJson, type Run, startRcap } from "./rcap.ts";
@@ -468,4 +470,40 @@ max_rss = "32M"
   assertFree(pid, "after the daemon");
   assert(stopsIn(log).length > 0);
   await assertIntact(workload);
+});
+
+Deno.test("the daemon keeps caps of projects, and those of its configuration win", async () => {
+  await using _swap = await anySwap({ size: 512 * MIB });
+  await using one = await Workload.start({ name: "one", uid: 54_324 });
+  await using two = await Workload.start({ name: "two", uid: 54_325 });
+  const cold = await one.anon("cold", 48 * MIB);
+  await two.anon("cold", 16 * MIB);
+  using place = new Place();
+  const projects = `${place.folder}/project`;
+  const lines = (size: number) =>
+    `one:54324::::rcap.max-rss=${size}\ntwo:54325::::rcap.max-rss=${size}\n`;
+  Deno.writeTextFileSync(projects, lines(2 ** 30));
+  await using daemon = await TestDaemon.start({
+    place,
+    config: QUICKLY + cap("two", ["comm:two"], "1G"),
+    env: { ...illumos.env(), [VARIABLES.projects]: projects },
+  });
+  const { collections } = daemon.state();
+  assertEquals(collections.map(({ name }) => name), ["two", "one"]);
+  // It is read again when it changes.
+  Deno.writeTextFileSync(projects, lines(24 * MIB));
+  await until(
+    () => residentOf(one.pid, cold.start, cold.end) <= 24 * MIB,
+    "the cap of the project to be kept",
+    60_000,
+  );
+  assertEquals(daemon.collection("two").cap, 2 ** 30);
+  const { code, stderr } = await daemon.stop();
+  assertEquals(code, 0, stderr);
+  assertMatch(
+    stderr,
+    /the cap of project "two" in \S+ does not count: cap "two" at \S+ wins/,
+  );
+  await assertIntact(one);
+  await assertIntact(two);
 });

@@ -85,13 +85,17 @@ export interface ConfigReading {
  * of the daemon the last counts. What is wrong with what a user wrote is returned,
  * never thrown.
  *
- * @param options `totalMemory` is physical memory, in bytes.
+ * @param options `totalMemory` is physical memory, in bytes; with `hasOtherCaps`
+ * there need be none here.
  */
 export function readConfig(
   paths: ConfigPaths,
-  { totalMemory }: { totalMemory: number },
+  { totalMemory, hasOtherCaps = false }: {
+    totalMemory: number;
+    hasOtherCaps?: boolean;
+  },
 ): ConfigReading {
-  const sources = readConfigFiles(paths);
+  const sources = readConfigFiles(paths, { mayBeMissing: hasOtherCaps });
   const files = sources.files.map((file) => readFile(file, totalMemory));
   const caps = files.flatMap(({ caps }) => caps);
   const problems = [
@@ -100,7 +104,7 @@ export function readConfig(
     ...duplicates(caps),
   ];
   // What cannot be read or is no list of caps may hold some nevertheless.
-  const isWithoutCaps = sources.problems.length === 0 &&
+  const isWithoutCaps = !hasOtherCaps && sources.problems.length === 0 &&
     files.every(({ root }) => root && !root.children.get("cap")?.children.size);
   if (isWithoutCaps) {
     problems.push({

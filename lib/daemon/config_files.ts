@@ -49,10 +49,13 @@ export function configPaths(file: string = DEFAULT_CONFIG): ConfigPaths {
 /**
  * Reads the files of a configuration.
  *
- * The main file may be missing where there are drop-ins. A drop-in is what ends in
+ * The main file may be missing where there are drop-ins, or nothing is needed. A drop-in is what ends in
  * `.toml`, but for names with a leading dot, as editors give to files of their own.
  */
-export function readConfigFiles(paths: ConfigPaths): ConfigFiles {
+export function readConfigFiles(
+  paths: ConfigPaths,
+  { mayBeMissing = false } = {},
+): ConfigFiles {
   const files: ConfigFile[] = [];
   const problems: ConfigProblem[] = [];
   const dropIns = listDropIns(paths.dropIns, problems);
@@ -65,7 +68,7 @@ export function readConfigFiles(paths: ConfigPaths): ConfigFiles {
       if (!(error instanceof SystemError)) throw error;
       if (path !== paths.file || !isMissing(error)) {
         problems.push(unreadable(path, error));
-      } else if (dropIns.length === 0) {
+      } else if (dropIns.length === 0 && !mayBeMissing) {
         problems.push(missing(paths));
       }
     }

@@ -8,15 +8,8 @@
 import { RcapError } from "../errors.ts";
 import { openPlatform, operatingSystem } from "../platform/open.ts";
 import type { Log } from "../report/output.ts";
-import {
-  ConfigError,
-  type ConfigReading,
-  type DaemonConfig,
-  describeProblem,
-  fingerprint,
-  readConfig,
-} from "./config.ts";
 import type { ConfigPaths } from "./config_files.ts";
+import { Configuration } from "./configuration.ts";
 import { Daemon } from "./daemon.ts";
 import { Metrics } from "./metrics.ts";
 import {
@@ -158,46 +151,6 @@ function trimOwnMemory(): void {
   const { gc } = globalThis as { gc?: () => void };
   gc?.();
   operatingSystem().trimOwnMemory();
-}
-
-/** The configuration, read when it has changed. */
-class Configuration {
-  readonly #paths: ConfigPaths;
-  readonly #log: Log;
-  #fingerprint = "";
-
-  constructor(paths: ConfigPaths, log: Log) {
-    this.#paths = paths;
-    this.#log = log;
-  }
-
-  /** @throws ConfigError when it is invalid. */
-  load(): DaemonConfig {
-    const { config, problems } = this.#read();
-    if (!config) throw new ConfigError(problems);
-    return config;
-  }
-
-  /** @param onlyIfChanged gives nothing when no file has changed. */
-  reload(
-    onlyIfChanged: boolean,
-  ): { config?: DaemonConfig; problems: readonly string[] } | undefined {
-    if (onlyIfChanged && fingerprint(this.#paths) === this.#fingerprint) {
-      return undefined;
-    }
-    const { config, problems } = this.#read();
-    return { config, problems: problems.map(describeProblem) };
-  }
-
-  #read(): ConfigReading {
-    const { totalMemory } = operatingSystem().memory();
-    const reading = readConfig(this.#paths, { totalMemory });
-    this.#fingerprint = reading.fingerprint;
-    for (const warning of reading.warnings) {
-      this.#log.warn(describeProblem(warning));
-    }
-    return reading;
-  }
 }
 
 /** Writes the state; what is in the way of that is told once and ends nothing. */

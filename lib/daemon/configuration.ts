@@ -1,0 +1,87 @@
+/**
+ * The configuration that a daemon runs with: the files of its own, and beside them
+ * the caps that the system keeps for its projects, each read again when it changes.
+ *
+ * @module
+ */
+
+import { operatingSystem } from "../platform/open.ts";
+import type { ProjectCap, ProjectCapSource } from "../platform/platform.ts";
+import type { Log } from "../report/output.ts";
+import {
+  ConfigError,
+  type DaemonConfig,
+  describeProblem,
+  fingerprint,
+  readConfig,
+} from "./config.ts";
+import type { ConfigPaths } from "./config_files.ts";
+import { besideProjectCaps } from "./project_caps.ts";
+
+/** What reading the configuration again came to. */
+export interface Reloaded {
+  /** `undefined` when there are problems. */
+  readonly config?: DaemonConfig;
+  /** A line each. */
+  readonly problems: readonly string[];
+}
+
+/** The configuration of a daemon. */
+export class Configuration {
+  readonly #paths: ConfigPaths;
+  readonly #log: Log;
+  readonly #source: ProjectCapSource | undefined;
+  #projects: readonly ProjectCap[] = [];
+  #fingerprint = "";
+
+  constructor(paths: ConfigPaths, log: Log) {
+    this.#paths = paths;
+    this.#log = log;
+    this.#source = operatingSystem().projectCaps?.();
+  }
+
+  /** @throws ConfigError when it is invalid. */
+  load(): DaemonConfig {
+    this.#readProjects();
+    const { config, problems } = this.#read();
+    if (!config) throw new ConfigError(problems);
+    return config;
+  }
+
+  /** @param onlyIfChanged gives nothing when no file has changed. */
+  reload(onlyIfChanged: boolean): Reloaded | undefined {
+    const hasChanged = this.#readProjects() ||
+      fingerprint(this.#paths) !== this.#fingerprint;
+    if (onlyIfChanged && !hasChanged) return undefined;
+    const { config, problems } = this.#read();
+    return { config, problems: problems.map(describeProblem) };
+  }
+
+  /** Reads the caps of projects; returns whether they may have changed. */
+  #readProjects(): boolean {
+    const read = this.#source?.changedCaps();
+    if (!read) return false;
+    for (const problem of read.problems) this.#log.warn(problem);
+    // What cannot be read stays what it was.
+    this.#projects = read.caps ?? this.#projects;
+    return true;
+  }
+
+  #read() {
+    const { totalMemory } = operatingSystem().memory();
+    const { config, problems, warnings, fingerprint } = readConfig(
+      this.#paths,
+      { totalMemory, hasOtherCaps: this.#projects.length > 0 },
+    );
+    this.#fingerprint = fingerprint;
+    for (const warning of warnings) this.#log.warn(describeProblem(warning));
+    if (!config || !this.#source) return { config, problems };
+    const { path } = this.#source;
+    const { caps, messages } = besideProjectCaps(config.caps, {
+      projects: this.#projects,
+      path,
+    });
+    for (const message of messages) this.#log.info(message);
+    return { config: { ...config, caps }, problems };
+  }
+}
