@@ -12,6 +12,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { libc } from "../ffi/libc.ts";
+import { watch } from "../lib/collection/observe.ts";
 import type { InspectReport } from "../lib/collection/inspect.ts";
 import type { ScanReport } from "../lib/collection/scan_once.ts";
 import { openPagedataSource } from "../lib/platform/linux/pagedata_source.ts";
@@ -172,28 +173,36 @@ function assertTouched(
 }
 
 /**
- * Clears, waits while the workloads touch, and reads.
- *
- * Reads a few times, for others may clear bits too, DAMON for one: a page that is
- * touched 40 times a second has its bit back by the next reading.
+ * Clears, watches while the workloads touch, and reads: as rcap does it, since
+ * others may clear bits too, DAMON for one.
  */
 async function observe(
   pids: readonly number[],
   source: PagedataSource,
 ): Promise<Pagedata[]> {
-  const memories = pids.map((pid) => memoryOf(pid, source));
-  for (const memory of memories) await memory.reset();
-  await delay(OBSERVATION_MS);
-  return await Promise.all(memories.map(async (memory) => {
-    const first = await memory.read("inspect");
-    await delay(100);
-    const second = await memory.read("inspect");
-    mergePagedata(first, second);
-    await delay(100);
-    const third = await memory.read("inspect");
-    mergePagedata(second, third);
-    return third;
-  }));
+  const looks = pids.map((pid) => {
+    const memory = memoryOf(pid, source);
+    let seen: Pagedata | undefined;
+    const look = async () => {
+      const now = await memory.read("inspect");
+      if (seen) mergePagedata(seen, now);
+      return seen = now;
+    };
+    return { memory, look };
+  });
+  for (const { memory } of looks) await memory.reset();
+  await watch(
+    looks.map(({ memory, look }) => ({
+      glance: async () => void await look(),
+      refresh: () => memory.refresh(),
+    })),
+    {
+      milliseconds: OBSERVATION_MS,
+      what: "the workloads",
+      signal: new AbortController().signal,
+    },
+  );
+  return await Promise.all(looks.map(({ look }) => look()));
 }
 
 /** How much of a region large pages hold, in bytes, of any kind. */

@@ -13,6 +13,9 @@
 
 const SYSTEMD = "/lib/systemd/systemd";
 
+/** Where rcap is run from. */
+const CHECKOUT = new URL("..", import.meta.url).pathname;
+
 /** How long anything may take on a busy machine, in milliseconds. */
 const PATIENCE_MS = 60_000;
 const POLL_MS = 50;
@@ -157,10 +160,13 @@ export class ServiceManager implements AsyncDisposable {
    */
   async install(name: string, unit: string, dropIn?: string): Promise<void> {
     this.#write(name, unit);
-    if (dropIn !== undefined) {
-      Deno.mkdirSync(`${this.#units}/${name}.d`, { recursive: true });
-      this.#write(`${name}.d/test.conf`, dropIn);
-    }
+    Deno.mkdirSync(`${this.#units}/${name}.d`, { recursive: true });
+    // A checkout in /tmp would be out of sight: PrivateTmp=.
+    this.#write(
+      `${name}.d/checkout.conf`,
+      `[Service]\nBindReadOnlyPaths=${CHECKOUT}\n`,
+    );
+    if (dropIn !== undefined) this.#write(`${name}.d/test.conf`, dropIn);
     await this.systemctl("daemon-reload");
   }
 
