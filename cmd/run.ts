@@ -17,6 +17,7 @@ import { runOnce, runService } from "../lib/daemon/service.ts";
 import { statRows } from "../lib/daemon/stat.ts";
 import { STATE_DIRECTORY } from "../lib/daemon/state_directory.ts";
 import { systemdUnit } from "../lib/daemon/unit.ts";
+import { UsageError } from "../lib/errors.ts";
 import { LOG_FORMATS, type LogFormat, print } from "../lib/report/output.ts";
 import { renderTable } from "../lib/report/table.ts";
 import {
@@ -33,7 +34,7 @@ const CAP_NOT_MET = 3;
 
 const HELP = `
 The configuration is ${DEFAULT_CONFIG} and the drop-ins beside it; rcap check
-tells what is wrong with it. A least one:
+tells what is wrong with it. A small one:
 
   [[cap]]
   name = "browsers"
@@ -84,6 +85,12 @@ export function runCommand(context: Context) {
     .action(async (options) => {
       const { signal, color } = context;
       if (options.printUnit) {
+        if (!options.config.startsWith("/")) {
+          throw new UsageError(
+            `--config: "${options.config}" is not an absolute path, and systemd starts services in /`,
+            "write one that begins with a slash",
+          );
+        }
         print(systemdUnit({
           program: Deno.execPath(),
           args: unitArguments(options),

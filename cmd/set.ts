@@ -6,6 +6,8 @@
 
 import { Command } from "@commander-js/extra-typings";
 import { setCap } from "../lib/daemon/control.ts";
+import { UsageError } from "../lib/errors.ts";
+import { operatingSystem } from "../lib/platform/open.ts";
 import { print } from "../lib/report/output.ts";
 import { formatSize } from "../lib/report/units.ts";
 import {
@@ -18,6 +20,9 @@ import {
 /** The word that stands for the cap of the configuration. */
 const DEFAULT = "default";
 
+/** The smallest cap, as in the configuration. */
+const SMALLEST = 4096;
+
 const HELP = `
 Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
 
@@ -29,7 +34,7 @@ Examples:
   rcap set browsers default`;
 
 /** The command. */
-export function setCommand(_context: Context) {
+export function setCommand(context: Context) {
   return new Command("set")
     .summary("override one cap of a running daemon")
     .description(
@@ -46,6 +51,17 @@ export function setCommand(_context: Context) {
     .addOption(jsonOption)
     .addHelpText("after", HELP)
     .action(async (name, size, options) => {
+      if (size !== undefined && size < SMALLEST) {
+        throw new UsageError(
+          `SIZE: ${size} bytes are less than a page of memory, 4K`,
+          "write a unit, as in 512M",
+        );
+      }
+      if (size !== undefined && size > operatingSystem().memory().totalMemory) {
+        context.log.warn(
+          "the cap is above the physical memory of this machine",
+        );
+      }
       const { before, after } = await setCap(options.stateDir, name, size);
       const { cap, rss } = after;
       print(

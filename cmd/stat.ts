@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command, Option } from "@commander-js/extra-typings";
+import { Argument, Command, Option } from "@commander-js/extra-typings";
 import { isSameDaemon, type StatRow, statRows } from "../lib/daemon/stat.ts";
 import type { DaemonState } from "../lib/daemon/state.ts";
 import { readState } from "../lib/daemon/state_directory.ts";
@@ -71,8 +71,14 @@ export function statCommand(context: Context) {
       "Tells of each collection of the running daemon how large it is, what its cap\n" +
         "is, and what was paged out. Needs no privileges.",
     )
-    .argument("[interval]", "how often", parseInterval, INTERVAL)
-    .argument("[count]", "how many times", parseCount, Infinity)
+    .addArgument(
+      new Argument("[interval]", "how often").argParser(parseInterval)
+        .default(INTERVAL, "5s"),
+    )
+    .addArgument(
+      new Argument("[count]", "how many times").argParser(parseCount)
+        .default(Infinity, "until interrupted"),
+    )
     .addOption(
       new Option(
         "-g, --global",
@@ -100,26 +106,30 @@ export function statCommand(context: Context) {
           );
         }
         const rows = statRows(state, before);
-        if (options.json) {
-          print(JSON.stringify(jsonOf(state, rows, before)) + "\n");
-        } else {
-          if (options.global) print(globalLine(state.memory));
-          print(
+        const text = options.json
+          ? JSON.stringify(jsonOf(state, rows, before)) + "\n"
+          : (options.global ? globalLine(state.memory) : "") +
             renderTable(columns, {
               rows,
               bare,
               exact: options.parsable === true,
               color,
-            }),
-          );
-        }
+            }) + (bare ? "" : warningsOf(state));
+        const gap = round > 1 && !bare && !options.json ? "\n" : "";
+        // When nobody reads it any more, there is nothing left to do.
+        if (!print(gap + text)) return;
         before = state;
         if (round >= count) return;
         await sleep(interval, signal);
         signal.throwIfAborted();
-        if (!bare && !options.json) print("\n");
       }
     });
+}
+
+/** Why caps cannot be met, a line each. */
+function warningsOf({ collections }: DaemonState): string {
+  return collections.map(({ warning }) => warning ? `${warning}\n` : "")
+    .join("");
 }
 
 /** How long a daemon that is being started again may take, in milliseconds. */
@@ -175,7 +185,7 @@ function globalLine(
 function parseInterval(text: string): number {
   const interval = /^\d+(\.\d+)?$/.test(text)
     ? Number(text) * 1000
-    : parseDuration(text, "INTERVAL");
+    : parseDuration(text, "INTERVAL (seconds, or a duration)");
   if (interval > 0 && interval < 2 ** 31) return interval;
   throw new UsageError(
     `INTERVAL: "${text}" is out of range; it is above 0 and at most 596h`,

@@ -177,6 +177,17 @@ Deno.test("what may not be read is told", async () => {
   assertEquals((await check(files.file)).code, 0, "root may read all of it");
 });
 
+Deno.test("a pipe in the place of a file is told of, and waited for by nobody", async () => {
+  using files = configuration(WEB, { "a.toml": "" });
+  const path = `${files.dropIns}/pipe.toml`;
+  const { success } = await new Deno.Command("mkfifo", { args: [path] })
+    .output();
+  assertEquals(success, true);
+  const { code, stderr } = await check(files.file);
+  assertEquals(code, 2);
+  assertMatch(stderr, /pipe\.toml: it is a device, a pipe or a socket/);
+});
+
 Deno.test("without any file, the message says how to begin", async () => {
   using files = configuration("");
   Deno.removeSync(files.file);

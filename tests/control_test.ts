@@ -53,6 +53,8 @@ Deno.test("stat, set and reload refuse what makes no sense", async () => {
       [["set", "one", "10X"], "10X"],
       [["set", "one", "0"], "0"],
       [["set", "one", "-1"], "-1"],
+      [["set", "one", "1K"], "4K"],
+      [["run", "--print-unit", "--config", "rcap.toml"], "absolute"],
       [["run", "--metrics", "nowhere:port"], "nowhere:port"],
       [["run", "--log-format", "yaml"], "yaml"],
     ] as const
@@ -219,4 +221,17 @@ Deno.test("a reload keeps the history of what stays, and drops the rest", async 
   assert(now.statistics.samples >= 3);
   assertEquals(daemon.collection("changed").statistics.samples, 0);
   assert(rssOf(workload.pid) > 0);
+});
+
+Deno.test("stat ends when nobody reads it any more", async () => {
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G"),
+  });
+  const { child } = startRcap(["stat", "200ms", ...daemon.place.stateArgs]);
+  const reader = child.stdout.getReader();
+  await reader.read();
+  await reader.cancel();
+  await child.stderr.cancel();
+  const { code } = await child.status;
+  assertEquals(code, 0);
 });

@@ -161,11 +161,14 @@ export class ServiceManager implements AsyncDisposable {
   async install(name: string, unit: string, dropIn?: string): Promise<void> {
     this.#write(name, unit);
     Deno.mkdirSync(`${this.#units}/${name}.d`, { recursive: true });
-    // A checkout in /tmp would be out of sight: PrivateTmp=.
-    this.#write(
-      `${name}.d/checkout.conf`,
-      `[Service]\nBindReadOnlyPaths=${CHECKOUT}\n`,
-    );
+    const isInTmp = /^(\/var)?\/tmp\//.test(CHECKOUT);
+    if (isInTmp && `${unit}${dropIn}`.includes(CHECKOUT)) {
+      // It would be out of sight: PrivateTmp=.
+      this.#write(
+        `${name}.d/checkout.conf`,
+        `[Service]\nBindReadOnlyPaths=${CHECKOUT}\n`,
+      );
+    }
     if (dropIn !== undefined) this.#write(`${name}.d/test.conf`, dropIn);
     await this.systemctl("daemon-reload");
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { permissionsOf } from "../../ffi/directory.ts";
 import { File, isDenied, isMissing, readDirectory } from "../../ffi/file.ts";
 import { errnoMessage, SystemError } from "../../ffi/libc.ts";
 import { exactSize } from "../report/units.ts";
@@ -92,8 +93,23 @@ function listDropIns(directory: string, problems: ConfigProblem[]): string[] {
 /** Room for thousands of caps: what is larger is another file, or a device. */
 const LARGEST_FILE = 2 ** 20;
 
+// <sys/stat.h>: types of files.
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const S_IFDIR = 0o040000;
+
 /** @throws SystemError when it cannot be read. */
 function readFile(path: string): ConfigFile | ConfigProblem {
+  const type = permissionsOf(path).mode & S_IFMT;
+  // A directory is told of when it is read; a pipe would not end.
+  if (type !== S_IFREG && type !== S_IFDIR) {
+    return {
+      file: path,
+      line: 0,
+      message: "it is a device, a pipe or a socket, and no file",
+      suggestion: "put a file in its place, or take it away",
+    };
+  }
   const bytes = readBytes(path, LARGEST_FILE + 1);
   if (bytes.length > LARGEST_FILE) {
     return {

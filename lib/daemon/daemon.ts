@@ -80,6 +80,8 @@ export class Daemon {
   #config: DaemonConfig;
   #membership: Membership;
   #collections: Collection[] = [];
+  /** Collections whose members were looked for. */
+  readonly #refreshed = new WeakSet<Collection>();
   #nextId = 1;
   #loadedAt = Date.now() / 1000;
   #serial = 1;
@@ -259,7 +261,12 @@ export class Daemon {
     const members = await membership.refresh(signal);
     if (signal.aborted || membership !== this.#membership) return;
     for (const [index, collection] of this.#collections.entries()) {
+      const isFirst = !this.#refreshed.has(collection);
+      this.#refreshed.add(collection);
       const { joined, left } = collection.update(members[index]);
+      if (isFirst && joined === 0) {
+        log.info(`${collection.name}: no process matches its selectors yet`);
+      }
       if (joined + left > 0) {
         log.debug(`${collection.name}: ${joined} processes in, ${left} out`);
       }

@@ -11,13 +11,15 @@ const encoder = new TextEncoder();
 /**
  * Writes a text to standard output. When nobody reads it any more, it is dropped.
  *
+ * @returns whether somebody reads it.
  * @throws RcapError when it cannot be written, to a full disk say.
  */
-export function print(text: string): void {
+export function print(text: string): boolean {
   try {
     write(Deno.stdout, text);
+    return true;
   } catch (error) {
-    if (error instanceof Deno.errors.BrokenPipe) return;
+    if (error instanceof Deno.errors.BrokenPipe) return false;
     const reason = error instanceof Error ? error.message : String(error);
     throw new RcapError(`cannot write to standard output: ${reason}`, {
       cause: error,
