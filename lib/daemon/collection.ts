@@ -29,6 +29,8 @@ export interface Sample {
   readonly wantsHistory: boolean;
   /** By how much the cap is exceeded, at the most; 0 when it is not. */
   readonly excess: number;
+  /** Whether the size rests on proportional sizes that were read long ago. */
+  readonly isOld: boolean;
   /** Whether more than a quarter of what was last paged out has come back. */
   readonly suffers: boolean;
 }
@@ -157,8 +159,8 @@ export class Collection {
     const pagedOut = effective - this.#effectiveThen;
     this.#effectiveThen = effective;
     const cameBack = faults * platform.pageSize;
-    this.#last = this.#sizeOf(rss, now);
-    const { size } = this.#last;
+    this.#last = this.#sizeOf(rss);
+    const { size, accounting } = this.#last;
     this.#samples++;
     this.#least = Math.min(this.#least ?? size, size);
     this.#most = Math.max(this.#most ?? size, size);
@@ -166,17 +168,19 @@ export class Collection {
       ...this.#last,
       wantsHistory: size >= this.cap * HISTORY_SHARE,
       excess: Math.max(0, size - this.cap),
+      isOld: accounting === "pss" &&
+        this.members.some((member) => member.isProportionalOld(now)),
       suffers: pagedOut > 0 && cameBack > pagedOut * SUFFERING_SHARE,
     };
   }
 
   /** What counts against the cap, as far as it can be told without reading it. */
-  #sizeOf(rss: number, now: number): Pick<Sample, "size" | "accounting"> {
+  #sizeOf(rss: number): Pick<Sample, "size" | "accounting"> {
     if (this.#members.size < 2 || rss <= this.cap) {
       return { size: rss, accounting: "rss" };
     }
     const bound = this.members.reduce(
-      (sum, member) => sum + member.proportionalBound(now),
+      (sum, member) => sum + member.proportionalBound,
       0,
     );
     return { size: bound, accounting: "pss" };
@@ -190,9 +194,14 @@ export class Collection {
     if (this.#last.accounting === "rss" || this.#last.size <= this.cap) {
       return this.#last.size;
     }
+    return await this.measureAnew(now);
+  }
+
+  /** Reads the proportional sizes of all members. */
+  async measureAnew(now: number): Promise<number> {
     for (const member of this.members) await member.readProportional(now);
     const rss = this.members.reduce((sum, { entry }) => sum + entry.rss, 0);
-    this.#last = this.#sizeOf(rss, now);
+    this.#last = this.#sizeOf(rss);
     return this.#last.size;
   }
 

@@ -303,13 +303,14 @@ export class Daemon {
   /** Decides what to do about a collection, and has it done. */
   #act(
     collection: Collection,
-    { wantsHistory, suffers, excess }: Sample,
+    { wantsHistory, suffers, excess, isOld }: Sample,
     mayTake: number,
   ): void {
     if (excess === 0) this.#settle(collection);
     if (this.#work.has(collection)) return;
     if (!wantsHistory) {
       forgetHistory(collection);
+      if (isOld) this.#beside(collection, () => measureAnew(collection));
       return;
     }
     let take = mayTake;
@@ -325,6 +326,7 @@ export class Daemon {
       collection.circumstances(this.#hasFreeSwap()),
     );
     this.#beside(collection, async () => {
+      if (isOld) await measureAnew(collection);
       await keepHistory(collection, this.#options());
       if (take <= 0 || waits) return;
       using _turn = await this.#turns.take();
@@ -437,6 +439,10 @@ export class Daemon {
       collections: this.#collections.map((collection) => collection.state()),
     };
   }
+}
+
+async function measureAnew(collection: Collection): Promise<void> {
+  await collection.measureAnew(performance.now());
 }
 
 /** The longest time that a timer takes, in milliseconds. */

@@ -74,11 +74,17 @@ export class Member {
    * A bound of the proportional size at little cost: what it was when it was
    * read, and all that RSS has grown since.
    */
-  proportionalBound(now: number): number {
+  get proportionalBound(): number {
     const { rss } = this.entry;
     const read = this.#proportional;
-    if (!read || now - read.at > PROPORTIONAL_LIFE) return rss;
+    if (!read) return rss;
     return Math.min(rss, read.bytes + Math.max(0, rss - read.rss));
+  }
+
+  /** Whether the proportional size was read long ago: others may share less by now. */
+  isProportionalOld(now: number): boolean {
+    return this.#proportional !== undefined &&
+      now - this.#proportional.at > PROPORTIONAL_LIFE;
   }
 
   /** Reads the proportional size. */
