@@ -150,7 +150,9 @@ Deno.test("who joins is not judged before an interval is over, who leaves is dro
       "the first to give what it does not use",
     );
     assertResident(second, hot);
-    assertEquals(majorFaults(second.pid), 0);
+    // Once judged it may lose what it started with, not the 8192 pages in use.
+    const faults = majorFaults(second.pid);
+    assert(faults < 512, `${faults} pages came back`);
     await assertIntact(second);
   } finally {
     await second[Symbol.asyncDispose]();
