@@ -97,7 +97,7 @@ export class Membership {
     });
     const known = new Map<number, Known>();
     const members: ProcessEntry[][] = this.#rules.map(() => []);
-    const turn = new Turns();
+    const turn = new LoopTurns();
     for (const entry of entries) {
       if (whyNot(entry)) continue;
       const now = this.#lookAt(entry, matchers);
@@ -113,7 +113,7 @@ export class Membership {
   /** Every process there is. */
   async #list(signal?: AbortSignal): Promise<ProcessEntry[]> {
     const entries: ProcessEntry[] = [];
-    const turn = new Turns();
+    const turn = new LoopTurns();
     for (const pid of this.#platform.listPids()) {
       try {
         entries.push(this.#platform.readProcess(pid));
@@ -181,7 +181,7 @@ function startTimeOf(platform: Platform, pid: number): number | undefined {
 }
 
 /** Lets the event loop turn every so often during long work. */
-class Turns {
+class LoopTurns {
   #since = performance.now();
 
   isOver(): boolean {
