@@ -113,6 +113,8 @@ Deno.test("a pid in a selector means the process that has it now, and no later o
   await first[Symbol.asyncDispose]();
   assertEquals((await membership.refresh())[0], []);
 
+  // Start times are in ticks of 10 ms: pids are never reused as fast as that.
+  await new Promise((resolve) => setTimeout(resolve, 50));
   await using second = await processWithPid(pid);
   const [named, others] = await membership.refresh();
   assertEquals(named, []);
