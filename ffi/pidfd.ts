@@ -14,6 +14,9 @@ const SYS_PIDFD_SEND_SIGNAL = 424n;
 const SYS_PIDFD_OPEN = 434n;
 const SYS_PROCESS_MADVISE = 440n;
 
+/** `MADV_COLD` of include/uapi/asm-generic/mman-common.h: deactivate these pages. */
+export const MADV_COLD = 20;
+
 /** `MADV_PAGEOUT` of include/uapi/asm-generic/mman-common.h: reclaim these pages. */
 export const MADV_PAGEOUT = 21;
 
@@ -49,6 +52,11 @@ export class RemoteRanges {
     this.#iovecs[this.#count * 2] = start;
     this.#iovecs[this.#count * 2 + 1] = BigInt(bytes);
     this.#count++;
+  }
+
+  /** Length of a range, in bytes. */
+  bytesOf(index: number): number {
+    return Number(this.#iovecs[index * 2 + 1]);
   }
 
   clear(): void {

@@ -50,6 +50,8 @@ export class Collection {
   ineffectiveScans = 0;
   breathers = 0;
   unenforcedSamples = 0;
+  /** Whether the last scan took pages that were in use. */
+  tookInUse = true;
   #definition: CapConfig;
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** In list order: who joins later stands later. */
@@ -60,6 +62,8 @@ export class Collection {
   #least: number | null = null;
   #most: number | null = null;
   #last: Pick<Sample, "size" | "accounting"> = { size: 0, accounting: "rss" };
+  /** The size that the last scan left, as far as is known. */
+  #sizeThen: number | undefined;
   /** `effective` as of the last sample. */
   #effectiveThen = 0;
 
@@ -170,7 +174,8 @@ export class Collection {
       excess: Math.max(0, size - this.cap),
       isOld: accounting === "pss" &&
         this.members.some((member) => member.isProportionalOld(now)),
-      suffers: pagedOut > 0 && cameBack > pagedOut * SUFFERING_SHARE,
+      suffers: this.tookInUse && pagedOut > 0 &&
+        cameBack > pagedOut * SUFFERING_SHARE,
     };
   }
 
@@ -203,6 +208,18 @@ export class Collection {
     const rss = this.members.reduce((sum, { entry }) => sum + entry.rss, 0);
     this.#last = this.#sizeOf(rss);
     return this.#last.size;
+  }
+
+  /** Notes the size that a scan leaves. */
+  noteSize(size: number): void {
+    this.#sizeThen = size;
+  }
+
+  /** By how much the size has grown since it was noted, in bytes. */
+  takeGrowth(): number {
+    const grown = this.size - (this.#sizeThen ?? this.size);
+    this.#sizeThen = this.size;
+    return Math.max(0, grown);
   }
 
   /** What a scan that brought nothing depends on. */

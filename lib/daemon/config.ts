@@ -18,9 +18,9 @@ import {
   DEFAULT_SETTINGS,
   type FileSettings,
   type PagedataChoice,
-  type Policy,
   understand,
 } from "./config_schema.ts";
+import type { Policy } from "../scanner/policy.ts";
 import {
   lineOf,
   parseToml,

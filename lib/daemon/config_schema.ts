@@ -16,12 +16,9 @@ import {
   parsePercent,
   parseSize,
 } from "../report/units.ts";
+import { DEFAULT_POLICY, POLICIES, type Policy } from "../scanner/policy.ts";
 import { didYouMean } from "./did_you_mean.ts";
 import type { TomlPath, TomlValue } from "./toml.ts";
-
-/** How victims are chosen. */
-export const POLICIES = ["clock"] as const;
-export type Policy = typeof POLICIES[number];
 
 /** Where reference bits come from; `auto` is the best source that works. */
 export type PagedataChoice = "auto" | PagedataSourceName;
@@ -50,7 +47,7 @@ export const DEFAULT_SETTINGS: DaemonSettings = {
   report_interval: 5_000,
   config_interval: 60_000,
   enforcement_threshold: 0,
-  policy: "clock",
+  policy: DEFAULT_POLICY,
   pagedata: "auto",
 };
 

@@ -14,6 +14,7 @@ import { RcapError } from "../errors.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { Log } from "../report/output.ts";
 import { formatSize } from "../report/units.ts";
+import { enforceByAge, keepAges } from "./aging.ts";
 import { Collection, type Sample } from "./collection.ts";
 import type { CapConfig, DaemonConfig } from "./config.ts";
 import { whyNotMet } from "./diagnosis.ts";
@@ -23,11 +24,13 @@ import {
   type EnforcementOptions,
   forgetHistory,
   keepHistory,
+  type ScanOutcome,
 } from "./enforcement.ts";
 import type { OnRead } from "./measured_memory.ts";
 import { Member } from "./member.ts";
 import { Membership } from "./membership.ts";
 import { sleep } from "../collection/observe.ts";
+import type { Policy } from "../scanner/policy.ts";
 import type { DaemonState } from "./state.ts";
 import { shareOut } from "./threshold.ts";
 import { Ticker } from "./ticker.ts";
@@ -35,6 +38,9 @@ import { Turns } from "./turns.ts";
 
 /** How many collections are scanned at a time. */
 const SCANS_AT_A_TIME = 2;
+
+/** How many ages pages can get while they are observed for one scan only. */
+const AGES_OF_ONE_SCAN = 8;
 
 /** The loop is healthy while it has sampled within so many intervals. */
 const HEALTHY_INTERVALS = 3;
@@ -77,6 +83,8 @@ export class Daemon {
   readonly #work = new Map<Collection, Promise<void>>();
   readonly #startedAt = Date.now() / 1000;
   readonly #startTime: number;
+  /** Holds until the daemon ends. */
+  readonly #policy: Policy;
   #config: DaemonConfig;
   #membership: Membership;
   #collections: Collection[] = [];
@@ -94,6 +102,7 @@ export class Daemon {
   constructor(config: DaemonConfig, around: DaemonSurroundings) {
     this.#around = around;
     this.#config = config;
+    this.#policy = config.policy;
     this.#startTime = around.platform.readProcess(Deno.pid).startTime;
     this.#membership = new Membership(around.platform, config.caps);
     this.#collections = config.caps.map((cap) => this.#newCollection(cap));
@@ -153,7 +162,11 @@ export class Daemon {
    */
   async once(observation: number): Promise<DaemonState> {
     const { platform, signal } = this.#around;
-    const options = { ...this.#options(), interval: observation };
+    const options = {
+      ...this.#options(),
+      interval: observation,
+      isOnlyScan: true,
+    };
     await this.#refresh();
     const sampleAll = () =>
       this.#collections.map((collection) =>
@@ -161,8 +174,7 @@ export class Daemon {
       );
     const wanting = sampleAll().map(({ wantsHistory }) => wantsHistory);
     const watched = this.#collections.filter((_, index) => wanting[index]);
-    for (const collection of watched) await keepHistory(collection, options);
-    if (watched.length > 0) await sleep(observation, signal);
+    await this.#observe(watched, observation);
     const excesses = this.#shareOut(sampleAll());
     for (const [index, collection] of this.#collections.entries()) {
       if (signal.aborted || excesses[index] <= 0) continue;
@@ -173,6 +185,25 @@ export class Daemon {
       await collection.measure(performance.now());
     }
     return this.#state();
+  }
+
+  /** Lets the members of collections run for a while. */
+  async #observe(
+    collections: readonly Collection[],
+    milliseconds: number,
+  ): Promise<void> {
+    if (collections.length === 0) return;
+    const { signal } = this.#around;
+    const keep = this.#policy === "coldest" ? keepAges : keepHistory;
+    const parts = this.#policy === "coldest" ? AGES_OF_ONE_SCAN : 1;
+    const options = this.#options();
+    for (const collection of collections) await keep(collection, options);
+    for (let part = 1; part <= parts && !signal.aborted; part++) {
+      await sleep(milliseconds / parts, signal);
+      // Of the clock, the scan itself looks at what was referenced.
+      if (parts === 1) return;
+      for (const collection of collections) await keep(collection, options);
+    }
   }
 
   /** Waits for what is due next, or for somebody to ask for something. */
@@ -327,8 +358,15 @@ export class Daemon {
     );
     this.#beside(collection, async () => {
       if (isOld) await measureAnew(collection);
+      if (waits) take = 0;
+      if (this.#policy === "coldest") {
+        await keepAges(collection, this.#options());
+        using _turn = await this.#turns.take();
+        await this.#scan(collection, take, this.#options());
+        return;
+      }
       await keepHistory(collection, this.#options());
-      if (take <= 0 || waits) return;
+      if (take <= 0) return;
       using _turn = await this.#turns.take();
       await this.#scan(collection, take, this.#options());
     });
@@ -360,14 +398,10 @@ export class Daemon {
     excess: number,
     options: EnforcementOptions,
   ): Promise<void> {
-    const { log, onScan, signal } = this.#around;
-    const over = await collection.measure(performance.now()) - collection.cap;
-    if (over <= 0 || signal.aborted) return;
-    const outcome = await enforce(
-      collection,
-      Math.min(excess, over),
-      options,
-    );
+    const { log, onScan } = this.#around;
+    const outcome = this.#policy === "coldest"
+      ? await enforceByAge(collection, excess, options)
+      : await this.#enforceByClock(collection, excess, options);
     if (!outcome) return;
     onScan?.(outcome.seconds);
     const { attempted, effective, left, seconds } = outcome;
@@ -395,6 +429,16 @@ export class Daemon {
         { collection: collection.name },
       );
     }
+  }
+
+  async #enforceByClock(
+    collection: Collection,
+    excess: number,
+    options: EnforcementOptions,
+  ): Promise<ScanOutcome | undefined> {
+    const over = await collection.measure(performance.now()) - collection.cap;
+    if (over <= 0 || options.signal.aborted) return undefined;
+    return await enforce(collection, Math.min(excess, over), options);
   }
 
   #options(): EnforcementOptions {

@@ -37,6 +37,8 @@ export interface EnforcementOptions {
   /** Stops it at the next step. */
   readonly signal: AbortSignal;
   readonly log: Log;
+  /** Whether no other scan follows. */
+  readonly isOnlyScan?: boolean;
 }
 
 /** What a scan came to. Sizes in bytes, times in seconds. */
@@ -183,7 +185,7 @@ async function lookAgain(
 }
 
 /** Does something with a member; that it has gone or cannot be read ends nothing. */
-async function tolerate(
+export async function tolerate(
   { entry }: Member,
   log: Log,
   step: () => Promise<void>,

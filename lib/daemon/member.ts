@@ -23,6 +23,7 @@ export class Member {
   observedSince: number | undefined;
   /** When the history that is kept was last begun anew or judged. */
   windowSince = -Infinity;
+  #residencyAt = -Infinity;
   #proportional: { bytes: number; rss: number; at: number } | undefined;
 
   constructor(entry: ProcessEntry, memory: MonitoredMemory, onRead: OnRead) {
@@ -55,6 +56,21 @@ export class Member {
   /** Adds what shows now to what is known, and resets nothing. */
   async glance(): Promise<void> {
     this.scanned.merge(await this.memory.read("glance"));
+  }
+
+  /** Ends an interval: what was not referenced in it is one older. */
+  async age(): Promise<void> {
+    this.scanned.ages.advance(await this.scanned.memory.readPagedata());
+    // Else the processors would not note again what they keep to themselves.
+    await this.memory.refresh();
+  }
+
+  /** Reads which mappings can go, when that was not read for some time. */
+  async keepResidency(life: number): Promise<void> {
+    const now = performance.now();
+    if (now - this.#residencyAt < life) return;
+    this.scanned.residency = await this.memory.readResidency();
+    this.#residencyAt = now;
   }
 
   /** Forgets all references and records none. */

@@ -110,6 +110,11 @@ export interface PageoutControl extends Disposable {
     ranges: readonly PageRange[],
     signal?: AbortSignal,
   ): Promise<PageoutResult[]>;
+  /**
+   * Has references to pages show from now on, and the system reclaim them sooner
+   * than others, where it can be told so. Whatever cannot be cooled is left as it is.
+   */
+  cool?(ranges: readonly PageRange[]): Promise<void>;
 }
 
 /** Where reference bits come from, by name. */

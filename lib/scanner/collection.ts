@@ -5,7 +5,8 @@
  * @module
  */
 
-import type { ProcessMemory } from "../platform/platform.ts";
+import type { ProcessMemory, Residency } from "../platform/platform.ts";
+import { PageAges } from "./ages.ts";
 import { IgnoredSet } from "./ignored_set.ts";
 import { mergePagedata } from "./merge.ts";
 import { type Pagedata, unreferencedBytes } from "./pagedata.ts";
@@ -18,6 +19,10 @@ export class ScannedProcess {
   readonly ignored: IgnoredSet = new IgnoredSet();
   /** Size of its unreferenced pages at the last reading, in bytes. */
   unreferenced = 0;
+  /** How long its pages have not been used, for the policy that knows ages. */
+  ages: PageAges = new PageAges();
+  /** What of its mappings can go, where that was read; for the same policy. */
+  residency: ReadonlyMap<bigint, Residency> | undefined = undefined;
   /** Whether page-outs of it failed, so that it is no victim any more. */
   unscannable = false;
 
@@ -40,6 +45,7 @@ export class ScannedProcess {
   /** Forgets what is accumulated for a reading, or for nothing: history starts anew. */
   restart(reading?: Pagedata): void {
     this.pagedata = reading;
+    this.ages = new PageAges();
     this.ignored.clear();
     this.unreferenced = reading ? unreferencedBytes(reading) : 0;
   }

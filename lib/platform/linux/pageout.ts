@@ -10,6 +10,7 @@ import { type File, isMissing } from "../../../ffi/file.ts";
 import { Errno, SystemError } from "../../../ffi/libc.ts";
 import { isAddressSpaceAlive, presentRuns } from "../../../ffi/pagemap.ts";
 import {
+  MADV_COLD,
   MADV_PAGEOUT,
   MAX_RANGES,
   Pidfd,
@@ -148,6 +149,28 @@ export class LinuxPageout implements PageoutControl {
     return results;
   }
 
+  async cool(ranges: readonly PageRange[]): Promise<void> {
+    for (let first = 0; first < ranges.length; first += MAX_RANGES) {
+      this.#ranges.clear();
+      for (const { start, end } of ranges.slice(first, first + MAX_RANGES)) {
+        this.#ranges.add(start, Number(end - start));
+      }
+      let from = 0;
+      while (from < this.#ranges.count) {
+        const done = await this.#advise(from, MADV_COLD);
+        if (typeof done !== "number") {
+          if (done.result === "failed") return;
+          from++;
+          continue;
+        }
+        let left = done;
+        while (from < this.#ranges.count && left > 0) {
+          left -= this.#ranges.bytesOf(from++);
+        }
+      }
+    }
+  }
+
   /**
    * Cuts what is resident of a range into pieces that a call can take. How much
    * of a piece is resident is known, not guessed from the whole range: a range
@@ -185,6 +208,12 @@ export class LinuxPageout implements PageoutControl {
 
   /** What is resident of a range, in bytes from its start. */
   *#residentRuns(range: PageRange): Generator<{ start: number; end: number }> {
+    const span = Number(range.end - range.start);
+    if (range.bytes === span && span <= LARGE_PAGE) {
+      // All of it was resident just now. A look would cost more than it could save.
+      yield { start: 0, end: span };
+      return;
+    }
     const bytes = pageSize();
     const firstPage = Number(range.start / BigInt(bytes));
     const pages = Number(range.end / BigInt(bytes)) - firstPage;
@@ -223,7 +252,7 @@ export class LinuxPageout implements PageoutControl {
     let next = 0;
     while (next < pieces.length) {
       const { range } = pieces[next];
-      const done = await this.#advise(next);
+      const done = await this.#advise(next, MADV_PAGEOUT);
       if (typeof done !== "number") {
         if (done.result === "failed") results.length = range;
         results[range] = done;
@@ -242,16 +271,18 @@ export class LinuxPageout implements PageoutControl {
   }
 
   /**
-   * Pages out the pieces from an index on.
+   * Gives advice on the ranges from an index on.
    *
    * @returns the size of those that are done, or the result of the first one
    * where that is not.
    */
-  async #advise(from: number): Promise<number | PageoutResult> {
+  async #advise(
+    from: number,
+    advice: number,
+  ): Promise<number | PageoutResult> {
     const lost = this.#lost();
     if (lost) return lost;
     try {
-      const advice = MADV_PAGEOUT;
       return await this.#pidfd.madvise(this.#ranges, { from, advice });
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;

@@ -1,0 +1,107 @@
+/**
+ * Keeping one collection under its cap by the ages of its pages: every interval
+ * all of them are one older, but for those in use, and the oldest go.
+ *
+ * @module
+ */
+
+import { narrate } from "../collection/narrate.ts";
+import { scanColdest } from "../scanner/coldest.ts";
+import type { Collection } from "./collection.ts";
+import {
+  type EnforcementOptions,
+  type ScanOutcome,
+  tolerate,
+} from "./enforcement.ts";
+
+/**
+ * How far below its cap a collection is brought, and how much of it is cooled for
+ * the next interval at least, as shares of the cap and in bytes at the most.
+ */
+const HEADROOM_SHARE = 0.01;
+const MOST_HEADROOM = 16 << 20;
+
+/** What is cooled, as a multiple of what the last interval brought. */
+const RESERVE_FACTOR = 1.5;
+
+/** A member's residency is read anew after so many milliseconds. */
+const RESIDENCY_LIFE = 60_000;
+
+/** Begins to keep ages of all members, or ends an interval of those that have ages. */
+export async function keepAges(
+  collection: Collection,
+  { signal, log }: EnforcementOptions,
+): Promise<void> {
+  for (const member of collection.members) {
+    if (signal.aborted) return;
+    await tolerate(member, log, async () => {
+      const now = performance.now();
+      if (member.observedSince === undefined) await member.observe(now);
+      else await member.age();
+    });
+  }
+}
+
+/**
+ * Pages out the oldest pages of a collection, and cools what should go next.
+ *
+ * @param excess by how much it should fall at the most, in bytes; 0 to cool only.
+ * @returns `undefined` when nothing was paged out.
+ */
+export async function enforceByAge(
+  collection: Collection,
+  excess: number,
+  { signal, log, isOnlyScan }: EnforcementOptions,
+): Promise<ScanOutcome | undefined> {
+  const members = collection.members;
+  const aged = members.filter((member) =>
+    member.scanned.ages.pagedata !== undefined
+  );
+  if (aged.length === 0) return undefined;
+  const started = performance.now();
+  const { cap, scanned } = collection;
+  const over = await collection.measure(started) - cap;
+  const grown = collection.takeGrowth();
+  const headroom = Math.min(cap * HEADROOM_SHARE, MOST_HEADROOM);
+  const reserve = Math.max(headroom, grown * RESERVE_FACTOR);
+  const wanted = excess > 0 ? Math.min(excess, over) : 0;
+  // Far from its cap, nothing will have to go in the next interval.
+  if (signal.aborted || (wanted <= 0 && over < -2 * reserve)) return undefined;
+
+  for (const member of aged) {
+    await tolerate(member, log, () => member.keepResidency(RESIDENCY_LIFE));
+  }
+  scanned.processes = aged.map((member) => member.scanned);
+  const before = { ...scanned.statistics };
+  let tookInUse = false;
+  const result = await scanColdest(scanned, {
+    excess: wanted > 0 ? wanted + headroom : 0,
+    reserve: isOnlyScan ? undefined : reserve,
+    spareReferenced: aged.length < members.length,
+    signal,
+    onEvent(event) {
+      if (event.type === "insufficient") tookInUse = true;
+      if (!log.has("debug")) return;
+      for (const line of narrate(event)) {
+        log.debug(`${collection.name}: ${line}`);
+      }
+    },
+  });
+  collection.tookInUse = tookInUse;
+  const { statistics } = scanned;
+  const effective = statistics.effective - before.effective;
+  collection.noteSize(collection.size - effective);
+  if (wanted <= 0) return undefined;
+  collection.scans++;
+  const left = result.excess - headroom;
+  const ineffective = statistics.ineffective > before.ineffective && left > 0;
+  if (ineffective) collection.ineffectiveScans++;
+  return {
+    attempted: statistics.attempted - before.attempted,
+    effective,
+    left,
+    ineffective,
+    isPartial: aged.length < members.length,
+    seconds: (performance.now() - started) / 1000,
+  };
+}

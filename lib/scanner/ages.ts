@@ -1,0 +1,411 @@
+/**
+ * How long every page has not been used: its age, in intervals since it was last
+ * referenced. One byte a recorded page, kept from reading to reading while
+ * mappings change, grow and move.
+ *
+ * @module
+ */
+
+import {
+  endOffset,
+  firstOffset,
+  mappingEnd,
+  type Pagedata,
+  type PagedataMapping,
+} from "./pagedata.ts";
+
+/** The highest age: older pages stay at it. */
+export const MAX_AGE = 255;
+
+/**
+ * Ages that are alike, by bands: band 0 is age 0, in use; band `n` are the ages
+ * from 2^(n-1) up to, not including, 2^n.
+ */
+export const BANDS = 9;
+
+/** The band of every age. */
+export const BAND_OF_AGE: Uint8Array = Uint8Array.from(
+  { length: MAX_AGE + 1 },
+  (_, age) => 32 - Math.clz32(age),
+);
+
+// Beside REFERENCED and MODIFIED, the bits of an aged reading say what was done
+// with a page. They stay until the page is referenced or goes.
+
+/** The page was cooled in an earlier pass: a reference would have shown since. */
+export const COOLED = 4;
+
+/** The page was paged out, and is there all the same. */
+export const TRIED = 8;
+
+const KEPT = COOLED | TRIED;
+
+/** Ages are kept by the smallest page there is: the unit of page numbers here. */
+const UNIT = 4096n;
+
+/** The ages of the pages of one process. */
+export class PageAges {
+  #pagedata: Pagedata | undefined;
+  #ages = new Uint8Array(0);
+  /** Room for the next ages: that of the ages before these. */
+  #room = new Uint8Array(0);
+
+  /**
+   * The last reading. Its bits are 0, `REFERENCED` and `MODIFIED` as read, or what
+   * was done with an unreferenced page: `COOLED` and `TRIED`.
+   */
+  get pagedata(): Pagedata | undefined {
+    return this.#pagedata;
+  }
+
+  /** The age of every page of the last reading, as its `bits` are ordered. */
+  get ages(): Uint8Array {
+    return this.#ages;
+  }
+
+  /**
+   * Takes over a reading that ends an interval: what was referenced in it is in
+   * use, what was not is one older. What was not there before has age 0; in the
+   * first reading, which knows no before, age 1 where it was not referenced.
+   *
+   * @param reading becomes this object's own.
+   */
+  advance(reading: Pagedata): void {
+    const before = this.#pagedata;
+    const ages = this.#makeRoom(reading.bits.length);
+    if (before) {
+      const aging: Aging = {
+        before,
+        oldBits: viewOf(before.bits),
+        oldAges: viewOf(this.#ages),
+        reading,
+        bits: viewOf(reading.bits),
+        ages: viewOf(ages),
+      };
+      carryInPlace(aging);
+      for (const move of findMoves(before.mappings, reading.mappings)) {
+        carryMoved(aging, move);
+      }
+    } else {
+      // The first interval has begun when references were reset.
+      const { bits } = reading;
+      for (let at = 0; at < bits.length; at++) ages[at] = 1 >> bits[at];
+    }
+    this.#pagedata = reading;
+    this.#room = new Uint8Array(this.#ages.buffer);
+    this.#ages = ages;
+  }
+
+  /** Ages of 0. */
+  #makeRoom(pages: number): Uint8Array<ArrayBuffer> {
+    if (this.#room.length < pages || this.#room.length > pages * 2 + 4096) {
+      return new Uint8Array(pages);
+    }
+    return this.#room.subarray(0, pages).fill(0);
+  }
+
+  /** Forgets what pages did not go, so that they are tried again. */
+  retry(): void {
+    const bits = this.#pagedata?.bits;
+    if (!bits) return;
+    for (let at = 0; at < bits.length; at++) bits[at] &= ~TRIED;
+  }
+
+  /**
+   * How much has which age, added to a sum.
+   *
+   * @param bytes takes the size of the pages of each age, in bytes.
+   */
+  addBytesByAge(bytes: Float64Array): void {
+    const pagedata = this.#pagedata;
+    if (!pagedata) return;
+    const ages = this.#ages;
+    const pages = new Uint32Array(MAX_AGE + 1);
+    for (const mapping of pagedata.mappings) {
+      const end = endOffset(pagedata, mapping);
+      pages.fill(0);
+      for (let at = firstOffset(pagedata, mapping); at < end; at++) {
+        pages[ages[at]]++;
+      }
+      for (let age = 0; age <= MAX_AGE; age++) {
+        bytes[age] += pages[age] * mapping.pageSize;
+      }
+    }
+  }
+}
+
+/** Two readings with their ages; the later takes what the earlier knows. */
+interface Aging {
+  readonly before: Pagedata;
+  readonly oldBits: DataView;
+  readonly oldAges: DataView;
+  readonly reading: Pagedata;
+  readonly bits: DataView;
+  readonly ages: DataView;
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
+}
+
+/** The same in all bytes of a word. */
+const EVERY_BYTE = 0x01010101;
+const KEPT_WORD = KEPT * EVERY_BYTE;
+const LOW_BITS = 0x7f7f7f7f;
+
+/** Ages `count` pages from one place of the old reading to one of the new. */
+function agePages(
+  { oldBits, oldAges, bits, ages }: Aging,
+  from: number,
+  to: number,
+  count: number,
+): void {
+  let i = 0;
+  // Four pages at a time, a page a byte of a word, and no branch to mispredict.
+  for (; i + 4 <= count; i += 4) {
+    const found = bits.getInt32(to + i);
+    const old = oldAges.getInt32(from + i);
+    // 0xff for a page that was found in use.
+    const inUse = ((found | found >>> 1) & EVERY_BYTE) * 0xff;
+    // 1 for a page of the highest age, which stays.
+    const oldest = ((old & LOW_BITS) + EVERY_BYTE & old) >>> 7 & EVERY_BYTE;
+    ages.setInt32(to + i, old + (EVERY_BYTE ^ oldest) & ~inUse);
+    const kept = oldBits.getInt32(from + i) & KEPT_WORD & ~inUse;
+    bits.setInt32(to + i, found | kept);
+  }
+  for (; i < count; i++) {
+    const found = bits.getUint8(to + i);
+    if (found !== 0) continue;
+    const age = Math.min(oldAges.getUint8(from + i) + 1, MAX_AGE);
+    ages.setUint8(to + i, age);
+    bits.setUint8(to + i, oldBits.getUint8(from + i) & KEPT);
+  }
+}
+
+/** Walks the recorded runs of a reading, in address order, by number of page. */
+class RunCursor {
+  readonly pagedata: Pagedata;
+  #index = -1;
+  #run = 0;
+  #endRun = 0;
+  #base = 0;
+  /** Size of the mapping's pages, in units. */
+  units = 1;
+  /** The run's first unit, the one behind its last, and where its bits begin. */
+  start = 0;
+  end = 0;
+  offset = 0;
+  isDone = false;
+
+  constructor(pagedata: Pagedata) {
+    this.pagedata = pagedata;
+    this.next();
+  }
+
+  next(): void {
+    const { mappings, runPage, runOffset } = this.pagedata;
+    while (this.#run === this.#endRun) {
+      if (++this.#index === mappings.length) {
+        this.isDone = true;
+        return;
+      }
+      const mapping = mappings[this.#index];
+      this.#run = mapping.firstRun;
+      this.#endRun = mapping.endRun;
+      this.#base = unitOf(mapping.start);
+      this.units = mapping.pageSize / Number(UNIT);
+    }
+    const run = this.#run++;
+    this.offset = runOffset[run];
+    this.start = this.#base + runPage[run] * this.units;
+    this.end = this.start + (runOffset[run + 1] - this.offset) * this.units;
+  }
+
+  /** The mapping whose first run this is; `undefined` for any later run. */
+  get begunMapping(): PagedataMapping | undefined {
+    const mapping = this.pagedata.mappings[this.#index];
+    return this.#run === mapping.firstRun + 1 ? mapping : undefined;
+  }
+
+  /** Goes on with the first run of the next mapping that has any. */
+  nextMapping(): void {
+    this.#run = this.#endRun;
+    this.next();
+  }
+}
+
+/** Whether two mappings are alike in place and shape, and record the same pages. */
+function isSame(
+  before: Pagedata,
+  old: PagedataMapping,
+  reading: Pagedata,
+  now: PagedataMapping,
+): boolean {
+  const runs = now.endRun - now.firstRun;
+  if (
+    old.start !== now.start || old.pageSize !== now.pageSize ||
+    old.endRun - old.firstRun !== runs
+  ) return false;
+  const shift = firstOffset(before, old) - firstOffset(reading, now);
+  for (let i = 0; i < runs; i++) {
+    const [o, n] = [old.firstRun + i, now.firstRun + i];
+    if (
+      before.runPage[o] !== reading.runPage[n] ||
+      before.runOffset[o + 1] - reading.runOffset[n + 1] !== shift
+    ) return false;
+  }
+  return true;
+}
+
+/** Ages the pages that are where they were. */
+function carryInPlace(aging: Aging): void {
+  const { before, reading } = aging;
+  const old = new RunCursor(before);
+  const now = new RunCursor(reading);
+  while (!old.isDone && !now.isDone) {
+    const [oldMapping, mapping] = [old.begunMapping, now.begunMapping];
+    if (
+      oldMapping && mapping && isSame(before, oldMapping, reading, mapping)
+    ) {
+      const count = endOffset(reading, mapping) - now.offset;
+      agePages(aging, old.offset, now.offset, count);
+      old.nextMapping();
+      now.nextMapping();
+      continue;
+    }
+    const start = Math.max(old.start, now.start);
+    const end = Math.min(old.end, now.end);
+    const { units } = now;
+    if (start < end && old.units === units) {
+      agePages(
+        aging,
+        old.offset + (start - old.start) / units,
+        now.offset + (start - now.start) / units,
+        (end - start) / units,
+      );
+    }
+    const [oldEnd, nowEnd] = [old.end, now.end];
+    if (oldEnd <= nowEnd) old.next();
+    if (nowEnd <= oldEnd) now.next();
+  }
+}
+
+/** Address space in units, of one mapping. */
+interface Extent {
+  readonly start: number;
+  readonly end: number;
+  readonly mapping: PagedataMapping;
+}
+
+/** Address space that has got another address. */
+interface Move {
+  readonly from: Extent;
+  readonly to: Extent;
+}
+
+/**
+ * Finds what mremap(2) may have moved: an extent that is gone, and one of the same
+ * kind that is new and at least as long. A wrong guess does no harm: whatever is
+ * new in memory was referenced, so it has age 0 whatever the guess.
+ */
+function findMoves(
+  before: readonly PagedataMapping[],
+  after: readonly PagedataMapping[],
+): Move[] {
+  if (isSameSpace(before, after)) return [];
+  const gone = withoutThose(before, after)
+    .sort((a, b) => lengthOf(b) - lengthOf(a));
+  const fresh = withoutThose(after, before);
+  const moves: Move[] = [];
+  for (const from of gone) {
+    let best: number | undefined;
+    for (const [index, to] of fresh.entries()) {
+      if (!isAlike(from.mapping, to.mapping)) continue;
+      if (lengthOf(to) < lengthOf(from)) continue;
+      if (
+        best === undefined || lengthOf(to) < lengthOf(fresh[best])
+      ) best = index;
+    }
+    if (best === undefined) continue;
+    const [to] = fresh.splice(best, 1);
+    moves.push({ from, to });
+  }
+  return moves;
+}
+
+function isSameSpace(
+  a: readonly PagedataMapping[],
+  b: readonly PagedataMapping[],
+): boolean {
+  return a.length === b.length &&
+    a.every(({ start, pages, pageSize }, index) =>
+      start === b[index].start && pages === b[index].pages &&
+      pageSize === b[index].pageSize
+    );
+}
+
+function isAlike(a: PagedataMapping, b: PagedataMapping): boolean {
+  return a.flags === b.flags && a.pageSize === b.pageSize;
+}
+
+function lengthOf({ start, end }: Extent): number {
+  return end - start;
+}
+
+/** What of some mappings lies in none of others. Both are in address order. */
+function withoutThose(
+  mappings: readonly PagedataMapping[],
+  others: readonly PagedataMapping[],
+): Extent[] {
+  const extents: Extent[] = [];
+  let other = 0;
+  for (const mapping of mappings) {
+    if (mapping.firstRun === mapping.endRun) continue;
+    let start = unitOf(mapping.start);
+    const end = unitOf(mappingEnd(mapping));
+    while (other > 0 && unitOf(mappingEnd(others[other - 1])) > start) other--;
+    for (; other < others.length && start < end; other++) {
+      const otherStart = unitOf(others[other].start);
+      if (otherStart >= end) break;
+      if (otherStart > start) extents.push({ start, end: otherStart, mapping });
+      start = Math.max(start, unitOf(mappingEnd(others[other])));
+    }
+    if (start < end) extents.push({ start, end, mapping });
+  }
+  return extents;
+}
+
+/** Ages the pages of an extent that has moved. */
+function carryMoved(aging: Aging, { from, to }: Move): void {
+  const { before, reading } = aging;
+  const units = from.mapping.pageSize / Number(UNIT);
+  const length = lengthOf(from) / units;
+  const oldFirst = (from.start - unitOf(from.mapping.start)) / units;
+  const nowFirst = (to.start - unitOf(to.mapping.start)) / units;
+  let old = from.mapping.firstRun;
+  let now = to.mapping.firstRun;
+  while (old < from.mapping.endRun && now < to.mapping.endRun) {
+    // In pages from the start of the extents.
+    const oldStart = before.runPage[old] - oldFirst;
+    const nowStart = reading.runPage[now] - nowFirst;
+    const oldEnd = oldStart + before.runOffset[old + 1] - before.runOffset[old];
+    const nowEnd = nowStart + reading.runOffset[now + 1] -
+      reading.runOffset[now];
+    const start = Math.max(oldStart, nowStart, 0);
+    const end = Math.min(oldEnd, nowEnd, length);
+    if (start < end) {
+      agePages(
+        aging,
+        before.runOffset[old] + start - oldStart,
+        reading.runOffset[now] + start - nowStart,
+        end - start,
+      );
+    }
+    if (oldEnd <= nowEnd) old++;
+    if (nowEnd <= oldEnd) now++;
+  }
+}
+
+function unitOf(address: bigint): number {
+  return Number(address / UNIT);
+}

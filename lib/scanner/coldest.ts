@@ -1,0 +1,469 @@
+/**
+ * The policy `coldest`: the oldest pages of all processes of a collection go
+ * first, whoever's they are.
+ *
+ * Pages of one age are as alike as pages can be, so among them goes first what
+ * costs least: clean pages of files, which need no swap, and long ranges, whole
+ * large pages among them.
+ *
+ * It pages out in two phases. Candidates are cooled, and go in the next pass if
+ * nothing has touched them until then. Where much is to go at once, the oldest half
+ * of it goes without.
+ *
+ * @module
+ */
+
+import { ProcessError } from "../errors.ts";
+import type { PageoutControl, PageRange } from "../platform/platform.ts";
+import { BAND_OF_AGE, BANDS, COOLED, type PageAges, TRIED } from "./ages.ts";
+import type { ScanCollection, ScannedProcess } from "./collection.ts";
+import { MA_ANON, MA_WRITE } from "./mapping_flags.ts";
+import { endOffset, firstOffset, type PagedataMapping } from "./pagedata.ts";
+import type { ScanEvent, ScanOptions, ScanResult } from "./scan.ts";
+import { skipReason } from "./walk.ts";
+
+/** Every this many passes, what did not go is tried again. */
+const TRIED_LIFE = 60;
+
+/** How often the rest is chosen anew, after what did not go. */
+const ROUNDS = 4;
+
+/** A scan that lowers a large excess by less than this share has no effect. */
+const LEAST_EFFECT = 1 / 16;
+
+/** Pages that are cut together or not at all, in bytes: a large page. */
+const LARGE_PAGE = 2 << 20;
+
+/** Classes of length: the class is the logarithm of a range's pages to base 2. */
+const LENGTHS = 16;
+
+/** What a page-out costs: clean file pages, and all others. */
+const KINDS = 2;
+
+export interface ColdestOptions extends ScanOptions {
+  /**
+   * How much should be cooled for the next pass, in bytes. Without, there is no
+   * next pass, and everything goes at once.
+   */
+  reserve?: number;
+}
+
+/**
+ * Scans a collection once. Every process's ages are up to date: those of
+ * `process.ages`.
+ *
+ * A process that cannot be controlled or paged out is passed over and reported by
+ * an event; it never ends the scan.
+ */
+export async function scanColdest(
+  collection: ScanCollection,
+  options: ColdestOptions,
+): Promise<ScanResult> {
+  const started = performance.now();
+  const { statistics } = collection;
+  using pass = new Pass(collection, options);
+  const result = await pass.run();
+  statistics.scanTime += (performance.now() - started) / 1000;
+  if (result.complete) statistics.completedScanTime = statistics.scanTime;
+  options.onEvent?.({ type: "end", ...result });
+  return result;
+}
+
+/** Which pages a choice is among. */
+interface Eligible {
+  /** Bits that must be set, and those that may be. */
+  readonly needed: number;
+  readonly allowed: number;
+  /** The youngest band. */
+  readonly least: number;
+}
+
+/** Pages that were cooled, and not touched since. */
+const RIPE: Eligible = { needed: COOLED, allowed: COOLED, least: 1 };
+/** Pages that were not touched for an interval. */
+const IDLE: Eligible = { needed: 0, allowed: COOLED, least: 1 };
+/** Those of them that are still to be cooled. */
+const UNCOOLED: Eligible = { needed: 0, allowed: 0, least: 1 };
+/** Everything. */
+const ALL: Eligible = { needed: 0, allowed: 0xff & ~TRIED, least: 0 };
+
+/** The best of what is eligible: all better than a rank, and some of that rank. */
+interface Choice {
+  readonly eligible: Eligible;
+  readonly rank: number;
+  /** How much of the last rank, in bytes. */
+  readonly ofRank: number;
+  /** Size of all, in bytes. */
+  readonly bytes: number;
+}
+
+/** One scan in progress. */
+class Pass implements Disposable {
+  readonly #collection: ScanCollection;
+  readonly #options: ColdestOptions;
+  /** Without those that cannot be controlled. */
+  readonly #processes: Set<ScannedProcess>;
+  readonly #turns = new Map<ScannedProcess, Turn>();
+  readonly #held = new DisposableStack();
+  #excess: number;
+
+  constructor(collection: ScanCollection, options: ColdestOptions) {
+    this.#collection = collection;
+    this.#options = options;
+    this.#excess = options.excess;
+    this.#processes = new Set(
+      collection.processes.filter((process) =>
+        !process.unscannable && process.ages.pagedata !== undefined
+      ),
+    );
+  }
+
+  async run(): Promise<ScanResult> {
+    const { statistics } = this.#collection;
+    const { reserve } = this.#options;
+    if (statistics.scanCount % TRIED_LIFE === TRIED_LIFE - 1) {
+      for (const { ages } of this.#processes) ages.retry();
+    }
+    if (this.#excess > 0) {
+      if (reserve === undefined) {
+        await this.#pageOut(IDLE, () => this.#excess);
+        await this.#pageOutInUse(() => this.#excess);
+      } else {
+        await this.#pageOut(RIPE, () => this.#excess);
+        if (this.#excess > reserve) {
+          const most = this.#excess / 2;
+          await this.#pageOut(IDLE, () => this.#excess - most);
+          await this.#pageOutInUse(() => this.#excess - most);
+        }
+      }
+    }
+    if (reserve !== undefined) {
+      await this.#cool(reserve + Math.max(0, this.#excess));
+    }
+    const complete = !this.#isStopped;
+    if (complete) {
+      statistics.scanCount++;
+      if (this.#isIneffective()) statistics.ineffective++;
+    }
+    return { excess: this.#excess, complete };
+  }
+
+  /** Whether what could not wait did not go. */
+  #isIneffective(): boolean {
+    const { excess, reserve } = this.#options;
+    if (reserve === undefined) return this.#excess > 0;
+    return excess > reserve && this.#excess > excess * (1 - LEAST_EFFECT);
+  }
+
+  get #isStopped(): boolean {
+    return this.#options.signal?.aborted ?? false;
+  }
+
+  #emit(event: ScanEvent): void {
+    this.#options.onEvent?.(event);
+  }
+
+  /** Pages out what is in use too, where the rest has not sufficed. */
+  async #pageOutInUse(wanted: () => number): Promise<void> {
+    const { spareReferenced = false } = this.#options;
+    if (spareReferenced || wanted() <= 0 || this.#isStopped) return;
+    const excess = this.#excess;
+    const unreferenced = this.#choose(IDLE, Infinity).bytes;
+    this.#emit({ type: "insufficient", unreferenced, excess });
+    await this.#pageOut(ALL, wanted);
+  }
+
+  /** Pages out the best of what is eligible, until no more is wanted or there is no more. */
+  async #pageOut(eligible: Eligible, wanted: () => number): Promise<void> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const bytes = wanted();
+      if (bytes <= 0 || this.#isStopped) return;
+      const choice = this.#choose(eligible, bytes);
+      if (choice.bytes === 0) return;
+      let left = choice.ofRank;
+      for (const process of this.#processes) {
+        if (this.#isStopped) return;
+        left = await this.#pageOutOf(process, { ...choice, ofRank: left });
+      }
+    }
+  }
+
+  /** @returns what is left to choose of the last rank. */
+  async #pageOutOf(process: ScannedProcess, choice: Choice): Promise<number> {
+    const ranges: ChosenRange[] = [];
+    const left = this.#collect(process, choice, ranges);
+    if (ranges.length === 0) return left;
+    const turn = await this.#control(process);
+    if (!turn) return left;
+    const { control } = turn;
+    const { statistics } = this.#collection;
+    const most = Math.min(control.maxRanges, ranges.length);
+    for (let from = 0; from < ranges.length; from += most) {
+      if (this.#isStopped || process.unscannable) return left;
+      const batch = ranges.slice(from, from + most);
+      const results = await control.pageOut(batch, this.#options.signal);
+      const failed = results.at(-1)?.result === "failed";
+      const done = failed ? results.length - 1 : results.length;
+      if (failed) process.unscannable = true;
+      for (const { bytes, offset, pages } of batch.slice(0, done)) {
+        statistics.attempted += bytes;
+        const { bits } = process.ages.pagedata!;
+        for (let at = offset; at < offset + pages; at++) bits[at] = TRIED;
+      }
+      const fell = this.#accountFall(turn);
+      this.#emit({
+        type: "pageout",
+        process,
+        ranges: batch.slice(0, results.length),
+        results,
+        fell,
+        excess: this.#excess,
+      });
+    }
+    return left;
+  }
+
+  /** Cools what should go next, as far as it is not cooled yet. */
+  async #cool(bytes: number): Promise<void> {
+    const ripe = this.#choose(RIPE, Infinity).bytes;
+    const choice = this.#choose(UNCOOLED, bytes - ripe);
+    if (choice.bytes === 0) return;
+    let left = choice.ofRank;
+    for (const process of this.#processes) {
+      if (this.#isStopped || process.unscannable) continue;
+      const ranges: ChosenRange[] = [];
+      left = this.#collect(process, { ...choice, ofRank: left }, ranges);
+      if (ranges.length === 0) continue;
+      const turn = await this.#control(process);
+      if (!turn) continue;
+      await turn.control.cool?.(ranges);
+      const { bits } = process.ages.pagedata!;
+      for (const { offset, pages } of ranges) {
+        for (let at = offset; at < offset + pages; at++) bits[at] |= COOLED;
+      }
+    }
+  }
+
+  /**
+   * Finds how far down the ranks a choice has to go.
+   *
+   * @param wanted how much to choose, in bytes.
+   */
+  #choose(eligible: Eligible, wanted: number): Choice {
+    if (wanted <= 0) return { eligible, rank: 0, ofRank: 0, bytes: 0 };
+    const byRank = new Float64Array(BANDS * KINDS * LENGTHS);
+    for (const process of this.#processes) {
+      if (process.unscannable) continue;
+      eachRange(process, eligible, ({ mapping, rank, pages }) => {
+        byRank[rank] += pages * mapping.pageSize;
+      });
+    }
+    let bytes = 0;
+    for (const [rank, ofRank] of byRank.entries()) {
+      if (bytes + ofRank < wanted) {
+        bytes += ofRank;
+        continue;
+      }
+      return { eligible, rank, ofRank: wanted - bytes, bytes: wanted };
+    }
+    return { eligible, rank: byRank.length, ofRank: 0, bytes };
+  }
+
+  /**
+   * Collects the ranges of a process that a choice takes; those next to each other
+   * become one.
+   *
+   * @returns what is left to choose of the last rank.
+   */
+  #collect(
+    process: ScannedProcess,
+    { eligible, rank: last, ofRank }: Choice,
+    ranges: ChosenRange[],
+  ): number {
+    if (process.unscannable) return ofRank;
+    let left = ofRank;
+    let before: ChosenRange | undefined;
+    eachRange(
+      process,
+      eligible,
+      ({ mapping, rank, firstPage, offset, pages }) => {
+        if (rank > last || (rank === last && left <= 0)) return;
+        const { pageSize } = mapping;
+        let count = pages;
+        if (rank === last) {
+          if (pages * pageSize > left) {
+            count = cut({ mapping, firstPage, pages }, left);
+          }
+          left -= count * pageSize;
+        }
+        const start = mapping.start + BigInt(firstPage) * BigInt(pageSize);
+        const bytes = count * pageSize;
+        const end = start + BigInt(bytes);
+        if (
+          before && before.end === start &&
+          before.mappingStart === mapping.start
+        ) {
+          before.end = end;
+          before.bytes += bytes;
+          before.pages += count;
+          return;
+        }
+        before = {
+          start,
+          end,
+          bytes,
+          mappingStart: mapping.start,
+          offset,
+          pages: count,
+        };
+        ranges.push(before);
+      },
+    );
+    return left;
+  }
+
+  /** Takes control of a process; `undefined` when that fails. */
+  async #control(process: ScannedProcess): Promise<Turn | undefined> {
+    const known = this.#turns.get(process);
+    if (known) return known;
+    try {
+      const { rss } = process.memory.readSizes();
+      const control = this.#held.use(await process.memory.control());
+      const turn = { process, control, rss };
+      this.#turns.set(process, turn);
+      this.#emit({
+        type: "victim",
+        process,
+        resumeAddress: undefined,
+        excess: this.#excess,
+      });
+      return turn;
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error;
+      this.#processes.delete(process);
+      this.#emit({ type: "error", process, error });
+      return undefined;
+    }
+  }
+
+  /** Accounts for the fall of RSS since it was last read; 0 when it cannot be read. */
+  #accountFall(turn: Turn): number {
+    try {
+      const { rss } = turn.process.memory.readSizes();
+      const fell = turn.rss - rss;
+      turn.rss = rss;
+      this.#excess -= fell;
+      if (fell > 0) this.#collection.statistics.effective += fell;
+      return fell;
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error;
+      return 0;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#held[Symbol.dispose]();
+  }
+}
+
+/** A victim while it is controlled. */
+interface Turn {
+  readonly process: ScannedProcess;
+  readonly control: PageoutControl;
+  /** RSS as last read, in bytes. */
+  rss: number;
+}
+
+/** A range with its place in the bits and ages. */
+interface ChosenRange extends PageRange {
+  end: bigint;
+  bytes: number;
+  readonly offset: number;
+  pages: number;
+}
+
+/** Recorded pages next to each other, of one band and with the same bits. One object serves all. */
+interface RankedRange {
+  mapping: PagedataMapping;
+  /** What is lower goes first. */
+  rank: number;
+  /** Counted from the start of the mapping. */
+  firstPage: number;
+  /** Where it stands in the bits and ages. */
+  offset: number;
+  pages: number;
+}
+
+/** Visits the ranges of a process that are eligible, in address order. */
+function eachRange(
+  { ages: { pagedata, ages }, residency }: ScannedProcess,
+  { needed, allowed, least }: Eligible,
+  visit: (range: RankedRange) => void,
+): void {
+  if (!pagedata) return;
+  const { bits, runPage, runOffset } = pagedata;
+  for (const mapping of pagedata.mappings) {
+    if (firstOffset(pagedata, mapping) === endOffset(pagedata, mapping)) {
+      continue;
+    }
+    if (skipReason(mapping, residency)) continue;
+    const kind = isCleanFile(mapping) ? 0 : 1;
+    const found: RankedRange = {
+      mapping,
+      rank: 0,
+      firstPage: 0,
+      offset: 0,
+      pages: 0,
+    };
+    for (let run = mapping.firstRun; run < mapping.endRun; run++) {
+      const offset = runOffset[run];
+      const end = runOffset[run + 1];
+      let at = offset;
+      while (at < end) {
+        const state = bits[at];
+        const band = BAND_OF_AGE[ages[at]];
+        const from = at++;
+        while (
+          at < end && bits[at] === state && BAND_OF_AGE[ages[at]] === band
+        ) at++;
+        if (
+          band < least || (state & needed) !== needed ||
+          (state & ~allowed) !== 0
+        ) continue;
+        found.firstPage = runPage[run] + from - offset;
+        found.offset = from;
+        found.pages = at - from;
+        const length = Math.min(31 - Math.clz32(found.pages), LENGTHS - 1);
+        found.rank = ((BANDS - 1 - band) * KINDS + kind) * LENGTHS + LENGTHS -
+          1 - length;
+        visit(found);
+      }
+    }
+  }
+}
+
+/** Whether the pages of a mapping need only be dropped: they are of a file and cannot be written. */
+function isCleanFile({ flags }: PagedataMapping): boolean {
+  return (flags & (MA_ANON | MA_WRITE)) === 0;
+}
+
+/**
+ * How many pages to take of a range from which not all is wanted. Large pages go
+ * whole or not at all: the range ends where one ends, even if that is a little
+ * more than is wanted.
+ */
+function cut(
+  { mapping, firstPage, pages }: Pick<
+    RankedRange,
+    "mapping" | "firstPage" | "pages"
+  >,
+  wanted: number,
+): number {
+  const { pageSize } = mapping;
+  const count = Math.ceil(wanted / pageSize);
+  const perLarge = LARGE_PAGE / pageSize;
+  if (pages < perLarge || perLarge <= 1) return count;
+  const first = Number(mapping.start / BigInt(pageSize)) + firstPage;
+  const end = Math.ceil((first + count) / perLarge) * perLarge - first;
+  return Math.min(end, pages);
+}
