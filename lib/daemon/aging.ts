@@ -24,20 +24,34 @@ const MOST_HEADROOM = 16 << 20;
 /** What is cooled, as a multiple of what the last interval brought. */
 const RESERVE_FACTOR = 1.5;
 
+/**
+ * How long an interval of ages is at least, in milliseconds. Every reset makes a
+ * process pay again, for each page that it uses, for the processor to note that.
+ */
+const SHORTEST_INTERVAL = 5000;
+
+/** The first interval need not be longer than this: something may have to go soon. */
+const FIRST_INTERVAL = 2000;
+
 /** A member's residency is read anew after so many milliseconds. */
 const RESIDENCY_LIFE = 60_000;
 
 /** Begins to keep ages of all members, or ends an interval of those that have ages. */
 export async function keepAges(
   collection: Collection,
-  { signal, log }: EnforcementOptions,
+  { interval, signal, log, isOnlyScan = false }: EnforcementOptions,
 ): Promise<void> {
+  // Timers are not exact.
+  const least = interval * 0.9;
   for (const member of collection.members) {
     if (signal.aborted) return;
     await tolerate(member, log, async () => {
       const now = performance.now();
       if (member.observedSince === undefined) await member.observe(now);
-      else await member.age();
+      else if (isOnlyScan) await member.age(0);
+      else if (!member.scanned.ages.pagedata) {
+        await member.age(Math.min(least, FIRST_INTERVAL));
+      } else await member.age(Math.max(least, SHORTEST_INTERVAL));
     });
   }
 }

@@ -196,7 +196,7 @@ export class Daemon {
     const { signal } = this.#around;
     const keep = this.#policy === "coldest" ? keepAges : keepHistory;
     const parts = this.#policy === "coldest" ? AGES_OF_ONE_SCAN : 1;
-    const options = this.#options();
+    const options = { ...this.#options(), isOnlyScan: true };
     for (const collection of collections) await keep(collection, options);
     for (let part = 1; part <= parts && !signal.aborted; part++) {
       await sleep(milliseconds / parts, signal);

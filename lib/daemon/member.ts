@@ -58,9 +58,22 @@ export class Member {
     this.scanned.merge(await this.memory.read("glance"));
   }
 
-  /** Ends an interval: what was not referenced in it is one older. */
-  async age(): Promise<void> {
-    this.scanned.ages.advance(await this.scanned.memory.readPagedata());
+  /**
+   * Brings the ages up to date: after an interval, what was not referenced in it is
+   * one older.
+   *
+   * @param interval how long an interval is at least.
+   */
+  async age(interval: number): Promise<void> {
+    const { ages, memory } = this.scanned;
+    const now = performance.now();
+    if (now - this.windowSince < interval) {
+      // Pages that cannot be judged yet must not go.
+      if (ages.pagedata) ages.look(await this.memory.read("glance"));
+      return;
+    }
+    ages.advance(await memory.readPagedata());
+    this.windowSince = now;
     // Else the processors would not note again what they keep to themselves.
     await this.memory.refresh();
   }

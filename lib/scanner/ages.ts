@@ -10,8 +10,10 @@ import {
   endOffset,
   firstOffset,
   mappingEnd,
+  MODIFIED,
   type Pagedata,
   type PagedataMapping,
+  REFERENCED,
 } from "./pagedata.ts";
 
 /** The highest age: older pages stay at it. */
@@ -47,6 +49,8 @@ const UNIT = 4096n;
 export class PageAges {
   #pagedata: Pagedata | undefined;
   #ages = new Uint8Array(0);
+  /** Whether the bits are of the interval that is going on. */
+  #isOpen = false;
   /** Room for the next ages: that of the ages before these. */
   #room = new Uint8Array(0);
 
@@ -71,6 +75,22 @@ export class PageAges {
    * @param reading becomes this object's own.
    */
   advance(reading: Pagedata): void {
+    this.#take(reading, 1);
+    this.#isOpen = false;
+  }
+
+  /**
+   * Takes over a reading within an interval: what was referenced so far is in use,
+   * what was not is as old as it was.
+   *
+   * @param reading becomes this object's own.
+   */
+  look(reading: Pagedata): void {
+    this.#take(reading, 0);
+    this.#isOpen = true;
+  }
+
+  #take(reading: Pagedata, older: 0 | 1): void {
     const before = this.#pagedata;
     const ages = this.#makeRoom(reading.bits.length);
     if (before) {
@@ -81,6 +101,9 @@ export class PageAges {
         reading,
         bits: viewOf(reading.bits),
         ages: viewOf(ages),
+        older: older * EVERY_BYTE,
+        // Who resets references beside us must not make anything look idle.
+        found: this.#isOpen ? (REFERENCED | MODIFIED) * EVERY_BYTE : 0,
       };
       carryInPlace(aging);
       for (const move of findMoves(before.mappings, reading.mappings)) {
@@ -89,7 +112,7 @@ export class PageAges {
     } else {
       // The first interval has begun when references were reset.
       const { bits } = reading;
-      for (let at = 0; at < bits.length; at++) ages[at] = 1 >> bits[at];
+      for (let at = 0; at < bits.length; at++) ages[at] = older >> bits[at];
     }
     this.#pagedata = reading;
     this.#room = new Uint8Array(this.#ages.buffer);
@@ -142,6 +165,10 @@ interface Aging {
   readonly reading: Pagedata;
   readonly bits: DataView;
   readonly ages: DataView;
+  /** How much older pages get that were not referenced, in every byte of a word. */
+  readonly older: number;
+  /** The bits that a page keeps since they are of the same interval, likewise. */
+  readonly found: number;
 }
 
 function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
@@ -155,7 +182,7 @@ const LOW_BITS = 0x7f7f7f7f;
 
 /** Ages `count` pages from one place of the old reading to one of the new. */
 function agePages(
-  { oldBits, oldAges, bits, ages }: Aging,
+  { oldBits, oldAges, bits, ages, older, found: kept }: Aging,
   from: number,
   to: number,
   count: number,
@@ -163,22 +190,26 @@ function agePages(
   let i = 0;
   // Four pages at a time, a page a byte of a word, and no branch to mispredict.
   for (; i + 4 <= count; i += 4) {
-    const found = bits.getInt32(to + i);
+    const done = oldBits.getInt32(from + i);
+    const found = bits.getInt32(to + i) | done & kept;
     const old = oldAges.getInt32(from + i);
     // 0xff for a page that was found in use.
     const inUse = ((found | found >>> 1) & EVERY_BYTE) * 0xff;
     // 1 for a page of the highest age, which stays.
     const oldest = ((old & LOW_BITS) + EVERY_BYTE & old) >>> 7 & EVERY_BYTE;
-    ages.setInt32(to + i, old + (EVERY_BYTE ^ oldest) & ~inUse);
-    const kept = oldBits.getInt32(from + i) & KEPT_WORD & ~inUse;
-    bits.setInt32(to + i, found | kept);
+    ages.setInt32(to + i, old + (older & ~oldest) & ~inUse);
+    bits.setInt32(to + i, found | done & KEPT_WORD & ~inUse);
   }
   for (; i < count; i++) {
-    const found = bits.getUint8(to + i);
-    if (found !== 0) continue;
-    const age = Math.min(oldAges.getUint8(from + i) + 1, MAX_AGE);
-    ages.setUint8(to + i, age);
-    bits.setUint8(to + i, oldBits.getUint8(from + i) & KEPT);
+    const done = oldBits.getUint8(from + i);
+    const found = bits.getUint8(to + i) | done & kept & 0xff;
+    if (found !== 0) {
+      bits.setUint8(to + i, found);
+      continue;
+    }
+    const age = oldAges.getUint8(from + i) + (older & 1);
+    ages.setUint8(to + i, Math.min(age, MAX_AGE));
+    bits.setUint8(to + i, done & KEPT);
   }
 }
 

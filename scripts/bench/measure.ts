@@ -1,0 +1,189 @@
+/**
+ * One run of the contest: a workload under one contestant, measured.
+ *
+ * @module
+ */
+
+import { sleep } from "../../lib/collection/observe.ts";
+import { Cgroup, type Contestant } from "./contestants.ts";
+import {
+  quantile,
+  RunningWorkload,
+  type WorkloadKind,
+  type WorkloadSizes,
+} from "./workloads.ts";
+
+/** How often RSS is sampled, in milliseconds. */
+const SAMPLING = 100;
+const PAGE_SIZE = 4096;
+/** Clock ticks a second of `/proc/PID/stat`: `USER_HZ`. */
+const TICKS = 100;
+
+/** Figures of one run. Sizes in bytes, times in seconds unless named otherwise. */
+export interface Figures {
+  /** Operations a second. */
+  readonly speed: number;
+  /** In microseconds. */
+  readonly p50: number;
+  readonly p99: number;
+  /** A second. */
+  readonly majorFaults: number;
+  /** While it was measured. */
+  readonly meanRss: number;
+  readonly maxRss: number;
+  /** Processor time of the enforcer, as a share of one core; null without a process. */
+  readonly enforcerCpu: number | null;
+  /** Of the workload: time in the kernel, as a share of one core. */
+  readonly systemCpu: number;
+  /** From the start of the enforcer until RSS was first at the cap or below; null if never. */
+  readonly underCapAfter: number | null;
+  /** What it had before the enforcer started. */
+  readonly fullRss: number;
+  /** The cap, and the limit that the contestant had. */
+  readonly cap: number;
+  readonly limit: number;
+}
+
+export interface RunOptions {
+  readonly sizes: WorkloadSizes;
+  readonly programs: string;
+  /** In seconds. */
+  readonly settle: number;
+  readonly measure: number;
+  readonly interval: number;
+  /** The limit, as a share of the cap. */
+  readonly limitShare: number;
+  readonly signal: AbortSignal;
+}
+
+/** A process of the workload has ended, or was killed. */
+export class WorkloadEnded extends Error {
+  override readonly name = "WorkloadEnded";
+}
+
+/**
+ * Runs a workload under a contestant and measures it once it has settled.
+ *
+ * @throws WorkloadEnded
+ */
+export async function runOnce(
+  kind: WorkloadKind,
+  contestant: Contestant,
+  options: RunOptions,
+): Promise<Figures> {
+  const { sizes, programs, interval, limitShare, signal } = options;
+  await using held = new AsyncDisposableStack();
+  const cgroup = contestant.needsCgroup ? held.use(Cgroup.create()) : undefined;
+  const workload = held.use(
+    await RunningWorkload.start(kind, sizes, {
+      programs,
+      cgroup: cgroup?.procs,
+    }),
+  );
+  const pids = workload.pids();
+  await sleep(1000, signal);
+  const fullRss = rssOf(pids);
+  const cap = fullRss * kind.cap;
+  const limit = cap * limitShare;
+  const ended = new AbortController();
+  const wait = async (milliseconds: number) => {
+    await sleep(milliseconds, AbortSignal.any([signal, ended.signal]));
+    signal.throwIfAborted();
+    if (ended.signal.aborted) throw ended.signal.reason;
+  };
+
+  const began = performance.now();
+  let underCapAfter: number | null = null;
+  let samples: number[] = [];
+  const sampling = setInterval(() => {
+    try {
+      const rss = rssOf(pids);
+      samples.push(rss);
+      if (rss <= cap) underCapAfter ??= (performance.now() - began) / 1000;
+    } catch (error) {
+      ended.abort(error);
+    }
+  }, SAMPLING);
+  held.defer(() => clearInterval(sampling));
+  const enforcer = held.use(
+    await contestant.start(workload, { limit, interval, cgroup }),
+  );
+  const longer = kind.longer?.(sizes) ?? { settle: 0, measure: 0 };
+  const settle = contestant.name === "uncapped"
+    ? 2
+    : Math.max(2, options.settle + longer.settle);
+  await wait(settle * 1000 - (performance.now() - began));
+
+  const before = snapshot(workload, pids, enforcer.pid);
+  samples = [];
+  await wait((options.measure + longer.measure) * 1000);
+  const after = snapshot(workload, pids, enforcer.pid);
+
+  const seconds = (after.at - before.at) / 1000;
+  const buckets = after.operations.buckets.map((n, i) =>
+    n - before.operations.buckets[i]
+  );
+  return {
+    speed: (after.operations.count - before.operations.count) / seconds,
+    p50: quantile(buckets, 0.5),
+    p99: quantile(buckets, 0.99),
+    majorFaults: (after.usage.majorFaults - before.usage.majorFaults) /
+      seconds,
+    meanRss: samples.reduce((sum, rss) => sum + rss, 0) / samples.length,
+    maxRss: Math.max(...samples),
+    enforcerCpu: before.enforcer && after.enforcer
+      ? (after.enforcer.user + after.enforcer.system - before.enforcer.user -
+        before.enforcer.system) / seconds
+      : null,
+    systemCpu: (after.usage.system - before.usage.system) / seconds,
+    underCapAfter,
+    fullRss,
+    cap,
+    limit,
+  };
+}
+
+function snapshot(
+  workload: RunningWorkload,
+  pids: readonly number[],
+  enforcer: number | undefined,
+) {
+  return {
+    at: performance.now(),
+    operations: workload.operations(),
+    usage: usageOf(pids),
+    enforcer: enforcer === undefined ? undefined : usageOf([enforcer]),
+  };
+}
+
+/** What processes have used so far, times in seconds. See proc_pid_stat(5). */
+function usageOf(pids: readonly number[]) {
+  const usage = { user: 0, system: 0, majorFaults: 0 };
+  for (const pid of pids) {
+    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+    // Fields from the third on: the second may hold anything.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    usage.majorFaults += Number(fields[12 - 3]);
+    usage.user += Number(fields[14 - 3]) / TICKS;
+    usage.system += Number(fields[15 - 3]) / TICKS;
+  }
+  return usage;
+}
+
+/** Resident memory of processes, in bytes. */
+function rssOf(pids: readonly number[]): number {
+  let pages = 0;
+  for (const pid of pids) {
+    let own = 0;
+    try {
+      const statm = Deno.readTextFileSync(`/proc/${pid}/statm`);
+      own = Number(statm.split(" ")[1]);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    // That of a zombie, too.
+    if (own === 0) throw new WorkloadEnded(`process ${pid} has ended`);
+    pages += own;
+  }
+  return pages * PAGE_SIZE;
+}

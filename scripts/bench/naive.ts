@@ -1,0 +1,40 @@
+/**
+ * Pages out everything of a process and its descendants, again and again: what one
+ * gets without knowing what is in use.
+ *
+ * `naive.ts PID SECONDS`
+ *
+ * @module
+ */
+
+import { selectProcesses } from "../../lib/collection/members.ts";
+import { parseSelector } from "../../lib/collection/selectors.ts";
+import { ProcessError } from "../../lib/errors.ts";
+import { openPlatform } from "../../lib/platform/open.ts";
+
+const [pid, seconds] = Deno.args.map(Number);
+const selectors = [parseSelector(`tree:${pid}`)];
+using platform = openPlatform("smaps", () => {});
+for (;;) {
+  const began = performance.now();
+  for (const entry of selectProcesses(selectors, platform).processes) {
+    try {
+      const memory = platform.open(entry);
+      const mappings = await memory.readMappings();
+      using control = await memory.control();
+      await control.pageOut(
+        mappings.filter(({ reason }) => reason === undefined)
+          .map(({ start, end, rss }) => ({
+            start,
+            end,
+            bytes: rss,
+            mappingStart: start,
+          })),
+      );
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error;
+    }
+  }
+  const rest = seconds * 1000 - (performance.now() - began);
+  await new Promise((resolve) => setTimeout(resolve, Math.max(0, rest)));
+}

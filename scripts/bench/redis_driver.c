@@ -1,0 +1,84 @@
+/* Fills a Redis server and reads from it, one request after another.
+ *
+ *   redis_driver RECORDS SOCKET KEYS VALUE_BYTES HOT_PERCENT EXPONENT
+ *
+ * The last HOT_PERCENT of the keys are read, and popular by Zipf's law. */
+#include "operations.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define SEED 88172645463325252ull
+#define BATCH 500
+
+static void send_all(int fd, const char *data, size_t bytes) {
+  while (bytes > 0) {
+    ssize_t sent = write(fd, data, bytes);
+    if (sent <= 0) die("write to Redis");
+    data += sent;
+    bytes -= sent;
+  }
+}
+
+static void receive(int fd, char *into, size_t bytes) {
+  while (bytes > 0) {
+    ssize_t got = read(fd, into, bytes);
+    if (got <= 0) die("read from Redis");
+    into += got;
+    bytes -= got;
+  }
+}
+
+int main(int argc, char **argv) {
+  if (argc != 7) {
+    fprintf(stderr, "usage: redis_driver RECORDS SOCKET KEYS VALUE_BYTES "
+                    "HOT_PERCENT EXPONENT\n");
+    return 2;
+  }
+  struct record *record = map_records(argv[1], 1);
+  uint64_t keys = strtoull(argv[3], NULL, 10);
+  size_t value = strtoull(argv[4], NULL, 10);
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  strncpy(address.sun_path, argv[2], sizeof address.sun_path - 1);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+    die(argv[2]);
+
+  uint64_t state = SEED;
+  char *buffer = malloc(BATCH * (value + 128));
+  char answer[BATCH * 5];
+  for (uint64_t key = 0; key < keys;) {
+    size_t length = 0;
+    int batch = 0;
+    for (; batch < BATCH && key < keys; batch++, key++) {
+      length += sprintf(buffer + length,
+                        "*3\r\n$3\r\nSET\r\n$12\r\nkey:%08lu\r\n$%zu\r\n",
+                        (unsigned long)key, value);
+      for (size_t i = 0; i < value; i++)
+        buffer[length + i] = i < value / 2 ? next_random(&state) : 'x';
+      length += value;
+      length += sprintf(buffer + length, "\r\n");
+    }
+    send_all(fd, buffer, length);
+    receive(fd, answer, batch * 5); /* +OK and the end of the line */
+  }
+
+  uint64_t hot = keys * atoi(argv[5]) / 100;
+  struct zipf zipf = zipf_of(hot, atof(argv[6]));
+  char head[32];
+  size_t expected = sprintf(head, "$%zu\r\n", value) + value + 2;
+  record->is_ready = 1;
+  for (uint64_t now = nanoseconds();;) {
+    uint64_t key =
+        keys - hot + place_of_rank(next_rank(&zipf, &state), hot);
+    char request[64];
+    send_all(fd, request,
+             sprintf(request, "*2\r\n$3\r\nGET\r\n$12\r\nkey:%08lu\r\n",
+                     (unsigned long)key));
+    receive(fd, buffer, expected);
+    uint64_t then = now;
+    now = nanoseconds();
+    note_operation(record, now - then);
+  }
+}
