@@ -6,7 +6,10 @@
 
 import { Command, Option } from "@commander-js/extra-typings";
 import {
+  type AgeRow,
+  type AgesReport,
   inspect,
+  inspectAges,
   inspectPages,
   type InspectReport,
   type MappingReport,
@@ -21,7 +24,8 @@ import {
   type Column,
   renderTable,
 } from "../lib/report/table.ts";
-import { hex } from "../lib/report/units.ts";
+import { UsageError } from "../lib/errors.ts";
+import { formatSize, hex } from "../lib/report/units.ts";
 import { dim, green, red, type Style, yellow } from "@std/fmt/colors";
 import {
   bareOption,
@@ -79,6 +83,11 @@ mapping, warm mappings are in use as a whole. Where the kernel keeps no
 soft-dirty bits, mod is an upper bound: what is referenced and differs from its
 file or swap.
 
+--ages tells how much was not used for 1, 2, 4, … 128 intervals or longer, and
+how much was used within that time: the working set. An interval is 250 ms, or
+longer where --observe is more than a minute. Columns: intervals, seconds, idle,
+used.
+
 --pages prints a character a page: . not resident, - resident, r referenced,
 m modified, s swapped.
 
@@ -88,7 +97,15 @@ such process; 1 anything else.
 Examples:
   rcap inspect 4242
   rcap inspect 4242 -H -p -o start,rss,verdict
+  rcap inspect 4242 --ages --observe 1m
   rcap inspect 4242 --pages 7f30c8000000-7f30c8400000`;
+
+const AGE_COLUMNS: readonly Column<AgeRow>[] = [
+  { name: "intervals", kind: "number", value: ({ intervals }) => intervals },
+  { name: "seconds", kind: "number", value: ({ seconds }) => seconds },
+  { name: "idle", kind: "size", value: ({ idle }) => idle },
+  { name: "used", kind: "size", value: ({ used }) => used },
+];
 
 /** How many pages stand in a line of --pages. */
 const PAGES_A_LINE = 64;
@@ -107,6 +124,11 @@ export function inspectCommand(context: Context) {
       new Option("--pages <start[-end]>", "page by page, from an address on")
         .argParser(parseAddressRange),
     )
+    .option(
+      "--ages",
+      "how long its memory was not used, in intervals of --observe",
+      false,
+    )
     .addOption(pagedataOption())
     .addOption(jsonOption)
     .addOption(bareOption)
@@ -115,8 +137,21 @@ export function inspectCommand(context: Context) {
     .addHelpText("after", HELP)
     .action(async (pid, options) => {
       const { signal, log, color } = context;
-      const columns = chooseColumns(COLUMNS, options.output);
+      if (options.ages && options.pages) {
+        throw new UsageError(
+          "--ages and --pages exclude each other: give one of them",
+        );
+      }
+      const columns = chooseColumns(
+        COLUMNS,
+        options.ages ? undefined : options.output,
+      );
+      const ageColumns = chooseColumns(
+        AGE_COLUMNS,
+        options.ages ? options.output : undefined,
+      );
       const bare = !options.header;
+      const exact = options.parsable === true;
       using platform = openProcesses(options, log);
       const request = {
         pid,
@@ -130,6 +165,18 @@ export function inspectCommand(context: Context) {
         print(options.json ? json(report) : picture(report, bare));
         return;
       }
+      if (options.ages) {
+        const report = await inspectAges(request);
+        print(
+          options.json ? json(report) : renderTable(ageColumns, {
+            rows: report.ages,
+            bare,
+            exact,
+            color,
+          }) + (bare ? "" : agesLine(report)),
+        );
+        return;
+      }
       const report = await inspect(request);
       if (options.json) {
         print(json(report));
@@ -139,7 +186,7 @@ export function inspectCommand(context: Context) {
         rows: report.mappings,
         totals: [totalsRow(report)],
         bare,
-        exact: options.parsable === true,
+        exact,
         color,
       }));
     });
@@ -149,7 +196,16 @@ function parseArgument(text: string): number {
   return parsePid(text.replace(/^pid:/, ""), `process "${text}"`);
 }
 
-function json(report: InspectReport | PagesReport): string {
+/** What the table of ages is of. */
+function agesLine({ resident, interval, observedSeconds }: AgesReport): string {
+  return `\n${
+    formatSize(resident)
+  } in memory, watched for ${observedSeconds} s in intervals of ${
+    interval.toFixed(2)
+  } s\n`;
+}
+
+function json(report: InspectReport | PagesReport | AgesReport): string {
   return JSON.stringify(report) + "\n";
 }
 

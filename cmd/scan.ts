@@ -9,6 +9,7 @@ import { type ProcessReport, scanOnce } from "../lib/collection/scan_once.ts";
 import { parseSelector, selectorHelp } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
+import { DEFAULT_POLICY, POLICIES } from "../lib/scanner/policy.ts";
 import { print } from "../lib/report/output.ts";
 import { describeScan } from "../lib/report/scan_summary.ts";
 import {
@@ -97,8 +98,8 @@ export function scanCommand(context: Context) {
     )
     .addOption(observeOption)
     .addOption(
-      new Option("--policy <policy>", "what goes first").choices(["clock"])
-        .default("clock"),
+      new Option("--policy <policy>", "what goes first").choices(POLICIES)
+        .default(DEFAULT_POLICY),
     )
     .addOption(pagedataOption())
     .addOption(jsonOption)
@@ -117,6 +118,7 @@ export function scanCommand(context: Context) {
         goal,
         dryRun: options.dryRun,
         observation: options.observe,
+        policy: options.policy,
         signal,
         log,
         platform,

@@ -165,6 +165,7 @@ function jsonOf(
     collections: rows.map((row, index) => ({
       ...row,
       accounting: collections[index].accounting,
+      idle: collections[index].idle,
       statistics: collections[index].statistics,
       warning: collections[index].warning,
     })),

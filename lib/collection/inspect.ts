@@ -13,6 +13,7 @@ import type {
   Platform,
   SkipReason,
 } from "../platform/platform.ts";
+import { progress } from "../report/output.ts";
 import { hex } from "../report/units.ts";
 import {
   bitsOfPages,
@@ -23,9 +24,10 @@ import {
   type PagedataMapping,
   REFERENCED,
 } from "../scanner/pagedata.ts";
+import { idleBytes, MAX_AGE, PageAges } from "../scanner/ages.ts";
 import { mergePagedata } from "../scanner/merge.ts";
 import { requireProcess } from "./members.ts";
-import { watch } from "./observe.ts";
+import { sleep, watch } from "./observe.ts";
 import type { Messages } from "./scan_once.ts";
 
 /**
@@ -84,6 +86,31 @@ export interface PagesReport {
    * modified, `s` swapped.
    */
   readonly pages: string;
+}
+
+/** What `rcap inspect --ages --json` prints. Sizes in bytes, times in seconds. */
+export interface AgesReport {
+  readonly version: 1;
+  readonly pid: number;
+  readonly comm: string;
+  readonly pagedata: PagedataSourceName;
+  readonly observedSeconds: number;
+  /** Length of an interval. */
+  readonly interval: number;
+  /** What is in memory. */
+  readonly resident: number;
+  /** By how long it was not used. */
+  readonly ages: readonly AgeRow[];
+}
+
+/** What was not used for so long, and what was. */
+export interface AgeRow {
+  readonly intervals: number;
+  readonly seconds: number;
+  /** Not used for so many intervals or longer. */
+  readonly idle: number;
+  /** The working set: used within that time. */
+  readonly used: number;
 }
 
 /** A range of addresses; to the end of the mapping where `end` is not given. */
@@ -163,6 +190,63 @@ export async function inspectPages(
     end: hex(start + BigInt(to - from) * size),
     pageSize,
     pages,
+  };
+}
+
+/** Intervals of ages are at least this long, in milliseconds. */
+const SHORTEST_INTERVAL = 250;
+
+/**
+ * Observes a process for many intervals and tells how long its memory has not been
+ * used.
+ *
+ * @throws ProcessAccessDenied when its references cannot be reset.
+ * @throws the signal's reason when it is aborted.
+ */
+export async function inspectAges(
+  { pid, observation, signal, platform }: InspectOptions,
+): Promise<AgesReport> {
+  const process = requireProcess(pid, platform);
+  const { comm } = process;
+  const memory = platform.open(process);
+  memory.checkAccess();
+  const interval = Math.max(SHORTEST_INTERVAL, observation / MAX_AGE);
+  const intervals = Math.max(1, Math.round(observation / interval));
+  using _progress = progress(
+    `observing process ${pid} (${comm}) for ${observation / 1000} s…`,
+  );
+  const ages = new PageAges();
+  const began = performance.now();
+  await memory.reset();
+  for (let count = 1; count <= intervals; count++) {
+    await sleep(
+      began + observation * count / intervals - performance.now(),
+      signal,
+    );
+    signal.throwIfAborted();
+    ages.advance(await memory.read("inspect"));
+    if (count < intervals) await memory.reset();
+  }
+  const bytesByAge = new Float64Array(MAX_AGE + 1);
+  ages.addBytesByAge(bytesByAge);
+  const resident = bytesByAge.reduce((sum, bytes) => sum + bytes, 0);
+  const seconds = observation / intervals / 1000;
+  return {
+    version: 1,
+    pid,
+    comm,
+    pagedata: platform.pagedata,
+    observedSeconds: observation / 1000,
+    interval: seconds,
+    resident,
+    ages: idleBytes([ages])
+      .filter((row) => row.intervals <= intervals)
+      .map((row) => ({
+        intervals: row.intervals,
+        seconds: Math.round(row.intervals * seconds * 1000) / 1000,
+        idle: row.bytes,
+        used: resident - row.bytes,
+      })),
   };
 }
 

@@ -17,7 +17,9 @@ import type {
 import { formatSize, hex } from "../report/units.ts";
 import { ScanCollection, ScannedProcess } from "../scanner/collection.ts";
 import { mappingEnd } from "../scanner/pagedata.ts";
-import { scan, type ScanEvent } from "../scanner/scan.ts";
+import { type ColdestOptions, scanColdest } from "../scanner/coldest.ts";
+import type { Policy } from "../scanner/policy.ts";
+import { scan, type ScanEvent, type ScanResult } from "../scanner/scan.ts";
 import { residentSize, sizeBy } from "./accounting.ts";
 import { selectProcesses } from "./members.ts";
 import { narrate } from "./narrate.ts";
@@ -97,6 +99,7 @@ export interface ScanOnceOptions {
   readonly dryRun: boolean;
   /** In milliseconds. */
   readonly observation: number;
+  readonly policy: Policy;
   readonly signal: AbortSignal;
   readonly log: Messages;
   readonly platform: Platform;
@@ -149,11 +152,14 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
       record(event, scanned);
       narrate(event).forEach((line) => log.debug(line));
     };
-    left = (await scan(collection, { excess: size.excess, signal, onEvent }))
-      .excess;
+    const scanOptions = { excess: size.excess, signal, onEvent };
+    const result = options.policy === "coldest"
+      ? await scanByAge(members, collection, scanOptions)
+      : await scan(collection, scanOptions);
+    left = result.excess;
   }
-  for (const [{ unreferenced, pagedata }, report] of scanned) {
-    if (pagedata) report.unreferenced = unreferenced;
+  for (const [process, report] of scanned) {
+    report.unreferenced = unreferencedOf(process);
     if (dryRun) report.effective = null;
   }
   const { attempted, effective } = collection.statistics;
@@ -186,6 +192,32 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     workingSetToo,
     seconds: Math.round(performance.now() - started) / 1000,
   };
+}
+
+/** Scans by the ages that the observation gave, when its last part has ended. */
+async function scanByAge(
+  members: readonly Member[],
+  collection: ScanCollection,
+  options: ColdestOptions,
+): Promise<ScanResult> {
+  for (const { memory, scanned, report } of members) {
+    try {
+      await age(memory, scanned);
+      scanned.residency = await memory.readResidency();
+    } catch (error) {
+      noted(error, report);
+    }
+  }
+  return await scanColdest(collection, options);
+}
+
+/** Ends a part of the observation: what was not referenced in it is one older. */
+async function age(
+  memory: MonitoredMemory,
+  scanned: ScannedProcess,
+): Promise<void> {
+  scanned.ages.advance(await memory.read("scan"));
+  await memory.refresh();
 }
 
 function newMember(
@@ -288,7 +320,7 @@ async function prepare(
  */
 async function observeMembers(
   members: readonly Member[],
-  { observation, signal, log, platform }: ScanOnceOptions,
+  { observation, policy, signal, log, platform }: ScanOnceOptions,
 ): Promise<void> {
   const what = describe(members);
   const watched = members.map(({ memory, scanned, report }) => {
@@ -302,6 +334,7 @@ async function observeMembers(
     return {
       glance: () =>
         tolerating(async () => {
+          if (policy === "coldest") return await age(memory, scanned);
           if (platform.granularity === "mapping") return;
           scanned.merge(await memory.read("glance"));
         }),
@@ -314,6 +347,14 @@ async function observeMembers(
     if (signal.aborted) log.warn("interrupted; nothing was paged out");
     throw error;
   }
+}
+
+/** What was not referenced in all the observation; null when that is not known. */
+function unreferencedOf(
+  { pagedata, unreferenced, ages }: ScannedProcess,
+): number | null {
+  if (ages.pagedata) return ages.neverReferencedBytes;
+  return pagedata ? unreferenced : null;
 }
 
 /** Notes an error of a process in its report; any other is thrown on. */

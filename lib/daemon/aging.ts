@@ -15,11 +15,12 @@ import {
 } from "./enforcement.ts";
 
 /**
- * How far below its cap a collection is brought, and how much of it is cooled for
- * the next interval at least, as shares of the cap and in bytes at the most.
+ * How far below its cap a collection is brought, as shares of the cap: room for what
+ * an interval brings, so that it is under its cap on average and not only just after
+ * a scan. It is made of idle memory only.
  */
-const HEADROOM_SHARE = 0.01;
-const MOST_HEADROOM = 16 << 20;
+const LEAST_HEADROOM = 0.01;
+const MOST_HEADROOM = 0.05;
 
 /** What is cooled, as a multiple of what the last interval brought. */
 const RESERVE_FACTOR = 1.5;
@@ -51,7 +52,8 @@ export async function keepAges(
       else if (isOnlyScan) await member.age(0);
       else if (!member.scanned.ages.pagedata) {
         await member.age(Math.min(least, FIRST_INTERVAL));
-      } else await member.age(Math.max(least, SHORTEST_INTERVAL));
+      } else if (collection.agesFaster) await member.age(least);
+      else await member.age(Math.max(least, SHORTEST_INTERVAL));
     });
   }
 }
@@ -76,7 +78,10 @@ export async function enforceByAge(
   const { cap, scanned } = collection;
   const over = await collection.measure(started) - cap;
   const grown = collection.takeGrowth();
-  const headroom = Math.min(cap * HEADROOM_SHARE, MOST_HEADROOM);
+  const headroom = Math.min(
+    Math.max(cap * LEAST_HEADROOM, grown),
+    cap * MOST_HEADROOM,
+  );
   const reserve = Math.max(headroom, grown * RESERVE_FACTOR);
   const wanted = excess > 0 ? Math.min(excess, over) : 0;
   // Far from its cap, nothing will have to go in the next interval.
@@ -89,7 +94,8 @@ export async function enforceByAge(
   const before = { ...scanned.statistics };
   let tookInUse = false;
   const result = await scanColdest(scanned, {
-    excess: wanted > 0 ? wanted + headroom : 0,
+    excess: wanted > 0 ? wanted : 0,
+    headroom,
     reserve: isOnlyScan ? undefined : reserve,
     spareReferenced: aged.length < members.length,
     signal,
@@ -102,12 +108,14 @@ export async function enforceByAge(
     },
   });
   collection.tookInUse = tookInUse;
+  // Where little is idle, pages have to be told apart sooner.
+  collection.agesFaster = result.idle < (wanted + reserve) * 2;
   const { statistics } = scanned;
   const effective = statistics.effective - before.effective;
   collection.noteSize(collection.size - effective);
   if (wanted <= 0) return undefined;
   collection.scans++;
-  const left = result.excess - headroom;
+  const left = result.excess;
   const ineffective = statistics.ineffective > before.ineffective && left > 0;
   if (ineffective) collection.ineffectiveScans++;
   return {

@@ -8,6 +8,7 @@
 import { whyNot } from "../collection/members.ts";
 import { NoSuchProcess, ProcessError } from "../errors.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
+import { type IdleBytes, idleBytes } from "../scanner/ages.ts";
 import { ScanCollection } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import type { CapConfig } from "./config.ts";
@@ -52,6 +53,8 @@ export class Collection {
   unenforcedSamples = 0;
   /** Whether the last scan took pages that were in use. */
   tookInUse = true;
+  /** Whether its pages age with every sample, since little of it is idle. */
+  agesFaster = false;
   #definition: CapConfig;
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** In list order: who joins later stands later. */
@@ -232,6 +235,12 @@ export class Collection {
     };
   }
 
+  #idle(): IdleBytes[] | null {
+    const aged = this.members.map(({ scanned }) => scanned.ages)
+      .filter(({ pagedata }) => pagedata !== undefined);
+    return aged.length > 0 ? idleBytes(aged) : null;
+  }
+
   /** What there is to tell. */
   state(): CollectionState {
     const { statistics } = this.scanned;
@@ -244,6 +253,7 @@ export class Collection {
       image: this.members.reduce((sum, { entry }) => sum + entry.image, 0),
       rss: this.#last.size,
       accounting: this.#last.accounting,
+      idle: this.#idle(),
       statistics: {
         attempted: statistics.attempted,
         effective: statistics.effective,

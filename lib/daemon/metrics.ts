@@ -255,12 +255,27 @@ class Writer {
     new Counter({ name, help, registers: this.#registers }).inc(value);
   }
 
+  #idle({ collections }: DaemonState): void {
+    const family = new Gauge({
+      name: "rcap_idle_bytes",
+      help: "Memory not used for so many intervals or longer.",
+      labelNames: ["collection", "intervals"],
+      registers: this.#registers,
+    });
+    for (const { name, idle } of collections) {
+      for (const { intervals, bytes } of idle ?? []) {
+        family.set({ collection: name, intervals: `${intervals}` }, bytes);
+      }
+    }
+  }
+
   state(state: DaemonState): void {
     for (const { kind, name, help, value } of DAEMON_FAMILIES) {
       const options = { name, help, registers: this.#registers };
       if (kind === "gauge") new Gauge(options).set(value(state));
       else new Counter(options).inc(value(state));
     }
+    this.#idle(state);
     for (const { kind, name, help, value } of COLLECTION_FAMILIES) {
       const labelNames = ["collection"];
       const options = { name, help, labelNames, registers: this.#registers };

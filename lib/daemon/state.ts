@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { IdleBytes } from "../scanner/ages.ts";
+
 /** The daemon at one moment. */
 export interface DaemonState {
   readonly version: 1;
@@ -57,6 +59,11 @@ export interface CollectionState {
   readonly rss: number;
   /** How `rss` was counted: `pss` when shared pages were counted in proportion. */
   readonly accounting: "rss" | "pss";
+  /**
+   * How much was not used for so many intervals or longer; null while ages are not
+   * kept: by the policy `clock`, and far from the cap.
+   */
+  readonly idle: readonly IdleBytes[] | null;
   readonly statistics: CollectionStatistics;
   /** Why the cap cannot be met, for a person; null when nothing is wrong. */
   readonly warning: string | null;

@@ -51,6 +51,7 @@ export class PageAges {
   #ages = new Uint8Array(0);
   /** Whether the bits are of the interval that is going on. */
   #isOpen = false;
+  #intervals = 0;
   /** Room for the next ages: that of the ages before these. */
   #room = new Uint8Array(0);
 
@@ -77,6 +78,7 @@ export class PageAges {
   advance(reading: Pagedata): void {
     this.#take(reading, 1);
     this.#isOpen = false;
+    this.#intervals++;
   }
 
   /**
@@ -127,6 +129,14 @@ export class PageAges {
     return this.#room.subarray(0, pages).fill(0);
   }
 
+  /** Size of what was not referenced in any interval since the first, in bytes. */
+  get neverReferencedBytes(): number {
+    const bytes = new Float64Array(MAX_AGE + 1);
+    this.addBytesByAge(bytes);
+    return bytes.subarray(Math.min(this.#intervals, MAX_AGE))
+      .reduce((sum, some) => sum + some, 0);
+  }
+
   /** Forgets what pages did not go, so that they are tried again. */
   retry(): void {
     const bits = this.#pagedata?.bits;
@@ -155,6 +165,22 @@ export class PageAges {
       }
     }
   }
+}
+
+/** How much was idle for so many intervals or longer, in bytes. */
+export interface IdleBytes {
+  readonly intervals: number;
+  readonly bytes: number;
+}
+
+/** How much of some processes was idle for 1, 2, 4, … 128 intervals or longer. */
+export function idleBytes(processes: Iterable<PageAges>): IdleBytes[] {
+  const bytes = new Float64Array(MAX_AGE + 1);
+  for (const ages of processes) ages.addBytesByAge(bytes);
+  return Array.from({ length: BANDS - 1 }, (_, band) => ({
+    intervals: 2 ** band,
+    bytes: bytes.subarray(2 ** band).reduce((sum, some) => sum + some, 0),
+  }));
 }
 
 /** Two readings with their ages; the later takes what the earlier knows. */

@@ -46,6 +46,13 @@ export interface ColdestOptions extends ScanOptions {
    * next pass, and everything goes at once.
    */
   reserve?: number;
+  /** How much more may go where it is idle, in bytes. */
+  headroom?: number;
+}
+
+export interface ColdestResult extends ScanResult {
+  /** How much was idle for an interval or longer, before anything went; in bytes. */
+  idle: number;
 }
 
 /**
@@ -58,14 +65,15 @@ export interface ColdestOptions extends ScanOptions {
 export async function scanColdest(
   collection: ScanCollection,
   options: ColdestOptions,
-): Promise<ScanResult> {
+): Promise<ColdestResult> {
   const started = performance.now();
   const { statistics } = collection;
   using pass = new Pass(collection, options);
   const result = await pass.run();
   statistics.scanTime += (performance.now() - started) / 1000;
   if (result.complete) statistics.completedScanTime = statistics.scanTime;
-  options.onEvent?.({ type: "end", ...result });
+  const { excess, complete } = result;
+  options.onEvent?.({ type: "end", excess, complete });
   return result;
 }
 
@@ -118,34 +126,38 @@ class Pass implements Disposable {
     );
   }
 
-  async run(): Promise<ScanResult> {
+  async run(): Promise<ColdestResult> {
     const { statistics } = this.#collection;
-    const { reserve } = this.#options;
+    const { reserve, headroom = 0 } = this.#options;
     if (statistics.scanCount % TRIED_LIFE === TRIED_LIFE - 1) {
       for (const { ages } of this.#processes) ages.retry();
     }
+    if (reserve === undefined) this.#tellSkipped();
+    const idle = this.#choose(IDLE, Infinity).bytes;
     if (this.#excess > 0) {
       if (reserve === undefined) {
-        await this.#pageOut(IDLE, () => this.#excess);
+        await this.#pageOut(IDLE, () => this.#excess + headroom);
         await this.#pageOutInUse(() => this.#excess);
       } else {
-        await this.#pageOut(RIPE, () => this.#excess);
+        await this.#pageOut(RIPE, () => this.#excess + headroom);
         if (this.#excess > reserve) {
-          const most = this.#excess / 2;
-          await this.#pageOut(IDLE, () => this.#excess - most);
-          await this.#pageOutInUse(() => this.#excess - most);
+          const half = this.#excess / 2;
+          await this.#pageOut(IDLE, () => half);
+          // Only where the idle pages cannot have sufficed: that more came
+          // meanwhile says nothing of them.
+          if (idle < half) await this.#pageOutInUse(() => half - idle);
         }
       }
     }
     if (reserve !== undefined) {
-      await this.#cool(reserve + Math.max(0, this.#excess));
+      await this.#cool(reserve + headroom + Math.max(0, this.#excess));
     }
     const complete = !this.#isStopped;
     if (complete) {
       statistics.scanCount++;
       if (this.#isIneffective()) statistics.ineffective++;
     }
-    return { excess: this.#excess, complete };
+    return { excess: this.#excess, complete, idle };
   }
 
   /** Whether what could not wait did not go. */
@@ -157,6 +169,16 @@ class Pass implements Disposable {
 
   get #isStopped(): boolean {
     return this.#options.signal?.aborted ?? false;
+  }
+
+  /** Tells of the mappings that are passed over, and why. */
+  #tellSkipped(): void {
+    for (const process of this.#processes) {
+      for (const mapping of process.ages.pagedata!.mappings) {
+        const reason = skipReason(mapping, process.residency);
+        if (reason) this.#emit({ type: "skip", process, mapping, reason });
+      }
+    }
   }
 
   #emit(event: ScanEvent): void {
@@ -175,7 +197,9 @@ class Pass implements Disposable {
 
   /** Pages out the best of what is eligible, until no more is wanted or there is no more. */
   async #pageOut(eligible: Eligible, wanted: () => number): Promise<void> {
-    for (let round = 0; round < ROUNDS; round++) {
+    // The next pass chooses what did not go in this one.
+    const rounds = this.#options.reserve === undefined ? ROUNDS : 1;
+    for (let round = 0; round < rounds; round++) {
       const bytes = wanted();
       if (bytes <= 0 || this.#isStopped) return;
       const choice = this.#choose(eligible, bytes);
