@@ -78,14 +78,17 @@ export async function enforceByAge(
   const { cap, scanned } = collection;
   const over = await collection.measure(started) - cap;
   const grown = collection.takeGrowth();
-  const headroom = Math.min(
-    Math.max(cap * LEAST_HEADROOM, grown),
+  collection.expectedGrowth = Math.min(
+    Math.max(grown, collection.expectedGrowth / 2),
     cap * MOST_HEADROOM,
   );
+  const headroom = Math.max(cap * LEAST_HEADROOM, collection.expectedGrowth);
   const reserve = Math.max(headroom, grown * RESERVE_FACTOR);
-  const wanted = excess > 0 ? Math.min(excess, over) : 0;
+  const allowed = excess > 0 ? Math.min(excess, over + headroom) : 0;
+  // Memory in use goes for what is really too much, and idle memory for the rest.
+  const wanted = Math.max(0, Math.min(allowed, over));
   // Far from its cap, nothing will have to go in the next interval.
-  if (signal.aborted || (wanted <= 0 && over < -2 * reserve)) return undefined;
+  if (signal.aborted || (allowed <= 0 && over < -2 * reserve)) return undefined;
 
   for (const member of aged) {
     await tolerate(member, log, () => member.keepResidency(RESIDENCY_LIFE));
@@ -94,8 +97,8 @@ export async function enforceByAge(
   const before = { ...scanned.statistics };
   let tookInUse = false;
   const result = await scanColdest(scanned, {
-    excess: wanted > 0 ? wanted : 0,
-    headroom,
+    excess: wanted,
+    headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
     reserve: isOnlyScan ? undefined : reserve,
     spareReferenced: aged.length < members.length,
     signal,
@@ -109,11 +112,11 @@ export async function enforceByAge(
   });
   collection.tookInUse = tookInUse;
   // Where little is idle, pages have to be told apart sooner.
-  collection.agesFaster = result.idle < (wanted + reserve) * 2;
+  collection.agesFaster = result.idle < (allowed + reserve) * 2;
   const { statistics } = scanned;
   const effective = statistics.effective - before.effective;
   collection.noteSize(collection.size - effective);
-  if (wanted <= 0) return undefined;
+  if (statistics.attempted === before.attempted) return undefined;
   collection.scans++;
   const left = result.excess;
   const ineffective = statistics.ineffective > before.ineffective && left > 0;

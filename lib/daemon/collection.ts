@@ -28,7 +28,7 @@ export interface Sample {
   readonly accounting: "rss" | "pss";
   /** Whether references should be recorded. */
   readonly wantsHistory: boolean;
-  /** By how much the cap is exceeded, at the most; 0 when it is not. */
+  /** By how much the cap is exceeded, or will soon be, at the most; 0 when it is not. */
   readonly excess: number;
   /** Whether the size rests on proportional sizes that were read long ago. */
   readonly isOld: boolean;
@@ -53,6 +53,8 @@ export class Collection {
   unenforcedSamples = 0;
   /** Whether the last scan took pages that were in use. */
   tookInUse = true;
+  /** By how much it is expected to grow in an interval, where that is known. */
+  expectedGrowth = 0;
   /** Whether its pages age with every sample, since little of it is idle. */
   agesFaster = false;
   #definition: CapConfig;
@@ -174,7 +176,7 @@ export class Collection {
     return {
       ...this.#last,
       wantsHistory: size >= this.cap * HISTORY_SHARE,
-      excess: Math.max(0, size - this.cap),
+      excess: Math.max(0, size + this.expectedGrowth - this.cap),
       isOld: accounting === "pss" &&
         this.members.some((member) => member.isProportionalOld(now)),
       suffers: this.tookInUse && pagedOut > 0 &&
@@ -218,11 +220,11 @@ export class Collection {
     this.#sizeThen = size;
   }
 
-  /** By how much the size has grown since it was noted, in bytes. */
+  /** By how much the size has grown since it was noted, in bytes; what shrank has negative growth. */
   takeGrowth(): number {
     const grown = this.size - (this.#sizeThen ?? this.size);
     this.#sizeThen = this.size;
-    return Math.max(0, grown);
+    return grown;
   }
 
   /** What a scan that brought nothing depends on. */

@@ -134,7 +134,7 @@ class Pass implements Disposable {
     }
     if (reserve === undefined) this.#tellSkipped();
     const idle = this.#choose(IDLE, Infinity).bytes;
-    if (this.#excess > 0) {
+    if (this.#excess + headroom > 0) {
       if (reserve === undefined) {
         await this.#pageOut(IDLE, () => this.#excess + headroom);
         await this.#pageOutInUse(() => this.#excess);
