@@ -85,15 +85,13 @@ await compileGenerators(programs);
 try {
   for (let repeat = 1; repeat <= options.repeats; repeat++) {
     for (const workload of options.workloads) {
-      let uncapped: Figures | undefined;
       let wanted: number | undefined;
       for (const contestant of options.contestants) {
         const found = await runMatched(workload, contestant, wanted);
         if (!found) continue;
         const { figures, isMatched } = found;
-        uncapped ??= figures;
         if (contestant.hasLimit) wanted ??= figures.meanRss / figures.cap;
-        const relative = figures.speed / uncapped.speed;
+        const relative = figures.speed / figures.freeSpeed;
         runs.push({
           workload: workload.name,
           contestant: contestant.name,
@@ -157,11 +155,13 @@ async function runMatched(
     const off = wanted === undefined ? 1 : share / wanted;
     const isMatched = wanted === undefined || Math.abs(off - 1) <= TOLERANCE;
     console.error(
-      `${key}: ${Math.round(figures.speed)} operations/s, p99 ${
-        figures.p99.toFixed(2)
-      } µs, RSS ${(share * 100).toFixed(1)} % of the cap, limit ${
-        (limitShare * 100).toFixed(1)
-      } %, ${Math.round(figures.majorFaults)} major faults/s, rcap ${
+      `${key}: ${Math.round(figures.speed)} operations/s (${
+        (figures.speed / figures.freeSpeed * 100).toFixed(1)
+      } %), p99 ${figures.p99.toFixed(2)} µs, RSS ${
+        (share * 100).toFixed(1)
+      } % of the cap, limit ${(limitShare * 100).toFixed(1)} %, ${
+        Math.round(figures.majorFaults)
+      } major faults/s, rcap ${
         ((figures.enforcerCpu ?? 0) * 100).toFixed(2)
       } % and system ${(figures.systemCpu * 100).toFixed(1)} % of a core`,
     );

@@ -16,6 +16,8 @@ import {
 /** How often RSS is sampled, in milliseconds. */
 const SAMPLING = 100;
 const PAGE_SIZE = 4096;
+/** How long the speed without an enforcer is measured in every run, in seconds. */
+const FREE = 5;
 /** Clock ticks a second of `/proc/PID/stat`: `USER_HZ`. */
 const TICKS = 100;
 
@@ -23,6 +25,8 @@ const TICKS = 100;
 export interface Figures {
   /** Operations a second. */
   readonly speed: number;
+  /** The same before the enforcer started, shortly before. */
+  readonly freeSpeed: number;
   /** In microseconds. */
   readonly p50: number;
   readonly p99: number;
@@ -82,6 +86,7 @@ export async function runOnce(
   );
   const pids = workload.pids();
   await sleep(1000, signal);
+  const freeSpeed = await speedOf(workload, signal);
   const fullRss = rssOf(pids);
   const cap = fullRss * kind.cap;
   const limit = cap * limitShare;
@@ -125,6 +130,7 @@ export async function runOnce(
   );
   return {
     speed: (after.operations.count - before.operations.count) / seconds,
+    freeSpeed,
     p50: quantile(buckets, 0.5),
     p99: quantile(buckets, 0.99),
     majorFaults: (after.usage.majorFaults - before.usage.majorFaults) /
@@ -141,6 +147,17 @@ export async function runOnce(
     cap,
     limit,
   };
+}
+
+/** Operations a second while nothing is enforced. */
+async function speedOf(
+  workload: RunningWorkload,
+  signal: AbortSignal,
+): Promise<number> {
+  const [before, began] = [workload.operations().count, performance.now()];
+  await sleep(FREE * 1000, signal);
+  const seconds = (performance.now() - began) / 1000;
+  return (workload.operations().count - before) / seconds;
 }
 
 function snapshot(

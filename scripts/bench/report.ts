@@ -13,7 +13,10 @@ export interface Run {
   readonly contestant: string;
   readonly repeat: number;
   readonly figures: Figures;
-  /** Operations a second over those of the uncapped run of the same repeat. */
+  /**
+   * Operations a second over those of the same processes before the enforcer
+   * started: shared machines change their speed from one run to the next.
+   */
   readonly relative: number;
   /** Whether its mean RSS is within 3 % of that which all are compared at. */
   readonly isMatched: boolean;
