@@ -224,6 +224,7 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
       let outcome = "none";
       try {
         const report = await scanOnce({
+          policy: "clock",
           selectors: [{ kind: "pid", pid, text: `${pid}` }],
           goal: { excess: MIB },
           dryRun: false,
@@ -274,6 +275,7 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
       system.projectCaps?.().changedCaps()?.problems.length === 0,
     ];
     const report = await scanOnce({
+      policy: "clock",
       selectors: [{ kind: "pid", pid, text: `${pid}` }],
       goal: { excess: MIB },
       dryRun: false,

@@ -176,6 +176,7 @@ async function scanAll(
     if (members.length === 0) continue;
     await attempt(async () => {
       const report = await scanOnce({
+        policy: "clock",
         selectors: members.map((pid) => parseSelector(`pid:${pid}`)),
         goal: { excess: random(64) * MIB + 1 },
         dryRun: Math.random() < 0.2,

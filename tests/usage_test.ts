@@ -130,7 +130,7 @@ Deno.test("values of options that are none are refused", async () => {
     ],
     [
       [...scan, "--policy", "lru"],
-      "argument 'lru' is invalid. Allowed choices are clock.",
+      "argument 'lru' is invalid. Allowed choices are clock, coldest.",
     ],
     [
       [...scan, "--pagedata", "magic"],

@@ -293,8 +293,8 @@ Deno.test("other settings that cannot be are told", () => {
     "enforcement_threshold = 85":
       'enforcement_threshold is the integer 85, not a percentage; write it in quotation marks: "85%"',
     'policy = "clok"': 'policy is "clok"; did you mean "clock"?',
-    'policy = "lru"': 'policy is "lru"; it is one of "clock"',
-    "policy = 1": 'policy is the integer 1; it is one of "clock"',
+    'policy = "lru"': 'policy is "lru"; it is one of "clock", "coldest"',
+    "policy = 1": 'policy is the integer 1; it is one of "clock", "coldest"',
     'pagedata = "PTE"': 'pagedata is "PTE"; did you mean "pte"?',
     'pagedata = ""': 'pagedata is ""; it is one of "auto", "pte", "smaps"',
   };
@@ -406,7 +406,7 @@ Deno.test("files that cannot be read are told, beside what is wrong in others", 
   assertEquals(
     problems.map((problem) => files.relative(describeProblem(problem))),
     [
-      'rcap.toml:2: policy is "lru"; it is one of "clock"',
+      'rcap.toml:2: policy is "lru"; it is one of "clock", "coldest"',
       "rcap.d/a.toml: it cannot be read: No such file or directory (ENOENT); put a readable one in its place, or take it away",
       "rcap.d/b.toml:2: these bytes are not UTF-8; find out what it is written in (file rcap.d/b.toml) and convert it with iconv",
       "rcap.d/c.toml: it cannot be read: Is a directory; put a readable one in its place, or take it away",

@@ -20,6 +20,7 @@ export function collectionState(
     processes: 3,
     image: 2 ** 33,
     rss: 2 ** 29,
+    idle: null,
     accounting: "rss",
     warning: null,
     ...given,

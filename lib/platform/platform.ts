@@ -78,6 +78,8 @@ export interface PageRange {
   readonly bytes: number;
   /** Address of the first byte of its mapping. */
   readonly mappingStart: bigint;
+  /** Whether all of it was found in memory just now, so that nobody need look again. */
+  readonly isResident?: boolean;
 }
 
 /** What became of a page-out. */

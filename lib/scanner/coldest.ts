@@ -15,7 +15,7 @@
 
 import { ProcessError } from "../errors.ts";
 import type { PageoutControl, PageRange } from "../platform/platform.ts";
-import { BAND_OF_AGE, BANDS, COOLED, type PageAges, TRIED } from "./ages.ts";
+import { BAND_OF_AGE, BANDS, COOLED, TRIED } from "./ages.ts";
 import type { ScanCollection, ScannedProcess } from "./collection.ts";
 import { MA_ANON, MA_WRITE } from "./mapping_flags.ts";
 import { endOffset, firstOffset, type PagedataMapping } from "./pagedata.ts";
@@ -337,6 +337,7 @@ class Pass implements Disposable {
           end,
           bytes,
           mappingStart: mapping.start,
+          isResident: true,
           offset,
           pages: count,
         };

@@ -13,4 +13,4 @@ export const POLICIES = ["clock", "coldest"] as const;
 export type Policy = typeof POLICIES[number];
 
 /** The policy where none is asked for. */
-export const DEFAULT_POLICY: Policy = "coldest";
+export const DEFAULT_POLICY: Policy = "clock";

@@ -209,8 +209,8 @@ export class LinuxPageout implements PageoutControl {
   /** What is resident of a range, in bytes from its start. */
   *#residentRuns(range: PageRange): Generator<{ start: number; end: number }> {
     const span = Number(range.end - range.start);
-    if (range.bytes === span && span <= LARGE_PAGE) {
-      // All of it was resident just now. A look would cost more than it could save.
+    if (range.isResident && span <= LARGE_PAGE) {
+      // A look would cost more than it could save.
       yield { start: 0, end: span };
       return;
     }

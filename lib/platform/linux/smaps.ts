@@ -49,7 +49,7 @@ export interface LinuxMapping {
 export function flagsOf({ perm, name }: LinuxMapping): number {
   return (perm[0] === "r" ? MA_READ : 0) | (perm[1] === "w" ? MA_WRITE : 0) |
     (perm[2] === "x" ? MA_EXEC : 0) | (perm[3] === "s" ? MA_SHARED : 0) |
-    (name.startsWith("/") ? 0 : MA_ANON);
+    (name === "" ? MA_ANON : 0);
 }
 
 const NEWLINE = 0x0a;

@@ -1,0 +1,108 @@
+/**
+ * Tests of the ages of pages.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { COOLED, idleBytes, MAX_AGE, PageAges } from "./ages.ts";
+import { MA_READ, MA_WRITE } from "./mapping_flags.ts";
+import { type DrawnMapping, PAGE, pagedataOf } from "./testing.ts";
+
+const START = 0x10000n;
+
+/** Ages after some readings, each of one interval. */
+function agesAfter(...readings: DrawnMapping[][]): PageAges {
+  const ages = new PageAges();
+  for (const reading of readings) ages.advance(pagedataOf(reading));
+  return ages;
+}
+
+function at(start: bigint, pages: string): DrawnMapping[] {
+  return [{ start, pages }];
+}
+
+Deno.test("a page is as old as the intervals since it was referenced", () => {
+  const ages = agesAfter(
+    at(START, "02130"),
+    at(START, "00200"),
+    at(START, "00002"),
+  );
+  assertEquals([...ages.ages], [3, 2, 1, 2, 0]);
+});
+
+Deno.test("ages end at the highest, for pages in words and behind them", () => {
+  const ages = new PageAges();
+  for (let i = 0; i < MAX_AGE + 3; i++) {
+    ages.advance(pagedataOf(at(START, "000000")));
+  }
+  assertEquals([...ages.ages], Array(6).fill(MAX_AGE));
+});
+
+Deno.test("what comes into memory has age 0, and others keep theirs", () => {
+  const ages = agesAfter(at(START, "00..00"), at(START, "000.00"));
+  assertEquals([...ages.ages], [2, 2, 0, 2, 2]);
+});
+
+Deno.test("ages outlast growth, shrinking, splits and merges", () => {
+  const whole = at(START, "000000");
+  const grown = agesAfter(whole, at(START, "00000000"));
+  assertEquals([...grown.ages], [2, 2, 2, 2, 2, 2, 0, 0]);
+  const below = agesAfter(whole, at(START - 0x2000n, "00000000"));
+  assertEquals([...below.ages], [0, 0, 2, 2, 2, 2, 2, 2]);
+  const split = agesAfter(whole, [
+    { start: START, pages: "00" },
+    { start: START + 0x2000n, pages: "0000", flags: MA_READ },
+  ]);
+  assertEquals([...split.ages], [2, 2, 2, 2, 2, 2]);
+});
+
+Deno.test("ages move with what mremap moves, also when it grows", () => {
+  const moved = agesAfter(
+    at(START, "00.020"),
+    at(0x900000n, "00.200..00"),
+  );
+  // The last two are new.
+  assertEquals([...moved.ages], [2, 2, 0, 1, 2, 0, 0]);
+});
+
+Deno.test("another kind of mapping inherits no ages", () => {
+  const ages = agesAfter(at(START, "0000"), [
+    { start: 0x900000n, pages: "0000", flags: MA_READ | MA_WRITE },
+  ]);
+  assertEquals([...ages.ages], [0, 0, 0, 0]);
+});
+
+Deno.test("a look within an interval makes nothing older, and is not forgotten", () => {
+  const ages = agesAfter(at(START, "00000"));
+  ages.look(pagedataOf(at(START, "20000")));
+  assertEquals([...ages.ages], [0, 1, 1, 1, 1]);
+  // Somebody else has reset the reference.
+  ages.advance(pagedataOf(at(START, "00000")));
+  assertEquals([...ages.ages], [0, 2, 2, 2, 2]);
+  ages.advance(pagedataOf(at(START, "00000")));
+  assertEquals([...ages.ages], [1, 3, 3, 3, 3]);
+});
+
+Deno.test("what was cooled is so until it is referenced", () => {
+  const ages = agesAfter(at(START, "00000"));
+  ages.pagedata!.bits.fill(COOLED);
+  ages.look(pagedataOf(at(START, "02000")));
+  assertEquals([...ages.pagedata!.bits], [COOLED, 2, COOLED, COOLED, COOLED]);
+});
+
+Deno.test("idle memory is counted from each number of intervals on", () => {
+  const ages = agesAfter(
+    at(START, "0222"),
+    at(START, "0022"),
+    at(START, "0002"),
+  );
+  assertEquals(
+    idleBytes([ages, ages]).slice(0, 3),
+    [
+      { intervals: 1, bytes: 6 * PAGE },
+      { intervals: 2, bytes: 4 * PAGE },
+      { intervals: 4, bytes: 0 },
+    ],
+  );
+});

@@ -1,0 +1,117 @@
+/**
+ * Tests of the policy `coldest` over fake processes.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { ScanCollection, ScannedProcess } from "./collection.ts";
+import { scanColdest } from "./coldest.ts";
+import { MA_READ } from "./mapping_flags.ts";
+import { FakeMemory, PAGE } from "./testing.ts";
+
+/** Lets an interval end in which the drawn pages were referenced. */
+async function age(process: ScannedProcess): Promise<void> {
+  process.ages.advance(await process.memory.readPagedata());
+}
+
+function processOf(memory: FakeMemory): ScannedProcess {
+  return new ScannedProcess(memory);
+}
+
+Deno.test("the oldest of all processes go first", async () => {
+  const one = new FakeMemory(1, [{ start: 0x10000n, pages: "2000" }]);
+  const two = new FakeMemory(2, [{ start: 0x10000n, pages: "0220" }]);
+  const processes = [one, two].map(processOf);
+  for (const process of processes) {
+    await age(process);
+    await age(process);
+  }
+  const { excess } = await scanColdest(new ScanCollection(processes), {
+    excess: 5 * PAGE,
+  });
+  assertEquals(excess, 0);
+  assertEquals(one.pageouts, ["11000-14000"]);
+  assertEquals(two.pageouts, ["10000-11000", "13000-14000"]);
+});
+
+Deno.test("of one age go clean file pages first, then long ranges", async () => {
+  const memory = new FakeMemory(1, [
+    { start: 0x10000n, pages: "020000" },
+    { start: 0x40000n, pages: "0", flags: MA_READ },
+  ]);
+  const process = processOf(memory);
+  await age(process);
+  const collection = new ScanCollection([process]);
+  await scanColdest(collection, { excess: PAGE });
+  assertEquals(memory.pageouts, ["40000-41000"]);
+  await scanColdest(collection, { excess: 4 * PAGE });
+  assertEquals(memory.pageouts.slice(1), ["12000-16000"]);
+});
+
+Deno.test("what is cooled goes in the next pass if nothing has touched it", async () => {
+  const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "000000" }]);
+  const process = processOf(memory);
+  const collection = new ScanCollection([process]);
+  await age(process);
+  const options = { excess: 2 * PAGE, reserve: 4 * PAGE };
+  await scanColdest(collection, options);
+  assertEquals(memory.pageouts, [], "little excess can wait");
+  memory.mappings = [{ start: 0x10000n, pages: "020000" }];
+  await age(process);
+  const { excess } = await scanColdest(collection, options);
+  assertEquals(excess, 0);
+  assertEquals(memory.pageouts.length > 0, true);
+  assertEquals(
+    memory.pageouts.some((range) => range.startsWith("11000")),
+    false,
+    "what was touched stays",
+  );
+});
+
+Deno.test("of an excess that cannot wait the oldest half goes at once", async () => {
+  const memory = new FakeMemory(1, [
+    { start: 0x10000n, pages: "00000000|22222222" },
+  ]);
+  const process = processOf(memory);
+  await age(process);
+  await age(process);
+  const { excess } = await scanColdest(new ScanCollection([process]), {
+    excess: 16 * PAGE,
+    reserve: PAGE,
+  });
+  assertEquals(excess, 8 * PAGE);
+  assertEquals(memory.pageouts, ["10000-18000"]);
+});
+
+Deno.test("memory in use goes last, or not at all", async () => {
+  const draw = () => new FakeMemory(1, [{ start: 0x10000n, pages: "0222" }]);
+  const spared = draw();
+  const process = processOf(spared);
+  await age(process);
+  await scanColdest(new ScanCollection([process]), {
+    excess: 3 * PAGE,
+    spareReferenced: true,
+  });
+  assertEquals(spared.pageouts, ["10000-11000"]);
+  const taken = draw();
+  const other = processOf(taken);
+  await age(other);
+  const events: string[] = [];
+  const { excess } = await scanColdest(new ScanCollection([other]), {
+    excess: 3 * PAGE,
+    onEvent: ({ type }) => events.push(type),
+  });
+  assertEquals(excess, 0);
+  assertEquals(events.includes("insufficient"), true);
+});
+
+Deno.test("large pages are not cut", async () => {
+  const memory = new FakeMemory(1, [
+    { start: 0x200000n, pages: "0".repeat(1024) },
+  ]);
+  const process = processOf(memory);
+  await age(process);
+  await scanColdest(new ScanCollection([process]), { excess: 5 * PAGE });
+  assertEquals(memory.pageouts, ["200000-400000"]);
+});
