@@ -8,7 +8,7 @@
 import { POLICIES } from "../../lib/scanner/policy.ts";
 import { TestDaemon } from "../../tests/daemon.ts";
 import { until } from "../../tests/workload.ts";
-import type { RunningWorkload } from "./workloads.ts";
+import { exists, type RunningWorkload } from "./workloads.ts";
 
 /** An enforcer at work; disposing ends it. */
 export interface Enforcer extends AsyncDisposable {
@@ -168,14 +168,5 @@ export class Cgroup implements AsyncDisposable {
         return false;
       }
     }, "the cgroup to be empty");
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -292,7 +292,8 @@ async function redisServer(): Promise<
   };
 }
 
-function exists(path: string): boolean {
+/** Whether there is something at a path. */
+export function exists(path: string): boolean {
   try {
     Deno.statSync(path);
     return true;
