@@ -16,7 +16,11 @@
 import { ProcessError } from "../errors.ts";
 import type { PageoutControl, PageRange } from "../platform/platform.ts";
 import { BAND_OF_AGE, BANDS, COOLED, TRIED } from "./ages.ts";
-import type { ScanCollection, ScannedProcess } from "./collection.ts";
+import {
+  type ScanCollection,
+  type ScannedProcess,
+  takeFall,
+} from "./collection.ts";
 import { MA_ANON, MA_WRITE } from "./mapping_flags.ts";
 import { endOffset, firstOffset, type PagedataMapping } from "./pagedata.ts";
 import type { ScanEvent, ScanOptions, ScanResult } from "./scan.ts";
@@ -373,17 +377,10 @@ class Pass implements Disposable {
 
   /** Accounts for the fall of RSS since it was last read; 0 when it cannot be read. */
   #accountFall(turn: Turn): number {
-    try {
-      const { rss } = turn.process.memory.readSizes();
-      const fell = turn.rss - rss;
-      turn.rss = rss;
-      this.#excess -= fell;
-      if (fell > 0) this.#collection.statistics.effective += fell;
-      return fell;
-    } catch (error) {
-      if (!(error instanceof ProcessError)) throw error;
-      return 0;
-    }
+    const fell = takeFall(turn.process, turn);
+    this.#excess -= fell;
+    if (fell > 0) this.#collection.statistics.effective += fell;
+    return fell;
   }
 
   [Symbol.dispose](): void {

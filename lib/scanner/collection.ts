@@ -5,6 +5,7 @@
  * @module
  */
 
+import { ProcessError } from "../errors.ts";
 import type { ProcessMemory, Residency } from "../platform/platform.ts";
 import { PageAges } from "./ages.ts";
 import { IgnoredSet } from "./ignored_set.ts";
@@ -85,5 +86,26 @@ export class ScanCollection {
 
   constructor(processes: ScannedProcess[]) {
     this.processes = processes;
+  }
+}
+
+/**
+ * By how much the RSS of a process has fallen since it was last read, in bytes; 0
+ * when it cannot be read: the next step finds out whether the process is gone.
+ *
+ * @param last takes the RSS that is read.
+ */
+export function takeFall(
+  { memory }: ScannedProcess,
+  last: { rss: number },
+): number {
+  try {
+    const { rss } = memory.readSizes();
+    const fell = last.rss - rss;
+    last.rss = rss;
+    return fell;
+  } catch (error) {
+    if (!(error instanceof ProcessError)) throw error;
+    return 0;
   }
 }

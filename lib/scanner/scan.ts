@@ -14,7 +14,11 @@ import type {
   Residency,
   SkipReason,
 } from "../platform/platform.ts";
-import type { ScanCollection, ScannedProcess } from "./collection.ts";
+import {
+  type ScanCollection,
+  type ScannedProcess,
+  takeFall,
+} from "./collection.ts";
 import {
   clearBits,
   type Pagedata,
@@ -374,18 +378,10 @@ class Scan {
 
   /** Accounts for the fall of RSS since it was last read; 0 when it cannot be read. */
   #accountFall(turn: Turn): number {
-    try {
-      const { rss } = turn.victim.memory.readSizes();
-      const fell = turn.rss - rss;
-      turn.rss = rss;
-      this.#excess -= fell;
-      if (fell > 0) this.#collection.statistics.effective += fell;
-      return fell;
-    } catch (error) {
-      if (!(error instanceof ProcessError)) throw error;
-      // The next step finds out whether the process is gone.
-      return 0;
-    }
+    const fell = takeFall(turn.victim, turn);
+    this.#excess -= fell;
+    if (fell > 0) this.#collection.statistics.effective += fell;
+    return fell;
   }
 
   /** The first position from a given one on that the page-out walk visits. */
