@@ -51,6 +51,8 @@ const SYMBOLS = {
   },
   rename: { parameters: ["buffer", "buffer"], result: "i32" },
   rmdir: { parameters: ["buffer"], result: "i32" },
+  sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
+  sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   sendto: {
     parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"],
     result: "isize",

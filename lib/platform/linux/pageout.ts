@@ -8,6 +8,7 @@
 import { ProcessAccessDenied, ProcessError } from "../../errors.ts";
 import { type File, isMissing } from "../../../ffi/file.ts";
 import { Errno, SystemError } from "../../../ffi/libc.ts";
+import { Placement } from "../../../ffi/affinity.ts";
 import { isAddressSpaceAlive, presentRuns } from "../../../ffi/pagemap.ts";
 import {
   MADV_COLD,
@@ -24,6 +25,7 @@ import type {
   ProcessId,
 } from "../platform.ts";
 import { exited, ofProcess, ProcDir, processError } from "./proc_dir.ts";
+import { runningOn } from "./running_on.ts";
 
 /** How long one call should take, in milliseconds, so that signals are honoured promptly. */
 const CALL_MS = 50;
@@ -40,6 +42,12 @@ const LARGEST_GAP = LARGE_PAGE;
  * beyond that the kernel leaves out.
  */
 const LARGE_SPAN = 512 << 20;
+/**
+ * How many ranges one call takes on the processor that the process runs on, and no
+ * more than the smallest call. The kernel soon moves the process to another one, and
+ * only the next call follows.
+ */
+const MOST_WHERE_IT_RUNS = 64;
 /** How much address space is looked at at a time, in bytes. */
 const LOOK_AHEAD = 4 * 2 ** 30;
 
@@ -59,6 +67,8 @@ export class LinuxPageout implements PageoutControl {
   readonly #needsSwap: (mappingStart: bigint) => boolean;
   readonly #ranges = new RemoteRanges(MAX_RANGES);
   #callBytes = SMALLEST_CALL;
+  /** Whether it is paged out on the processor that it runs on. */
+  #isThere = false;
 
   private constructor(
     pid: number,
@@ -103,31 +113,31 @@ export class LinuxPageout implements PageoutControl {
     ranges: readonly PageRange[],
     signal?: AbortSignal,
   ): Promise<PageoutResult[]> {
+    using placement = Placement.take();
     const results: PageoutResult[] = [];
     const pieces: Piece[] = [];
     let resident = 0;
     let span = 0;
+    let hasSwap = true;
     for (const [index, range] of ranges.entries()) {
-      results[index] = { result: "done" };
+      results[index] = DONE;
       let isResident = false;
       for (const piece of this.#piecesOf(range, index)) {
         isResident = true;
-        if (
-          this.#needsSwap(range.mappingStart) && memoryInfo().freeSwap === 0
-        ) {
-          results[index] = {
-            result: "busy",
-            reason: "no-swap",
-            message: "no swap is free",
-          };
+        if (pieces.length === 0) {
+          hasSwap = memoryInfo().freeSwap > 0;
+          this.#isThere = this.#goThere(placement);
+        }
+        if (!hasSwap && this.#needsSwap(range.mappingStart)) {
+          results[index] = NO_SWAP;
           break;
         }
         pieces.push(piece);
         resident += piece.resident;
         span += piece.bytes;
         if (
-          resident < this.#callBytes && span < LARGE_SPAN &&
-          pieces.length < MAX_RANGES
+          resident < this.#bytesOfCall && span < LARGE_SPAN &&
+          pieces.length < (this.#isThere ? MOST_WHERE_IT_RUNS : MAX_RANGES)
         ) continue;
         if (!await this.#call(pieces, results)) return results;
         if (signal?.aborted) return results;
@@ -176,7 +186,15 @@ export class LinuxPageout implements PageoutControl {
    * of a piece is resident is known, not guessed from the whole range: a range
    * may reach over any amount of address space that nothing has touched.
    */
-  *#piecesOf(range: PageRange, index: number): Generator<Piece> {
+  #piecesOf(range: PageRange, index: number): Iterable<Piece> {
+    const bytes = Number(range.end - range.start);
+    // A look would cost more than it could save.
+    return range.isResident && bytes <= LARGE_PAGE
+      ? [{ range: index, start: range.start, bytes, resident: bytes }]
+      : this.#cut(range, index);
+  }
+
+  *#cut(range: PageRange, index: number): Generator<Piece> {
     // In bytes from the start of the range, as the runs are.
     let from = 0;
     let to = 0;
@@ -190,14 +208,14 @@ export class LinuxPageout implements PageoutControl {
     const misalignment = Number(range.start % BigInt(LARGE_PAGE));
     for (const run of this.#residentRuns(range)) {
       for (let start = run.start; start < run.end; start = to) {
-        const isFull = resident >= this.#callBytes ||
+        const isFull = resident >= this.#bytesOfCall ||
           start - to >= LARGEST_GAP || start - from >= LARGE_SPAN;
         if (isFull && resident > 0) {
           yield piece();
           resident = 0;
         }
         if (resident === 0) from = start;
-        const wanted = start + misalignment + this.#callBytes - resident;
+        const wanted = start + misalignment + this.#bytesOfCall - resident;
         const aligned = Math.ceil(wanted / LARGE_PAGE) * LARGE_PAGE;
         to = Math.min(aligned - misalignment, run.end);
         resident += to - start;
@@ -208,12 +226,6 @@ export class LinuxPageout implements PageoutControl {
 
   /** What is resident of a range, in bytes from its start. */
   *#residentRuns(range: PageRange): Generator<{ start: number; end: number }> {
-    const span = Number(range.end - range.start);
-    if (range.isResident && span <= LARGE_PAGE) {
-      // A look would cost more than it could save.
-      yield { start: 0, end: span };
-      return;
-    }
     const bytes = pageSize();
     const firstPage = Number(range.start / BigInt(bytes));
     const pages = Number(range.end / BigInt(bytes)) - firstPage;
@@ -295,6 +307,21 @@ export class LinuxPageout implements PageoutControl {
     }
   }
 
+  /**
+   * Goes to the processor that the process runs on, if it runs.
+   *
+   * For every modified page that goes, the kernel has all processors on which the
+   * process runs forget where it was (`try_to_unmap_flush_dirty` of mm/vmscan.c).
+   * Others it has to interrupt and wait for, which takes several times as long as
+   * all the rest; its own does so by itself.
+   *
+   * @returns whether it runs there.
+   */
+  #goThere(placement: Placement | undefined): boolean {
+    const cpu = placement && runningOn(this.#pid);
+    return cpu !== undefined && placement!.moveTo(cpu);
+  }
+
   /** The failure of every page-out once the address space is gone. */
   #lost(): PageoutResult | undefined {
     if (isAddressSpaceAlive(this.#pagemap)) return undefined;
@@ -302,6 +329,11 @@ export class LinuxPageout implements PageoutControl {
       ? replaced(this.#pid)
       : exited(this.#pid);
     return { result: "failed", message: error.message };
+  }
+
+  /** How much one call takes, in bytes. */
+  get #bytesOfCall(): number {
+    return this.#isThere ? SMALLEST_CALL : this.#callBytes;
   }
 
   /** Lets the size of calls follow the speed of page-outs. */
@@ -318,6 +350,13 @@ export class LinuxPageout implements PageoutControl {
     this.#pagemap[Symbol.dispose]();
   }
 }
+
+const DONE: PageoutResult = { result: "done" };
+const NO_SWAP: PageoutResult = {
+  result: "busy",
+  reason: "no-swap",
+  message: "no swap is free",
+};
 
 /** A part of a range, small enough for one call. */
 interface Piece {

@@ -1,0 +1,66 @@
+/**
+ * Where a process runs.
+ *
+ * @module
+ */
+
+import { File, readDirectory } from "../../../ffi/file.ts";
+import { SystemError } from "../../../ffi/libc.ts";
+
+/** Looking at more threads than this would cost more than it is good for. */
+const MOST_THREADS = 16;
+
+/** Scheduling policies of <sched.h> that share the processor: other, batch and idle. */
+const SHARING = ["0", "3", "5"];
+
+/**
+ * The processor that a process runs on, when one thread of it runs and no more.
+ * It may be another one a moment later.
+ */
+export function runningOn(pid: number): number | undefined {
+  const main = threadOf(`/proc/${pid}/stat`);
+  if (!main || main.threads > MOST_THREADS) return undefined;
+  if (main.threads === 1) return main.cpu;
+  let found: number | undefined;
+  for (const name of threadsOf(pid)) {
+    const cpu = threadOf(`/proc/${pid}/task/${name}/stat`)?.cpu;
+    if (cpu === undefined) continue;
+    if (found !== undefined) return undefined;
+    found = cpu;
+  }
+  return found;
+}
+
+const decoder = new TextDecoder();
+const buffer = new Uint8Array(4096);
+
+/**
+ * How many threads a process has, and the processor that the thread of a `stat` file
+ * runs on, if it does. See proc_pid_stat(5).
+ */
+function threadOf(path: string) {
+  try {
+    using file = File.open(path);
+    const text = decoder.decode(buffer.subarray(0, file.read(buffer)));
+    // Field N of the man page is fields[N - 3]: the second may hold anything.
+    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    const runs = fields[0] === "R" && SHARING.includes(fields[41 - 3]);
+    return {
+      threads: Number(fields[20 - 3]),
+      cpu: runs ? Number(fields[39 - 3]) : undefined,
+    };
+  } catch (error) {
+    // It has ended, which others find out.
+    if (!(error instanceof SystemError)) throw error;
+    return undefined;
+  }
+}
+
+function threadsOf(pid: number): string[] {
+  try {
+    return readDirectory(`/proc/${pid}/task`).filter((name) => name > "/");
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return [];
+  }
+}
