@@ -4,18 +4,22 @@
  * @module
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { libc } from "../ffi/libc.ts";
 import type { AgesReport } from "../lib/collection/inspect.ts";
 import type { ScanReport } from "../lib/collection/scan_once.ts";
 import { openPlatform } from "../lib/platform/open.ts";
 import { PageAges } from "../lib/scanner/ages.ts";
+import { ScanCollection, ScannedProcess } from "../lib/scanner/collection.ts";
+import { POLICIES } from "../lib/scanner/policy.ts";
+import { scanColdest } from "../lib/scanner/coldest.ts";
 import { endOffset, firstOffset } from "../lib/scanner/pagedata.ts";
 import { cap, QUICKLY, TestDaemon } from "./daemon.ts";
 import { KIB, MIB, requireRoot } from "./live.ts";
 import { rcapJson } from "./rcap.ts";
 import { zramSwap } from "./swap.ts";
 import {
+  majorFaults,
   mappingFigures,
   type Region,
   residentOf,
@@ -310,4 +314,192 @@ Deno.test("the daemon takes first what is idle for longest, of all processes", a
   assert(left <= idle.size - 24 * MIB, `${left} of the oldest are left`);
   assert(await later.checksum(), "memory is as it was");
   assert(await sooner.checksum(), "memory is as it was");
+});
+
+Deno.test("what is to go is cooled, and goes in the next pass unless it is used", async () => {
+  await using _swap = await zramSwap({ size: 128 * MIB });
+  await using workload = await Workload.start();
+  await workload.small();
+  const region = await workload.anon("region", 64 * MIB);
+  using platform = openPlatform("auto", () => {});
+  const memory = platform.open(platform.readProcess(workload.pid));
+  const scanned = new ScannedProcess(memory);
+  const collection = new ScanCollection([scanned]);
+  await memory.reset();
+  scanned.ages.advance(await memory.readPagedata());
+  scanned.residency = await memory.readResidency();
+  const options = { excess: 16 * MIB, reserve: 32 * MIB };
+  const first = await scanColdest(collection, options);
+  assertEquals(first.excess, options.excess, "it can wait");
+  assertEquals(collection.statistics.attempted, 0);
+  assertEquals(
+    residentOf(workload.pid, region.start, region.end),
+    region.size,
+  );
+
+  // The region is cooled from its start on; what lies there is used again.
+  const used = { offset: 0, size: 8 * MIB };
+  await workload.hot("region", used);
+  await until(
+    () => mappingFigures(workload.pid, region.start).referenced >= used.size,
+    "its start to be referenced",
+  );
+  scanned.ages.look(await memory.read("glance"));
+  const second = await scanColdest(collection, options);
+  // What a library shares with others is tried and stays.
+  assert(second.excess <= 4 * MIB, `${second.excess} is left`);
+  const behind = region.start + BigInt(used.size);
+  const stays = residentOf(workload.pid, region.start, behind);
+  // A page here and there may be one whose reference DAMON has reset.
+  assert(stays >= 0.98 * used.size, `${stays} of what is used`);
+  const goes = region.size - used.size;
+  const left = residentOf(workload.pid, behind, region.end);
+  assert(left <= goes - 8 * MIB, `${left} of what is not`);
+  assert(await workload.checksum(), "memory is as it was");
+});
+
+/** A process that runs over its memory all the time. */
+interface Loop extends AsyncDisposable {
+  readonly pid: number;
+  /** Where its memory is. */
+  readonly start: bigint;
+  readonly end: bigint;
+}
+
+/**
+ * Starts a loop over little memory. The processor knows all addresses of it by
+ * heart, and may not look at its page tables for a long time.
+ */
+async function startLoop(size: number): Promise<Loop> {
+  const child = new Deno.Command("perl", {
+    args: [
+      "-e",
+      `$| = 1;
+       my ($memory, $sum) = ("x" x ${size}, 0);
+       print unpack("Q", pack "P", $memory), "\\n";
+       while (1) {
+         for (my $at = 0; $at < ${size}; $at += ${PAGE}) {
+           $sum ^= vec $memory, $at, 8;
+         }
+       }`,
+    ],
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  await using held = new AsyncDisposableStack();
+  held.defer(async () => {
+    child.kill("SIGKILL");
+    await child.status;
+    await child.stdout.cancel();
+  });
+  const reader = child.stdout.getReader();
+  const { value } = await reader.read();
+  reader.releaseLock();
+  const text = new TextDecoder().decode(value).trim();
+  assert(/^\d+$/.test(text), `the loop tells its address: ${text}`);
+  const start = BigInt(text) / BigInt(PAGE) * BigInt(PAGE);
+  const moved = held.move();
+  return {
+    pid: child.pid,
+    start,
+    end: start + BigInt(size),
+    [Symbol.asyncDispose]: () => moved.disposeAsync(),
+  };
+}
+
+Deno.test("a small hot loop loses nothing while others have idle memory", async () => {
+  await using _swap = await zramSwap({ size: 512 * MIB });
+  await using loop = await startLoop(256 * KIB);
+  await using idle = await Workload.start();
+  await idle.small();
+  await idle.anon("idle", 16 * MIB);
+  const size = rssOf(loop.pid) + rssOf(idle.pid);
+  const resident = () => residentOf(loop.pid, loop.start, loop.end);
+  assertEquals(resident(), 256 * KIB);
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY.replace(`"1s"`, `"300ms"`) + `policy = "coldest"\n` +
+      cap("loop", [`pid:${loop.pid}`, `pid:${idle.pid}`], `${size}`),
+  });
+  const faults = majorFaults(loop.pid);
+  let least = Infinity;
+  for (let round = 0; round < 16; round++) {
+    // More than any headroom; and so much that ages advance with every sample.
+    await idle.anon(`more${round}`, 12 * MIB);
+    const { effective } = daemon.collection("loop").statistics;
+    await daemon.untilCollection(
+      "loop",
+      ({ rss, statistics }) => {
+        least = Math.min(least, resident());
+        return statistics.effective >= effective + 6 * MIB && rss <= size;
+      },
+      "the cap to be met again",
+    );
+  }
+  // Time enough for the loop to look older than most.
+  const { idle: ages } = daemon.collection("loop");
+  assert(ages?.some(({ intervals, bytes }) => intervals >= 8 && bytes > 0));
+  const cameBack = majorFaults(loop.pid) - faults;
+  // Once around the loop would be 64 pages.
+  assert(cameBack < 32, `${cameBack} pages came back`);
+  assert(least >= 192 * KIB, `only ${least} resident`);
+  assert(await idle.checksum(), "memory is as it was");
+});
+
+/** The values of a family in the text that Prometheus reads, by their labels. */
+async function scrape(
+  port: number,
+  family: string,
+): Promise<Map<string, number>> {
+  const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+  assertEquals(response.status, 200);
+  const text = await response.text();
+  assertStringIncludes(text, `# TYPE ${family} gauge\n`);
+  const samples = text.matchAll(
+    new RegExp(`^${family}\\{(.*)\\} (\\S+)$`, "gm"),
+  );
+  return new Map(
+    [...samples].map(([, labels, value]) => [labels, Number(value)]),
+  );
+}
+
+Deno.test("metrics tell what is idle, from each number of intervals on, of coldest only", async () => {
+  // Nothing is over its cap, so nothing needs swap but to be looked at.
+  await using _swap = await zramSwap({ size: 64 * MIB });
+  await using victim = await startVictim();
+  const size = rssOf(victim.pid);
+  for (const policy of POLICIES) {
+    await using daemon = await TestDaemon.start({
+      config: `${QUICKLY}policy = "${policy}"\n` +
+        cap("old", [`pid:${victim.pid}`], `${Math.ceil(size * 1.1)}`),
+      args: ["--metrics", "0"],
+    });
+    const port = await daemon.listeningPort();
+    const { idle } = await daemon.untilCollection(
+      "old",
+      ({ idle, statistics }) =>
+        policy === "clock"
+          ? statistics.samples >= 4
+          : idle !== null && idle[1].bytes > 0,
+      "ages, or some samples",
+      20_000,
+    );
+    const found = await scrape(port, "rcap_idle_bytes");
+    if (policy === "clock") {
+      assertEquals(idle, null);
+      assertEquals(found, new Map());
+      continue;
+    }
+    const intervals = [1, 2, 4, 8, 16, 32, 64, 128];
+    assertEquals(
+      [...found.keys()],
+      intervals.map((count) => `collection="old",intervals="${count}"`),
+    );
+    const bytes = [...found.values()];
+    assertEquals(bytes, bytes.toSorted((a, b) => b - a), "it only falls");
+    // What the perl itself does not use is idle too.
+    for (const some of bytes.slice(0, 2)) {
+      assert(some >= 95 * MIB && some <= 112 * MIB, `${some} idle`);
+    }
+    assertEquals(bytes[7], 0, "it does not run for so long yet");
+  }
 });

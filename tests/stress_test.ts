@@ -18,7 +18,7 @@ import { openPlatform } from "../lib/platform/open.ts";
 import type { Platform } from "../lib/platform/platform.ts";
 import { rcap } from "./rcap.ts";
 import { anySwap } from "./swap.ts";
-import { residentOf, Workload } from "./workload.ts";
+import { majorFaults, residentOf, Workload } from "./workload.ts";
 
 const MIB = 1024 * 1024;
 const PAGE = 4096;
@@ -214,12 +214,6 @@ async function commandAll(
     assert([0, 1, 3, 5].includes(code), `rcap ${name}: ${code}: ${stderr}`);
     counts[name === "scan" ? "scanned" : "inspected"]++;
   }
-}
-
-/** How many pages of a process had to come back from swap or a file: field 12 of stat. */
-function majorFaults(pid: number): number {
-  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[9]);
 }
 
 Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is touched`, async () => {
