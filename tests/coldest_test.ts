@@ -14,7 +14,7 @@ import { ScanCollection, ScannedProcess } from "../lib/scanner/collection.ts";
 import { POLICIES } from "../lib/scanner/policy.ts";
 import { scanColdest } from "../lib/scanner/coldest.ts";
 import { endOffset, firstOffset } from "../lib/scanner/pagedata.ts";
-import { cap, QUICKLY, TestDaemon } from "./daemon.ts";
+import { cap, quicklyBy, TestDaemon } from "./daemon.ts";
 import { KIB, MIB, requireRoot } from "./live.ts";
 import { rcapJson } from "./rcap.ts";
 import { zramSwap } from "./swap.ts";
@@ -51,7 +51,7 @@ Deno.test("coldest keeps a cap, what is in use stays, and stat tells what is idl
   await using _swap = await zramSwap({ size: 512 * MIB });
   await using victim = await startVictim();
   await using daemon = await TestDaemon.start({
-    config: `${QUICKLY}policy = "coldest"\n` +
+    config: quicklyBy("coldest") +
       cap("old", [`pid:${victim.pid}`], "80M"),
   });
   const collection = await daemon.untilCollection(
@@ -281,7 +281,7 @@ Deno.test("the daemon takes first what is idle for longest, of all processes", a
   await sooner.small();
   const idle = await sooner.anon("idle", 64 * MIB);
   const config = (size: number) =>
-    `${QUICKLY}policy = "coldest"\n` +
+    quicklyBy("coldest") +
     cap("both", [`pid:${later.pid}`, `pid:${sooner.pid}`], `${size}`);
   const size = rssOf(later.pid) + rssOf(sooner.pid);
   await using daemon = await TestDaemon.start({
@@ -417,7 +417,7 @@ Deno.test("a small hot loop loses nothing while others have idle memory", async 
   const resident = () => residentOf(loop.pid, loop.start, loop.end);
   assertEquals(resident(), 256 * KIB);
   await using daemon = await TestDaemon.start({
-    config: QUICKLY.replace(`"1s"`, `"300ms"`) + `policy = "coldest"\n` +
+    config: quicklyBy("coldest").replace(`"1s"`, `"300ms"`) +
       cap("loop", [`pid:${loop.pid}`, `pid:${idle.pid}`], `${size}`),
   });
   const faults = majorFaults(loop.pid);
@@ -469,7 +469,7 @@ Deno.test("metrics tell what is idle, from each number of intervals on, of colde
   const size = rssOf(victim.pid);
   for (const policy of POLICIES) {
     await using daemon = await TestDaemon.start({
-      config: `${QUICKLY}policy = "${policy}"\n` +
+      config: quicklyBy(policy) +
         cap("old", [`pid:${victim.pid}`], `${Math.ceil(size * 1.1)}`),
       args: ["--metrics", "0"],
     });

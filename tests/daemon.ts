@@ -6,6 +6,7 @@
  */
 
 import { assert } from "@std/assert";
+import type { Policy } from "../lib/scanner/policy.ts";
 import type { CollectionState, DaemonState } from "../lib/daemon/state.ts";
 import { type Run, type RunOptions, startRcap } from "./rcap.ts";
 import { isRunning, until } from "./workload.ts";
@@ -199,6 +200,11 @@ name = "${name}"
 select = ${JSON.stringify(selectors)}
 max_rss = "${maxRss}"
 `;
+}
+
+/** Intervals that make tests quick, with a policy. */
+export function quicklyBy(policy: Policy): string {
+  return `${QUICKLY}policy = "${policy}"\n`;
 }
 
 /** Intervals that make tests quick. */
