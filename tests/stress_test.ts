@@ -332,7 +332,10 @@ async function capAll(
   while (!signal.aborted) {
     await using daemon = await TestDaemon.start({ place, config });
     const end = performance.now() + 3000 + random(3000);
-    while (performance.now() < end && !signal.aborted) await delay(20);
+    const hasScanned = () => daemon.collection("stress").statistics.scans > 0;
+    while (!signal.aborted && !(performance.now() > end && hasScanned())) {
+      await delay(20);
+    }
     const { statistics, warning } = daemon.collection("stress");
     counts.scanned += statistics.scans;
     counts.pagedOut += statistics.effective;
