@@ -6,6 +6,7 @@
  */
 
 import { assert } from "@std/assert";
+import type { Policy } from "../lib/scanner/policy.ts";
 import type { CollectionState, DaemonState } from "../lib/daemon/state.ts";
 import { type Run, type RunOptions, startRcap } from "./rcap.ts";
 import { isRunning, until } from "./workload.ts";
@@ -148,6 +149,33 @@ export class TestDaemon implements AsyncDisposable {
     return this.collection(name);
   }
 
+  /** The port of the one socket that it listens on: proc_net_tcp(5). */
+  async listeningPort(): Promise<number> {
+    let port: number | undefined;
+    await until(() => {
+      const inodes = new Set<string>();
+      for (const { name } of Deno.readDirSync(`/proc/${this.pid}/fd`)) {
+        try {
+          const target = Deno.readLinkSync(`/proc/${this.pid}/fd/${name}`);
+          const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
+          if (inode) inodes.add(inode);
+        } catch (error) {
+          // Closed meanwhile.
+          if (!(error instanceof Deno.errors.NotFound)) throw error;
+        }
+      }
+      for (const row of Deno.readTextFileSync("/proc/net/tcp").split("\n")) {
+        const fields = row.trim().split(/\s+/);
+        const isListening = fields[3] === "0A";
+        if (isListening && inodes.has(fields[9])) {
+          port = parseInt(fields[1].split(":")[1], 16);
+        }
+      }
+      return port !== undefined;
+    }, "the daemon to listen");
+    return port ?? 0;
+  }
+
   signal(signal: Deno.Signal): void {
     Deno.kill(this.pid, signal);
   }
@@ -172,6 +200,11 @@ name = "${name}"
 select = ${JSON.stringify(selectors)}
 max_rss = "${maxRss}"
 `;
+}
+
+/** Intervals that make tests quick, with a policy. */
+export function quicklyBy(policy: Policy): string {
+  return `${QUICKLY}policy = "${policy}"\n`;
 }
 
 /** Intervals that make tests quick. */

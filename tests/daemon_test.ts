@@ -20,18 +20,18 @@ import {
   requireRoot,
 } from "./live.ts";
 import { anySwap, withoutSwap } from "./swap.ts";
-import { mappingFigures, rssOf, until, Workload } from "./workload.ts";
+import {
+  majorFaults,
+  mappingFigures,
+  rssOf,
+  until,
+  Workload,
+} from "./workload.ts";
 
 requireRoot();
 
 const delay = (milliseconds: number) =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/** Major page faults of a process so far: field 12 of proc_pid_stat(5). */
-function majorFaults(pid: number): number {
-  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[9]);
-}
 
 Deno.test("a collection over its cap is brought under it and stays there, another is untouched", async () => {
   await using _swap = await anySwap({ size: 512 * MIB });

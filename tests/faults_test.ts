@@ -13,6 +13,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import type { ScanReport } from "../lib/collection/scan_once.ts";
+import type { Policy } from "../lib/scanner/policy.ts";
 import {
   assertIntact,
   assertResident,
@@ -28,6 +29,7 @@ import {
   scanJson,
   skipReasonOf,
   stateOf,
+  testEachPolicy,
 } from "./live.ts";
 import { commandLine, rcap, type Run, startRcap } from "./rcap.ts";
 import { anySwap, type Swap, withoutSwap } from "./swap.ts";
@@ -66,9 +68,10 @@ async function largeVictim(): Promise<LargeVictim> {
 }
 
 /** Starts a scan that takes all of a large victim, and lets it get going. */
-async function startPageout({ workload }: LargeVictim, ...more: string[]) {
+async function startPageout({ workload }: LargeVictim, policy: Policy) {
   const { pid } = workload;
-  const args = ["scan", `pid:${pid}`, "--cap", "16M", ...BRIEFLY, ...more];
+  const args = ["scan", `pid:${pid}`, "--cap", "16M", ...BRIEFLY, "--json"];
+  args.push("--policy", policy);
   const running = startRcap(args);
   const end = running.end();
   await falling(workload, 64 * MIB);
@@ -112,100 +115,125 @@ Deno.test("a process that exits during the observation is reported as such, exit
   assertMatch(stderr, new RegExp(`process ${workload.pid} has exited`));
 });
 
-Deno.test("a process that exits while it is paged out is reported as such", async () => {
-  await using victim = await largeVictim();
-  const { end } = await startPageout(victim, "--json");
-  victim.workload.kill("SIGKILL");
-  const run = await end;
-  const report = reportOf(run);
-  const { pid } = victim.workload;
-  const { error, pageouts } = processOf(report, victim.workload);
-  assertEquals(error, `process ${pid} has exited`);
-  assertEquals(pageouts.at(-1)?.result, "failed");
-  // It holds nothing any more, and so is under any cap.
-  assertEquals({ code: run.code, rss: report.rssAfter }, { code: 0, rss: 0 });
-});
+testEachPolicy(
+  "a process that exits while it is paged out is reported as such",
+  async (policy) => {
+    await using victim = await largeVictim();
+    const { end } = await startPageout(victim, policy);
+    victim.workload.kill("SIGKILL");
+    const run = await end;
+    const report = reportOf(run);
+    const { pid } = victim.workload;
+    const { error, pageouts } = processOf(report, victim.workload);
+    assertEquals(error, `process ${pid} has exited`);
+    assertEquals(pageouts.at(-1)?.result, "failed");
+    // It holds nothing any more, and so is under any cap.
+    assertEquals({ code: run.code, rss: report.rssAfter }, { code: 0, rss: 0 });
+  },
+);
 
-Deno.test("a stopped process is scanned and stays stopped", async () => {
-  await using _swap = await anySwap({ size: 128 * MIB });
-  await using workload = await Workload.start();
-  const { pid } = workload;
-  const cold = await workload.anon("cold", 64 * MIB);
-  workload.kill("SIGSTOP");
-  await until(() => stateOf(pid) === "T", `process ${pid} to stop`);
+testEachPolicy(
+  "a stopped process is scanned and stays stopped",
+  async (policy) => {
+    await using _swap = await anySwap({ size: 128 * MIB });
+    await using workload = await Workload.start();
+    const { pid } = workload;
+    const cold = await workload.anon("cold", 64 * MIB);
+    workload.kill("SIGSTOP");
+    await until(() => stateOf(pid) === "T", `process ${pid} to stop`);
 
-  const { code } = await scanJson([`pid:${pid}`, "--cap", "16M", ...BRIEFLY]);
-  assertEquals(code, 0);
-  assertEquals(stateOf(pid), "T");
-  assert(residentOf(pid, cold.start, cold.end) <= 16 * MIB);
+    const { code } = await scanJson([
+      `pid:${pid}`,
+      "--cap",
+      "16M",
+      ...BRIEFLY,
+      "--policy",
+      policy,
+    ]);
+    assertEquals(code, 0);
+    assertEquals(stateOf(pid), "T");
+    assert(residentOf(pid, cold.start, cold.end) <= 16 * MIB);
 
-  workload.kill("SIGCONT");
-  await assertIntact(workload);
-  assertResident(workload, cold);
-});
+    workload.kill("SIGCONT");
+    await assertIntact(workload);
+    assertResident(workload, cold);
+  },
+);
 
-Deno.test("a process that execs during the observation is left alone", async () => {
-  await using _swap = await anySwap({ size: 256 * MIB });
-  await using workload = await Workload.start();
-  const cold = await workload.anon("cold", 64 * MIB);
-  const args = ["scan", `pid:${workload.pid}`, "--cap", "1M", ...OBSERVE];
-  const end = startRcap([...args, "--json"]).end();
-  await observed(workload, cold);
-  await workload.exec();
-  const fresh = await workload.anon("fresh", 16 * MIB);
+testEachPolicy(
+  "a process that execs during the observation is left alone",
+  async (policy) => {
+    await using _swap = await anySwap({ size: 256 * MIB });
+    await using workload = await Workload.start();
+    const cold = await workload.anon("cold", 64 * MIB);
+    const args = ["scan", `pid:${workload.pid}`, "--cap", "1M", ...OBSERVE];
+    const end = startRcap([...args, "--policy", policy, "--json"]).end();
+    await observed(workload, cold);
+    await workload.exec();
+    const fresh = await workload.anon("fresh", 16 * MIB);
 
-  const report = reportOf(await end);
-  const { error, pageouts } = processOf(report, workload);
-  // What was observed is not what runs now.
-  assertStringIncludes(`${error}`, "has started another program (exec)");
-  assertEquals(pageouts, []);
-  assert(report.rss < 64 * MIB, "what it was before counts no more");
-  await assertIntact(workload);
-  assertResident(workload, fresh);
-});
+    const report = reportOf(await end);
+    const { error, pageouts } = processOf(report, workload);
+    // What was observed is not what runs now.
+    assertStringIncludes(`${error}`, "has started another program (exec)");
+    assertEquals(pageouts, []);
+    assert(report.rss < 64 * MIB, "what it was before counts no more");
+    await assertIntact(workload);
+    assertResident(workload, fresh);
+  },
+);
 
-Deno.test("a process that execs while it is paged out is left alone from then on", async () => {
-  await using victim = await largeVictim();
-  const { workload } = victim;
-  const { end } = await startPageout(victim, "--json");
-  await workload.exec();
-  const fresh = await workload.anon("fresh", 8 * MIB);
-  const resident = rssOf(workload.pid);
+testEachPolicy(
+  "a process that execs while it is paged out is left alone from then on",
+  async (policy) => {
+    await using victim = await largeVictim();
+    const { workload } = victim;
+    const { end } = await startPageout(victim, policy);
+    await workload.exec();
+    const fresh = await workload.anon("fresh", 8 * MIB);
+    const resident = rssOf(workload.pid);
 
-  const report = reportOf(await end);
-  const { error } = processOf(report, workload);
-  assertStringIncludes(`${error}`, "has started another program (exec)");
-  // Nothing of the new program went.
-  assert(rssOf(workload.pid) >= resident);
-  assertEquals(mappingFigures(workload.pid, fresh.start).swap, 0);
-  assertResident(workload, fresh);
-  await assertIntact(workload);
-});
+    const report = reportOf(await end);
+    const { error } = processOf(report, workload);
+    assertStringIncludes(`${error}`, "has started another program (exec)");
+    // Nothing of the new program went.
+    assert(rssOf(workload.pid) >= resident);
+    assertEquals(mappingFigures(workload.pid, fresh.start).swap, 0);
+    assertResident(workload, fresh);
+    await assertIntact(workload);
+  },
+);
 
-Deno.test("a process may unmap what is being paged out", async () => {
-  await using victim = await largeVictim();
-  const { workload } = victim;
-  const other = await workload.anon("other", 8 * MIB);
-  const { end } = await startPageout(victim, "--json");
-  await workload.unmap("cold");
+testEachPolicy(
+  "a process may unmap what is being paged out",
+  async (policy) => {
+    await using victim = await largeVictim();
+    const { workload } = victim;
+    const other = await workload.anon("other", 8 * MIB);
+    const { end } = await startPageout(victim, policy);
+    await workload.unmap("cold");
 
-  const report = reportOf(await end);
-  const { error, pageouts } = processOf(report, workload);
-  assertEquals(error, null);
-  assertEquals(pageouts[0].result, "busy");
-  assertEquals(pageouts.filter(({ result }) => result === "failed"), []);
-  await assertIntact(workload);
-  assertResident(workload, other);
-});
+    const report = reportOf(await end);
+    const { error, pageouts } = processOf(report, workload);
+    assertEquals(error, null);
+    assertEquals(pageouts[0].result, "busy");
+    assertEquals(pageouts.filter(({ result }) => result === "failed"), []);
+    await assertIntact(workload);
+    assertResident(workload, other);
+  },
+);
 
-Deno.test("a process may map other memory where some is being paged out", async () => {
-  await using victim = await largeVictim();
-  const { workload } = victim;
-  const { end } = await startPageout(victim, "--json");
-  await workload.remap("cold");
-  reportOf(await end);
-  await assertIntact(workload);
-});
+testEachPolicy(
+  "a process may map other memory where some is being paged out",
+  async (policy) => {
+    await using victim = await largeVictim();
+    const { workload } = victim;
+    const { end } = await startPageout(victim, policy);
+    await workload.remap("cold");
+    reportOf(await end);
+    await assertIntact(workload);
+  },
+);
 
 Deno.test("swap that fills up half way ends in exit 3, and in words why", async () => {
   await using _none = await withoutSwap();
@@ -430,73 +458,81 @@ for (const { signal, exit } of SIGNALS) {
   });
 }
 
-Deno.test("a signal in the middle of a page-out ends rcap within 250 ms, and the victim runs on", async () => {
-  await using victim = await largeVictim();
-  const { workload, cold } = victim;
-  const times: number[] = [];
-  // The best of some, for the machine may be busy with other things.
-  for (const { signal, exit } of [...SIGNALS, SIGNALS[0]]) {
-    const { child, end } = await startPageout(victim, "--json");
-    times.push(
-      await timed(async () => {
-        child.kill(signal);
-        await child.status;
-      }),
-    );
-    const { code, stdout, stderr } = await end;
-    assertEquals({ code, stdout }, { code: exit, stdout: "" }, stderr);
-    assertMatch(
-      stderr,
-      /rcap: warning: interrupted; \S+ had been paged out, every process runs on\n$/,
-    );
-    const left = residentOf(workload.pid, cold.start, cold.end);
-    assert(left > 0, "the page-out was over before the signal came");
-    assertEquals(stateOf(workload.pid), "S");
-    assert(isRunning(workload.pid));
-  }
-  const shown = times.map((time) => `${Math.round(time)} ms`).join(", ");
-  console.log(`rcap ended ${shown} after the signal`);
-  assert(Math.min(...times) < PROMPTLY, shown);
-  assert(Math.max(...times) < GENEROUSLY, shown);
-  await assertIntact(workload);
-});
-
-Deno.test("a scan of many processes goes on when some of them exit", async () => {
-  await using _swap = await anySwap({ size: 256 * MIB });
-  await using cleanup = new AsyncDisposableStack();
-  const workloads: Workload[] = [];
-  const cold: Region[] = [];
-  for (let i = 0; i < 8; i++) {
-    const workload = cleanup.use(await Workload.start());
-    cold.push(await workload.anon("cold", 8 * MIB + i * 4 * KIB));
-    workloads.push(workload);
-  }
-  const [one, two, ...others] = workloads;
-  const end = startRcap([
-    "scan",
-    ...workloads.map(({ pid }) => `pid:${pid}`),
-    "--cap",
-    "24M",
-    "--json",
-    ...OBSERVE,
-  ]).end();
-  for (const [i, workload] of workloads.entries()) {
-    await observed(workload, cold[i]);
-  }
-  one.kill("SIGKILL");
-  two.kill("SIGKILL");
-
-  const run = await end;
-  const report = reportOf(run);
-  for (const { pid } of [one, two]) {
-    const process = report.processes.find((process) => process.pid === pid);
-    assertEquals(process?.error, `process ${pid} has exited`);
-    assertEquals(process?.pageouts, []);
-  }
-  assertEquals(run.code, 0);
-  assert(report.rssAfter <= 26 * MIB, `${report.rssAfter} after`);
-  for (const workload of others) {
-    assertEquals(processOf(report, workload).error, null);
+testEachPolicy(
+  "a signal in the middle of a page-out ends rcap within 250 ms, and the victim runs on",
+  async (policy) => {
+    await using victim = await largeVictim();
+    const { workload, cold } = victim;
+    const times: number[] = [];
+    // The best of some, for the machine may be busy with other things.
+    for (const { signal, exit } of [...SIGNALS, SIGNALS[0]]) {
+      const { child, end } = await startPageout(victim, policy);
+      times.push(
+        await timed(async () => {
+          child.kill(signal);
+          await child.status;
+        }),
+      );
+      const { code, stdout, stderr } = await end;
+      assertEquals({ code, stdout }, { code: exit, stdout: "" }, stderr);
+      assertMatch(
+        stderr,
+        /rcap: warning: interrupted; \S+ had been paged out, every process runs on\n$/,
+      );
+      const left = residentOf(workload.pid, cold.start, cold.end);
+      assert(left > 0, "the page-out was over before the signal came");
+      assertEquals(stateOf(workload.pid), "S");
+      assert(isRunning(workload.pid));
+    }
+    const shown = times.map((time) => `${Math.round(time)} ms`).join(", ");
+    console.log(`rcap ended ${shown} after the signal`);
+    assert(Math.min(...times) < PROMPTLY, shown);
+    assert(Math.max(...times) < GENEROUSLY, shown);
     await assertIntact(workload);
-  }
-});
+  },
+);
+
+testEachPolicy(
+  "a scan of many processes goes on when some of them exit",
+  async (policy) => {
+    await using _swap = await anySwap({ size: 256 * MIB });
+    await using cleanup = new AsyncDisposableStack();
+    const workloads: Workload[] = [];
+    const cold: Region[] = [];
+    for (let i = 0; i < 8; i++) {
+      const workload = cleanup.use(await Workload.start());
+      cold.push(await workload.anon("cold", 8 * MIB + i * 4 * KIB));
+      workloads.push(workload);
+    }
+    const [one, two, ...others] = workloads;
+    const end = startRcap([
+      "scan",
+      ...workloads.map(({ pid }) => `pid:${pid}`),
+      "--cap",
+      "24M",
+      "--policy",
+      policy,
+      "--json",
+      ...OBSERVE,
+    ]).end();
+    for (const [i, workload] of workloads.entries()) {
+      await observed(workload, cold[i]);
+    }
+    one.kill("SIGKILL");
+    two.kill("SIGKILL");
+
+    const run = await end;
+    const report = reportOf(run);
+    for (const { pid } of [one, two]) {
+      const process = report.processes.find((process) => process.pid === pid);
+      assertEquals(process?.error, `process ${pid} has exited`);
+      assertEquals(process?.pageouts, []);
+    }
+    assertEquals(run.code, 0);
+    assert(report.rssAfter <= 26 * MIB, `${report.rssAfter} after`);
+    for (const workload of others) {
+      assertEquals(processOf(report, workload).error, null);
+      await assertIntact(workload);
+    }
+  },
+);

@@ -8,6 +8,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { ScanReport } from "../lib/collection/scan_once.ts";
+import { POLICIES, type Policy } from "../lib/scanner/policy.ts";
 import { rcapJson, type RunOptions } from "./rcap.ts";
 import {
   isRunning,
@@ -35,6 +36,16 @@ export function requireRoot(): void {
     throw new Error(
       "these tests page out live processes and make swap: run them as root",
     );
+  }
+}
+
+/** A test of what holds whatever the policy: one for each. */
+export function testEachPolicy(
+  name: string,
+  test: (policy: Policy) => Promise<void>,
+): void {
+  for (const policy of POLICIES) {
+    Deno.test(`${name} (${policy})`, () => test(policy));
   }
 }
 

@@ -30,7 +30,7 @@ Deno.test("Prometheus sees what the daemon does", async () => {
     args: ["--metrics", "0", "--log-format", "json"],
   });
   // The port that was free is told in the log; the state has it not.
-  const port = await listeningPort(daemon.pid);
+  const port = await daemon.listeningPort();
   await using prometheus = await Prometheus.start(`127.0.0.1:${port}`);
   await prometheus.untilTarget("up");
   await prometheus.until(
@@ -65,33 +65,6 @@ Deno.test("Prometheus sees what the daemon does", async () => {
   await prometheus.untilTarget("down");
   await assertIntact(workload);
 });
-
-/** The port of the one socket that a process listens on: proc_net_tcp(5). */
-async function listeningPort(pid: number): Promise<number> {
-  let port: number | undefined;
-  await until(() => {
-    const inodes = new Set<string>();
-    for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
-      try {
-        const target = Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
-        const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
-        if (inode) inodes.add(inode);
-      } catch (error) {
-        // Closed meanwhile.
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      }
-    }
-    for (const row of Deno.readTextFileSync("/proc/net/tcp").split("\n")) {
-      const fields = row.trim().split(/\s+/);
-      const isListening = fields[3] === "0A";
-      if (isListening && inodes.has(fields[9])) {
-        port = parseInt(fields[1].split(":")[1], 16);
-      }
-    }
-    return port !== undefined;
-  }, "the daemon to listen");
-  return port ?? 0;
-}
 
 Deno.test("under systemd, with the unit that it prints, the daemon keeps caps", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });

@@ -16,9 +16,12 @@ import { parseSelector } from "../lib/collection/selectors.ts";
 import { NoMatch, ProcessError, UsageError } from "../lib/errors.ts";
 import { openPlatform } from "../lib/platform/open.ts";
 import type { Platform } from "../lib/platform/platform.ts";
+import { POLICIES, type Policy } from "../lib/scanner/policy.ts";
+import { cap, Place, quicklyBy, TestDaemon } from "./daemon.ts";
+import { stateOf, testEachPolicy } from "./live.ts";
 import { rcap } from "./rcap.ts";
 import { anySwap } from "./swap.ts";
-import { residentOf, Workload } from "./workload.ts";
+import { majorFaults, residentOf, until, Workload } from "./workload.ts";
 
 const MIB = 1024 * 1024;
 const PAGE = 4096;
@@ -60,10 +63,18 @@ interface Counts {
   refused: number;
 }
 
-/** One process that does random things until it exits or the signal comes. */
+/**
+ * One process that does random things until it exits or the signal comes.
+ *
+ * @param pause how long it rests between them at most, in milliseconds.
+ */
 async function live(
   signal: AbortSignal,
-  { pids, counts }: { pids: Set<number>; counts: Counts },
+  { pids, counts, pause }: {
+    pids: Set<number>;
+    counts: Counts;
+    pause: number;
+  },
 ): Promise<void> {
   await using workload = await Workload.start({ name: "rcap-stress" });
   const { pid } = workload;
@@ -122,6 +133,13 @@ async function live(
       pids.add(child);
     },
     () => workload.zombie(),
+    async () => {
+      workload.kill("SIGSTOP");
+      await until(() => stateOf(pid) === "T", `process ${pid} to stop`);
+      await delay(random(200));
+      assertEquals(stateOf(pid), "T", "who is stopped stays so");
+      workload.kill("SIGCONT");
+    },
     check,
     async () => {
       if (Math.random() < 0.8) return;
@@ -132,6 +150,7 @@ async function live(
   while (!signal.aborted) {
     await pick(steps)();
     counts.steps++;
+    if (pause > 0) await delay(random(pause));
     if (Math.random() < 0.02) break;
   }
   await check();
@@ -176,7 +195,7 @@ async function scanAll(
     if (members.length === 0) continue;
     await attempt(async () => {
       const report = await scanOnce({
-        policy: "clock",
+        policy: pick(POLICIES),
         selectors: members.map((pid) => parseSelector(`pid:${pid}`)),
         goal: { excess: random(64) * MIB + 1 },
         dryRun: Math.random() < 0.2,
@@ -208,7 +227,8 @@ async function commandAll(
       await delay(10);
       continue;
     }
-    const [name, ...options] = pick(commands);
+    const [name, ...options] = [...pick(commands)];
+    if (name === "scan") options.push("--policy", pick(POLICIES));
     const { code, stderr } = await rcap([name, `${pid}`, ...options]);
     // Done, cap not met, or the process gone or changed.
     assert([0, 1, 3, 5].includes(code), `rcap ${name}: ${code}: ${stderr}`);
@@ -216,15 +236,24 @@ async function commandAll(
   }
 }
 
-/** How many pages of a process had to come back from swap or a file: field 12 of stat. */
-function majorFaults(pid: number): number {
-  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[9]);
+/** What goes on beside the processes under stress. */
+interface Surroundings {
+  readonly pids: ReadonlySet<number>;
+  readonly counts: Counts;
 }
 
-Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is touched`, async () => {
+/**
+ * Has processes do random things for a while. None of what goes on beside them may
+ * fail, nor touch a process that it is not meant for.
+ */
+async function stress(
+  beside: (
+    signal: AbortSignal,
+    surroundings: Surroundings,
+  ) => Promise<void>[],
+  { pause = 0 } = {},
+): Promise<Counts> {
   await using _swap = await anySwap({ size: 1024 * MIB });
-  using platform = openPlatform("pte", () => {});
   await using bystander = await Workload.start({ name: "bystander" });
   const region = await bystander.anon("memory", 64 * MIB);
   const { pid } = bystander;
@@ -244,13 +273,11 @@ Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is t
   const { signal } = stop;
   const timer = setTimeout(() => stop.abort(), SECONDS * 1000);
   const again = async () => {
-    while (!signal.aborted) await live(signal, { pids, counts });
+    while (!signal.aborted) await live(signal, { pids, counts, pause });
   };
   const work = [
     ...Array.from({ length: PROCESSES }, again),
-    scanAll(signal, { pids, counts, platform }),
-    scanAll(signal, { pids, counts, platform }),
-    commandAll(signal, { pids, counts }),
+    ...beside(signal, { pids, counts }),
   ].map((work) => work.finally(() => stop.abort()));
   // All of them, so that none is left behind when one fails.
   const ends = await Promise.allSettled(work);
@@ -266,14 +293,74 @@ Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is t
   assertEquals(residentOf(pid, region.start, region.end), region.size);
   assertEquals(majorFaults(pid), faults);
   assertEquals(await bystander.checksum(), true);
-  const least = Math.min(
-    counts.steps,
-    counts.lives,
-    counts.checks,
-    counts.inspected,
-    counts.scanned,
-    counts.pagedOut,
-  );
-  assert(least > 0, `not everything was tried: ${JSON.stringify(counts)}`);
   console.log(`stress: ${JSON.stringify(counts)}`);
+  return counts;
+}
+
+/** Asserts that a test did try what it is for. */
+function assertTried(counts: Counts, ...what: (keyof Counts)[]): void {
+  const missed = what.filter((name) => counts[name] === 0);
+  assertEquals(missed, [], "not everything was tried");
+}
+
+Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is touched`, async () => {
+  using platform = openPlatform("pte", () => {});
+  const counts = await stress((signal, around) => [
+    scanAll(signal, { ...around, platform }),
+    scanAll(signal, { ...around, platform }),
+    commandAll(signal, around),
+  ]);
+  assertTried(
+    counts,
+    "steps",
+    "lives",
+    "checks",
+    "inspected",
+    "scanned",
+    "pagedOut",
+  );
 });
+
+/** Keeps processes under a cap by one daemon after another; some are killed. */
+async function capAll(
+  signal: AbortSignal,
+  { counts, policy }: { counts: Counts; policy: Policy },
+): Promise<void> {
+  using place = new Place();
+  const config = quicklyBy(policy).replaceAll("1s", "200ms") +
+    cap("stress", ["comm:rcap-stress"], "48M");
+  while (!signal.aborted) {
+    await using daemon = await TestDaemon.start({ place, config });
+    const end = performance.now() + 3000 + random(3000);
+    const hasScanned = () => daemon.collection("stress").statistics.scans > 0;
+    while (!signal.aborted && !(performance.now() > end && hasScanned())) {
+      await delay(20);
+    }
+    const { statistics, warning } = daemon.collection("stress");
+    counts.scanned += statistics.scans;
+    counts.pagedOut += statistics.effective;
+    if (Math.random() < 0.5) {
+      daemon.signal("SIGKILL");
+      await daemon.ended;
+      continue;
+    }
+    const { code, stderr } = await daemon.stop();
+    assertEquals(code, 0, stderr);
+    // Only that what is in use is too much for the cap.
+    const warnings = stderr.split("\n").filter((line) =>
+      line.includes("warning") && !line.includes("cannot be brought under")
+    );
+    assertEquals(warnings, [], `${warning}`);
+  }
+}
+
+testEachPolicy(
+  `stress for ${SECONDS} s under a daemon, which is killed now and then`,
+  async (policy) => {
+    // Who lives for less than 2 s is never judged by the clock.
+    const counts = await stress((signal, { counts }) => [
+      capAll(signal, { counts, policy }),
+    ], { pause: 100 });
+    assertTried(counts, "steps", "lives", "checks", "scanned", "pagedOut");
+  },
+);

@@ -385,6 +385,12 @@ export function rssOf(pid: number): number {
   return field(Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`), "Rss");
 }
 
+/** How many pages of a process had to come back from swap or a file: field 12 of proc_pid_stat(5). */
+export function majorFaults(pid: number): number {
+  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[9]);
+}
+
 /** How much of `[start, end)` the page tables of a process hold. */
 export function residentOf(pid: number, start: bigint, end: bigint): number {
   const first = Number(start / BigInt(PAGE_SIZE));

@@ -312,7 +312,8 @@ function touchedByPages(
 ): Touched {
   const size = mapping.pageSize;
   return {
-    referenced: countPages(pagedata, mapping, REFERENCED) * size,
+    // What was modified was referenced, whatever others have reset since.
+    referenced: countPages(pagedata, mapping, REFERENCED | MODIFIED) * size,
     modified: countPages(pagedata, mapping, MODIFIED) * size,
   };
 }

@@ -69,7 +69,9 @@ export class Member {
     const now = performance.now();
     if (now - this.windowSince < interval) {
       // Pages that cannot be judged yet must not go.
-      if (ages.pagedata) ages.look(await this.memory.read("glance"));
+      if (!ages.pagedata) return;
+      ages.look(await this.memory.read("glance"));
+      if (ages.hasMarkedMoves) await this.memory.refresh();
       return;
     }
     ages.advance(await memory.readPagedata());

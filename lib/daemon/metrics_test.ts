@@ -94,6 +94,29 @@ Deno.test("a collection that is gone is not told of, and one that starts again s
   assert(!Object.keys(samples).some((name) => name.includes("gone")));
 });
 
+Deno.test("idle memory is told by how long it is idle, where ages are kept", async () => {
+  const metrics = new Metrics({ version: "1" });
+  const aged = collectionState({
+    name: "aged",
+    idle: [{ intervals: 1, bytes: 8192 }, { intervals: 2, bytes: 0 }],
+  });
+  const other = collectionState({ name: "other", idle: null });
+  metrics.update(daemonState({ collections: [aged, other] }));
+  const idleOf = (samples: Record<string, number>) =>
+    Object.entries(samples).filter(([name]) =>
+      name.startsWith("rcap_idle_bytes")
+    );
+  for (const format of METRICS_FORMATS) {
+    assertEquals(idleOf(await samplesOf(metrics, format)), [
+      ['rcap_idle_bytes{collection="aged",intervals="1"}', 8192],
+      ['rcap_idle_bytes{collection="aged",intervals="2"}', 0],
+    ]);
+  }
+  // They are forgotten far from the cap.
+  metrics.update(daemonState({ collections: [other] }));
+  assertEquals(idleOf(await samplesOf(metrics)), []);
+});
+
 Deno.test("scans are counted by how long they took, readings add up", async () => {
   const metrics = new Metrics({ version: "1" });
   metrics.observeScan(0.004);

@@ -52,6 +52,7 @@ export class PageAges {
   /** Whether the bits are of the interval that is going on. */
   #isOpen = false;
   #intervals = 0;
+  #hasMarkedMoves = false;
   /** Room for the next ages: that of the ages before these. */
   #room = new Uint8Array(0);
 
@@ -66,6 +67,15 @@ export class PageAges {
   /** The age of every page of the last reading, as its `bits` are ordered. */
   get ages(): Uint8Array {
     return this.#ages;
+  }
+
+  /**
+   * Whether the last reading had pages that are marked as modified only since they
+   * were moved: the next one will have so too, and take them for used, unless the
+   * memory is refreshed before.
+   */
+  get hasMarkedMoves(): boolean {
+    return this.#hasMarkedMoves;
   }
 
   /**
@@ -95,6 +105,7 @@ export class PageAges {
   #take(reading: Pagedata, older: 0 | 1): void {
     const before = this.#pagedata;
     const ages = this.#makeRoom(reading.bits.length);
+    this.#hasMarkedMoves = false;
     if (before) {
       const aging: Aging = {
         before,
@@ -109,7 +120,7 @@ export class PageAges {
       };
       carryInPlace(aging);
       for (const move of findMoves(before.mappings, reading.mappings)) {
-        carryMoved(aging, move);
+        if (carryMoved(aging, move)) this.#hasMarkedMoves = true;
       }
     } else {
       // The first interval has begun when references were reset.
@@ -432,9 +443,15 @@ function withoutThose(
   return extents;
 }
 
-/** Ages the pages of an extent that has moved. */
-function carryMoved(aging: Aging, { from, to }: Move): void {
+/**
+ * Ages the pages of an extent that has moved.
+ *
+ * @returns whether any was marked as modified for that: `move_soft_dirty_pte` of the
+ * kernel's mm/mremap.c marks each so.
+ */
+function carryMoved(aging: Aging, { from, to }: Move): boolean {
   const { before, reading } = aging;
+  let isMarked = false;
   const units = from.mapping.pageSize / Number(UNIT);
   const length = lengthOf(from) / units;
   const oldFirst = (from.start - unitOf(from.mapping.start)) / units;
@@ -451,16 +468,30 @@ function carryMoved(aging: Aging, { from, to }: Move): void {
     const start = Math.max(oldStart, nowStart, 0);
     const end = Math.min(oldEnd, nowEnd, length);
     if (start < end) {
+      const offset = reading.runOffset[now] + start - nowStart;
+      if (unmark(reading, offset, end - start)) isMarked = true;
       agePages(
         aging,
         before.runOffset[old] + start - oldStart,
-        reading.runOffset[now] + start - nowStart,
+        offset,
         end - start,
       );
     }
     if (oldEnd <= nowEnd) old++;
     if (nowEnd <= oldEnd) now++;
   }
+  return isMarked;
+}
+
+/** Takes the mark from pages that are modified and not referenced; whether any is. */
+function unmark({ bits }: Pagedata, offset: number, count: number): boolean {
+  let isMarked = false;
+  for (let at = offset; at < offset + count; at++) {
+    if (bits[at] !== MODIFIED) continue;
+    bits[at] = 0;
+    isMarked = true;
+  }
+  return isMarked;
 }
 
 function unitOf(address: bigint): number {

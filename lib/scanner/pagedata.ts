@@ -121,7 +121,7 @@ export function isReferenced(
   return false;
 }
 
-/** How many recorded pages of a mapping have a bit, `REFERENCED` or `MODIFIED`. */
+/** How many recorded pages of a mapping have a bit, `REFERENCED` or `MODIFIED`, or either of both. */
 export function countPages(
   pagedata: Pagedata,
   mapping: PagedataMapping,

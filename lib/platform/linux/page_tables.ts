@@ -334,8 +334,9 @@ function bitsByFlags({ layout, softDirty }: Geometry): Uint8Array {
     const isModified = softDirty === 0
       ? isAccessed && isDirty
       : (flags & softDirty) !== 0;
-    // A modified page is always referenced too.
-    return isModified ? REFERENCED | MODIFIED : isAccessed ? REFERENCED : 0;
+    // Soft-dirty alone says that a page was moved, or that others have reset that
+    // it was accessed.
+    return (isModified ? MODIFIED : 0) | (isAccessed ? REFERENCED : 0);
   });
 }
 
