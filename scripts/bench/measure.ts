@@ -37,6 +37,8 @@ export interface Figures {
   readonly maxRss: number;
   /** Processor time of the enforcer, as a share of one core; null without a process. */
   readonly enforcerCpu: number | null;
+  /** The part of it in the kernel, which is mostly paging out. */
+  readonly enforcerKernel: number | null;
   /** Of the workload: time in the kernel, as a share of one core. */
   readonly systemCpu: number;
   /** From the start of the enforcer until RSS was first at the cap or below; null if never. */
@@ -141,6 +143,9 @@ export async function runOnce(
       ? (after.enforcer.user + after.enforcer.system - before.enforcer.user -
         before.enforcer.system) / seconds
       : null,
+    enforcerKernel: before.enforcer && after.enforcer
+      ? (after.enforcer.system - before.enforcer.system) / seconds
+      : null,
     systemCpu: (after.usage.system - before.usage.system) / seconds,
     underCapAfter,
     fullRss,
@@ -187,14 +192,19 @@ function usageOf(pids: readonly number[]) {
   return usage;
 }
 
-/** Resident memory of processes, in bytes. */
+/**
+ * Resident memory of processes, in bytes. What they share is that of files, the same
+ * for all of them, so it counts once, as it does for a cgroup and for rcap.
+ */
 function rssOf(pids: readonly number[]): number {
   let pages = 0;
+  let shared = 0;
   for (const pid of pids) {
     let own = 0;
     try {
-      const statm = Deno.readTextFileSync(`/proc/${pid}/statm`);
-      own = Number(statm.split(" ")[1]);
+      const statm = Deno.readTextFileSync(`/proc/${pid}/statm`).split(" ");
+      own = Number(statm[1]) - Number(statm[2]);
+      shared = Math.max(shared, Number(statm[2]));
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
@@ -202,5 +212,5 @@ function rssOf(pids: readonly number[]): number {
     if (own === 0) throw new WorkloadEnded(`process ${pid} has ended`);
     pages += own;
   }
-  return pages * PAGE_SIZE;
+  return (pages + shared) * PAGE_SIZE;
 }

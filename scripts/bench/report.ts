@@ -48,7 +48,8 @@ const COLUMNS: readonly [
     percent(1),
   ],
   ["max RSS", ({ figures: { maxRss, cap } }) => maxRss / cap, percent(1)],
-  ["rcap's CPU", ({ figures }) => figures.enforcerCpu, percent(2)],
+  ["enforcer CPU", ({ figures }) => figures.enforcerCpu, percent(2)],
+  ["in the kernel", ({ figures }) => figures.enforcerKernel, percent(2)],
   ["system CPU", ({ figures }) => figures.systemCpu, percent(2)],
   ["under cap", ({ figures }) => figures.underCapAfter, (n) => n.toFixed(1)],
   ["limit", ({ figures: { limit, cap } }) => limit / cap, percent(1)],
@@ -72,12 +73,33 @@ export function report(
   workloads: readonly WorkloadKind[],
   sizes: WorkloadSizes,
 ): string {
+  const compared = besideUncapped(runs);
   const tables = workloads.map(({ name, what, cap }) =>
     `### ${name}\n\n${what(sizes)}; cap ${percent(0)(cap)}\n\n` +
-    table(runs.filter(({ workload }) => workload === name)) +
+    table(compared.filter(({ workload }) => workload === name)) +
     deaths(killed.filter(({ workload }) => workload === name))
   );
-  return `${tables.join("\n")}\n### Aims\n\n${aims(runs).join("\n")}\n`;
+  return `${tables.join("\n")}\n### Aims\n\n${aims(compared).join("\n")}\n`;
+}
+
+/**
+ * Runs whose speed is a share of that of the uncapped ones, which changes too, as
+ * workloads go on: as far as there are any.
+ */
+function besideUncapped(runs: readonly Run[]): Run[] {
+  const uncapped = Map.groupBy(
+    runs.filter(({ contestant }) => contestant === "uncapped"),
+    ({ workload }) => workload,
+  );
+  return runs.map((run) => {
+    const free = uncapped.get(run.workload);
+    return free
+      ? {
+        ...run,
+        relative: run.relative / median(free.map(({ relative }) => relative)),
+      }
+      : run;
+  });
 }
 
 function table(runs: readonly Run[]): string {

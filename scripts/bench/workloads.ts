@@ -152,15 +152,18 @@ export class RunningWorkload implements AsyncDisposable {
     { programs, cgroup }: { programs: string; cgroup?: string },
   ): Promise<void> {
     const { command, env } = await redisServer();
+    // Together on one processor: else their speed depends on where they happen to be.
+    const pin = ["taskset", "-c", `${navigator.hardwareConcurrency - 1}`];
     const socket = `${this.#records}.sock`;
     this.#main = this.#spawn(
-      [command, "--save", "", "--appendonly", "no", "--port", "0"]
+      [...pin, command, "--save", "", "--appendonly", "no", "--port", "0"]
         .concat("--unixsocket", socket, "--loglevel", "warning"),
       { cgroup, env },
     );
     this.#held.defer(() => Deno.remove(socket).catch(() => {}));
     await until(() => exists(socket), "Redis to listen", 30_000);
     this.#spawn([
+      ...pin,
       `${programs}/redis_driver`,
       this.#records,
       socket,
