@@ -6,13 +6,14 @@
  * @module
  */
 
+import { findMoves, lengthOf, type Move, UNIT, unitOf } from "./moves.ts";
 import {
   endOffset,
   firstOffset,
-  mappingEnd,
   MODIFIED,
   type Pagedata,
   type PagedataMapping,
+  recordSamePages,
   REFERENCED,
 } from "./pagedata.ts";
 
@@ -41,9 +42,6 @@ export const COOLED = 4;
 export const TRIED = 8;
 
 const KEPT = COOLED | TRIED;
-
-/** Ages are kept by the smallest page there is: the unit of page numbers here. */
-const UNIT = 4096n;
 
 /** The ages of the pages of one process. */
 export class PageAges {
@@ -281,7 +279,7 @@ class RunCursor {
       this.#run = mapping.firstRun;
       this.#endRun = mapping.endRun;
       this.#base = unitOf(mapping.start);
-      this.units = mapping.pageSize / Number(UNIT);
+      this.units = mapping.pageSize / UNIT;
     }
     const run = this.#run++;
     this.offset = runOffset[run];
@@ -302,29 +300,6 @@ class RunCursor {
   }
 }
 
-/** Whether two mappings are alike in place and shape, and record the same pages. */
-function isSame(
-  before: Pagedata,
-  old: PagedataMapping,
-  reading: Pagedata,
-  now: PagedataMapping,
-): boolean {
-  const runs = now.endRun - now.firstRun;
-  if (
-    old.start !== now.start || old.pageSize !== now.pageSize ||
-    old.endRun - old.firstRun !== runs
-  ) return false;
-  const shift = firstOffset(before, old) - firstOffset(reading, now);
-  for (let i = 0; i < runs; i++) {
-    const [o, n] = [old.firstRun + i, now.firstRun + i];
-    if (
-      before.runPage[o] !== reading.runPage[n] ||
-      before.runOffset[o + 1] - reading.runOffset[n + 1] !== shift
-    ) return false;
-  }
-  return true;
-}
-
 /** Ages the pages that are where they were. */
 function carryInPlace(aging: Aging): void {
   const { before, reading } = aging;
@@ -333,7 +308,9 @@ function carryInPlace(aging: Aging): void {
   while (!old.isDone && !now.isDone) {
     const [oldMapping, mapping] = [old.begunMapping, now.begunMapping];
     if (
-      oldMapping && mapping && isSame(before, oldMapping, reading, mapping)
+      oldMapping && mapping && oldMapping.start === mapping.start &&
+      oldMapping.pageSize === mapping.pageSize &&
+      recordSamePages(before, oldMapping, reading, mapping)
     ) {
       const count = endOffset(reading, mapping) - now.offset;
       agePages(aging, old.offset, now.offset, count);
@@ -358,91 +335,6 @@ function carryInPlace(aging: Aging): void {
   }
 }
 
-/** Address space in units, of one mapping. */
-interface Extent {
-  readonly start: number;
-  readonly end: number;
-  readonly mapping: PagedataMapping;
-}
-
-/** Address space that has got another address. */
-interface Move {
-  readonly from: Extent;
-  readonly to: Extent;
-}
-
-/**
- * Finds what mremap(2) may have moved: an extent that is gone, and one of the same
- * kind that is new and at least as long. A wrong guess does no harm: whatever is
- * new in memory was referenced, so it has age 0 whatever the guess.
- */
-function findMoves(
-  before: readonly PagedataMapping[],
-  after: readonly PagedataMapping[],
-): Move[] {
-  if (isSameSpace(before, after)) return [];
-  const gone = withoutThose(before, after)
-    .sort((a, b) => lengthOf(b) - lengthOf(a));
-  const fresh = withoutThose(after, before);
-  const moves: Move[] = [];
-  for (const from of gone) {
-    let best: number | undefined;
-    for (const [index, to] of fresh.entries()) {
-      if (!isAlike(from.mapping, to.mapping)) continue;
-      if (lengthOf(to) < lengthOf(from)) continue;
-      if (
-        best === undefined || lengthOf(to) < lengthOf(fresh[best])
-      ) best = index;
-    }
-    if (best === undefined) continue;
-    const [to] = fresh.splice(best, 1);
-    moves.push({ from, to });
-  }
-  return moves;
-}
-
-function isSameSpace(
-  a: readonly PagedataMapping[],
-  b: readonly PagedataMapping[],
-): boolean {
-  return a.length === b.length &&
-    a.every(({ start, pages, pageSize }, index) =>
-      start === b[index].start && pages === b[index].pages &&
-      pageSize === b[index].pageSize
-    );
-}
-
-function isAlike(a: PagedataMapping, b: PagedataMapping): boolean {
-  return a.flags === b.flags && a.pageSize === b.pageSize;
-}
-
-function lengthOf({ start, end }: Extent): number {
-  return end - start;
-}
-
-/** What of some mappings lies in none of others. Both are in address order. */
-function withoutThose(
-  mappings: readonly PagedataMapping[],
-  others: readonly PagedataMapping[],
-): Extent[] {
-  const extents: Extent[] = [];
-  let other = 0;
-  for (const mapping of mappings) {
-    if (mapping.firstRun === mapping.endRun) continue;
-    let start = unitOf(mapping.start);
-    const end = unitOf(mappingEnd(mapping));
-    while (other > 0 && unitOf(mappingEnd(others[other - 1])) > start) other--;
-    for (; other < others.length && start < end; other++) {
-      const otherStart = unitOf(others[other].start);
-      if (otherStart >= end) break;
-      if (otherStart > start) extents.push({ start, end: otherStart, mapping });
-      start = Math.max(start, unitOf(mappingEnd(others[other])));
-    }
-    if (start < end) extents.push({ start, end, mapping });
-  }
-  return extents;
-}
-
 /**
  * Ages the pages of an extent that has moved.
  *
@@ -452,7 +344,7 @@ function withoutThose(
 function carryMoved(aging: Aging, { from, to }: Move): boolean {
   const { before, reading } = aging;
   let isMarked = false;
-  const units = from.mapping.pageSize / Number(UNIT);
+  const units = from.mapping.pageSize / UNIT;
   const length = lengthOf(from) / units;
   const oldFirst = (from.start - unitOf(from.mapping.start)) / units;
   const nowFirst = (to.start - unitOf(to.mapping.start)) / units;
@@ -492,8 +384,4 @@ function unmark({ bits }: Pagedata, offset: number, count: number): boolean {
     isMarked = true;
   }
   return isMarked;
-}
-
-function unitOf(address: bigint): number {
-  return Number(address / UNIT);
 }

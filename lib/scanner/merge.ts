@@ -11,6 +11,7 @@ import {
   mappingEnd,
   type Pagedata,
   type PagedataMapping,
+  recordSamePages,
 } from "./pagedata.ts";
 
 /**
@@ -79,7 +80,7 @@ function viewOf(bits: Uint8Array): DataView {
 /** Merges two mappings of the same place and shape. */
 function mergeAligned(pair: Pair): void {
   const { previous, old, source, next, now, target } = pair;
-  if (sameRuns(pair)) {
+  if (recordSamePages(previous, old, next, now)) {
     const from = firstOffset(previous, old);
     const to = firstOffset(next, now);
     orBits(source, from, target, to, endOffset(next, now) - to);
@@ -113,22 +114,6 @@ function mergeOverlap(pair: Pair): void {
 function startsRecorded(pagedata: Pagedata, mapping: PagedataMapping): boolean {
   return mapping.firstRun < mapping.endRun &&
     pagedata.runPage[mapping.firstRun] === 0;
-}
-
-/** Whether two mappings of the same length record the same pages. */
-function sameRuns({ previous, old, next, now }: Pair): boolean {
-  const runs = now.endRun - now.firstRun;
-  if (old.endRun - old.firstRun !== runs) return false;
-  const shift = firstOffset(previous, old) - firstOffset(next, now);
-  for (let i = 0; i < runs; i++) {
-    const p = old.firstRun + i;
-    const n = now.firstRun + i;
-    if (
-      previous.runPage[p] !== next.runPage[n] ||
-      previous.runOffset[p + 1] - next.runOffset[n + 1] !== shift
-    ) return false;
-  }
-  return true;
 }
 
 /**

@@ -254,6 +254,29 @@ export class PagedataBuilder {
   }
 }
 
+/** Whether a mapping of one reading and one of another record the same pages, by their numbers. */
+export function recordSamePages(
+  pagedata: Pagedata,
+  mapping: PagedataMapping,
+  otherPagedata: Pagedata,
+  other: PagedataMapping,
+): boolean {
+  const runs = mapping.endRun - mapping.firstRun;
+  if (other.endRun - other.firstRun !== runs) return false;
+  const shift = firstOffset(pagedata, mapping) -
+    firstOffset(otherPagedata, other);
+  for (let i = 0; i < runs; i++) {
+    const run = mapping.firstRun + i;
+    const otherRun = other.firstRun + i;
+    if (
+      pagedata.runPage[run] !== otherPagedata.runPage[otherRun] ||
+      pagedata.runOffset[run + 1] - otherPagedata.runOffset[otherRun + 1] !==
+        shift
+    ) return false;
+  }
+  return true;
+}
+
 /** A longer copy of a typed array, zero behind the old contents. */
 function grown<T extends { set(from: T): void }>(
   from: T,
