@@ -6,6 +6,7 @@
  */
 
 import { type Column, renderTable } from "../lib/report/table.ts";
+import { PageAges } from "../lib/scanner/ages.ts";
 import { IgnoredSet } from "../lib/scanner/ignored_set.ts";
 import { mergePagedata } from "../lib/scanner/merge.ts";
 import {
@@ -96,6 +97,14 @@ function benchesOf(stride: number): Bench[] {
   const original = next.bits.slice();
   const restore = () => next.bits.set(original);
   const copy = new Uint8Array(PAGES);
+  const agesOf = (readings: readonly Pagedata[]) => {
+    const ages = new PageAges();
+    let turn = 0;
+    return () => {
+      ages.advance(readings[turn++ % readings.length]);
+      return ages.ages[0];
+    };
+  };
   return [
     {
       name: "baseline: copy the bytes",
@@ -121,6 +130,16 @@ function benchesOf(stride: number): Bench[] {
       name: "merge two readings of other pages",
       prepare: restore,
       run: () => Number(mergePagedata(other, next)),
+    },
+    {
+      name: "age by an interval",
+      prepare: restore,
+      run: agesOf([previous, next]),
+    },
+    {
+      name: "age by an interval, other pages",
+      prepare: restore,
+      run: agesOf([other, next]),
     },
     {
       name: "count unreferenced pages",

@@ -67,7 +67,7 @@ export async function keepAges(
 export async function enforceByAge(
   collection: Collection,
   excess: number,
-  { signal, log, isOnlyScan }: EnforcementOptions,
+  { signal, log, isBounded = false, isOnlyScan }: EnforcementOptions,
 ): Promise<ScanOutcome | undefined> {
   const members = collection.members;
   const aged = members.filter((member) =>
@@ -82,7 +82,9 @@ export async function enforceByAge(
     Math.max(grown, collection.expectedGrowth / 2),
     cap * MOST_HEADROOM,
   );
-  const headroom = Math.max(cap * LEAST_HEADROOM, collection.expectedGrowth);
+  const headroom = isBounded
+    ? 0
+    : Math.max(cap * LEAST_HEADROOM, collection.expectedGrowth);
   const reserve = Math.max(headroom, grown * RESERVE_FACTOR);
   const allowed = excess > 0 ? Math.min(excess, over + headroom) : 0;
   // Memory in use goes for what is really too much, and idle memory for the rest.

@@ -175,10 +175,13 @@ export class Daemon {
     const wanting = sampleAll().map(({ wantsHistory }) => wantsHistory);
     const watched = this.#collections.filter((_, index) => wanting[index]);
     await this.#observe(watched, observation);
-    const excesses = this.#shareOut(sampleAll());
+    const samples = sampleAll();
+    const excesses = this.#shareOut(samples);
     for (const [index, collection] of this.#collections.entries()) {
-      if (signal.aborted || excesses[index] <= 0) continue;
-      await this.#scan(collection, excesses[index], options);
+      const excess = excesses[index];
+      if (signal.aborted || excess <= 0) continue;
+      const isBounded = excess < samples[index].excess;
+      await this.#scan(collection, excess, { ...options, isBounded });
     }
     for (const collection of this.#collections) {
       collection.sample(platform, performance.now());
@@ -356,19 +359,18 @@ export class Daemon {
       performance.now(),
       collection.circumstances(this.#hasFreeSwap()),
     );
+    const options = { ...this.#options(), isBounded: mayTake < excess };
     this.#beside(collection, async () => {
       if (isOld) await measureAnew(collection);
       if (waits) take = 0;
       if (this.#policy === "coldest") {
-        await keepAges(collection, this.#options());
-        using _turn = await this.#turns.take();
-        await this.#scan(collection, take, this.#options());
-        return;
+        await keepAges(collection, options);
+      } else {
+        await keepHistory(collection, options);
+        if (take <= 0) return;
       }
-      await keepHistory(collection, this.#options());
-      if (take <= 0) return;
       using _turn = await this.#turns.take();
-      await this.#scan(collection, take, this.#options());
+      await this.#scan(collection, take, options);
     });
   }
 

@@ -37,6 +37,8 @@ export interface EnforcementOptions {
   /** Stops it at the next step. */
   readonly signal: AbortSignal;
   readonly log: Log;
+  /** Whether others give the rest of the excess, so that no more may go than is asked for. */
+  readonly isBounded?: boolean;
   /** Whether no other scan follows. */
   readonly isOnlyScan?: boolean;
 }
@@ -117,7 +119,7 @@ export async function enforce(
     members.map((member) => [member, member.scanned.pagedata]),
   );
   const spareReferenced = scanned.processes.length < members.length;
-  const headroom = headroomOf(collection, wanted);
+  const headroom = options.isBounded ? 0 : headroomOf(collection, wanted);
   collection.scans++;
   const result = await scan(scanned, {
     excess: wanted + headroom,
