@@ -61,6 +61,8 @@ export class Collection {
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** In list order: who joins later stands later. */
   #members = new Map<number, Member>();
+  /** When members last came or went. */
+  #changedAt = -Infinity;
   #joined = 0;
   #left = 0;
   #samples = 0;
@@ -129,13 +131,16 @@ export class Collection {
       }
       if (!this.#members.has(entry.pid)) this.#joined++;
       this.#members.set(entry.pid, this.#newMember(entry));
+      this.#changedAt = performance.now();
     }
     this.#dropFromScan();
     return { joined: this.#joined - joined, left: this.#left - left };
   }
 
   #remove(pid: number): void {
-    if (this.#members.delete(pid)) this.#left++;
+    if (!this.#members.delete(pid)) return;
+    this.#left++;
+    this.#changedAt = performance.now();
   }
 
   /** A scan goes on without who has left. */
@@ -207,9 +212,11 @@ export class Collection {
     return await this.measureAnew(now);
   }
 
-  /** Reads the proportional sizes of all members. */
+  /** Reads the proportional sizes of all members, where they may have changed. */
   async measureAnew(now: number): Promise<number> {
-    for (const member of this.members) await member.readProportional(now);
+    for (const member of this.members) {
+      await member.readProportional(now, this.#changedAt);
+    }
     const rss = this.members.reduce((sum, { entry }) => sum + entry.rss, 0);
     this.#last = this.#sizeOf(rss);
     return this.#last.size;
