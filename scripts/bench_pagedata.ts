@@ -97,7 +97,7 @@ function readWhole(directory: ProcDir, name: string): void {
 /** What copying page tables costs, without looking at them: per entry. */
 async function copyCost(): Promise<Cost> {
   using memory = new KernelMemory();
-  const table = tables.topTables().get(Deno.pid);
+  const table = tables.addressSpaces().get(Deno.pid)?.topTable;
   if (table === undefined) throw new Error("BPF does not show this process");
   for (let i = 0; i < BATCH; i++) {
     memory.addresses[i * 2] = Number(table & 0xffff_ffffn);

@@ -69,7 +69,7 @@ export class Member {
     const now = performance.now();
     if (now - this.windowSince < interval) {
       // Pages that cannot be judged yet must not go.
-      if (!ages.pagedata) return;
+      if (!ages.pagedata || !(ages.isStale || this.memory.hasRun())) return;
       ages.look(await this.memory.read("glance"));
       if (ages.hasMarkedMoves) await this.memory.refresh();
       return;

@@ -177,6 +177,11 @@ export interface MonitoredMemory extends ProcessMemory {
   refresh(): Promise<void>;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
+  /**
+   * Whether the process may have run, and used memory, since its pagedata was last
+   * read. What happened within the last tenth of a second may be missed.
+   */
+  hasRun(): boolean;
   /** Whether the system tells of proportional sizes. */
   readonly knowsProportional: boolean;
   /**

@@ -50,6 +50,8 @@ export class PageAges {
   /** Whether the bits are of the interval that is going on. */
   #isOpen = false;
   #intervals = 0;
+  /** Whether pages of the last reading were paged out since. */
+  isStale = false;
   #hasMarkedMoves = false;
   /** Room for the next ages: that of the ages before these. */
   #room = new Uint8Array(0);
@@ -104,6 +106,7 @@ export class PageAges {
     const before = this.#pagedata;
     const ages = this.#makeRoom(reading.bits.length);
     this.#hasMarkedMoves = false;
+    this.isStale = false;
     if (before) {
       const aging: Aging = {
         before,

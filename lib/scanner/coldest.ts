@@ -238,6 +238,7 @@ class Pass implements Disposable {
         const { bits } = process.ages.pagedata!;
         for (let at = offset; at < offset + pages; at++) bits[at] = TRIED;
       }
+      process.ages.isStale = true;
       const fell = this.#accountFall(turn);
       this.#emit({
         type: "pageout",

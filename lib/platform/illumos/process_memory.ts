@@ -89,6 +89,10 @@ export class IllumosProcessMemory implements MonitoredMemory {
     return pagedata;
   }
 
+  hasRun(): boolean {
+    return true;
+  }
+
   closePagedata(): void {
     this.#files.closePagedata();
   }

@@ -39,7 +39,7 @@ export function findGeometry(
 ): Geometry {
   using page = MappedMemory.anonymous(layout.pageSize);
   crypto.getRandomValues(page.contents);
-  const topTable = tasks.topTables().get(Deno.pid);
+  const topTable = tasks.addressSpaces().get(Deno.pid)?.topTable;
   if (topTable === undefined) {
     throw new CapabilityError("BPF does not show this process to itself");
   }

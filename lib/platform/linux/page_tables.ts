@@ -26,7 +26,7 @@ import {
   pointTo,
   TablePath,
 } from "./table_path.ts";
-import { TaskList } from "./task_list.ts";
+import { type AddressSpace, TaskList } from "./task_list.ts";
 
 /** The pid namespace of the whole machine: `PROC_PID_INIT_INO` of include/linux/proc_ns.h. */
 const FIRST_PID_NAMESPACE = "pid:[4026531836]";
@@ -108,9 +108,9 @@ export class PageTables implements Disposable {
     }
   }
 
-  /** The address of every process's top table now, by pid. */
-  topTables(): ReadonlyMap<number, bigint> {
-    return this.#tasks.topTables();
+  /** Every process's address space now, by pid. */
+  addressSpaces(): ReadonlyMap<number, AddressSpace> {
+    return this.#tasks.addressSpaces();
   }
 
   /**

@@ -43,6 +43,8 @@ export interface PagedataSource extends Disposable {
    * @throws ProcessError when it cannot be read.
    */
   read(directory: ProcDir, request: PagedataRequest): Promise<Pagedata>;
+  /** Whether a process may have run since it was last read. */
+  hasRun(pid: number): boolean;
 }
 
 /**

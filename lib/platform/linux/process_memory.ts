@@ -67,6 +67,10 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return await this.#source.read(directory, { purpose, context });
   }
 
+  hasRun(): boolean {
+    return this.#source.hasRun(this.pid);
+  }
+
   async readMappings(): Promise<MappingFigures[]> {
     const { mappings, context } = await this.#readSmaps();
     return mappings.map((mapping) => figuresOf(mapping, context));

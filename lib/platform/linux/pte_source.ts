@@ -20,6 +20,7 @@ import {
   readSmaps,
 } from "./memory_files.ts";
 import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
+import type { AddressSpace } from "./task_list.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
 import type { ProcDir } from "./proc_dir.ts";
 import { flagsOf, type LinuxMapping } from "./smaps.ts";
@@ -37,8 +38,10 @@ const PAGE_SIZE = 4096;
 export class PteSource implements PagedataSource {
   readonly name = "pte";
   readonly #tables: PageTables;
-  #topTables: ReadonlyMap<number, bigint> = new Map();
+  #spaces: ReadonlyMap<number, AddressSpace> = new Map();
   #listed = -Infinity;
+  /** How long processes had run when they were last read, by top table. */
+  readonly #runtimes = new Map<bigint, number>();
 
   /** Takes over the tables: they are closed with the source. */
   constructor(tables: PageTables) {
@@ -60,8 +63,8 @@ export class PteSource implements PagedataSource {
     const { pid } = directory;
     const mappings = await readFlaggedMaps(directory);
     for (let attempt = 1;; attempt++) {
-      const topTable = this.#topTable(pid);
-      if (topTable === undefined) {
+      const space = this.#space(pid);
+      if (!space) {
         // One that has exited throws here.
         directory.stat();
         throw new ProcessError(
@@ -70,11 +73,13 @@ export class PteSource implements PagedataSource {
         );
       }
       const { rss } = readSizes(directory);
+      const { topTable, runtime } = space;
       const { pagedata, resident } = this.#readTables(topTable, mappings, {
         ...request,
         rss,
       });
       if (isPlausible(resident, rss)) {
+        this.#runtimes.set(topTable, runtime);
         if (request.purpose === "scan") await clearReferences(directory);
         return pagedata;
       }
@@ -101,14 +106,30 @@ export class PteSource implements PagedataSource {
     return { pagedata: sink.build(), resident: sink.pages * PAGE_SIZE };
   }
 
-  /** The top table of a process. One list of all serves many processes. */
-  #topTable(pid: number): bigint | undefined {
+  hasRun(pid: number): boolean {
+    const space = this.#space(pid);
+    return !space || this.#runtimes.get(space.topTable) !== space.runtime;
+  }
+
+  /** The address space of a process. One list of all serves many processes. */
+  #space(pid: number): AddressSpace | undefined {
     const isOld = performance.now() - this.#listed > LIST_LIFE;
-    if (isOld || !this.#topTables.has(pid)) {
-      this.#topTables = this.#tables.topTables();
+    if (isOld || !this.#spaces.has(pid)) {
+      this.#spaces = this.#tables.addressSpaces();
       this.#listed = performance.now();
+      this.#forgetGone();
     }
-    return this.#topTables.get(pid);
+    return this.#spaces.get(pid);
+  }
+
+  #forgetGone(): void {
+    if (this.#runtimes.size <= this.#spaces.size) return;
+    const present = new Set(
+      Array.from(this.#spaces.values(), ({ topTable }) => topTable),
+    );
+    for (const topTable of this.#runtimes.keys()) {
+      if (!present.has(topTable)) this.#runtimes.delete(topTable);
+    }
   }
 
   [Symbol.dispose](): void {

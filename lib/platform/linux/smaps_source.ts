@@ -44,6 +44,10 @@ export class SmapsSource implements PagedataSource {
     );
   }
 
+  hasRun(): boolean {
+    return true;
+  }
+
   [Symbol.dispose](): void {
     // Nothing stays open.
   }

@@ -28,8 +28,16 @@ import {
 } from "../../../ffi/bpf_assembler.ts";
 import { type Btf, BtfKind } from "../../../ffi/btf.ts";
 
-/** Size of a record that the program writes: tgid and pgd, 64 bits each. */
-const RECORD = 16;
+/** Size of a record that the program writes: tgid, pgd and run time, 64 bits each. */
+const RECORD = 24;
+
+/** A process, as far as its tasks tell. */
+export interface AddressSpace {
+  /** The address of its top page table. */
+  readonly topTable: bigint;
+  /** How long its threads have run so far, those that are there now; in nanoseconds. */
+  runtime: number;
+}
 
 /**
  * The program: writes a record for every task that has memory. Its context is a
@@ -48,6 +56,13 @@ function writeTasks(btf: Btf): Statement[] {
     store64(r10, -RECORD, r1),
     load64(r1, mm, btf.offsetOf("mm_struct", "pgd")),
     store64(r10, -RECORD + 8, r1),
+    load64(
+      r1,
+      task,
+      btf.offsetOf("task_struct", "se") +
+        btf.offsetOf("sched_entity", "sum_exec_runtime"),
+    ),
+    store64(r10, -RECORD + 16, r1),
     load64(r1, context, 0),
     load64(r1, r1, 0),
     move(r2, r10),
@@ -73,14 +88,18 @@ export class TaskList implements Disposable {
     );
   }
 
-  /** The address of every process's top page table, by pid. */
-  topTables(): Map<number, bigint> {
+  /** Every process's address space, by pid. */
+  addressSpaces(): Map<number, AddressSpace> {
     const records = new BigUint64Array(this.#iterator.readAll().slice().buffer);
-    const tables = new Map<number, bigint>();
-    for (let at = 0; at + 1 < records.length; at += 2) {
-      tables.set(Number(records[at]), records[at + 1]);
+    const spaces = new Map<number, AddressSpace>();
+    for (let at = 0; at + 2 < records.length; at += 3) {
+      const [pid, topTable, time] = records.subarray(at, at + 3);
+      const runtime = Number(time);
+      const known = spaces.get(Number(pid));
+      if (known) known.runtime += runtime;
+      else spaces.set(Number(pid), { topTable, runtime });
     }
-    return tables;
+    return spaces;
   }
 
   [Symbol.dispose](): void {
