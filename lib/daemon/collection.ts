@@ -61,8 +61,6 @@ export class Collection {
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** In list order: who joins later stands later. */
   #members = new Map<number, Member>();
-  /** When members last came or went. */
-  #changedAt = -Infinity;
   #joined = 0;
   #left = 0;
   #samples = 0;
@@ -131,16 +129,13 @@ export class Collection {
       }
       if (!this.#members.has(entry.pid)) this.#joined++;
       this.#members.set(entry.pid, this.#newMember(entry));
-      this.#changedAt = performance.now();
     }
     this.#dropFromScan();
     return { joined: this.#joined - joined, left: this.#left - left };
   }
 
   #remove(pid: number): void {
-    if (!this.#members.delete(pid)) return;
-    this.#left++;
-    this.#changedAt = performance.now();
+    if (this.#members.delete(pid)) this.#left++;
   }
 
   /** A scan goes on without who has left. */
@@ -212,11 +207,9 @@ export class Collection {
     return await this.measureAnew(now);
   }
 
-  /** Reads the proportional sizes of all members, where they may have changed. */
+  /** Reads the proportional sizes of all members. */
   async measureAnew(now: number): Promise<number> {
-    for (const member of this.members) {
-      await member.readProportional(now, this.#changedAt);
-    }
+    for (const member of this.members) await member.readProportional(now);
     const rss = this.members.reduce((sum, { entry }) => sum + entry.rss, 0);
     this.#last = this.#sizeOf(rss);
     return this.#last.size;

@@ -118,17 +118,8 @@ export class Member {
       now - this.#proportional.at > PROPORTIONAL_LIFE;
   }
 
-  /**
-   * Reads the proportional size, unless nothing tells that it has changed.
-   *
-   * @param since when others that may share with it last came or went.
-   */
-  async readProportional(now: number, since: number): Promise<void> {
-    const read = this.#proportional;
-    if (
-      read && read.rss === this.entry.rss && read.at > since &&
-      !this.isProportionalOld(now)
-    ) return;
+  /** Reads the proportional size. */
+  async readProportional(now: number): Promise<void> {
     try {
       const { rss } = this.memory.readSizes();
       const bytes = await this.memory.readProportional();
