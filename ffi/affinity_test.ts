@@ -4,9 +4,10 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { Placement } from "./affinity.ts";
-import { libc } from "./libc.ts";
+import { File } from "./file.ts";
+import { libc, SystemError } from "./libc.ts";
 
 // Opened before the first test, which would seem to leak it otherwise.
 libc();
@@ -36,7 +37,7 @@ Deno.test("all threads move to a processor, and may run where they might afterwa
   {
     using placement = Placement.take();
     assertEquals(allowed(), before);
-    assertEquals(placement?.moveTo(cpu), true);
+    assertEquals(placement.moveTo(cpu), true);
     assertEquals(allowed(), new Set([`${cpu}`]));
   }
   assertEquals(allowed(), before);
@@ -45,17 +46,39 @@ Deno.test("all threads move to a processor, and may run where they might afterwa
 Deno.test("a processor that they may not use moves nothing", () => {
   const before = allowed();
   using placement = Placement.take();
-  assertEquals(placement?.moveTo(8191), false);
-  assertEquals(placement?.moveTo(100_000), false);
+  assertEquals(placement.moveTo(8191), false);
+  assertEquals(placement.moveTo(100_000), false);
   assertEquals(allowed(), before);
 });
 
-Deno.test("one moves them at a time", () => {
+Deno.test("nobody moves them while there are two placements", () => {
+  const before = allowed();
+  const cpu = lastOf([...before][0]);
+  using first = Placement.take();
+  assertEquals(first.moveTo(cpu), true);
   {
-    using first = Placement.take();
-    assertEquals(first === undefined, false);
-    assertEquals(Placement.take(), undefined);
+    using second = Placement.take();
+    assertEquals(second.moveTo(cpu), false);
+    assertEquals(first.moveTo(cpu), false);
+    assertEquals(allowed(), before);
   }
-  using later = Placement.take();
-  assertEquals(later === undefined, false);
+  assertEquals(first.moveTo(cpu), true);
+  assertEquals(first.moveTo(undefined), false);
+  assertEquals(allowed(), before);
+});
+
+Deno.test("they go home where no descriptor is left", () => {
+  const before = allowed();
+  const cpu = lastOf([...before][0]);
+  const files: File[] = [];
+  try {
+    using placement = Placement.take();
+    assertEquals(placement.moveTo(cpu), true);
+    assertThrows(() => {
+      for (;;) files.push(File.open("/dev/null"));
+    }, SystemError);
+  } finally {
+    for (const file of files) file[Symbol.dispose]();
+  }
+  assertEquals(allowed(), before);
 });

@@ -19,6 +19,7 @@ export const O_EXCL = 0o200;
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
+const SEEK_SET = 0;
 
 /** Permissions of a file that `O_CREAT` makes, less the umask. */
 const NEW_FILE_MODE = 0o644;
@@ -201,6 +202,31 @@ export class File implements Disposable {
     checked(libc().fchmod(this.fd, mode), `chmod ${this.#name}`);
   }
 
+  /**
+   * The names in it, without `.` and `..`, where it is a directory.
+   *
+   * @throws SystemError when it cannot be read.
+   */
+  names(): string[] {
+    const names: string[] = [];
+    const buffer = new Uint8Array(READ_SIZE);
+    const view = new DataView(buffer.buffer);
+    checked(libc().lseek(this.fd, 0n, SEEK_SET), `rewind ${this.#name}`);
+    for (;;) {
+      const length = checked(
+        libc().getdents64(this.fd, buffer, BigInt(buffer.length)),
+        `read ${this.#name}`,
+      );
+      if (length === 0) return names;
+      // struct linux_dirent64, getdents64(2): d_reclen at 16, d_name at 19.
+      for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+        const end = buffer.indexOf(0, at + 19);
+        const name = decoder.decode(buffer.subarray(at + 19, end));
+        if (name !== "." && name !== "..") names.push(name);
+      }
+    }
+  }
+
   [Symbol.dispose](): void {
     libc().close(this.fd);
   }
@@ -270,22 +296,7 @@ export function readTextFileIfAny(path: string): string | undefined {
  */
 export function readDirectory(path: string): string[] {
   using directory = File.open(path);
-  const names: string[] = [];
-  const buffer = new Uint8Array(READ_SIZE);
-  const view = new DataView(buffer.buffer);
-  for (;;) {
-    const length = checked(
-      libc().getdents64(directory.fd, buffer, BigInt(buffer.length)),
-      `read ${path}`,
-    );
-    if (length === 0) return names;
-    // struct linux_dirent64, getdents64(2): d_reclen at 16, d_name at 19.
-    for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
-      const end = buffer.indexOf(0, at + 19);
-      const name = decoder.decode(buffer.subarray(at + 19, end));
-      if (name !== "." && name !== "..") names.push(name);
-    }
-  }
+  return directory.names();
 }
 
 /** Whether an error says that a file or process does not exist. */

@@ -27,6 +27,7 @@ const SYMBOLS = {
   getpwnam: { parameters: ["buffer"], result: "pointer" },
   getrusage: { parameters: ["i32", "buffer"], result: "i32" },
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
+  lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
   // Of the GNU C library only.
   malloc_trim: { parameters: ["usize"], result: "i32", optional: true },

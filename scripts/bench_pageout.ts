@@ -1,7 +1,7 @@
 /**
  * Measures page-outs: microseconds per page of a process that sleeps, of one that
  * runs and is followed to its processor, and of one that runs elsewhere. It only
- * reports; it never fails.
+ * reports.
  *
  * It needs root, gcc and zram.
  *
@@ -111,14 +111,17 @@ async function measure(
   ranges: PageRange[],
   state: Row["state"],
 ): Promise<{ wall: number; cpu: number }> {
-  if (state === "stopped") Deno.kill(workload.pid, "SIGSTOP");
-  // Who has it keeps page-outs from following.
-  using _stay = state === "running elsewhere" ? Placement.take() : undefined;
+  using stopped = new DisposableStack();
+  if (state === "stopped") {
+    Deno.kill(workload.pid, "SIGSTOP");
+    stopped.defer(() => Deno.kill(workload.pid, "SIGCONT"));
+  }
+  // While there is another placement, page-outs follow nobody.
+  using _another = state === "running elsewhere" ? Placement.take() : undefined;
   const [began, before] = [performance.now(), ownUsage().cpu];
   await control.pageOut(ranges);
   const wall = (performance.now() - began) * 1000 / PAGES;
   const cpu = (ownUsage().cpu - before) * 1e6 / PAGES;
-  Deno.kill(workload.pid, "SIGCONT");
   return { wall, cpu };
 }
 

@@ -227,6 +227,17 @@ for (const uid of [undefined, SOMEONE]) {
   }
 }
 
+Deno.test("in the unit's sandbox threads may choose their processor", async () => {
+  await using manager = await ServiceManager.start();
+  const { code, stderr } = await runConfined(manager, [
+    "/usr/bin/taskset",
+    "--cpu-list",
+    "0",
+    "/bin/true",
+  ]);
+  assertEquals({ code, stderr }, { code: 0, stderr: "" });
+});
+
 Deno.test("in the unit's sandbox nothing is missing that rcap looks for", async () => {
   await using manager = await ServiceManager.start();
   const { command, commandArgs } = commandLine(["doctor", "--json"], {

@@ -107,7 +107,7 @@ ${networkSettings(metrics)}
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources @aio @keyring @memlock
-SystemCallFilter=@pkey bpf process_madvise pidfd_open pidfd_send_signal
+SystemCallFilter=@pkey bpf process_madvise pidfd_open pidfd_send_signal sched_setaffinity
 SystemCallErrorNumber=EPERM
 RestrictNamespaces=yes
 RestrictRealtime=yes

@@ -195,6 +195,7 @@ class Pass implements Disposable {
     if (spareReferenced || wanted() <= 0 || this.#isStopped) return;
     const excess = this.#excess;
     const unreferenced = this.#choose(IDLE, Infinity).bytes;
+    if (this.#choose(ALL, Infinity).bytes <= unreferenced) return;
     this.#emit({ type: "insufficient", unreferenced, excess });
     await this.#pageOut(ALL, wanted);
   }

@@ -200,17 +200,19 @@ function rssOf(pids: readonly number[]): number {
   let pages = 0;
   let shared = 0;
   for (const pid of pids) {
-    let own = 0;
+    let all = 0;
+    let ofFiles = 0;
     try {
       const statm = Deno.readTextFileSync(`/proc/${pid}/statm`).split(" ");
-      own = Number(statm[1]) - Number(statm[2]);
-      shared = Math.max(shared, Number(statm[2]));
+      all = Number(statm[1]);
+      ofFiles = Number(statm[2]);
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
     // That of a zombie, too.
-    if (own === 0) throw new WorkloadEnded(`process ${pid} has ended`);
-    pages += own;
+    if (all === 0) throw new WorkloadEnded(`process ${pid} has ended`);
+    pages += all - ofFiles;
+    shared = Math.max(shared, ofFiles);
   }
   return (pages + shared) * PAGE_SIZE;
 }

@@ -153,7 +153,7 @@ export class RunningWorkload implements AsyncDisposable {
   ): Promise<void> {
     const { command, env } = await redisServer();
     // Together on one processor: else their speed depends on where they happen to be.
-    const pin = ["taskset", "-c", `${navigator.hardwareConcurrency - 1}`];
+    const pin = ["taskset", "-c", lastProcessor()];
     const socket = `${this.#records}.sock`;
     this.#main = this.#spawn(
       [...pin, command, "--save", "", "--appendonly", "no", "--port", "0"]
@@ -258,6 +258,12 @@ export function quantile(buckets: Float64Array, share: number): number {
   const index = buckets.findIndex((n) => (sum += n) >= wanted);
   const [exponent, part] = [Math.floor(index / 16), index % 16];
   return (part + 17) * 2 ** exponent / 1000;
+}
+
+/** The number of the last processor that may be used. */
+function lastProcessor(): string {
+  const status = Deno.readTextFileSync("/proc/self/status");
+  return /^Cpus_allowed_list:.*?(\d+)$/m.exec(status)![1];
 }
 
 /** Compiles the generators into a folder. */

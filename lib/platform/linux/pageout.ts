@@ -48,6 +48,8 @@ const LARGE_SPAN = 512 << 20;
  * only the next call follows.
  */
 const MOST_WHERE_IT_RUNS = 64;
+/** Of a process that makes a call take longer there, rcap stays away; in milliseconds. */
+const SLOWEST_CALL_MS = 500;
 /** How much address space is looked at at a time, in bytes. */
 const LOOK_AHEAD = 4 * 2 ** 30;
 
@@ -69,6 +71,8 @@ export class LinuxPageout implements PageoutControl {
   #callBytes = SMALLEST_CALL;
   /** Whether it is paged out on the processor that it runs on. */
   #isThere = false;
+  /** Whether it should be: not where others leave rcap too little of that processor. */
+  #follows = true;
 
   private constructor(
     pid: number,
@@ -124,14 +128,12 @@ export class LinuxPageout implements PageoutControl {
       let isResident = false;
       for (const piece of this.#piecesOf(range, index)) {
         isResident = true;
-        if (pieces.length === 0) {
-          hasSwap = memoryInfo().freeSwap > 0;
-          this.#isThere = this.#goThere(placement);
-        }
+        if (pieces.length === 0) hasSwap = memoryInfo().freeSwap > 0;
         if (!hasSwap && this.#needsSwap(range.mappingStart)) {
           results[index] = NO_SWAP;
           break;
         }
+        if (pieces.length === 0) this.#isThere = this.#goThere(placement);
         pieces.push(piece);
         resident += piece.resident;
         span += piece.bytes;
@@ -317,9 +319,8 @@ export class LinuxPageout implements PageoutControl {
    *
    * @returns whether it runs there.
    */
-  #goThere(placement: Placement | undefined): boolean {
-    const cpu = placement && runningOn(this.#pid);
-    return cpu !== undefined && placement!.moveTo(cpu);
+  #goThere(placement: Placement): boolean {
+    return placement.moveTo(this.#follows ? runningOn(this.#pid) : undefined);
   }
 
   /** The failure of every page-out once the address space is gone. */
@@ -338,6 +339,11 @@ export class LinuxPageout implements PageoutControl {
 
   /** Lets the size of calls follow the speed of page-outs. */
   #adapt(pieces: readonly Piece[], elapsed: number): void {
+    if (this.#isThere) {
+      // The time says how busy that processor is.
+      if (elapsed > SLOWEST_CALL_MS) this.#follows = false;
+      return;
+    }
     const resident = pieces.reduce((sum, piece) => sum + piece.resident, 0);
     // Small calls are all overhead and say nothing about the speed.
     if (resident < SMALLEST_CALL / 2) return;

@@ -13,6 +13,11 @@ const MOST_THREADS = 16;
 /** Scheduling policies of <sched.h> that share the processor: other, batch and idle. */
 const SHARING = ["0", "3", "5"];
 
+/** Whether rcap gets its share beside a thread: it has neither deadlines nor precedence. */
+function isFair(fields: readonly string[]): boolean {
+  return SHARING.includes(fields[41 - 3]) && Number(fields[19 - 3]) >= 0;
+}
+
 /**
  * The processor that a process runs on, when one thread of it runs and no more.
  * It may be another one a moment later.
@@ -44,7 +49,7 @@ function threadOf(path: string) {
     const text = decoder.decode(buffer.subarray(0, file.read(buffer)));
     // Field N of the man page is fields[N - 3]: the second may hold anything.
     const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-    const runs = fields[0] === "R" && SHARING.includes(fields[41 - 3]);
+    const runs = fields[0] === "R" && isFair(fields);
     return {
       threads: Number(fields[20 - 3]),
       cpu: runs ? Number(fields[39 - 3]) : undefined,
@@ -58,7 +63,7 @@ function threadOf(path: string) {
 
 function threadsOf(pid: number): string[] {
   try {
-    return readDirectory(`/proc/${pid}/task`).filter((name) => name > "/");
+    return readDirectory(`/proc/${pid}/task`);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     return [];

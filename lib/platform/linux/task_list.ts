@@ -31,11 +31,11 @@ import { type Btf, BtfKind } from "../../../ffi/btf.ts";
 /** Size of a record that the program writes: tgid, pgd and run time, 64 bits each. */
 const RECORD = 24;
 
-/** A process, as far as its tasks tell. */
+/** An address space, as far as the tasks that use it tell. */
 export interface AddressSpace {
   /** The address of its top page table. */
   readonly topTable: bigint;
-  /** How long its threads have run so far, those that are there now; in nanoseconds. */
+  /** How long they have run so far, those that are there now; in nanoseconds. */
   runtime: number;
 }
 
@@ -92,12 +92,13 @@ export class TaskList implements Disposable {
   addressSpaces(): Map<number, AddressSpace> {
     const records = new BigUint64Array(this.#iterator.readAll().slice().buffer);
     const spaces = new Map<number, AddressSpace>();
+    const byTable = new Map<bigint, AddressSpace>();
     for (let at = 0; at + 2 < records.length; at += 3) {
-      const [pid, topTable, time] = records.subarray(at, at + 3);
-      const runtime = Number(time);
-      const known = spaces.get(Number(pid));
-      if (known) known.runtime += runtime;
-      else spaces.set(Number(pid), { topTable, runtime });
+      const topTable = records[at + 1];
+      let space = byTable.get(topTable);
+      if (!space) byTable.set(topTable, space = { topTable, runtime: 0 });
+      space.runtime += Number(records[at + 2]);
+      spaces.set(Number(records[at]), space);
     }
     return spaces;
   }
