@@ -98,7 +98,10 @@ export function scanCommand(context: Context) {
     )
     .addOption(observeOption)
     .addOption(
-      new Option("--policy <policy>", "what goes first").choices(POLICIES)
+      new Option(
+        "--policy <policy>",
+        "what goes first: one process after another, or what is idle for longest of all",
+      ).choices(POLICIES)
         .default(DEFAULT_POLICY),
     )
     .addOption(pagedataOption())

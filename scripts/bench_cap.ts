@@ -8,7 +8,7 @@
  * @module
  */
 
-import { Command } from "@commander-js/extra-typings";
+import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
 import { zramSwap } from "../tests/swap.ts";
 import { Cgroup, type Contestant, CONTESTANTS } from "./bench/contestants.ts";
@@ -36,35 +36,55 @@ const names =
     text.split(",").map((name) => {
       const found = all.find((one) => one.name === name);
       if (found) return found;
-      throw new Error(
+      throw new InvalidArgumentError(
         `"${name}" is none of ${all.map(({ name }) => name).join(", ")}`,
       );
     });
 
+const times = (text: string) => {
+  if (/^[1-9]\d*$/.test(text)) return Number(text);
+  throw new InvalidArgumentError(`"${text}" is no number of times.`);
+};
+const list = (all: readonly { name: string }[]) =>
+  `only these of ${all.map(({ name }) => name).join(",")}`;
+
 const options = new Command("bench:cap")
-  .description("Workloads under a cap, held by rcap and by others.")
-  .option("--repeats <n>", "how often all is done", Number, 3)
-  .option("--settle <time>", "before measuring", seconds("--settle"), 10)
-  .option("--measure <time>", "how long to measure", seconds("--measure"), 15)
+  .description(
+    "Workloads under a cap, held by rcap and by others. Needs root, gcc, zram and a memory cgroup; takes about 40 minutes.",
+  )
+  .option("--repeats <n>", "how often all is done", times, 3)
+  .option(
+    "--settle <time>",
+    "how long before measuring, like 10s",
+    seconds("--settle"),
+    10,
+  )
+  .option(
+    "--measure <time>",
+    "how long to measure, like 15s",
+    seconds("--measure"),
+    15,
+  )
   .option("--interval <time>", "of rcap and naive", seconds("--interval"), 1)
-  .option("--size <size>", "of the first three", size("--size"), 2 ** 30)
+  .option(
+    "--size <size>",
+    "of hotcold, drift and skewed, in bytes",
+    size("--size"),
+    2 ** 30,
+  )
   .option("--exponent <n>", "of Zipf's law", Number, 0.99)
   .option("--redis-keys <n>", "keys of Redis", Number, 1_000_000)
   .option("--redis-value <size>", "bytes a key", size("--redis-value"), 512)
   .option("--fleet <n>", "processes of the fleet", Number, 50)
   .option("--fleet-size <size>", "of each", size("--fleet-size"), 32 * 2 ** 20)
   .option("--awake <time>", "of one of the fleet", seconds("--awake"), 1)
-  .option("--workloads <names>", "only these", names(WORKLOADS), [...WORKLOADS])
-  .option(
-    "--contestants <names>",
-    "only these",
-    names(CONTESTANTS),
-    [...CONTESTANTS],
-  )
+  .option("--workloads <names>", list(WORKLOADS), names(WORKLOADS))
+  .option("--contestants <names>", list(CONTESTANTS), names(CONTESTANTS))
   .option("--json <file>", "where all figures go", "bench_cap.json")
   .parse(Deno.args, { from: "user" })
   .opts();
 
+const { workloads = WORKLOADS, contestants = CONTESTANTS } = options;
 const sizes: WorkloadSizes = { ...options, awake: options.awake * 1000 };
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -84,9 +104,9 @@ await compileGenerators(programs);
 
 try {
   for (let repeat = 1; repeat <= options.repeats; repeat++) {
-    for (const workload of options.workloads) {
+    for (const workload of workloads) {
       let wanted: number | undefined;
-      for (const contestant of options.contestants) {
+      for (const contestant of contestants) {
         const found = await runMatched(workload, contestant, wanted);
         if (!found) continue;
         const { figures, isMatched } = found;
@@ -118,7 +138,7 @@ try {
   console.error("interrupted; what was measured so far:");
 }
 console.log(machine());
-console.log(report(runs, killed, options.workloads, sizes));
+console.log(report(runs, killed, workloads, sizes));
 
 /**
  * Runs a contestant, with its limit adjusted until the mean RSS is as wanted.

@@ -251,7 +251,7 @@ async function stress(
     signal: AbortSignal,
     surroundings: Surroundings,
   ) => Promise<void>[],
-  { pause = 0 } = {},
+  { seconds = SECONDS, pause = 0 } = {},
 ): Promise<Counts> {
   await using _swap = await anySwap({ size: 1024 * MIB });
   await using bystander = await Workload.start({ name: "bystander" });
@@ -271,7 +271,7 @@ async function stress(
   };
   const stop = new AbortController();
   const { signal } = stop;
-  const timer = setTimeout(() => stop.abort(), SECONDS * 1000);
+  const timer = setTimeout(() => stop.abort(), seconds * 1000);
   const again = async () => {
     while (!signal.aborted) await live(signal, { pids, counts, pause });
   };
@@ -354,13 +354,16 @@ async function capAll(
   }
 }
 
+/** That goes for one policy after another. */
+const UNDER_A_DAEMON = Math.max(10, SECONDS / 3);
+
 testEachPolicy(
-  `stress for ${SECONDS} s under a daemon, which is killed now and then`,
+  `stress for ${UNDER_A_DAEMON} s under a daemon, which is killed now and then`,
   async (policy) => {
     // Who lives for less than 2 s is never judged by the clock.
     const counts = await stress((signal, { counts }) => [
       capAll(signal, { counts, policy }),
-    ], { pause: 100 });
+    ], { seconds: UNDER_A_DAEMON, pause: 100 });
     assertTried(counts, "steps", "lives", "checks", "scanned", "pagedOut");
   },
 );

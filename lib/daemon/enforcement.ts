@@ -37,7 +37,7 @@ export interface EnforcementOptions {
   /** Stops it at the next step. */
   readonly signal: AbortSignal;
   readonly log: Log;
-  /** Whether others give the rest of the excess, so that no more may go than is asked for. */
+  /** Whether the threshold asks for less than the excess, so that no more may go than that. */
   readonly isBounded?: boolean;
   /** Whether no other scan follows. */
   readonly isOnlyScan?: boolean;

@@ -68,7 +68,7 @@ export class Member {
     const { ages, memory } = this.scanned;
     const now = performance.now();
     if (now - this.windowSince < interval) {
-      // Pages that cannot be judged yet must not go.
+      // Without ages yet, nothing of it can go; and who has not run has used nothing.
       if (!ages.pagedata || !(ages.isStale || this.memory.hasRun())) return;
       ages.look(await this.memory.read("glance"));
       if (ages.hasMarkedMoves) await this.memory.refresh();

@@ -57,8 +57,9 @@ export class PageAges {
   #room = new Uint8Array(0);
 
   /**
-   * The last reading. Its bits are 0, `REFERENCED` and `MODIFIED` as read, or what
-   * was done with an unreferenced page: `COOLED` and `TRIED`.
+   * The last reading. Its bits are 0, `REFERENCED` and `MODIFIED` as read, but not for
+   * a page that only moved, or what was done with an unreferenced page: `COOLED` and
+   * `TRIED`.
    */
   get pagedata(): Pagedata | undefined {
     return this.#pagedata;

@@ -29,8 +29,8 @@ export interface Move {
 
 /**
  * Finds what mremap(2) may have moved: an extent that is gone, and one of the same
- * kind that is new and at least as long. A wrong guess does no harm: whatever is
- * new in memory was referenced, so it has age 0 whatever the guess.
+ * kind that is new and at least as long. A wrong guess does little harm: whatever
+ * is new in memory was referenced, so it has age 0 whatever the guess.
  */
 export function findMoves(
   before: readonly PagedataMapping[],
