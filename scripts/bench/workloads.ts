@@ -83,8 +83,8 @@ export const WORKLOADS: readonly WorkloadKind[] = [
     cap: 0.5,
     // More than half a round, so that who wakes up has been paged out.
     longer: ({ fleet, awake }) => ({
-      settle: fleet * awake / 2000 - 9,
-      measure: fleet * awake / 2000 - 15,
+      settle: Math.max(0, fleet * awake / 2000 - 9),
+      measure: Math.max(0, fleet * awake / 2000 - 15),
     }),
   },
 ];
