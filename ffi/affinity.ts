@@ -50,11 +50,11 @@ export class Placement implements Disposable {
    * there is no other processor, and while there is another placement.
    */
   moveTo(cpu: number | undefined): boolean {
-    if (cpu !== undefined && cpu === this.#cpu && placements === 1) return true;
     if (cpu === undefined || placements > 1 || !this.#mayMoveTo(cpu)) {
       this.#goHome();
       return false;
     }
+    if (cpu === this.#cpu) return true;
     this.#home ??= findHome(this.#allowed);
     this.#cpu = cpu;
     const only = new Uint8Array(SET_BYTES);

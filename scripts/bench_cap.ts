@@ -98,9 +98,7 @@ const limits = new Map<string, number>();
 
 await using held = new AsyncDisposableStack();
 held.use(await zramSwap({ size: 3 * sizes.size }));
-const programs = Deno.makeTempDirSync({ prefix: "rcap-bench-" });
-held.defer(() => Deno.remove(programs, { recursive: true }));
-await compileGenerators(programs);
+const programs = await compileGenerators(held);
 
 try {
   for (let repeat = 1; repeat <= options.repeats; repeat++) {

@@ -18,6 +18,7 @@ import { SmapsSource } from "../lib/platform/linux/smaps_source.ts";
 import type { PageoutControl, PageRange } from "../lib/platform/platform.ts";
 import { type Column, renderTable } from "../lib/report/table.ts";
 import { zramSwap } from "../tests/swap.ts";
+import { median } from "./bench/report.ts";
 import {
   compileGenerators,
   RunningWorkload,
@@ -26,16 +27,16 @@ import {
 
 const SIZE = 2 ** 30;
 const ROUNDS = 7;
-/** Pages that go in one measurement, and the shapes they go in. */
+/** Pages that go in one measurement, and how many in a row. */
 const PAGES = 1024;
-const SHAPES = [{ name: "alone", length: 1 }, { name: "64", length: 64 }];
+const LENGTHS = [1, 64];
 
 /** How a process is while it is paged out. */
 const STATES = ["stopped", "running, followed", "running elsewhere"] as const;
 
 interface Row {
   readonly state: typeof STATES[number];
-  readonly shape: string;
+  readonly length: number;
   /** In microseconds a page. */
   readonly wall: number[];
   readonly cpu: number[];
@@ -44,9 +45,7 @@ interface Row {
 const page = pageSize();
 await using held = new AsyncDisposableStack();
 held.use(await zramSwap({ size: 2 * SIZE }));
-const programs = Deno.makeTempDirSync({ prefix: "rcap-bench-" });
-held.defer(() => Deno.remove(programs, { recursive: true }));
-await compileGenerators(programs);
+const programs = await compileGenerators(held);
 const kind = WORKLOADS.find(({ name }) => name === "hotcold")!;
 const workload = held.use(
   await RunningWorkload.start(kind, {
@@ -70,14 +69,14 @@ using control = await LinuxPageout.open(id, {
   needsSwap: () => true,
 });
 
-const rows: Row[] = SHAPES.flatMap(({ name }) =>
-  STATES.map((state) => ({ state, shape: name, wall: [], cpu: [] }))
+const rows: Row[] = LENGTHS.flatMap((length) =>
+  STATES.map((state) => ({ state, length, wall: [], cpu: [] }))
 );
 // What is hot lies in the first 40 %, and nothing of the rest goes twice.
 let at = Math.ceil(SIZE / page * 0.4);
 for (let round = 0; round < ROUNDS; round++) {
   for (const row of rows) {
-    const { length } = SHAPES.find(({ name }) => name === row.shape)!;
+    const { length } = row;
     const ranges: PageRange[] = [];
     for (let pages = 0; pages < PAGES; pages += length) {
       const start = mappingStart + BigInt(at * page);
@@ -95,7 +94,11 @@ for (let round = 0; round < ROUNDS; round++) {
 
 const columns: Column<Row>[] = [
   { name: "process", kind: "text", value: ({ state }) => state },
-  { name: "pages", kind: "text", value: ({ shape }) => shape },
+  {
+    name: "pages",
+    kind: "text",
+    value: ({ length }) => length === 1 ? "alone" : `${length}`,
+  },
   { name: "CPU µs/page", kind: "number", value: ({ cpu }) => spread(cpu) },
   { name: "µs/page", kind: "number", value: ({ wall }) => spread(wall) },
 ];
@@ -126,9 +129,10 @@ async function measure(
 }
 
 function spread(times: readonly number[]): string {
-  const sorted = times.toSorted((a, b) => a - b);
-  const [least, middle, most] = [0, (ROUNDS - 1) / 2, ROUNDS - 1].map((index) =>
-    sorted[index].toFixed(1)
-  );
+  const [middle, least, most] = [
+    median(times),
+    Math.min(...times),
+    Math.max(...times),
+  ].map((time) => time.toFixed(1));
   return `${middle} (${least} to ${most})`;
 }

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { statFields } from "../lib/platform/linux/stat.ts";
 import { formatSize } from "../lib/report/units.ts";
 import { cap, TestDaemon } from "../tests/daemon.ts";
 import { Fleet } from "../tests/fleet.ts";
@@ -61,7 +62,7 @@ interface Usage {
 /** What the daemon has used: proc_pid_stat(5), fields 14 and 15, and proc_pid_status(5). */
 function usage(): Usage {
   const stat = Deno.readTextFileSync(`/proc/${daemon.pid}/stat`);
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const fields = statFields(stat);
   const status = Deno.readTextFileSync(`/proc/${daemon.pid}/status`);
   return {
     cpu: (Number(fields[11]) + Number(fields[12])) / 100,

@@ -15,7 +15,7 @@ import { POLICIES } from "../lib/scanner/policy.ts";
 import { scanColdest } from "../lib/scanner/coldest.ts";
 import { endOffset, firstOffset } from "../lib/scanner/pagedata.ts";
 import { cap, quicklyBy, TestDaemon } from "./daemon.ts";
-import { KIB, MIB, requireRoot } from "./live.ts";
+import { assertIntact, assertResident, KIB, MIB, requireRoot } from "./live.ts";
 import { rcapJson } from "./rcap.ts";
 import { zramSwap } from "./swap.ts";
 import {
@@ -66,7 +66,7 @@ Deno.test("coldest keeps a cap, what is in use stays, and stat tells what is idl
   assertEquals(first.intervals, 1);
   assert(first.bytes > 8 * MIB, `${first.bytes} idle`);
   assert(await victim.resident("hot") >= 31 * MIB, "the hot part stays");
-  assert(await victim.checksum(), "memory is as it was");
+  await assertIntact(victim);
 });
 
 Deno.test("scan --policy coldest takes what was not used", async () => {
@@ -83,7 +83,7 @@ Deno.test("scan --policy coldest takes what was not used", async () => {
   assertEquals(code, 0);
   assert(json.effective! >= 63 * MIB, `${json.effective} went`);
   assert(await victim.resident("hot") >= 31 * MIB, "the hot part stays");
-  assert(await victim.checksum(), "memory is as it was");
+  await assertIntact(victim);
 });
 
 Deno.test("inspect --ages tells the working set", async () => {
@@ -228,6 +228,22 @@ Deno.test("inspect --ages tells how long memory is idle that moves all the time"
   assert(longest.used >= 31 * MIB, `${longest.used} used`);
 });
 
+/** Asserts that much went of what was idle for longest, and nothing of what was used later. */
+async function assertOldestWent(
+  { later, data, sooner, idle }: {
+    later: Workload;
+    data: Region;
+    sooner: Workload;
+    idle: Region;
+  },
+): Promise<void> {
+  assertResident(later, data);
+  const left = residentOf(sooner.pid, idle.start, idle.end);
+  assert(left <= idle.size - 24 * MIB, `${left} of the oldest are left`);
+  await assertIntact(later);
+  await assertIntact(sooner);
+}
+
 Deno.test("what is idle for longest goes first, whoever's it is", async () => {
   await using _swap = await zramSwap({ size: 512 * MIB });
   // The first of the list is who is idle for a shorter time.
@@ -260,15 +276,7 @@ Deno.test("what is idle for longest goes first, whoever's it is", async () => {
   const { code, json, stderr } = await told;
   assertEquals(code, 0, stderr);
   assertEquals(json.workingSetToo, false);
-  assertEquals(
-    residentOf(later.pid, data.start, data.end),
-    data.size,
-    "what was used a little while ago stays",
-  );
-  const left = residentOf(sooner.pid, idle.start, idle.end);
-  assert(left <= idle.size - 24 * MIB, `${left} of the oldest are left`);
-  assert(await later.checksum(), "memory is as it was");
-  assert(await sooner.checksum(), "memory is as it was");
+  await assertOldestWent({ later, data, sooner, idle });
 });
 
 Deno.test("the daemon takes first what is idle for longest, of all processes", async () => {
@@ -309,11 +317,7 @@ Deno.test("the daemon takes first what is idle for longest, of all processes", a
     ({ cap, rss }) => cap === less && rss <= cap,
     "the cap to be met",
   );
-  assertEquals(residentOf(later.pid, data.start, data.end), data.size);
-  const left = residentOf(sooner.pid, idle.start, idle.end);
-  assert(left <= idle.size - 24 * MIB, `${left} of the oldest are left`);
-  assert(await later.checksum(), "memory is as it was");
-  assert(await sooner.checksum(), "memory is as it was");
+  await assertOldestWent({ later, data, sooner, idle });
 });
 
 Deno.test("what is to go is cooled, and goes in the next pass unless it is used", async () => {
@@ -332,10 +336,7 @@ Deno.test("what is to go is cooled, and goes in the next pass unless it is used"
   const first = await scanColdest(collection, options);
   assertEquals(first.excess, options.excess, "it can wait");
   assertEquals(collection.statistics.attempted, 0);
-  assertEquals(
-    residentOf(workload.pid, region.start, region.end),
-    region.size,
-  );
+  assertResident(workload, region);
 
   // The region is cooled from its start on; what lies there is used again.
   const used = { offset: 0, size: 8 * MIB };
@@ -355,7 +356,7 @@ Deno.test("what is to go is cooled, and goes in the next pass unless it is used"
   const goes = region.size - used.size;
   const left = residentOf(workload.pid, behind, region.end);
   assert(left <= goes - 8 * MIB, `${left} of what is not`);
-  assert(await workload.checksum(), "memory is as it was");
+  await assertIntact(workload);
 });
 
 /** A process that runs over its memory all the time. */
@@ -442,7 +443,7 @@ Deno.test("a small hot loop loses nothing while others have idle memory", async 
   // Once around the loop would be 64 pages.
   assert(cameBack < 32, `${cameBack} pages came back`);
   assert(least >= 192 * KIB, `only ${least} resident`);
-  assert(await idle.checksum(), "memory is as it was");
+  await assertIntact(idle);
 });
 
 /** The values of a family in the text that Prometheus reads, by their labels. */

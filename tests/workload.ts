@@ -7,6 +7,8 @@
  * @module
  */
 
+import { statFields } from "../lib/platform/linux/stat.ts";
+
 const SCRIPT = new URL("fixtures/workload.pl", import.meta.url).pathname;
 const PAGE_SIZE = 4096;
 
@@ -388,7 +390,7 @@ export function rssOf(pid: number): number {
 /** How many pages of a process had to come back from swap or a file: field 12 of proc_pid_stat(5). */
 export function majorFaults(pid: number): number {
   const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[9]);
+  return Number(statFields(stat)[12 - 3]);
 }
 
 /** How much of `[start, end)` the page tables of a process hold. */

@@ -5,6 +5,7 @@
  */
 
 import { sleep } from "../../lib/collection/observe.ts";
+import { statFields } from "../../lib/platform/linux/stat.ts";
 import { Cgroup, type Contestant } from "./contestants.ts";
 import {
   quantile,
@@ -183,8 +184,7 @@ function usageOf(pids: readonly number[]) {
   const usage = { user: 0, system: 0, majorFaults: 0 };
   for (const pid of pids) {
     const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-    // Fields from the third on: the second may hold anything.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const fields = statFields(stat);
     usage.majorFaults += Number(fields[12 - 3]);
     usage.user += Number(fields[14 - 3]) / TICKS;
     usage.system += Number(fields[15 - 3]) / TICKS;

@@ -266,8 +266,17 @@ function lastProcessor(): string {
   return /^Cpus_allowed_list:.*?(\d+)$/m.exec(status)![1];
 }
 
-/** Compiles the generators into a folder. */
-export async function compileGenerators(folder: string): Promise<void> {
+/**
+ * Compiles the generators into a folder of their own.
+ *
+ * @param held removes the folder with all else that it holds.
+ * @returns the folder.
+ */
+export async function compileGenerators(
+  held: AsyncDisposableStack,
+): Promise<string> {
+  const folder = Deno.makeTempDirSync({ prefix: "rcap-bench-" });
+  held.defer(() => Deno.remove(folder, { recursive: true }));
   for (const name of ["memory_workload", "redis_driver"]) {
     const args = ["-O2", "-o", `${folder}/${name}`, `${FOLDER}${name}.c`];
     const { success, stderr } = await new Deno.Command("gcc", {
@@ -278,6 +287,7 @@ export async function compileGenerators(folder: string): Promise<void> {
       `gcc cannot compile ${name}.c: ${new TextDecoder().decode(stderr)}`,
     );
   }
+  return folder;
 }
 
 /** The redis-server of the machine, or Debian's, unpacked into a cache. */

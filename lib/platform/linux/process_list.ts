@@ -39,11 +39,17 @@ const statBuffer = new Uint8Array(4096);
  * @throws NoSuchProcess when there is none with that pid.
  */
 export function readProcess(pid: number): ProcessEntry {
-  return ofProcess(pid, () => {
-    using file = File.open(`/proc/${pid}/stat`);
-    const length = file.read(statBuffer);
-    return parseStat(decoder.decode(statBuffer.subarray(0, length)));
-  });
+  return ofProcess(pid, () => parseStat(readStat(`/proc/${pid}/stat`)));
+}
+
+/**
+ * Reads the `stat` file of a process or thread.
+ *
+ * @throws SystemError when there is none, or it has exited.
+ */
+export function readStat(path: string): string {
+  using file = File.open(path);
+  return decoder.decode(statBuffer.subarray(0, file.read(statBuffer)));
 }
 
 /** Whether a name in `/proc` is a pid. */

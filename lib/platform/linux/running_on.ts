@@ -4,8 +4,10 @@
  * @module
  */
 
-import { File, readDirectory } from "../../../ffi/file.ts";
+import { readDirectory } from "../../../ffi/file.ts";
 import { SystemError } from "../../../ffi/libc.ts";
+import { readStat } from "./process_list.ts";
+import { statFields } from "./stat.ts";
 
 /** Looking at more threads than this would cost more than it is good for. */
 const MOST_THREADS = 16;
@@ -36,19 +38,13 @@ export function runningOn(pid: number): number | undefined {
   return found;
 }
 
-const decoder = new TextDecoder();
-const buffer = new Uint8Array(4096);
-
 /**
  * How many threads a process has, and the processor that the thread of a `stat` file
  * runs on, if it does. See proc_pid_stat(5).
  */
 function threadOf(path: string) {
   try {
-    using file = File.open(path);
-    const text = decoder.decode(buffer.subarray(0, file.read(buffer)));
-    // Field N of the man page is fields[N - 3]: the second may hold anything.
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+    const fields = statFields(readStat(path));
     const runs = fields[0] === "R" && isFair(fields);
     return {
       threads: Number(fields[20 - 3]),

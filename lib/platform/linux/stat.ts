@@ -11,20 +11,27 @@ import type { ProcessEntry } from "../platform.ts";
 const PF_KTHREAD = 0x0020_0000;
 
 /**
+ * The fields of a `stat` line from the third on: field N of the man page stands at
+ * N - 3. The second, the command, stands in parentheses and may hold any character,
+ * these too.
+ */
+export function statFields(text: string): string[] {
+  return text.slice(text.lastIndexOf(")") + 2).trimEnd().split(" ");
+}
+
+/**
  * Parses a `stat` line. The start time is in clock ticks since boot, the layout is
  * where code and stack lie, all zero without ptrace access.
  *
  * @throws SyntaxError when it is not one.
  */
 export function parseStat(text: string): ProcessEntry {
-  // The command stands in parentheses and may hold any character, these too.
   const open = text.indexOf("(");
   const close = text.lastIndexOf(")");
-  const fields = text.slice(close + 2).trimEnd().split(" ");
+  const fields = statFields(text);
   if (open < 1 || close < open || fields.length < 49) {
     throw new SyntaxError(`not a stat line: ${text.slice(0, 80)}`);
   }
-  // Field N of the man page is fields[N - 3].
   const state = fields[0];
   return {
     pid: Number(text.slice(0, open - 1)),
