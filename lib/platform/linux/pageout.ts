@@ -48,6 +48,8 @@ const LARGE_SPAN = 512 << 20;
  * only the next call follows.
  */
 const MOST_WHERE_IT_RUNS = 64;
+/** The same of ranges that are cooled, which takes a fraction of the time. */
+const MOST_COOLED_WHERE_IT_RUNS = 512;
 /** Of a process that makes a call take longer there, rcap stays away; in milliseconds. */
 const SLOWEST_CALL_MS = 500;
 /** How much address space is looked at at a time, in bytes. */
@@ -162,11 +164,18 @@ export class LinuxPageout implements PageoutControl {
   }
 
   async cool(ranges: readonly PageRange[]): Promise<void> {
-    for (let first = 0; first < ranges.length; first += MAX_RANGES) {
+    using placement = Placement.take();
+    let first = 0;
+    while (first < ranges.length) {
+      // What was used in the meantime has to be forgotten by its processor, too.
+      this.#isThere = this.#goThere(placement);
       this.#ranges.clear();
-      for (const { start, end } of ranges.slice(first, first + MAX_RANGES)) {
+      const behind = first +
+        (this.#isThere ? MOST_COOLED_WHERE_IT_RUNS : MAX_RANGES);
+      for (const { start, end } of ranges.slice(first, behind)) {
         this.#ranges.add(start, Number(end - start));
       }
+      first = behind;
       let from = 0;
       while (from < this.#ranges.count) {
         const done = await this.#advise(from, MADV_COLD);
