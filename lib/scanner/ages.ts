@@ -6,16 +6,9 @@
  * @module
  */
 
-import { findMoves, lengthOf, type Move, UNIT, unitOf } from "./moves.ts";
-import {
-  endOffset,
-  firstOffset,
-  MODIFIED,
-  type Pagedata,
-  type PagedataMapping,
-  recordSamePages,
-  REFERENCED,
-} from "./pagedata.ts";
+import { AgeCarrier, TRIED } from "./carry_ages.ts";
+import { findMoves } from "./moves.ts";
+import { endOffset, firstOffset, type Pagedata } from "./pagedata.ts";
 
 /** The highest age: older pages stay at it. */
 export const MAX_AGE = 255;
@@ -31,17 +24,6 @@ export const BAND_OF_AGE: Uint8Array = Uint8Array.from(
   { length: MAX_AGE + 1 },
   (_, age) => 32 - Math.clz32(age),
 );
-
-// Beside REFERENCED and MODIFIED, the bits of an aged reading say what was done
-// with a page. They stay until the page is referenced or goes.
-
-/** The page was cooled in an earlier pass: a reference would have shown since. */
-export const COOLED = 4;
-
-/** The page was paged out, and is there all the same. */
-export const TRIED = 8;
-
-const KEPT = COOLED | TRIED;
 
 /** The ages of the pages of one process. */
 export class PageAges {
@@ -109,20 +91,15 @@ export class PageAges {
     this.#hasMarkedMoves = false;
     this.isStale = false;
     if (before) {
-      const aging: Aging = {
-        before,
-        oldBits: viewOf(before.bits),
-        oldAges: viewOf(this.#ages),
-        reading,
-        bits: viewOf(reading.bits),
-        ages: viewOf(ages),
-        older: older * EVERY_BYTE,
+      const carrier = new AgeCarrier(
+        { pagedata: before, ages: this.#ages },
+        { pagedata: reading, ages },
         // Who resets references beside us must not make anything look idle.
-        found: this.#isOpen ? (REFERENCED | MODIFIED) * EVERY_BYTE : 0,
-      };
-      carryInPlace(aging);
+        { older, isSameInterval: this.#isOpen },
+      );
+      carrier.carryInPlace();
       for (const move of findMoves(before.mappings, reading.mappings)) {
-        if (carryMoved(aging, move)) this.#hasMarkedMoves = true;
+        if (carrier.carryMoved(move)) this.#hasMarkedMoves = true;
       }
     } else {
       // The first interval has begun when references were reset.
@@ -194,198 +171,4 @@ export function idleBytes(processes: Iterable<PageAges>): IdleBytes[] {
     intervals: 2 ** band,
     bytes: bytes.subarray(2 ** band).reduce((sum, some) => sum + some, 0),
   }));
-}
-
-/** Two readings with their ages; the later takes what the earlier knows. */
-interface Aging {
-  readonly before: Pagedata;
-  readonly oldBits: DataView;
-  readonly oldAges: DataView;
-  readonly reading: Pagedata;
-  readonly bits: DataView;
-  readonly ages: DataView;
-  /** How much older pages get that were not referenced, in every byte of a word. */
-  readonly older: number;
-  /** The bits that a page keeps since they are of the same interval, likewise. */
-  readonly found: number;
-}
-
-function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
-}
-
-/** The same in all bytes of a word. */
-const EVERY_BYTE = 0x01010101;
-const KEPT_WORD = KEPT * EVERY_BYTE;
-const LOW_BITS = 0x7f7f7f7f;
-
-/** Ages `count` pages from one place of the old reading to one of the new. */
-function agePages(
-  { oldBits, oldAges, bits, ages, older, found: kept }: Aging,
-  from: number,
-  to: number,
-  count: number,
-): void {
-  let i = 0;
-  // Four pages at a time, a page a byte of a word, and no branch to mispredict.
-  for (; i + 4 <= count; i += 4) {
-    const done = oldBits.getInt32(from + i);
-    const found = bits.getInt32(to + i) | done & kept;
-    const old = oldAges.getInt32(from + i);
-    // 0xff for a page that was found in use.
-    const inUse = ((found | found >>> 1) & EVERY_BYTE) * 0xff;
-    // 1 for a page of the highest age, which stays.
-    const oldest = ((old & LOW_BITS) + EVERY_BYTE & old) >>> 7 & EVERY_BYTE;
-    ages.setInt32(to + i, old + (older & ~oldest) & ~inUse);
-    bits.setInt32(to + i, found | done & KEPT_WORD & ~inUse);
-  }
-  for (; i < count; i++) {
-    const done = oldBits.getUint8(from + i);
-    const found = bits.getUint8(to + i) | done & kept & 0xff;
-    if (found !== 0) {
-      bits.setUint8(to + i, found);
-      continue;
-    }
-    const age = oldAges.getUint8(from + i) + (older & 1);
-    ages.setUint8(to + i, Math.min(age, MAX_AGE));
-    bits.setUint8(to + i, done & KEPT);
-  }
-}
-
-/** Walks the recorded runs of a reading, in address order, by number of page. */
-class RunCursor {
-  readonly pagedata: Pagedata;
-  #index = -1;
-  #run = 0;
-  #endRun = 0;
-  #base = 0;
-  /** Size of the mapping's pages, in units. */
-  units = 1;
-  /** The run's first unit, the one behind its last, and where its bits begin. */
-  start = 0;
-  end = 0;
-  offset = 0;
-  isDone = false;
-
-  constructor(pagedata: Pagedata) {
-    this.pagedata = pagedata;
-    this.next();
-  }
-
-  next(): void {
-    const { mappings, runPage, runOffset } = this.pagedata;
-    while (this.#run === this.#endRun) {
-      if (++this.#index === mappings.length) {
-        this.isDone = true;
-        return;
-      }
-      const mapping = mappings[this.#index];
-      this.#run = mapping.firstRun;
-      this.#endRun = mapping.endRun;
-      this.#base = unitOf(mapping.start);
-      this.units = mapping.pageSize / UNIT;
-    }
-    const run = this.#run++;
-    this.offset = runOffset[run];
-    this.start = this.#base + runPage[run] * this.units;
-    this.end = this.start + (runOffset[run + 1] - this.offset) * this.units;
-  }
-
-  /** The mapping whose first run this is; `undefined` for any later run. */
-  get begunMapping(): PagedataMapping | undefined {
-    const mapping = this.pagedata.mappings[this.#index];
-    return this.#run === mapping.firstRun + 1 ? mapping : undefined;
-  }
-
-  /** Goes on with the first run of the next mapping that has any. */
-  nextMapping(): void {
-    this.#run = this.#endRun;
-    this.next();
-  }
-}
-
-/** Ages the pages that are where they were. */
-function carryInPlace(aging: Aging): void {
-  const { before, reading } = aging;
-  const old = new RunCursor(before);
-  const now = new RunCursor(reading);
-  while (!old.isDone && !now.isDone) {
-    const [oldMapping, mapping] = [old.begunMapping, now.begunMapping];
-    if (
-      oldMapping && mapping && oldMapping.start === mapping.start &&
-      oldMapping.pageSize === mapping.pageSize &&
-      recordSamePages(before, oldMapping, reading, mapping)
-    ) {
-      const count = endOffset(reading, mapping) - now.offset;
-      agePages(aging, old.offset, now.offset, count);
-      old.nextMapping();
-      now.nextMapping();
-      continue;
-    }
-    const start = Math.max(old.start, now.start);
-    const end = Math.min(old.end, now.end);
-    const { units } = now;
-    if (start < end && old.units === units) {
-      agePages(
-        aging,
-        old.offset + (start - old.start) / units,
-        now.offset + (start - now.start) / units,
-        (end - start) / units,
-      );
-    }
-    const [oldEnd, nowEnd] = [old.end, now.end];
-    if (oldEnd <= nowEnd) old.next();
-    if (nowEnd <= oldEnd) now.next();
-  }
-}
-
-/**
- * Ages the pages of an extent that has moved.
- *
- * @returns whether any was marked as modified for that: `move_soft_dirty_pte` of the
- * kernel's mm/mremap.c marks each so.
- */
-function carryMoved(aging: Aging, { from, to }: Move): boolean {
-  const { before, reading } = aging;
-  let isMarked = false;
-  const units = from.mapping.pageSize / UNIT;
-  const length = lengthOf(from) / units;
-  const oldFirst = (from.start - unitOf(from.mapping.start)) / units;
-  const nowFirst = (to.start - unitOf(to.mapping.start)) / units;
-  let old = from.mapping.firstRun;
-  let now = to.mapping.firstRun;
-  while (old < from.mapping.endRun && now < to.mapping.endRun) {
-    // In pages from the start of the extents.
-    const oldStart = before.runPage[old] - oldFirst;
-    const nowStart = reading.runPage[now] - nowFirst;
-    const oldEnd = oldStart + before.runOffset[old + 1] - before.runOffset[old];
-    const nowEnd = nowStart + reading.runOffset[now + 1] -
-      reading.runOffset[now];
-    const start = Math.max(oldStart, nowStart, 0);
-    const end = Math.min(oldEnd, nowEnd, length);
-    if (start < end) {
-      const offset = reading.runOffset[now] + start - nowStart;
-      if (unmark(reading, offset, end - start)) isMarked = true;
-      agePages(
-        aging,
-        before.runOffset[old] + start - oldStart,
-        offset,
-        end - start,
-      );
-    }
-    if (oldEnd <= nowEnd) old++;
-    if (nowEnd <= oldEnd) now++;
-  }
-  return isMarked;
-}
-
-/** Takes the mark from pages that are modified and not referenced; whether any is. */
-function unmark({ bits }: Pagedata, offset: number, count: number): boolean {
-  let isMarked = false;
-  for (let at = offset; at < offset + count; at++) {
-    if (bits[at] !== MODIFIED) continue;
-    bits[at] = 0;
-    isMarked = true;
-  }
-  return isMarked;
 }

@@ -5,7 +5,9 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { COOLED, idleBytes, MAX_AGE, PageAges } from "./ages.ts";
+import fc from "fast-check";
+import { idleBytes, MAX_AGE, PageAges } from "./ages.ts";
+import { COOLED } from "./carry_ages.ts";
 import { MA_READ, MA_WRITE } from "./mapping_flags.ts";
 import { type DrawnMapping, PAGE, pagedataOf } from "./testing.ts";
 
@@ -117,5 +119,68 @@ Deno.test("idle memory is counted from each number of intervals on", () => {
       { intervals: 2, bytes: 4 * PAGE },
       { intervals: 4, bytes: 0 },
     ],
+  );
+});
+
+/** Pages of the address space whose readings are drawn at random. */
+const SPACE = 9000;
+
+/** How its pages are, part by part: holes, long runs, and pages that lie alone. */
+const drawing = fc.array(
+  fc.tuple(
+    fc.constantFrom(".", "0", "2", "0.", ".02", "0000.3", "2.00.0"),
+    fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 3000 })),
+  ),
+  { maxLength: 20 },
+).map((parts) =>
+  parts.map(([pages, length]) => pages.repeat(length).slice(0, length))
+    .join("").padEnd(SPACE, "0..").slice(0, SPACE)
+);
+
+/** A reading of it, cut into mappings anywhere. */
+const reading = fc.record({
+  pages: drawing,
+  cuts: fc.array(fc.integer({ min: 1, max: SPACE - 1 }), { maxLength: 3 }),
+  isLook: fc.boolean(),
+});
+
+Deno.test("ages are those of pages followed one by one", () => {
+  fc.assert(
+    fc.property(fc.array(reading, { minLength: 2, maxLength: 5 }), (all) => {
+      const ages = new PageAges();
+      // By number of page; the bits of an interval that is going on stay.
+      let known = new Map<number, { age: number; bits: number }>();
+      let isOpen = false;
+      for (const [turn, { pages, cuts, isLook }] of all.entries()) {
+        const edges = [...new Set([0, ...cuts, SPACE])].sort((a, b) => a - b);
+        const pagedata = pagedataOf(
+          edges.slice(1).map((end, i) => ({
+            start: START + BigInt(edges[i] * PAGE),
+            pages: pages.slice(edges[i], end),
+          })),
+        );
+        if (isLook) ages.look(pagedata);
+        else ages.advance(pagedata);
+        const now: typeof known = new Map();
+        for (const [page, drawn] of [...pages].entries()) {
+          if (drawn === ".") continue;
+          const before = known.get(page);
+          const bits = Number(drawn) | (isOpen ? before?.bits ?? 0 : 0);
+          const first = turn === 0 && !isLook ? 1 : 0;
+          const older = isLook ? 0 : 1;
+          const age = before ? before.age + older : first;
+          now.set(page, { age: bits === 0 ? age : 0, bits });
+        }
+        known = now;
+        isOpen = isLook;
+        const found = [...known.values()];
+        assertEquals([...ages.ages], found.map(({ age }) => age));
+        assertEquals(
+          [...ages.pagedata!.bits],
+          found.map(({ bits }) => bits),
+        );
+      }
+    }),
+    { seed: 20_261_124, numRuns: 100 },
   );
 });

@@ -15,7 +15,8 @@
 
 import { ProcessError } from "../errors.ts";
 import type { PageoutControl, PageRange } from "../platform/platform.ts";
-import { BAND_OF_AGE, BANDS, COOLED, TRIED } from "./ages.ts";
+import { BAND_OF_AGE, BANDS } from "./ages.ts";
+import { COOLED, TRIED } from "./carry_ages.ts";
 import {
   type ScanCollection,
   type ScannedProcess,
@@ -83,21 +84,23 @@ export async function scanColdest(
 
 /** Which pages a choice is among. */
 interface Eligible {
-  /** Bits that must be set, and those that may be. */
-  readonly needed: number;
-  readonly allowed: number;
+  /** What was done with them: {@linkcode DONE_BITS} of their bits. */
+  readonly done: readonly number[];
   /** The youngest band. */
   readonly least: number;
 }
 
+/** What was done with a page. */
+const DONE_BITS = COOLED | TRIED;
+
 /** Pages that were cooled, and not touched since. */
-const RIPE: Eligible = { needed: COOLED, allowed: COOLED, least: 1 };
+const RIPE: Eligible = { done: [COOLED], least: 1 };
 /** Pages that were not touched for an interval. */
-const IDLE: Eligible = { needed: 0, allowed: COOLED, least: 1 };
+const IDLE: Eligible = { done: [0, COOLED], least: 1 };
 /** Those of them that are still to be cooled. */
-const UNCOOLED: Eligible = { needed: 0, allowed: 0, least: 1 };
+const UNCOOLED: Eligible = { done: [0], least: 1 };
 /** Everything. */
-const ALL: Eligible = { needed: 0, allowed: 0xff & ~TRIED, least: 0 };
+const ALL: Eligible = { done: [0, COOLED], least: 0 };
 
 /** The best of what is eligible: all better than a rank, and some of that rank. */
 interface Choice {
@@ -118,6 +121,8 @@ class Pass implements Disposable {
   readonly #turns = new Map<ScannedProcess, Turn>();
   readonly #held = new DisposableStack();
   #excess: number;
+  /** What {@linkcode Pass.#measure} found, while that holds. */
+  #sizes: Float64Array | undefined;
 
   constructor(collection: ScanCollection, options: ColdestOptions) {
     this.#collection = collection;
@@ -226,6 +231,7 @@ class Pass implements Disposable {
     if (!turn) return left;
     const { control } = turn;
     const { statistics } = this.#collection;
+    this.#sizes = undefined;
     const most = Math.min(control.maxRanges, ranges.length);
     for (let from = 0; from < ranges.length; from += most) {
       if (this.#isStopped || process.unscannable) return left;
@@ -266,6 +272,7 @@ class Pass implements Disposable {
       if (ranges.length === 0) continue;
       const turn = await this.#control(process);
       if (!turn) continue;
+      this.#sizes = undefined;
       await turn.control.cool?.(ranges);
       const { bits } = process.ages.pagedata!;
       for (const { offset, pages } of ranges) {
@@ -281,22 +288,31 @@ class Pass implements Disposable {
    */
   #choose(eligible: Eligible, wanted: number): Choice {
     if (wanted <= 0) return { eligible, rank: 0, ofRank: 0, bytes: 0 };
-    const byRank = new Float64Array(BANDS * KINDS * LENGTHS);
-    for (const process of this.#processes) {
-      if (process.unscannable) continue;
-      eachRange(process, eligible, ({ mapping, rank, pages }) => {
-        byRank[rank] += pages * mapping.pageSize;
-      });
-    }
+    const sizes = this.#sizes ??= this.#measure();
     let bytes = 0;
-    for (const [rank, ofRank] of byRank.entries()) {
+    for (let rank = 0; rank < RANKS; rank++) {
+      if (bandOf(rank) < eligible.least) break;
+      let ofRank = 0;
+      for (const done of eligible.done) ofRank += sizes[done * RANKS + rank];
       if (bytes + ofRank < wanted) {
         bytes += ofRank;
         continue;
       }
       return { eligible, rank, ofRank: wanted - bytes, bytes: wanted };
     }
-    return { eligible, rank: byRank.length, ofRank: 0, bytes };
+    return { eligible, rank: RANKS, ofRank: 0, bytes };
+  }
+
+  /** How much there is of each rank, by what was done with it; in bytes. */
+  #measure(): Float64Array {
+    const sizes = new Float64Array((DONE_BITS + 1) * RANKS);
+    for (const process of this.#processes) {
+      if (process.unscannable) continue;
+      eachRange(process, ALL.least, ({ mapping, done, rank, pages }) => {
+        sizes[done * RANKS + rank] += pages * mapping.pageSize;
+      });
+    }
+    return sizes;
   }
 
   /**
@@ -315,9 +331,10 @@ class Pass implements Disposable {
     let before: ChosenRange | undefined;
     eachRange(
       process,
-      eligible,
-      ({ mapping, rank, firstPage, offset, pages }) => {
+      eligible.least,
+      ({ mapping, done, rank, firstPage, offset, pages }) => {
         if (rank > last || (rank === last && left <= 0)) return;
+        if (!eligible.done.includes(done)) return;
         const { pageSize } = mapping;
         let count = pages;
         if (rank === last) {
@@ -372,6 +389,7 @@ class Pass implements Disposable {
     } catch (error) {
       if (!(error instanceof ProcessError)) throw error;
       this.#processes.delete(process);
+      this.#sizes = undefined;
       this.#emit({ type: "error", process, error });
       return undefined;
     }
@@ -406,9 +424,11 @@ interface ChosenRange extends PageRange {
   pages: number;
 }
 
-/** Recorded pages next to each other, of one band and with the same bits. One object serves all. */
+/** Recorded pages next to each other, of one band and alike in what was done. One object serves all. */
 interface RankedRange {
   mapping: PagedataMapping;
+  /** What was done with them: {@linkcode DONE_BITS} of their bits. */
+  done: number;
   /** What is lower goes first. */
   rank: number;
   /** Counted from the start of the mapping. */
@@ -418,14 +438,34 @@ interface RankedRange {
   pages: number;
 }
 
-/** Visits the ranges of a process that are eligible, in address order. */
+/** How many ranks there are. */
+const RANKS = BANDS * KINDS * LENGTHS;
+
+/** The rank of a range of at least one page. */
+function rankOf(band: number, kind: number, pages: number): number {
+  const length = Math.min(31 - Math.clz32(pages), LENGTHS - 1);
+  return ((BANDS - 1 - band) * KINDS + kind) * LENGTHS + LENGTHS - 1 - length;
+}
+
+function bandOf(rank: number): number {
+  return BANDS - 1 - Math.floor(rank / (KINDS * LENGTHS));
+}
+
+/**
+ * Visits the ranges of a process, in address order.
+ *
+ * @param least the youngest band whose pages are visited.
+ */
 function eachRange(
   { ages: { pagedata, ages }, residency }: ScannedProcess,
-  { needed, allowed, least }: Eligible,
+  least: number,
   visit: (range: RankedRange) => void,
 ): void {
   if (!pagedata) return;
   const { bits, runPage, runOffset } = pagedata;
+  // What pages of one range have in common.
+  const likeness = (at: number) =>
+    BAND_OF_AGE[ages[at]] << 4 | bits[at] & DONE_BITS;
   for (const mapping of pagedata.mappings) {
     if (firstOffset(pagedata, mapping) === endOffset(pagedata, mapping)) {
       continue;
@@ -434,6 +474,7 @@ function eachRange(
     const kind = isCleanFile(mapping) ? 0 : 1;
     const found: RankedRange = {
       mapping,
+      done: 0,
       rank: 0,
       firstPage: 0,
       offset: 0,
@@ -444,22 +485,16 @@ function eachRange(
       const end = runOffset[run + 1];
       let at = offset;
       while (at < end) {
-        const state = bits[at];
-        const band = BAND_OF_AGE[ages[at]];
+        const like = likeness(at);
         const from = at++;
-        while (
-          at < end && bits[at] === state && BAND_OF_AGE[ages[at]] === band
-        ) at++;
-        if (
-          band < least || (state & needed) !== needed ||
-          (state & ~allowed) !== 0
-        ) continue;
+        while (at < end && likeness(at) === like) at++;
+        const band = like >> 4;
+        if (band < least) continue;
+        found.done = like & DONE_BITS;
         found.firstPage = runPage[run] + from - offset;
         found.offset = from;
         found.pages = at - from;
-        const length = Math.min(31 - Math.clz32(found.pages), LENGTHS - 1);
-        found.rank = ((BANDS - 1 - band) * KINDS + kind) * LENGTHS + LENGTHS -
-          1 - length;
+        found.rank = rankOf(band, kind, found.pages);
         visit(found);
       }
     }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { mappingEnd, type PagedataMapping } from "./pagedata.ts";
+import { mappingBytes, mappingEnd, type PagedataMapping } from "./pagedata.ts";
 
 /** Addresses are counted in the smallest pages there are, of so many bytes. */
 export const UNIT = 4096;
@@ -19,6 +19,12 @@ export interface Extent {
   readonly start: number;
   readonly end: number;
   readonly mapping: PagedataMapping;
+}
+
+/** The address space of a mapping. */
+export function extentOf(mapping: PagedataMapping): Extent {
+  const start = unitOf(mapping.start);
+  return { start, end: start + mappingBytes(mapping) / UNIT, mapping };
 }
 
 /** Address space that has got another address. */
