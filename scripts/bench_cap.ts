@@ -80,6 +80,11 @@ const options = new Command("bench:cap")
   .option("--awake <time>", "of one of the fleet", seconds("--awake"), 1)
   .option("--workloads <names>", list(WORKLOADS), names(WORKLOADS))
   .option("--contestants <names>", list(CONTESTANTS), names(CONTESTANTS))
+  .option(
+    "--refaults",
+    "count page faults by how long the page had not been used, which slows the workloads",
+    false,
+  )
   .option("--json <file>", "where all figures go", "bench_cap.json")
   .parse(Deno.args, { from: "user" })
   .opts();

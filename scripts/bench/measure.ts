@@ -33,6 +33,11 @@ export interface Figures {
   readonly p99: number;
   /** A second. */
   readonly majorFaults: number;
+  /**
+   * The same by how long the page had not been used: less than a quarter of a
+   * second, a half, 1, 2, 4, 8, 16, 32, and longer. Only where that was counted.
+   */
+  readonly refaults: readonly number[];
   /** While it was measured. */
   readonly meanRss: number;
   readonly maxRss: number;
@@ -138,6 +143,10 @@ export async function runOnce(
     p99: quantile(buckets, 0.99),
     majorFaults: (after.usage.majorFaults - before.usage.majorFaults) /
       seconds,
+    refaults: Array.from(
+      after.operations.refaults,
+      (count, band) => (count - before.operations.refaults[band]) / seconds,
+    ),
     meanRss: samples.reduce((sum, rss) => sum + rss, 0) / samples.length,
     maxRss: Math.max(...samples),
     enforcerCpu: before.enforcer && after.enforcer

@@ -9,7 +9,10 @@
  * it. hotcold: 40 % of the memory are hot, every 10,000th operation goes to the
  * rest. drift: the same, and what is hot moves on by 10 % of the memory every 10 s.
  * zipf: pages are popular by Zipf's law. fleet: so many processes of so many bytes,
- * of which one is awake at a time and uses all its memory. */
+ * of which one is awake at a time and uses all its memory.
+ *
+ * With -r before all that, page faults are counted by how long the page had not been
+ * used, which takes memory and time of its own. */
 #include "operations.h"
 
 #include <signal.h>
@@ -22,6 +25,7 @@
 #define SEED 88172645463325252ull
 
 static uint64_t sum;
+static int counts_refaults;
 
 /* Memory in small pages, half of it random, so that it compresses to a half. */
 static char *fill(size_t pages, uint64_t *state) {
@@ -61,6 +65,7 @@ static void fleet(struct record *records, size_t pages, int processes,
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     uint64_t state = SEED + i;
     char *memory = fill(pages, &state);
+    uint32_t *last = counts_refaults ? begin_uses(pages) : NULL;
     struct record *record = &records[i];
     record->is_ready = 1;
     for (;;) {
@@ -74,10 +79,12 @@ static void fleet(struct record *records, size_t pages, int processes,
       uint64_t end = began + (turn + 1) * awake;
       while (now < end) {
         uint64_t random = next_random(&state);
-        operate(memory, (random >> 20) % pages, random);
+        size_t page = (random >> 20) % pages;
+        operate(memory, page, random);
         uint64_t then = now;
         now = nanoseconds();
         note_operation(record, now - then);
+        if (last) note_use(record, last, page, now, now - then);
       }
     }
   }
@@ -86,8 +93,13 @@ static void fleet(struct record *records, size_t pages, int processes,
 }
 
 int main(int argc, char **argv) {
+  if (argc > 1 && strcmp(argv[1], "-r") == 0) {
+    counts_refaults = 1;
+    argc--;
+    argv++;
+  }
   if (argc < 4) {
-    fprintf(stderr, "usage: memory_workload RECORDS MODE BYTES …\n");
+    fprintf(stderr, "usage: memory_workload [-r] RECORDS MODE BYTES …\n");
     return 2;
   }
   const char *mode = argv[2];
@@ -101,6 +113,7 @@ int main(int argc, char **argv) {
   }
   uint64_t state = SEED;
   char *memory = fill(pages, &state);
+  uint32_t *last = counts_refaults ? begin_uses(pages) : NULL;
   int drifts = strcmp(mode, "drift") == 0;
   int is_zipf = strcmp(mode, "zipf") == 0;
   struct zipf zipf = {0};
@@ -120,5 +133,6 @@ int main(int argc, char **argv) {
     uint64_t then = now;
     now = nanoseconds();
     note_operation(record, now - then);
+    if (last) note_use(record, last, page, now, now - then);
   }
 }

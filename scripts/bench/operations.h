@@ -5,16 +5,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Times of operations: 16 buckets for every power of 2 of nanoseconds. */
 #define BUCKETS 1024
 
+/* How long a page was not used: band 0 is less than a quarter of a second, every
+ * further one twice as long, and the last has no end. */
+#define IDLE_BANDS 9
+
 struct record {
   uint64_t operations;
   uint64_t is_ready;
   uint64_t buckets[BUCKETS];
+  /* Page faults by how long the page had not been used before. */
+  uint64_t refaults[IDLE_BANDS];
 };
 
 static void die(const char *what) {
@@ -40,6 +47,33 @@ static inline void note_operation(struct record *record, uint64_t took) {
   unsigned exponent = 63 - __builtin_clzll(took | 16);
   record->buckets[(exponent - 4) * 16 + (took >> (exponent - 4)) % 16]++;
   record->operations++;
+}
+
+/* When each page was last used, in units of about a microsecond: for counting page
+ * faults by that. */
+static uint32_t *begin_uses(size_t pages) {
+  uint32_t *last = malloc(pages * sizeof(*last));
+  if (!last) die("malloc");
+  for (size_t page = 0; page < pages; page++) last[page] = nanoseconds() >> 10;
+  return last;
+}
+
+/* Notes that an operation used a page. */
+static inline void note_use(struct record *record, uint32_t *last, size_t page,
+                            uint64_t now, uint64_t took) {
+  /* No fault is as fast as this, and few operations without one take longer. */
+  if (took > 1500) {
+    static long faults;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    if (usage.ru_majflt > faults) {
+      uint32_t quarters = (uint32_t)((now >> 10) - last[page]) / 244141;
+      unsigned band = quarters ? 32 - __builtin_clz(quarters) : 0;
+      record->refaults[band < IDLE_BANDS ? band : IDLE_BANDS - 1]++;
+    }
+    faults = usage.ru_majflt;
+  }
+  last[page] = now >> 10;
 }
 
 /* Maps the records of `count` processes from an existing file. */

@@ -78,6 +78,7 @@ export function report(
   const tables = workloads.map(({ name, what, cap }) =>
     `### ${name}\n\n${what(sizes)}; cap ${percent(0)(cap)}\n\n` +
     table(compared.filter(({ workload }) => workload === name)) +
+    refaults(compared.filter(({ workload }) => workload === name)) +
     deaths(killed.filter(({ workload }) => workload === name))
   );
   return `${tables.join("\n")}\n### Aims\n\n${aims(compared).join("\n")}\n`;
@@ -120,9 +121,32 @@ function table(runs: readonly Run[]): string {
         : middle;
     }),
   ]);
-  const head = ["contestant", ...COLUMNS.map(([title]) => title)];
+  return markdown(["contestant", ...COLUMNS.map(([title]) => title)], rows);
+}
+
+function markdown(head: string[], rows: string[][]): string {
   return [head, head.map(() => "---"), ...rows]
     .map((cells) => `| ${cells.join(" | ")} |\n`).join("");
+}
+
+/** Page faults by how long the page had not been used, where that was counted. */
+function refaults(runs: readonly Run[]): string {
+  const counted = runs.filter(({ figures }) =>
+    figures.refaults.some((count) => count > 0)
+  );
+  if (counted.length === 0) return "";
+  const head = ["major faults/s, page idle"].concat(
+    ["< 0.25 s", "0.25", "0.5", "1", "2", "4", "8", "16", "≥ 32 s"],
+  );
+  const rows = [...Map.groupBy(counted, ({ contestant }) => contestant)].map((
+    [contestant, runs],
+  ) => [
+    contestant,
+    ...runs[0].figures.refaults.map((_, band) =>
+      median(runs.map(({ figures }) => figures.refaults[band])).toFixed(0)
+    ),
+  ]);
+  return `\n${markdown(head, rows)}`;
 }
 
 /** Which contestants had processes killed, and how often. */

@@ -12,7 +12,8 @@ const FOLDER = new URL(".", import.meta.url).pathname;
 
 /** 64-bit words of `struct record` of operations.h. */
 const BUCKETS = 1024;
-const RECORD_WORDS = 2 + BUCKETS;
+const IDLE_BANDS = 9;
+const RECORD_WORDS = 2 + BUCKETS + IDLE_BANDS;
 
 /** How the workloads are to be, sizes in bytes. */
 export interface WorkloadSizes {
@@ -26,6 +27,8 @@ export interface WorkloadSizes {
   readonly fleetSize: number;
   /** How long one of the fleet is awake, in milliseconds. */
   readonly awake: number;
+  /** Whether page faults are counted by how long the page had not been used. */
+  readonly refaults?: boolean;
 }
 
 /** A kind of workload. */
@@ -94,6 +97,8 @@ export interface Operations {
   readonly count: number;
   /** Operations by time: buckets of operations.h. */
   readonly buckets: Float64Array;
+  /** Page faults by how long the page had not been used, if counted: bands of operations.h. */
+  readonly refaults: Float64Array;
 }
 
 /** A running workload; disposing kills it. */
@@ -133,7 +138,11 @@ export class RunningWorkload implements AsyncDisposable {
         fleet: ["fleet", sizes.fleetSize, sizes.fleet, sizes.awake],
       };
       workload.#main = workload.#spawn(
-        [`${programs}/memory_workload`, records, ...args[name].map(String)],
+        [`${programs}/memory_workload`].concat(
+          sizes.refaults ? "-r" : [],
+          records,
+          args[name].map(String),
+        ),
         { cgroup },
       );
     }
@@ -233,13 +242,17 @@ export class RunningWorkload implements AsyncDisposable {
     const words = this.#words();
     let count = 0;
     const buckets = new Float64Array(BUCKETS);
+    const refaults = new Float64Array(IDLE_BANDS);
     for (let at = 0; at < words.length; at += RECORD_WORDS) {
       count += Number(words[at]);
       for (let i = 0; i < BUCKETS; i++) {
         buckets[i] += Number(words[at + 2 + i]);
       }
+      for (let i = 0; i < IDLE_BANDS; i++) {
+        refaults[i] += Number(words[at + 2 + BUCKETS + i]);
+      }
     }
-    return { count, buckets };
+    return { count, buckets, refaults };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
