@@ -97,7 +97,10 @@ export class AgeCarrier {
       const start = Math.max(from.start, to.start);
       const end = Math.min(from.end, to.end);
       if (start < end && from.mapping.pageSize === to.mapping.pageSize) {
-        this.#carry({ ...from, start, end }, { ...to, start, end });
+        this.#carry({
+          from: { ...from, start, end },
+          to: { ...to, start, end },
+        }, (from, to, count) => this.#agePages(from, to, count));
       }
       if (from.end <= to.end) old++;
       if (to.end <= from.end) now++;
@@ -110,36 +113,63 @@ export class AgeCarrier {
    * @returns whether any was marked as modified for that: `move_soft_dirty_pte` of the
    * kernel's mm/mremap.c marks each so.
    */
-  carryMoved({ from, to }: Move): boolean {
-    const there = { ...to, end: to.start + lengthOf(from) };
-    const isMarked = this.#unmark(there);
-    this.#carry(from, there);
+  carryMoved(move: Move): boolean {
+    let isMarked = false;
+    this.#carry(move, (from, to, count) => {
+      if (this.#unmark(to, count)) isMarked = true;
+      this.#agePages(from, to, count);
+    });
     return isMarked;
   }
 
-  /** Ages the pages of an extent from those of another of the same length. */
-  #carry(from: Extent, to: Extent): void {
-    const before = this.#before;
-    const reading = this.#reading;
+  /**
+   * Visits the pages that both readings record: those of an extent, and those that lie
+   * alike in another, from its start on.
+   *
+   * @param visit takes where their bits are in the old reading and in the new, and
+   * how many they are.
+   */
+  #carry(
+    { from, to }: Move,
+    visit: (from: number, to: number, count: number) => void,
+  ): void {
+    const [before, reading] = [this.#before, this.#reading];
     if (
       isWhole(from) && isWhole(to) &&
       recordSamePages(before, from.mapping, reading, to.mapping)
     ) {
       const first = firstOffset(reading, to.mapping);
       const count = endOffset(reading, to.mapping) - first;
-      this.#agePages(firstOffset(before, from.mapping), first, count);
+      visit(firstOffset(before, from.mapping), first, count);
       return;
     }
-    const old = new RunCursor(before, from);
-    const now = new RunCursor(reading, to);
-    while (!old.isDone && !now.isDone) {
-      const page = Math.max(old.page, now.page);
-      old.skipTo(page);
-      now.skipTo(page);
-      if (old.isDone || now.isDone || old.page !== now.page) continue;
-      const both = Math.min(old.end, now.end) - page;
-      this.#agePages(old.offset, now.offset, both);
-      old.skipTo(page + both);
+    const { runPage: oldPage, runOffset: oldOffset } = before;
+    const { runPage, runOffset } = reading;
+    const pages = pageCount(from);
+    const oldFirst = firstPage(from);
+    const first = firstPage(to);
+    const oldEndRun = from.mapping.endRun;
+    const endRun = to.mapping.endRun;
+    let old = firstRunBehind(before, from.mapping, oldFirst);
+    let now = firstRunBehind(reading, to.mapping, first);
+    while (old < oldEndRun && now < endRun) {
+      // In pages from the start of the extents.
+      const oldStart = oldPage[old] - oldFirst;
+      const start = runPage[now] - first;
+      const oldEnd = oldStart + oldOffset[old + 1] - oldOffset[old];
+      const end = start + runOffset[now + 1] - runOffset[now];
+      const both = Math.max(oldStart, start, 0);
+      const count = Math.min(oldEnd, end, pages) - both;
+      if (count > 0) {
+        visit(
+          oldOffset[old] + both - oldStart,
+          runOffset[now] + both - start,
+          count,
+        );
+      }
+      if (both >= pages) return;
+      if (oldEnd <= end) old++;
+      if (end <= oldEnd) now++;
     }
   }
 
@@ -173,17 +203,13 @@ export class AgeCarrier {
   }
 
   /** Takes the mark from pages that are modified and not referenced; whether any is. */
-  #unmark(extent: Extent): boolean {
+  #unmark(offset: number, count: number): boolean {
     const { bits } = this.#reading;
     let isMarked = false;
-    const now = new RunCursor(this.#reading, extent);
-    for (; !now.isDone; now.skipTo(now.end)) {
-      const end = now.offset + now.end - now.page;
-      for (let at = now.offset; at < end; at++) {
-        if (bits[at] !== MODIFIED) continue;
-        bits[at] = 0;
-        isMarked = true;
-      }
+    for (let at = offset; at < offset + count; at++) {
+      if (bits[at] !== MODIFIED) continue;
+      bits[at] = 0;
+      isMarked = true;
     }
     return isMarked;
   }
@@ -205,55 +231,13 @@ function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, byteLength);
 }
 
-/** Walks the recorded runs of an extent, by pages counted from its start. */
-class RunCursor {
-  readonly #runPage: Float64Array;
-  readonly #runOffset: Uint32Array;
-  /** The extent's first page, counted from the start of its mapping, and its length. */
-  readonly #first: number;
-  readonly #pages: number;
-  #run: number;
-  readonly #endRun: number;
-  /** The first page that was not passed yet, the one behind its run, and where its bits are. */
-  page = 0;
-  end = 0;
-  offset = 0;
-  isDone = false;
+/** The first page of an extent, counted from the start of its mapping. */
+function firstPage({ start, mapping }: Extent): number {
+  return (start - unitOf(mapping.start)) * UNIT / mapping.pageSize;
+}
 
-  constructor(pagedata: Pagedata, extent: Extent) {
-    const { mapping, start } = extent;
-    const units = mapping.pageSize / UNIT;
-    this.#runPage = pagedata.runPage;
-    this.#runOffset = pagedata.runOffset;
-    this.#first = (start - unitOf(mapping.start)) / units;
-    this.#pages = lengthOf(extent) / units;
-    this.#run = firstRunBehind(pagedata, mapping, this.#first);
-    this.#endRun = mapping.endRun;
-    this.#enterRun();
-    this.skipTo(0);
-  }
-
-  #enterRun(): void {
-    const run = this.#run;
-    this.isDone = run === this.#endRun ||
-      this.#runPage[run] - this.#first >= this.#pages;
-    if (this.isDone) return;
-    this.offset = this.#runOffset[run];
-    this.page = this.#runPage[run] - this.#first;
-    const end = this.page + this.#runOffset[run + 1] - this.offset;
-    this.end = Math.min(end, this.#pages);
-  }
-
-  /** Goes on with the first recorded page from one on. */
-  skipTo(page: number): void {
-    while (!this.isDone && this.end <= page) {
-      this.#run++;
-      this.#enterRun();
-    }
-    if (this.isDone || this.page >= page) return;
-    this.offset += page - this.page;
-    this.page = page;
-  }
+function pageCount(extent: Extent): number {
+  return lengthOf(extent) * UNIT / extent.mapping.pageSize;
 }
 
 /** The first run of a mapping that reaches behind a page. */
@@ -274,7 +258,6 @@ function firstRunBehind(
 }
 
 /** Whether an extent is all of its mapping. */
-function isWhole({ start, end, mapping }: Extent): boolean {
-  const whole = extentOf(mapping);
-  return start === whole.start && end === whole.end;
+function isWhole(extent: Extent): boolean {
+  return pageCount(extent) === extent.mapping.pages;
 }
