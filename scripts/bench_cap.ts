@@ -9,6 +9,7 @@
  */
 
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
+import { UsageError } from "../lib/errors.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
 import { zramSwap } from "../tests/swap.ts";
 import { Cgroup, type Contestant, CONTESTANTS } from "./bench/contestants.ts";
@@ -25,12 +26,38 @@ import {
 const ADJUSTMENTS = 3;
 
 const size = (name: string) => (text: string) =>
-  parseSize(text, {
-    what: name,
-    totalMemory: () => Deno.systemMemoryInfo().total,
-  });
+  parsed(() =>
+    parseSize(text, {
+      what: name,
+      totalMemory: () => Deno.systemMemoryInfo().total,
+    })
+  );
+/** A time, or a number of seconds. */
 const seconds = (name: string) => (text: string) =>
-  parseDuration(text, name) / 1000;
+  parsed(() =>
+    /^\d+(\.\d+)?$/.test(text) ? Number(text) : parseDuration(text, name) / 1000
+  );
+
+/** What a parser of rcap's gives, with the error that Commander knows. */
+function parsed<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new InvalidArgumentError(error.message);
+  }
+}
+
+/** A file that can be written. */
+function writableFile(path: string): string {
+  try {
+    Deno.openSync(path, { append: true, create: true }).close();
+    return path;
+  } catch (error) {
+    throw new InvalidArgumentError(`It cannot be written: ${error}`);
+  }
+}
+
 const names =
   <T extends { name: string }>(all: readonly T[]) => (text: string) =>
     text.split(",").map((name) => {
@@ -41,9 +68,13 @@ const names =
       );
     });
 
-const times = (text: string) => {
-  if (/^[1-9]\d*$/.test(text)) return Number(text);
-  throw new InvalidArgumentError(`"${text}" is no number of times.`);
+const count = (text: string) => {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError(`"${text}" is no whole number above 0.`);
+};
+const exponent = (text: string) => {
+  if (/^0?\.\d+$/.test(text) && Number(text) > 0) return Number(text);
+  throw new InvalidArgumentError(`"${text}" is not between 0 and 1.`);
 };
 const list = (all: readonly { name: string }[]) =>
   `only these of ${all.map(({ name }) => name).join(",")}`;
@@ -52,7 +83,7 @@ const options = new Command("bench:cap")
   .description(
     "Workloads under a cap, held by rcap and by others. Needs root, gcc, zram and a memory cgroup; takes about 40 minutes.",
   )
-  .option("--repeats <n>", "how often all is done", times, 3)
+  .option("--repeats <n>", "how often all is done", count, 3)
   .option(
     "--settle <time>",
     "how long before measuring, like 10s",
@@ -72,10 +103,10 @@ const options = new Command("bench:cap")
     size("--size"),
     2 ** 30,
   )
-  .option("--exponent <n>", "of Zipf's law", Number, 0.99)
-  .option("--redis-keys <n>", "keys of Redis", Number, 1_000_000)
+  .option("--exponent <n>", "of Zipf's law, between 0 and 1", exponent, 0.99)
+  .option("--redis-keys <n>", "keys of Redis", count, 1_000_000)
   .option("--redis-value <size>", "bytes a key", size("--redis-value"), 512)
-  .option("--fleet <n>", "processes of the fleet", Number, 50)
+  .option("--fleet <n>", "processes of the fleet", count, 50)
   .option("--fleet-size <size>", "of each", size("--fleet-size"), 32 * 2 ** 20)
   .option("--awake <time>", "of one of the fleet", seconds("--awake"), 1)
   .option("--workloads <names>", list(WORKLOADS), names(WORKLOADS))
@@ -85,7 +116,12 @@ const options = new Command("bench:cap")
     "count page faults by how long the page had not been used, which slows the workloads",
     false,
   )
-  .option("--json <file>", "where all figures go", "bench_cap.json")
+  .option(
+    "--json <file>",
+    "where all figures go",
+    writableFile,
+    "bench_cap.json",
+  )
   .parse(Deno.args, { from: "user" })
   .opts();
 
@@ -102,7 +138,13 @@ const killed: Killed[] = [];
 const limits = new Map<string, number>();
 
 await using held = new AsyncDisposableStack();
-held.use(await zramSwap({ size: 3 * sizes.size }));
+// A key of Redis takes more than its value, and every workload fits three times.
+const largest = Math.max(
+  sizes.size,
+  sizes.redisKeys * (sizes.redisValue + 128),
+  sizes.fleet * sizes.fleetSize,
+);
+held.use(await zramSwap({ size: 3 * largest }));
 const programs = await compileGenerators(held);
 
 try {

@@ -73,11 +73,20 @@ export async function scanColdest(
 ): Promise<ColdestResult> {
   const started = performance.now();
   const { statistics } = collection;
+  const { attempted } = statistics;
   using pass = new Pass(collection, options);
   const result = await pass.run();
   statistics.scanTime += (performance.now() - started) / 1000;
-  if (result.complete) statistics.completedScanTime = statistics.scanTime;
   const { excess, complete } = result;
+  if (complete) {
+    collection.passes++;
+    statistics.completedScanTime = statistics.scanTime;
+  }
+  // A pass that only cooled what may go next is no scan.
+  if (options.reserve !== undefined && statistics.attempted === attempted) {
+    return result;
+  }
+  if (complete) statistics.scanCount++;
   options.onEvent?.({ type: "end", excess, complete });
   return result;
 }
@@ -138,7 +147,7 @@ class Pass implements Disposable {
   async run(): Promise<ColdestResult> {
     const { statistics } = this.#collection;
     const { reserve, headroom = 0 } = this.#options;
-    if (statistics.scanCount % TRIED_LIFE === TRIED_LIFE - 1) {
+    if (this.#collection.passes % TRIED_LIFE === TRIED_LIFE - 1) {
       for (const { ages } of this.#processes) ages.retry();
     }
     if (reserve === undefined) this.#tellSkipped();
@@ -162,10 +171,7 @@ class Pass implements Disposable {
       await this.#cool(reserve + headroom + Math.max(0, this.#excess));
     }
     const complete = !this.#isStopped;
-    if (complete) {
-      statistics.scanCount++;
-      if (this.#isIneffective()) statistics.ineffective++;
-    }
+    if (complete && this.#isIneffective()) statistics.ineffective++;
     return { excess: this.#excess, complete, idle };
   }
 

@@ -57,6 +57,7 @@ Deno.test("what is cooled goes in the next pass if nothing has touched it", asyn
   const options = { excess: 2 * PAGE, reserve: 4 * PAGE };
   await scanColdest(collection, options);
   assertEquals(memory.pageouts, [], "little excess can wait");
+  assertEquals(collection.statistics.scanCount, 0, "that was no scan");
   memory.mappings = [{ start: 0x10000n, pages: "020000" }];
   await age(process);
   const { excess } = await scanColdest(collection, options);
@@ -67,6 +68,7 @@ Deno.test("what is cooled goes in the next pass if nothing has touched it", asyn
     false,
     "what was touched stays",
   );
+  assertEquals(collection.statistics.scanCount, 1);
 });
 
 Deno.test("of an excess that cannot wait the oldest half goes at once", async () => {

@@ -75,6 +75,8 @@ export class ScanCollection {
   victim: ScannedProcess | undefined = undefined;
   /** The address in it to go on from; its beginning when `undefined`. */
   resumeAddress: bigint | undefined = undefined;
+  /** Completed passes of the policy `coldest`, whether or not anything was to go. */
+  passes = 0;
   readonly statistics: ScanStatistics = {
     attempted: 0,
     effective: 0,
