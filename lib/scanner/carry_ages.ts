@@ -21,9 +21,9 @@ import {
   firstOffset,
   MODIFIED,
   type Pagedata,
-  type PagedataMapping,
   recordSamePages,
   REFERENCED,
+  runAt,
 } from "./pagedata.ts";
 
 // Beside REFERENCED and MODIFIED, the bits of an aged reading say what was done
@@ -150,8 +150,8 @@ export class AgeCarrier {
     const first = firstPage(to);
     const oldEndRun = from.mapping.endRun;
     const endRun = to.mapping.endRun;
-    let old = firstRunBehind(before, from.mapping, oldFirst);
-    let now = firstRunBehind(reading, to.mapping, first);
+    let old = runAt(before, from.mapping, oldFirst);
+    let now = runAt(reading, to.mapping, first);
     while (old < oldEndRun && now < endRun) {
       // In pages from the start of the extents.
       const oldStart = oldPage[old] - oldFirst;
@@ -238,23 +238,6 @@ function firstPage({ start, mapping }: Extent): number {
 
 function pageCount(extent: Extent): number {
   return lengthOf(extent) * UNIT / extent.mapping.pageSize;
-}
-
-/** The first run of a mapping that reaches behind a page. */
-function firstRunBehind(
-  { runPage, runOffset }: Pagedata,
-  { firstRun, endRun }: PagedataMapping,
-  page: number,
-): number {
-  let low = firstRun;
-  let high = endRun;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const end = runPage[middle] + runOffset[middle + 1] - runOffset[middle];
-    if (end > page) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
 
 /** Whether an extent is all of its mapping. */

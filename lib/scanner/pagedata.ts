@@ -84,6 +84,23 @@ export function recordedBytes(
     mapping.pageSize;
 }
 
+/** The run of a mapping that holds a page, or the first run above it; `endRun` above all. */
+export function runAt(
+  { runPage, runOffset }: Pagedata,
+  { firstRun, endRun }: PagedataMapping,
+  page: number,
+): number {
+  let low = firstRun;
+  let high = endRun;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const end = runPage[middle] + runOffset[middle + 1] - runOffset[middle];
+    if (end <= page) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
 /** How many of the recorded pages of a mapping are neither referenced nor modified. */
 export function countUnreferenced(
   pagedata: Pagedata,

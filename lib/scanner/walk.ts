@@ -14,6 +14,7 @@ import {
   mappingEnd,
   type Pagedata,
   type PagedataMapping,
+  runAt,
 } from "./pagedata.ts";
 
 /** A place in an address space. */
@@ -117,23 +118,6 @@ export function takeUnreferencedRange(
     whole: from === firstOffset(pagedata, mapping) && to === end,
     more: to < end,
   };
-}
-
-/** The run of a mapping that holds a page, or the first run above it; `endRun` above all. */
-function runAt(
-  { runPage, runOffset }: Pagedata,
-  { firstRun, endRun }: PagedataMapping,
-  page: number,
-): number {
-  let low = firstRun;
-  let high = endRun;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const end = runPage[middle] + runOffset[middle + 1] - runOffset[middle];
-    if (end <= page) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 /** The run that holds a byte of `bits`, which stands in `run` or a later one. */
