@@ -152,7 +152,7 @@ export function inspectCommand(context: Context) {
       );
       const bare = !options.header;
       const exact = options.parsable === true;
-      using platform = openProcesses(options, log);
+      using platform = openProcesses(options, context);
       const request = {
         pid,
         observation: options.observe,

@@ -104,10 +104,10 @@ export function openProcesses(
     observe: number;
     pagedata: PagedataSourceName | "auto";
   },
-  log: Log,
+  { log, signal }: Pick<Context, "log" | "signal">,
 ): Platform {
   warnIfShort(observe, log);
-  return openPlatform(pagedata, (message) => log.warn(message));
+  return openPlatform(pagedata, (message) => log.warn(message), signal);
 }
 
 /** Warns when an observation is too short to be trusted. */

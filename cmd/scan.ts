@@ -115,7 +115,7 @@ export function scanCommand(context: Context) {
       const columns = chooseColumns(COLUMNS, options.output);
       const goal = goalOf(options);
       const selectors = texts.map(parseSelector);
-      using platform = openProcesses(options, log);
+      using platform = openProcesses(options, context);
       const report = await scanOnce({
         selectors,
         goal,

@@ -1,24 +1,30 @@
 /**
- * Tests of moving this process's threads.
+ * Tests of moving the threads that make calls.
  *
  * @module
  */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Placement } from "./affinity.ts";
-import { File } from "./file.ts";
-import { libc, SystemError } from "./libc.ts";
+import { CallList, OPENED } from "./call_list.ts";
+import { File, O_RDONLY } from "./file.ts";
+import { libc } from "./libc.ts";
 
 // Opened before the first test, which would seem to leak it otherwise.
 libc();
 
-/** The processors that every thread may run on, as `/proc` lists them. */
-function allowed(): Set<string> {
+/** The processors that a thread may run on, as `/proc` lists them. */
+function allowed(thread: string | number): string {
+  const status = Deno.readTextFileSync(`/proc/self/task/${thread}/status`);
+  return /^Cpus_allowed_list:\s*(.*)$/m.exec(status)![1];
+}
+
+/** The processors that every thread may run on. */
+function allowedOfAll(): Set<string> {
   const lists = new Set<string>();
   for (const { name } of Deno.readDirSync("/proc/self/task")) {
     try {
-      const status = Deno.readTextFileSync(`/proc/self/task/${name}/status`);
-      lists.add(/^Cpus_allowed_list:\s*(.*)$/m.exec(status)![1]);
+      lists.add(allowed(name));
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
@@ -31,54 +37,61 @@ function lastOf(list: string): number {
   return Number(/\d+$/.exec(list)![0]);
 }
 
-Deno.test("all threads move to a processor, and may run where they might afterwards", () => {
-  const before = allowed();
-  const cpu = lastOf([...before][0]);
-  {
-    using placement = Placement.take();
-    assertEquals(allowed(), before);
-    assertEquals(placement.moveTo(cpu), true);
-    assertEquals(allowed(), new Set([`${cpu}`]));
-  }
-  assertEquals(allowed(), before);
+const all = allowed(Deno.pid);
+
+Deno.test("the thread that makes calls is on a processor, and may run where it might afterwards", async () => {
+  const calls = new CallList();
+  const placement = Placement.on(lastOf(all), calls);
+  const thread = calls.thread();
+  // What the thread says of itself: it is not the main one.
+  const buffer = new Uint8Array(4096);
+  using self = File.open("/proc/thread-self/status");
+  const read = calls.read(self.fd, buffer);
+  await calls.make();
+  assert(calls.checked(thread, "gettid") !== Deno.pid);
+  assert(calls.checked(read, "read") > 0);
+  assertEquals(allowed(calls.checked(thread, "gettid")), `${lastOf(all)}`);
+  assertEquals(allowed(Deno.pid), all);
+  placement.goHome();
+  assertEquals(allowedOfAll(), new Set([all]));
 });
 
-Deno.test("a processor that they may not use moves nothing", () => {
-  const before = allowed();
-  using placement = Placement.take();
-  assertEquals(placement.moveTo(8191), false);
-  assertEquals(placement.moveTo(100_000), false);
-  assertEquals(allowed(), before);
-});
-
-Deno.test("nobody moves them while there are two placements", () => {
-  const before = allowed();
-  const cpu = lastOf([...before][0]);
-  using first = Placement.take();
-  assertEquals(first.moveTo(cpu), true);
-  {
-    using second = Placement.take();
-    assertEquals(second.moveTo(cpu), false);
-    assertEquals(first.moveTo(cpu), false);
-    assertEquals(allowed(), before);
-  }
-  assertEquals(first.moveTo(cpu), true);
-  assertEquals(first.moveTo(undefined), false);
-  assertEquals(allowed(), before);
-});
-
-Deno.test("they go home where no descriptor is left", () => {
-  const before = allowed();
-  const cpu = lastOf([...before][0]);
-  const files: File[] = [];
+Deno.test("a thread that a call keeps waiting goes home", async () => {
+  const pipe = new Uint32Array(2);
+  const library = Deno.dlopen("libc.so.6", {
+    pipe: { parameters: ["buffer"], result: "i32" },
+  });
+  assertEquals(library.symbols.pipe(pipe), 0);
+  library.close();
+  using reader = File.own(pipe[0], "pipe");
+  const calls = new CallList();
+  const placement = Placement.on(lastOf(all), calls);
+  calls.read(reader.fd, new Uint8Array(1));
+  const made = calls.make();
   try {
-    using placement = Placement.take();
-    assertEquals(placement.moveTo(cpu), true);
-    assertThrows(() => {
-      for (;;) files.push(File.open("/dev/null"));
-    }, SystemError);
+    while (!allowedOfAll().has(`${lastOf(all)}`)) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    placement.goHome();
+    assertEquals(allowedOfAll(), new Set([all]));
   } finally {
-    for (const file of files) file[Symbol.dispose]();
+    File.own(pipe[1], "pipe")[Symbol.dispose]();
+    await made;
   }
-  assertEquals(allowed(), before);
+});
+
+Deno.test("a processor that rcap may not use is none to go to", () => {
+  assertEquals(Placement.isPossible(8191), false);
+  assertEquals(Placement.isPossible(100_000), false);
+  assertEquals(Placement.isPossible(lastOf(all)), all !== `${lastOf(all)}`);
+});
+
+Deno.test("a list that ends before its thread is known moves nothing back", async () => {
+  const calls = new CallList();
+  calls.open(-100, "/nowhere", O_RDONLY);
+  const placement = Placement.on(lastOf(all), calls);
+  calls.read(OPENED, new Uint8Array(1));
+  await calls.make();
+  placement.goHome();
+  assertEquals(allowedOfAll(), new Set([all]));
 });

@@ -27,9 +27,6 @@ const NEW_FILE_MODE = 0o644;
 /** Large enough that directories and most files come in one read. */
 const READ_SIZE = 64 * 1024;
 
-/** How long reads may keep the event loop from turning, in milliseconds. */
-const TURN_MS = 25;
-
 /** An open file; closed by `using`. */
 export class File implements Disposable {
   /** The descriptor. */
@@ -133,40 +130,6 @@ export class File implements Disposable {
     return undefined;
   }
 
-  /**
-   * The rest of a file that the kernel takes long to make. The event loop turns
-   * every so often.
-   *
-   * @param away makes every read on another thread, for files of which a single
-   * read takes long.
-   */
-  async readAllSlowly(away: boolean): Promise<Uint8Array<ArrayBuffer>> {
-    let turned = performance.now();
-    const small = away ? undefined : this.#readSmall();
-    if (small) return small;
-    const contents = away ? new Contents() : new Contents(scratch);
-    for (;;) {
-      const room = contents.room();
-      const length = away ? await this.#readAway(room) : this.read(room);
-      if (length === 0) return contents.bytes();
-      contents.filled(length);
-      if (performance.now() - turned > TURN_MS) {
-        await new Promise((resolve) => setTimeout(resolve, 0));
-        turned = performance.now();
-      }
-    }
-  }
-
-  async #readAway(buffer: Uint8Array<ArrayBuffer>): Promise<number> {
-    const length = await libc().readAway(
-      this.fd,
-      buffer,
-      BigInt(buffer.length),
-    );
-    // errno stayed on the other thread: the same call here fails the same way.
-    return length < 0 ? this.read(buffer) : Number(length);
-  }
-
   /** Writes a short text. */
   write(text: string): void {
     const bytes = encoder.encode(text);
@@ -174,15 +137,6 @@ export class File implements Disposable {
       libc().write(this.fd, bytes, BigInt(bytes.length)),
       `write ${this.#name}`,
     );
-  }
-
-  /** Writes a short text that the kernel takes long to act on, on another thread. */
-  async writeSlowly(text: string): Promise<void> {
-    const bytes = encoder.encode(text);
-    const { fd } = this;
-    const length = await libc().writeAway(fd, bytes, BigInt(bytes.length));
-    // errno stayed on the other thread: the same call here fails the same way.
-    if (length < 0) this.write(text);
   }
 
   /** Writes a text of any length. */
@@ -244,7 +198,7 @@ class Contents {
   #length: number;
 
   /** @param start what was read already. */
-  constructor(start = new Uint8Array(0)) {
+  constructor(start: Uint8Array) {
     this.#buffer = new Uint8Array(start.length + READ_SIZE);
     this.#buffer.set(start);
     this.#length = start.length;

@@ -4,12 +4,11 @@
  * @module
  */
 
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   File,
   isDenied,
   isMissing,
-  O_WRONLY,
   readDirectory,
   readTextFile,
   readTextFileIfAny,
@@ -54,37 +53,13 @@ Deno.test("an error number without a name of ours has the C library's words", ()
   );
 });
 
-Deno.test("a file is read whole, however long", async () => {
+Deno.test("a file is read whole, however long", () => {
   using directory = temporaryDirectory();
   const path = `${directory.path}/long`;
   const bytes = new Uint8Array(1_000_003).map((_, at) => at * 31 % 251);
   Deno.writeFileSync(path, bytes);
   using first = File.open(path);
-  using second = File.open(path);
-  using third = File.open(path);
-  const readings = [
-    first.readAll(),
-    await second.readAllSlowly(false),
-    await third.readAllSlowly(true),
-  ];
-  for (const reading of readings) assertEquals(reading, bytes);
-});
-
-Deno.test("an error on another thread is the error here", async () => {
-  for (const away of [false, true]) {
-    using directory = File.open("/proc");
-    await assertRejects(
-      () => directory.readAllSlowly(away),
-      SystemError,
-      "read /proc: Is a directory",
-    );
-  }
-  using full = File.open("/dev/full", O_WRONLY);
-  await assertRejects(
-    () => full.writeSlowly("1"),
-    SystemError,
-    "write /dev/full: No space left on device",
-  );
+  assertEquals(first.readAll(), bytes);
 });
 
 Deno.test("a place in a file is read, and nothing behind its end", () => {

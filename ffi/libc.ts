@@ -36,16 +36,11 @@ const SYMBOLS = {
     parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
     result: "usize",
   },
+  mprotect: { parameters: ["usize", "usize", "i32"], result: "i32" },
   munmap: { parameters: ["usize", "usize"], result: "i32" },
   openat: { parameters: ["i32", "buffer", "i32", "u32"], result: "i32" },
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-  readAway: {
-    name: "read",
-    parameters: ["i32", "buffer", "usize"],
-    result: "isize",
-    nonblocking: true,
-  },
   readlinkat: {
     parameters: ["i32", "buffer", "buffer", "usize"],
     result: "isize",
@@ -68,12 +63,6 @@ const SYMBOLS = {
   sysinfo: { parameters: ["buffer"], result: "i32" },
   unlink: { parameters: ["buffer"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
-  writeAway: {
-    name: "write",
-    parameters: ["i32", "buffer", "usize"],
-    result: "isize",
-    nonblocking: true,
-  },
   bpf: {
     name: "syscall",
     parameters: ["i64", "i64", "buffer", "i64"],
@@ -88,17 +77,6 @@ const SYMBOLS = {
     name: "syscall",
     parameters: ["i64", "i32", "i32", "pointer", "u32"],
     result: "i32",
-  },
-  processMadvise: {
-    name: "syscall",
-    parameters: ["i64", "i32", "buffer", "usize", "i32", "u32"],
-    result: "isize",
-  },
-  processMadviseAway: {
-    name: "syscall",
-    parameters: ["i64", "i32", "buffer", "usize", "i32", "u32"],
-    result: "isize",
-    nonblocking: true,
   },
 } as const satisfies Deno.ForeignLibraryInterface;
 

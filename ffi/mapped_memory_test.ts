@@ -8,37 +8,37 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { MappedMemory } from "./mapped_memory.ts";
 import { File } from "./file.ts";
 import { SystemError } from "./libc.ts";
-import { presentRuns } from "./pagemap.ts";
+import { ownPagemap, presentRuns } from "./pagemap.ts";
 import { pageSize } from "./system.ts";
 import "./testing.ts";
 
 const PAGES = 16;
 
 /** How many of the pages from an address on are present. */
-function presentPages(start: bigint): number {
+async function presentPages(start: bigint): Promise<number> {
   using pagemap = File.open("/proc/self/pagemap");
   const size = pageSize();
   const firstPage = Number(start) / size;
   let present = 0;
-  presentRuns(
-    pagemap,
+  await presentRuns(
+    ownPagemap(pagemap),
     { firstPage, pages: PAGES, pageSize: size },
     (_, pages) => present += pages,
   );
   return present;
 }
 
-Deno.test("memory is resident once filled, and gone once disposed", () => {
+Deno.test("memory is resident once filled, and gone once disposed", async () => {
   let start: bigint;
   {
     using memory = MappedMemory.anonymous(PAGES * pageSize());
     start = memory.start;
-    assertEquals(presentPages(start), 0);
+    assertEquals(await presentPages(start), 0);
     memory.contents.fill(7);
-    assertEquals(presentPages(start), PAGES);
+    assertEquals(await presentPages(start), PAGES);
   }
   // Another thread may have got the address by now, but not for all that.
-  assert(presentPages(start) < PAGES);
+  assert(await presentPages(start) < PAGES);
 });
 
 Deno.test("memory that cannot be had is an error", () => {

@@ -14,11 +14,12 @@ import {
   PAGE_SWAPPED,
   type PageSpan,
 } from "../lib/platform/page_states.ts";
+import { CallList } from "./call_list.ts";
 import type { File } from "./file.ts";
-import { Errno, errno, libc, SystemError } from "./libc.ts";
+import { Errno, SystemError } from "./libc.ts";
 
 // _IOWR('f', 16, struct pm_scan_arg), 96 bytes.
-const PAGEMAP_SCAN = 0xc0606610n;
+const PAGEMAP_SCAN = 0xc0606610;
 const PAGE_IS_PRESENT = 1n << 3n;
 const PAGE_IS_PFNZERO = 1n << 5n;
 
@@ -27,63 +28,71 @@ const SCAN_REGIONS = 4096;
 /** Entries read at a time, 8 bytes each. */
 const READ_ENTRIES = 64 * 1024;
 
-const scanArgument = new BigUint64Array(12);
-const regions = new BigUint64Array(SCAN_REGIONS * 3);
-const entries = new Uint32Array(READ_ENTRIES * 2);
-const entryBytes = new Uint8Array(entries.buffer);
-
 /** Whether the kernel knows `PAGEMAP_SCAN`; unknown until first asked. */
 let scanWorks: boolean | undefined;
+
+/** A pagemap, and how calls on it are made: it takes the lock of its process. */
+export interface OpenedPagemap {
+  /** The opened `/proc/<pid>/pagemap`. */
+  readonly pagemap: File;
+  readonly make: (calls: CallList) => Promise<void>;
+}
+
+/** A pagemap of which calls are made at once, as of rcap itself. */
+export function ownPagemap(pagemap: File): OpenedPagemap {
+  return { pagemap, make: (calls) => calls.make() };
+}
 
 /**
  * Tells the runs of present pages in a range, in order. A page that shares the
  * kernel's zero page counts as absent, as it does for RSS, where the kernel can
  * tell.
  *
- * @param pagemap the opened `/proc/<pid>/pagemap`.
+ * @param opened the pagemap.
  * @param span where to look.
  * @param onRun called with the first page, counted from the start of the range,
  * and the number of pages.
  * @throws SystemError when it cannot be read.
  */
-export function presentRuns(
-  pagemap: File,
+export async function presentRuns(
+  opened: OpenedPagemap,
   span: PageSpan,
   onRun: (firstPage: number, pages: number) => void,
-): void {
-  if (scanWorks !== false && scanPresent(pagemap, span, onRun)) return;
-  readPresent(pagemap, span, onRun);
+): Promise<void> {
+  if (scanWorks !== false && await scanPresent(opened, span, onRun)) return;
+  await readPresent(opened, span, onRun);
 }
 
 /** {@linkcode presentRuns} by `PAGEMAP_SCAN`; `false` where there is no such call. */
-function scanPresent(
-  pagemap: File,
+async function scanPresent(
+  { pagemap, make }: OpenedPagemap,
   { firstPage, pages, pageSize }: PageSpan,
   onRun: (firstPage: number, pages: number) => void,
-): boolean {
+): Promise<boolean> {
   const size = BigInt(pageSize);
   const end = BigInt(firstPage + pages) * size;
   let start = BigInt(firstPage) * size;
+  // Not shared: a call that does not come back keeps its own.
+  const regions = regionBuffers.pop() ?? new BigUint64Array(SCAN_REGIONS * 3);
+  const argument = new BigUint64Array(12);
   while (start < end) {
     // struct pm_scan_arg, by index of 64 bits.
-    scanArgument.fill(0n);
-    scanArgument[0] = BigInt(scanArgument.byteLength);
-    scanArgument[2] = start;
-    scanArgument[3] = end;
-    scanArgument[5] = address(regions);
-    scanArgument[6] = BigInt(SCAN_REGIONS);
-    scanArgument[8] = PAGE_IS_PFNZERO; // category_inverted
-    scanArgument[9] = PAGE_IS_PRESENT | PAGE_IS_PFNZERO; // category_mask
-    scanArgument[11] = PAGE_IS_PRESENT; // return_mask
-    const count = libc().ioctl(
-      pagemap.fd,
-      PAGEMAP_SCAN,
-      new Uint8Array(scanArgument.buffer),
-    );
+    argument.fill(0n);
+    argument[0] = BigInt(argument.byteLength);
+    argument[2] = start;
+    argument[3] = end;
+    argument[5] = address(regions);
+    argument[6] = BigInt(SCAN_REGIONS);
+    argument[8] = PAGE_IS_PFNZERO; // category_inverted
+    argument[9] = PAGE_IS_PRESENT | PAGE_IS_PFNZERO; // category_mask
+    argument[11] = PAGE_IS_PRESENT; // return_mask
+    const calls = new CallList();
+    const scan = calls.ioctl(pagemap.fd, PAGEMAP_SCAN, argument);
+    await make(calls);
+    const count = calls.result(scan) ?? 0;
     if (count < 0) {
-      const error = errno();
-      if (error !== Errno.ENOTTY || scanWorks) {
-        throw new SystemError("PAGEMAP_SCAN", error);
+      if (-count !== Errno.ENOTTY || scanWorks) {
+        throw new SystemError("PAGEMAP_SCAN", -count);
       }
       scanWorks = false;
       return false;
@@ -94,20 +103,21 @@ function scanPresent(
       const to = Number(regions[i * 3 + 1] / size);
       onRun(from - firstPage, to - from);
     }
-    start = scanArgument[4]; // walk_end
-    if (count < SCAN_REGIONS) return true;
+    start = argument[4]; // walk_end
+    if (count < SCAN_REGIONS) break;
   }
+  if (regionBuffers.length < MOST_BUFFERS) regionBuffers.push(regions);
   return true;
 }
 
 /** {@linkcode presentRuns} by reading an entry a page, which every kernel can do. */
-export function readPresent(
-  pagemap: File,
+export async function readPresent(
+  opened: OpenedPagemap,
   span: PageSpan,
   onRun: (firstPage: number, pages: number) => void,
-): void {
+): Promise<void> {
   let runStart = -1;
-  const end = eachEntry(pagemap, span, (page, high) => {
+  const end = await eachEntry(opened, span, (page, high) => {
     if (high >>> 31) {
       if (runStart < 0) runStart = page;
     } else if (runStart >= 0) {
@@ -121,15 +131,14 @@ export function readPresent(
 /**
  * The state of every page of a range, a byte a page: `PAGE_*`.
  *
- * @param pagemap the opened `/proc/<pid>/pagemap`.
  * @throws SystemError when it cannot be read.
  */
-export function pageStates(
-  pagemap: File,
+export async function pageStates(
+  opened: OpenedPagemap,
   span: PageSpan,
-): Uint8Array<ArrayBuffer> {
+): Promise<Uint8Array<ArrayBuffer>> {
   const states = new Uint8Array(span.pages);
-  eachEntry(pagemap, span, (page, high) => {
+  await eachEntry(opened, span, (page, high) => {
     // Bit 63: present, bit 62: swapped.
     states[page] = high >>> 31
       ? PAGE_PRESENT
@@ -146,18 +155,24 @@ export function pageStates(
  * @returns how many pages there were; fewer than asked for where the address
  * space ends.
  */
-function eachEntry(
-  pagemap: File,
+async function eachEntry(
+  { pagemap, make }: OpenedPagemap,
   { firstPage, pages }: PageSpan,
   onEntry: (page: number, high: number) => void,
-): number {
+): Promise<number> {
+  const entries = new Uint32Array(Math.min(READ_ENTRIES, pages) * 2);
+  const entryBytes = new Uint8Array(entries.buffer);
   let page = 0;
   while (page < pages) {
     const wanted = Math.min(READ_ENTRIES, pages - page);
-    const length = pagemap.readFrom(
-      BigInt(firstPage + page) * 8n,
+    const calls = new CallList();
+    const call = calls.readAt(
+      pagemap.fd,
       entryBytes.subarray(0, wanted * 8),
+      (firstPage + page) * 8,
     );
+    await make(calls);
+    const length = calls.checked(call, "read pagemap");
     if (length === 0) break;
     const read = length / 8;
     for (let i = 0; i < read; i++) onEntry(page + i, entries[i * 2 + 1]);
@@ -167,20 +182,27 @@ function eachEntry(
 }
 
 /** Whether the kernel knows `PAGEMAP_SCAN`, asked of an opened pagemap. */
-export function hasPagemapScan(pagemap: File): boolean {
+export async function hasPagemapScan(opened: OpenedPagemap): Promise<boolean> {
   const nothing = { firstPage: 1, pages: 1, pageSize: 4096 };
-  scanWorks ??= scanPresent(pagemap, nothing, () => {});
+  scanWorks ??= await scanPresent(opened, nothing, () => {});
   return scanWorks;
 }
 
-/** Whether the address space behind an opened pagemap still exists. */
-export function isAddressSpaceAlive(pagemap: File): boolean {
-  // An opened pagemap stays with the address space it was opened for. A read
-  // gives nothing once that is gone, by exit or exec.
-  return pagemap.readFrom(0n, probe) > 0;
+/**
+ * Puts a look on a list of calls that ends it when the address space behind an
+ * opened pagemap is gone, by exit or exec: a pagemap stays with the address space
+ * it was opened for, and a read of it gives nothing then.
+ *
+ * @returns which call it is: its result is above 0 while the address space exists.
+ */
+export function lookWhetherAlive(pagemap: File, calls: CallList): number {
+  return calls.readAt(pagemap.fd, new Uint8Array(8), 0);
 }
 
-const probe = new Uint8Array(8);
+/** Buffers for regions that nobody uses at the moment. */
+const regionBuffers: BigUint64Array<ArrayBuffer>[] = [];
+/** How many are kept at the most. */
+const MOST_BUFFERS = 4;
 
 /** The address of a typed array's first byte. */
 function address(array: BigUint64Array<ArrayBuffer>): bigint {

@@ -10,10 +10,12 @@ import {
   PAGE_PRESENT,
   type PageSpan,
 } from "../lib/platform/page_states.ts";
+import { CallList } from "./call_list.ts";
 import { File } from "./file.ts";
 import {
   hasPagemapScan,
-  isAddressSpaceAlive,
+  lookWhetherAlive,
+  ownPagemap,
   pageStates,
   presentRuns,
   readPresent,
@@ -21,73 +23,97 @@ import {
 import { OwnMemory, Sleeper } from "./testing.ts";
 
 /** First page and number of pages of every run. */
-function runsBy(how: typeof presentRuns, span: PageSpan): [number, number][] {
+async function runsBy(
+  how: typeof presentRuns,
+  span: PageSpan,
+): Promise<[number, number][]> {
   using pagemap = File.open("/proc/self/pagemap");
   const runs: [number, number][] = [];
-  how(pagemap, span, (page, pages) => runs.push([page, pages]));
+  const opened = ownPagemap(pagemap);
+  await how(opened, span, (page, pages) => runs.push([page, pages]));
   return runs;
 }
 
-/** Asserts that every way of finding present pages finds these. */
-function assertRuns(span: PageSpan, expected: [number, number][]): void {
-  assertEquals(runsBy(presentRuns, span), expected);
-  assertEquals(runsBy(readPresent, span), expected);
+/** Whether the address space behind an opened pagemap exists. */
+async function isAddressSpaceAlive(pagemap: File): Promise<boolean> {
+  const calls = new CallList();
+  const look = lookWhetherAlive(pagemap, calls);
+  await calls.make();
+  return calls.checked(look, "read pagemap") > 0;
 }
 
-Deno.test("every second page is present, in more runs than a call returns", () => {
+/** Asserts that every way of finding present pages finds these. */
+async function assertRuns(
+  span: PageSpan,
+  expected: [number, number][],
+): Promise<void> {
+  assertEquals(await runsBy(presentRuns, span), expected);
+  assertEquals(await runsBy(readPresent, span), expected);
+}
+
+Deno.test("every second page is present, in more runs than a call returns", async () => {
   using memory = new OwnMemory(10_000);
   const expected: [number, number][] = [];
   for (let page = 0; page < memory.pages; page += 2) {
     memory.write(page);
     expected.push([page, 1]);
   }
-  assertRuns(memory.span, expected);
+  await assertRuns(memory.span, expected);
 });
 
-Deno.test("a run is one, also across the parts in which pagemap is read", () => {
+Deno.test("a run is one, also across the parts in which pagemap is read", async () => {
   using memory = new OwnMemory(70_000);
   memory.write(0);
   memory.write(65_530, 20);
   memory.write(69_999);
-  assertRuns(memory.span, [[0, 1], [65_530, 20], [69_999, 1]]);
+  await assertRuns(memory.span, [[0, 1], [65_530, 20], [69_999, 1]]);
 });
 
-Deno.test("runs end where the range does", () => {
+Deno.test("runs end where the range does", async () => {
   using memory = new OwnMemory(16);
   memory.write(2, 12);
   const { firstPage, pageSize } = memory;
   const span = { firstPage: firstPage + 4, pages: 6, pageSize };
-  assertRuns(span, [[0, 6]]);
+  await assertRuns(span, [[0, 6]]);
 });
 
-Deno.test("untouched memory has no runs, however much it is", () => {
+Deno.test("untouched memory has no runs, however much it is", async () => {
   using memory = new OwnMemory(2 ** 20);
-  assertRuns(memory.span, []);
+  await assertRuns(memory.span, []);
 });
 
-Deno.test("a page that was only read is the zero page, which is not present", () => {
+Deno.test("a page that was only read is the zero page, which is not present", async () => {
   using memory = new OwnMemory(4);
   memory.read(0, 4);
   memory.write(2);
   using pagemap = File.open("/proc/self/pagemap");
   // Without PAGEMAP_SCAN the kernel does not tell.
-  const expected = hasPagemapScan(pagemap) ? [[2, 1]] : [[0, 4]];
-  assertEquals<number[][]>(runsBy(presentRuns, memory.span), expected);
+  const expected = await hasPagemapScan(ownPagemap(pagemap))
+    ? [[2, 1]]
+    : [[0, 4]];
+  assertEquals<number[][]>(await runsBy(presentRuns, memory.span), expected);
 });
 
-Deno.test("page states tell present pages from absent ones", () => {
+Deno.test("page states tell present pages from absent ones", async () => {
   using memory = new OwnMemory(6);
   memory.write(1, 2);
   memory.write(5);
   using pagemap = File.open("/proc/self/pagemap");
   const [o, x] = [PAGE_ABSENT, PAGE_PRESENT];
-  assertEquals([...pageStates(pagemap, memory.span)], [o, x, x, o, o, x]);
+  assertEquals([...await pageStates(ownPagemap(pagemap), memory.span)], [
+    o,
+    x,
+    x,
+    o,
+    o,
+    x,
+  ]);
 });
 
 Deno.test("an opened pagemap tells that its process has ended", async () => {
   await using sleeper = await Sleeper.start();
   using pagemap = File.open(`/proc/${sleeper.pid}/pagemap`);
-  assert(isAddressSpaceAlive(pagemap));
+  assert(await isAddressSpaceAlive(pagemap));
   await sleeper.end();
-  assertEquals(isAddressSpaceAlive(pagemap), false);
+  assertEquals(await isAddressSpaceAlive(pagemap), false);
 });

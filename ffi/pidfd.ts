@@ -7,12 +7,12 @@
  * @module
  */
 
-import { checked, errno, libc, SystemError } from "./libc.ts";
+import { CallList } from "./call_list.ts";
+import { checked, libc } from "./libc.ts";
 
 // include/uapi/asm-generic/unistd.h; the same on every architecture.
 const SYS_PIDFD_SEND_SIGNAL = 424n;
 const SYS_PIDFD_OPEN = 434n;
-const SYS_PROCESS_MADVISE = 440n;
 
 /** `MADV_COLD` of include/uapi/asm-generic/mman-common.h: deactivate these pages. */
 export const MADV_COLD = 20;
@@ -107,40 +107,42 @@ export class Pidfd implements Disposable {
   }
 
   /**
-   * Gives advice on ranges of the process's memory, on another thread.
+   * Puts advice on ranges of the process's memory on a list of calls. It returns
+   * how many bytes were advised on, counted over the ranges in order; the first
+   * range that fails ends the call. It fails when that is the first: with `EINVAL`
+   * or `ENOMEM` for its memory, `ESRCH` or `EPERM` for the process.
+   *
+   * It waits for the process's mmap lock, and not even SIGKILL ends that.
    *
    * @param from index of the first range to advise on.
-   * @returns how many bytes were advised on, counted over the ranges in order;
-   * the first range that fails ends the call.
-   * @throws SystemError when the first range fails: `EINVAL` or `ENOMEM` for its
-   * memory, `ESRCH` or `EPERM` for the process.
+   * @returns which call it is.
+   */
+  advise(
+    calls: CallList,
+    ranges: RemoteRanges,
+    { from, advice }: { from: number; advice: number },
+  ): number {
+    return calls.advise(this.#fd, {
+      iovecs: ranges.from(from),
+      count: ranges.count - from,
+      advice,
+    });
+  }
+
+  /**
+   * Gives advice on ranges of the process's memory, on another thread.
+   *
+   * @returns how many bytes were advised on: {@linkcode advise}.
+   * @throws SystemError as {@linkcode advise} fails.
    */
   async madvise(
     ranges: RemoteRanges,
-    { from, advice }: { from: number; advice: number },
+    options: { from: number; advice: number },
   ): Promise<number> {
-    const iovecs = ranges.from(from);
-    const count = BigInt(ranges.count - from);
-    const bytes = await libc().processMadviseAway(
-      SYS_PROCESS_MADVISE,
-      this.#fd,
-      iovecs,
-      count,
-      advice,
-      0,
-    );
-    if (bytes >= 0) return Number(bytes);
-    // errno stayed on the other thread: the same call here fails the same way.
-    const again = libc().processMadvise(
-      SYS_PROCESS_MADVISE,
-      this.#fd,
-      iovecs,
-      count,
-      advice,
-      0,
-    );
-    if (again < 0) throw new SystemError("process_madvise", errno());
-    return Number(again);
+    const calls = new CallList();
+    const advised = this.advise(calls, ranges, options);
+    await calls.make();
+    return calls.checked(advised, "process_madvise");
   }
 
   [Symbol.dispose](): void {

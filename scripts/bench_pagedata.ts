@@ -11,7 +11,8 @@
 import { File } from "../ffi/file.ts";
 import { formatSize } from "../lib/report/units.ts";
 import { BATCH, KernelMemory } from "../lib/platform/linux/kernel_memory.ts";
-import { clearReferences } from "../lib/platform/linux/memory_files.ts";
+import { Attempt } from "../lib/platform/linux/memory_calls.ts";
+import { MemoryFiles } from "../lib/platform/linux/memory_files.ts";
 import { PageTables } from "../lib/platform/linux/page_tables.ts";
 import { ProcDir } from "../lib/platform/linux/proc_dir.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
@@ -56,14 +57,17 @@ async function benchmark(size: number): Promise<void> {
   await using workload = await Workload.start({ timeout: 300_000 });
   const region = await workload.anon("memory", size);
   using directory = ProcDir.open(readProcess(workload.pid));
+  const process = directory.opened;
+  const look = source.lookAtLock.bind(source);
+  const files = () => new MemoryFiles(directory, new Attempt(process, look));
   const context = { swapFree: true, memoryDevices: new Set<string>() };
   const read = { purpose: "inspect" as const, context };
 
   const pages = size / PAGE;
-  const pte = await cost(pages, () => source.read(directory, read));
+  const pte = await cost(pages, () => source.read(files(), read));
   const pagemap = await cost(pages, () => readPagemap(directory, region));
   const smaps = await cost(pages, () => readWhole(directory, "smaps"));
-  const clear = await cost(pages, () => clearReferences(directory));
+  const clear = await cost(pages, () => files().clearReferences());
   const times = (pagemap.median / pte.median).toFixed(1);
   console.log(
     `| ${formatSize(size)} | ${show(pte)} | ${show(pagemap)} | ${

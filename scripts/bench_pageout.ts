@@ -8,9 +8,10 @@
  * @module
  */
 
-import { Placement } from "../ffi/affinity.ts";
+import { libc } from "../ffi/libc.ts";
 import { pageSize } from "../ffi/system.ts";
 import { ownUsage } from "../ffi/usage.ts";
+import { MemoryCalls } from "../lib/platform/linux/memory_calls.ts";
 import { LinuxPageout } from "../lib/platform/linux/pageout.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
 import { LinuxProcessMemory } from "../lib/platform/linux/process_memory.ts";
@@ -59,12 +60,14 @@ const workload = held.use(
   }, { programs }),
 );
 const id = readProcess(workload.pid);
-const memory = new LinuxProcessMemory(id, new SmapsSource());
+const calls = new MemoryCalls();
+const memory = new LinuxProcessMemory(id, { source: new SmapsSource(), calls });
 const mappings = await memory.readMappings();
 const { start: mappingStart } = mappings.reduce((largest, one) =>
   one.rss > largest.rss ? one : largest
 );
 using control = await LinuxPageout.open(id, {
+  calls,
   layout: id.layout,
   needsSwap: () => true,
 });
@@ -119,13 +122,24 @@ async function measure(
     Deno.kill(workload.pid, "SIGSTOP");
     stopped.defer(() => Deno.kill(workload.pid, "SIGCONT"));
   }
-  // While there is another placement, page-outs follow nobody.
-  using _another = state === "running elsewhere" ? Placement.take() : undefined;
+  // Who may run on one processor only follows nobody.
+  using _pinned = state === "running elsewhere" ? pinned() : undefined;
   const [began, before] = [performance.now(), ownUsage().cpu];
   await control.pageOut(ranges);
   const wall = (performance.now() - began) * 1000 / PAGES;
   const cpu = (ownUsage().cpu - before) * 1e6 / PAGES;
   return { wall, cpu };
+}
+
+/** Has the main thread run on one processor until disposed. */
+function pinned(): Disposable {
+  const [before, only] = [new Uint8Array(1024), new Uint8Array(1024)];
+  libc().sched_getaffinity(0, 1024n, before);
+  only[0] = 1;
+  libc().sched_setaffinity(0, 1024n, only);
+  return {
+    [Symbol.dispose]: () => void libc().sched_setaffinity(0, 1024n, before),
+  };
 }
 
 function spread(times: readonly number[]): string {

@@ -18,6 +18,7 @@ import type { ScanReport } from "../lib/collection/scan_once.ts";
 import { openPagedataSource } from "../lib/platform/linux/pagedata_source.ts";
 import type { PagedataSource } from "../lib/platform/linux/pagedata_source.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
+import { MemoryCalls } from "../lib/platform/linux/memory_calls.ts";
 import { LinuxProcessMemory } from "../lib/platform/linux/process_memory.ts";
 import { mergePagedata } from "../lib/scanner/merge.ts";
 import {
@@ -53,7 +54,10 @@ function openPte(): PagedataSource {
 }
 
 function memoryOf(pid: number, source: PagedataSource): LinuxProcessMemory {
-  return new LinuxProcessMemory(readProcess(pid), source);
+  return new LinuxProcessMemory(readProcess(pid), {
+    source,
+    calls: new MemoryCalls(),
+  });
 }
 
 /** Numbers that look random and are the same in every run: mulberry32. */

@@ -6,6 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { Sleeper } from "../../ffi/testing.ts";
+import { MemoryCalls } from "../platform/linux/memory_calls.ts";
 import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
 import { readProcess } from "../platform/linux/process_list.ts";
 import { SmapsSource } from "../platform/linux/smaps_source.ts";
@@ -13,7 +14,10 @@ import { residentSize, sizeBy } from "./accounting.ts";
 
 /** The memory of a process that only sleeps: it does not change. */
 function memoryOf({ pid }: Sleeper): LinuxProcessMemory {
-  return new LinuxProcessMemory(readProcess(pid), new SmapsSource());
+  return new LinuxProcessMemory(readProcess(pid), {
+    source: new SmapsSource(),
+    calls: new MemoryCalls(),
+  });
 }
 
 Deno.test("one process counts by its RSS, over the limit or not", async () => {

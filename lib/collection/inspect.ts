@@ -174,7 +174,7 @@ export async function inspectPages(
     : Number((range.end - mapping.start + size - 1n) / size);
   const start = mapping.start + BigInt(from) * size;
   const firstPage = Number(start / size);
-  const states = memory.readPageStates({
+  const states = await memory.readPageStates({
     firstPage,
     pages: to - from,
     pageSize,
@@ -209,7 +209,7 @@ export async function inspectAges(
   const process = requireProcess(pid, platform);
   const { comm } = process;
   const memory = platform.open(process);
-  memory.checkAccess();
+  await memory.checkAccess();
   const interval = Math.max(SHORTEST_INTERVAL, observation / MAX_AGE);
   const intervals = Math.max(1, Math.round(observation / interval));
   using _progress = progress(
@@ -264,7 +264,7 @@ async function observeProcess(
   const process = requireProcess(pid, platform);
   const { comm } = process;
   const memory = platform.open(process);
-  memory.checkAccess();
+  await memory.checkAccess();
   let observedSeconds = observation / 1000;
   let seen: Pagedata | undefined;
   const look = async () => {

@@ -7,6 +7,7 @@
 import { assertEquals } from "@std/assert";
 import { ProcessError } from "../errors.ts";
 import { DryRunMemory } from "../platform/dry_run.ts";
+import { MemoryCalls } from "../platform/linux/memory_calls.ts";
 import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
 import { SmapsSource } from "../platform/linux/smaps_source.ts";
 import { ScannedProcess } from "../scanner/collection.ts";
@@ -17,7 +18,10 @@ const MIB = 2 ** 20;
 
 const process = new ScannedProcess(
   new DryRunMemory(
-    new LinuxProcessMemory({ pid: 42, startTime: 0 }, new SmapsSource()),
+    new LinuxProcessMemory({ pid: 42, startTime: 0 }, {
+      source: new SmapsSource(),
+      calls: new MemoryCalls(),
+    }),
   ),
 );
 process.unreferenced = 3 * MIB;

@@ -303,7 +303,7 @@ async function prepare(
   for (const { memory, report } of members) {
     signal.throwIfAborted();
     try {
-      memory.checkAccess();
+      await memory.checkAccess();
       using _allowed = dryRun ? undefined : await memory.control();
       await memory.reset();
     } catch (error) {

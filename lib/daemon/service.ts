@@ -54,7 +54,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
     Notifier.fromEnvironment({ warn: (text) => log.warn(text) }),
   );
   const platform = held.use(
-    openPlatform(config.pagedata, (text) => log.warn(text)),
+    openPlatform(config.pagedata, (text) => log.warn(text), signal),
   );
   const metrics = new Metrics({ version: options.version });
   const report = new StateWriter(directory, log);
@@ -131,7 +131,11 @@ export async function runOnce(
   const config = new Configuration(paths, log).load();
   operatingSystem().requirePrivileges();
   using directory = StateDirectory.take(stateDirectory);
-  using platform = openPlatform(config.pagedata, (text) => log.warn(text));
+  using platform = openPlatform(
+    config.pagedata,
+    (text) => log.warn(text),
+    signal,
+  );
   const daemon = new Daemon(config, {
     platform,
     log,

@@ -87,11 +87,13 @@ function required(name: "libc" | "libproc"): string {
  *
  * @param choice which source of reference bits; `auto` takes the best that works.
  * @param warn told why, when `auto` does not get the best.
+ * @param signal has nobody wait for a process any longer.
  * @throws CapabilityError when the chosen one does not work here.
  */
 export function openPlatform(
   choice: PagedataSourceName | "auto",
   warn: (message: string) => void,
+  signal?: AbortSignal,
 ): Platform {
-  return operatingSystem().open(choice, warn);
+  return operatingSystem().open(choice, warn, signal);
 }

@@ -170,7 +170,7 @@ export interface MonitoredMemory extends ProcessMemory {
    * @throws NoSuchProcess when it has exited.
    * @throws ProcessAccessDenied when this user may not read it.
    */
-  checkAccess(): void;
+  checkAccess(): Promise<void>;
   /** Resets the bits without reading them: an observation starts. */
   reset(): Promise<void>;
   /** Has what is in use show once more, shortly before an observation ends. */
@@ -182,6 +182,11 @@ export interface MonitoredMemory extends ProcessMemory {
    * read. What happened within the last tenth of a second may be missed.
    */
   hasRun(): boolean;
+  /**
+   * Why the process is set aside, for a person: it has not answered before, and is
+   * tried again less and less often. `undefined` when it is not.
+   */
+  readonly silence?: string;
   /** Whether the system tells of proportional sizes. */
   readonly knowsProportional: boolean;
   /**
@@ -193,7 +198,7 @@ export interface MonitoredMemory extends ProcessMemory {
   /** The mappings with all figures, in address order. */
   readMappings(): Promise<MappingFigures[]>;
   /** The state of every page of a range, a byte a page: `PAGE_*` of `./page_states.ts`. */
-  readPageStates(span: PageSpan): Uint8Array;
+  readPageStates(span: PageSpan): Promise<Uint8Array>;
 }
 
 /** A process, told apart from every other that has or had the same pid. */
@@ -262,8 +267,14 @@ export interface Platform extends Disposable {
   projectOf?(entry: ProcessEntry): number | undefined;
   /** The id of its zone, where the system has such. */
   zoneOf?(entry: ProcessEntry): number | undefined;
-  /** Access to the memory of a process. Opens nothing that would have to be closed. */
-  open(entry: ProcessEntry): MonitoredMemory;
+  /**
+   * Access to the memory of a process. Opens nothing that would have to be closed.
+   *
+   * @param group whose processes share a limit on calls that do not come back.
+   */
+  open(entry: ProcessEntry, group?: string): MonitoredMemory;
+  /** The processes that keep rcap from ending, since nothing ends its calls on them. */
+  unstoppable?(): number[];
   /** Memory of the machine now. */
   memory(): MachineMemory;
 }
@@ -316,11 +327,13 @@ export interface OperatingSystem {
    *
    * @param choice which source of reference bits; `auto` takes the best that works.
    * @param warn told why, when `auto` does not get the best.
+   * @param signal has nobody wait for a process any longer.
    * @throws CapabilityError when the chosen one does not work here.
    */
   open(
     choice: PagedataSourceName | "auto",
     warn: (message: string) => void,
+    signal?: AbortSignal,
   ): Platform;
   /** Whether SIGHUP is ignored, as nohup(1) has it, while nobody listens to it. */
   ignoresHangup(): boolean;

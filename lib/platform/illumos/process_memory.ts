@@ -112,7 +112,9 @@ export class IllumosProcessMemory implements MonitoredMemory {
     return { rss, image };
   }
 
-  checkAccess(): void {
+  // An error becomes a rejection.
+  // deno-lint-ignore require-await -- see above
+  async checkAccess(): Promise<void> {
     this.#files.openPagedata();
   }
 
@@ -152,7 +154,11 @@ export class IllumosProcessMemory implements MonitoredMemory {
     });
   }
 
-  readPageStates({ firstPage, pages, pageSize }: PageSpan): Uint8Array {
+  readPageStates(span: PageSpan): Promise<Uint8Array> {
+    return Promise.resolve(this.#pageStates(span));
+  }
+
+  #pageStates({ firstPage, pages, pageSize }: PageSpan): Uint8Array {
     const states = new Uint8Array(pages);
     const start = BigInt(firstPage) * BigInt(pageSize);
     const mapping = this.#mapped?.mappings.find((mapping) =>

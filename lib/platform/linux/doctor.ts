@@ -16,7 +16,7 @@ import {
   readTextFileIfAny,
 } from "../../../ffi/file.ts";
 import { SystemError } from "../../../ffi/libc.ts";
-import { hasPagemapScan } from "../../../ffi/pagemap.ts";
+import { hasPagemapScan, ownPagemap } from "../../../ffi/pagemap.ts";
 import { MADV_PAGEOUT, Pidfd, RemoteRanges } from "../../../ffi/pidfd.ts";
 import { effectiveUid, memoryInfo, pageSize } from "../../../ffi/system.ts";
 import { CapabilityError } from "../../errors.ts";
@@ -34,7 +34,7 @@ export async function examine(): Promise<Finding[]> {
     await processMadvise(),
     clearRefs(),
     smaps(),
-    pagemap(),
+    await pagemap(),
     pagedata(),
     swap(),
     zram(),
@@ -132,7 +132,7 @@ function smaps(): Finding {
   });
 }
 
-function pagemap(): Finding {
+async function pagemap(): Promise<Finding> {
   const what = {
     name: "pagemap",
     required: true,
@@ -141,7 +141,9 @@ function pagemap(): Finding {
   };
   try {
     using file = File.open("/proc/self/pagemap");
-    if (hasPagemapScan(file)) return ok(what, "PAGEMAP_SCAN works");
+    if (await hasPagemapScan(ownPagemap(file))) {
+      return ok(what, "PAGEMAP_SCAN works");
+    }
     return {
       ...what,
       status: "degraded",

@@ -14,6 +14,7 @@ import type {
   Platform,
   ProcessEntry,
 } from "../platform.ts";
+import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
 import { ProcDir } from "./proc_dir.ts";
 import { listPids, listProcesses, readProcess } from "./process_list.ts";
@@ -23,10 +24,19 @@ import { LinuxProcessMemory } from "./process_memory.ts";
 export class LinuxPlatform implements Platform {
   readonly pageSize: number = pageSize();
   readonly #source: PagedataSource;
+  readonly #calls: MemoryCalls;
 
-  /** Takes over the source: it is closed with the platform. */
-  constructor(source: PagedataSource) {
+  /**
+   * Takes over the source: it is closed with the platform.
+   *
+   * @param signal has nobody wait for a process any longer.
+   */
+  constructor(source: PagedataSource, signal?: AbortSignal) {
     this.#source = source;
+    this.#calls = new MemoryCalls({
+      lookAtLock: source.lookAtLock?.bind(source),
+      signal,
+    });
   }
 
   get pagedata(): PagedataSourceName {
@@ -70,8 +80,13 @@ export class LinuxPlatform implements Platform {
     ) ?? [];
   }
 
-  open(process: ProcessEntry): MonitoredMemory {
-    return new LinuxProcessMemory(process, this.#source);
+  open(process: ProcessEntry, group?: string): MonitoredMemory {
+    const [source, calls] = [this.#source, this.#calls];
+    return new LinuxProcessMemory(process, { source, calls, group });
+  }
+
+  unstoppable(): number[] {
+    return this.#calls.unstoppable();
   }
 
   memory(): MachineMemory {

@@ -1,90 +1,179 @@
 /**
  * The files in `/proc/<pid>` that tell of a process's memory: maps, smaps, statm,
- * and clear_refs, which resets its reference bits.
+ * pagemap, and clear_refs, which resets its reference bits.
+ *
+ * But for statm, each of them takes the mmap lock of the process, so they are read
+ * on another thread: `./memory_calls.ts`.
  *
  * @module
  */
 
-import { type File, O_WRONLY } from "../../../ffi/file.ts";
+import { CallList, OPENED } from "../../../ffi/call_list.ts";
+import { File, O_RDONLY, O_WRONLY } from "../../../ffi/file.ts";
+import { SystemError } from "../../../ffi/libc.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import type { ProcessSizes } from "../platform.ts";
+import type { Attempt } from "./memory_calls.ts";
 import { exited, ofProcessSlowly, type ProcDir } from "./proc_dir.ts";
-import { type LinuxMapping, parseSmaps } from "./smaps.ts";
+import { type LinuxMapping, SmapsParser } from "./smaps.ts";
 
+const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** From this resident size on, single reads of smaps take long. */
-const LARGE_PROCESS = 4 * 2 ** 30;
+/** What the kernel gives at a time of the files that it makes line by line: a page. */
+const CHUNK = 4096;
+/** How many chunks are read at a time. */
+const CHUNKS = 32;
+/** How many at first. */
+const FIRST_CHUNKS = 8;
 
-/** Below this resident size, another thread takes longer than the work itself. */
-const QUICK_TO_CLEAR = 64 * 2 ** 20;
+/** Buffers that nobody uses at the moment. */
+const buffers: Uint8Array<ArrayBuffer>[] = [];
+/** How many are kept at the most. */
+const MOST_BUFFERS = 8;
 
-/** Reads the mappings with all figures. Costs a walk of the page tables. */
-export async function readSmaps(directory: ProcDir): Promise<LinuxMapping[]> {
-  using smaps = directory.openFile("smaps");
-  const isLarge = readSizes(directory).rss >= LARGE_PROCESS;
-  return await parseMappings(directory, smaps, isLarge);
-}
+/** The memory files of one process. */
+export class MemoryFiles {
+  readonly directory: ProcDir;
+  readonly #attempt: Attempt;
 
-/** Reads the mappings without figures. */
-export async function readMaps(directory: ProcDir): Promise<LinuxMapping[]> {
-  using maps = directory.openFile("maps");
-  return await parseMappings(directory, maps, false);
-}
-
-async function parseMappings(
-  { pid }: ProcDir,
-  file: File,
-  away: boolean,
-): Promise<LinuxMapping[]> {
-  const text = await ofProcessSlowly(pid, () => file.readAllSlowly(away));
-  // An address space that is gone has no mappings.
-  if (text.length === 0) {
-    throw exited(pid);
+  constructor(directory: ProcDir, attempt: Attempt) {
+    this.directory = directory;
+    this.#attempt = attempt;
+    attempt.allowFor(directory.opened.rss);
   }
-  return parseSmaps(text);
+
+  /** The process id. */
+  get pid(): number {
+    return this.directory.pid;
+  }
+
+  /** Reads the mappings with all figures. Costs a walk of the page tables. */
+  async readSmaps(): Promise<LinuxMapping[]> {
+    return await this.#readMappings("smaps");
+  }
+
+  /** Reads the mappings without figures. */
+  async readMaps(): Promise<LinuxMapping[]> {
+    return await this.#readMappings("maps");
+  }
+
+  /** Reads the proportional set size, in bytes. Costs a walk of the page tables. */
+  async readProportional(): Promise<number> {
+    let text = "";
+    await this.#read("smaps_rollup", (bytes) => text += decoder.decode(bytes));
+    const kilobytes = /^Pss: *(\d+) kB$/m.exec(text)?.[1];
+    return Number(kilobytes ?? 0) * 1024;
+  }
+
+  /** Resets the reference bits: clear_refs of proc(5), value 1. */
+  async clearReferences(): Promise<void> {
+    await this.#clear("1");
+  }
+
+  /**
+   * Resets the soft-dirty bits, where the kernel keeps any, and in any case has the
+   * processors forget what they keep of the page tables (`clear_refs_write` of
+   * fs/proc/task_mmu.c): until then they do not note again that a page is accessed.
+   *
+   * With soft-dirty bits, a page faults once when it is next written to:
+   * Documentation/admin-guide/mm/soft-dirty.rst.
+   */
+  async clearSoftDirty(): Promise<void> {
+    await this.#clear("4");
+  }
+
+  /** {@linkcode clearReferences} and {@linkcode clearSoftDirty}. */
+  async clearBoth(): Promise<void> {
+    await this.#clear("1", "4");
+  }
+
+  /** Opens the pagemap; `using` closes it. */
+  async openPagemap(): Promise<File> {
+    const calls = new CallList();
+    const opened = calls.open(this.directory.fd, "pagemap", O_RDONLY);
+    return await ofProcessSlowly(this.pid, async () => {
+      await this.#attempt.make(calls);
+      return File.own(calls.checked(opened, "open pagemap"), "pagemap");
+    });
+  }
+
+  /** Makes calls on an opened pagemap. */
+  make(calls: CallList): Promise<void> {
+    return this.#attempt.make(calls);
+  }
+
+  async #readMappings(name: string): Promise<LinuxMapping[]> {
+    const parser = new SmapsParser();
+    let length = 0;
+    await this.#read(name, (bytes) => {
+      length += bytes.length;
+      parser.push(bytes);
+    });
+    // An address space that is gone has no mappings.
+    if (length === 0) throw exited(this.pid);
+    return parser.end();
+  }
+
+  /** Reads a file to its end, and has every part of it taken as it comes. */
+  async #read(
+    name: string,
+    take: (bytes: Uint8Array<ArrayBuffer>) => void,
+  ): Promise<void> {
+    await ofProcessSlowly(this.pid, async () => {
+      const buffer = buffers.pop() ?? new Uint8Array(CHUNK * CHUNKS);
+      const calls = new CallList();
+      const opened = calls.open(this.directory.fd, name, O_RDONLY);
+      // Most files are short.
+      const start = buffer.subarray(0, CHUNK * FIRST_CHUNKS);
+      let first = calls.readParts(OPENED, start, CHUNK);
+      await this.#attempt.make(calls);
+      using file = File.own(calls.checked(opened, `open ${name}`), name);
+      let reading = { calls, first, buffer: start, name };
+      while (takeParts(reading, take)) {
+        calls.clear();
+        first = calls.readParts(file.fd, buffer, CHUNK);
+        reading = { calls, first, buffer, name };
+        await this.#attempt.make(calls);
+      }
+      if (buffers.length < MOST_BUFFERS) buffers.push(buffer);
+    });
+  }
+
+  async #clear(...values: string[]): Promise<void> {
+    const calls = new CallList();
+    const opened = calls.open(this.directory.fd, "clear_refs", O_WRONLY);
+    const writes = values.map((value) =>
+      calls.write(OPENED, encoder.encode(value))
+    );
+    await ofProcessSlowly(this.pid, async () => {
+      await this.#attempt.make(calls, { use: "write" });
+      using _file = File.own(
+        calls.checked(opened, "open clear_refs"),
+        "clear_refs",
+      );
+      for (const write of writes) calls.checked(write, "write clear_refs");
+    });
+  }
 }
 
-/** Resets the reference bits: clear_refs of proc(5), value 1. */
-export async function clearReferences(directory: ProcDir): Promise<void> {
-  await writeClearRefs(directory, "1");
-}
-
-/**
- * Resets the soft-dirty bits, where the kernel keeps any, and in any case has the
- * processors forget what they keep of the page tables (`clear_refs_write` of
- * fs/proc/task_mmu.c): until then they do not note again that a page is accessed.
- *
- * With soft-dirty bits, a page faults once when it is next written to:
- * Documentation/admin-guide/mm/soft-dirty.rst.
- */
-export async function clearSoftDirty(directory: ProcDir): Promise<void> {
-  await writeClearRefs(directory, "4");
-}
-
-async function writeClearRefs(
-  directory: ProcDir,
-  value: string,
-): Promise<void> {
-  using clearRefs = directory.openFile("clear_refs", O_WRONLY);
-  const isQuick = directory.opened.rss < QUICK_TO_CLEAR;
-  await ofProcessSlowly(
-    directory.pid,
-    async () =>
-      isQuick ? clearRefs.write(value) : await clearRefs.writeSlowly(value),
-  );
-}
-
-/** Reads the proportional set size, in bytes. Costs a walk of the page tables. */
-export async function readProportional(directory: ProcDir): Promise<number> {
-  using rollup = directory.openFile("smaps_rollup");
-  const isLarge = readSizes(directory).rss >= LARGE_PROCESS;
-  const text = await ofProcessSlowly(
-    directory.pid,
-    () => rollup.readAllSlowly(isLarge),
-  );
-  const kilobytes = /^Pss: *(\d+) kB$/m.exec(decoder.decode(text))?.[1];
-  return Number(kilobytes ?? 0) * 1024;
+/** Has the parts taken that were read; returns whether there may be more. */
+function takeParts(
+  { calls, first, buffer, name }: {
+    calls: CallList;
+    first: number;
+    buffer: Uint8Array<ArrayBuffer>;
+    name: string;
+  },
+  take: (bytes: Uint8Array<ArrayBuffer>) => void,
+): boolean {
+  for (let at = 0; at < buffer.length; at += CHUNK) {
+    const length = calls.result(first + at / CHUNK);
+    if (length === undefined || length === 0) return false;
+    if (length < 0) throw new SystemError(`read ${name}`, -length);
+    take(buffer.subarray(at, at + length));
+  }
+  return true;
 }
 
 /** Reads RSS and image size: proc_pid_statm(5), fields 2 and 1, in pages. */

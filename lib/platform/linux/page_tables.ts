@@ -16,6 +16,8 @@ import { CapabilityError } from "../../errors.ts";
 import { MODIFIED, REFERENCED } from "../../scanner/pagedata.ts";
 import { BATCH, KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
 import { lockdownMode } from "./lockdown.ts";
+import type { LockLook } from "./memory_calls.ts";
+import { MmapLocks } from "./mmap_lock.ts";
 import { findGeometry } from "./page_table_geometry.ts";
 import { PAGE_TABLE_LAYOUTS } from "./page_table_layout.ts";
 import {
@@ -61,23 +63,24 @@ export interface PageSink {
 /** Reads page tables; closed by `using`. Set up once, it serves all processes. */
 export class PageTables implements Disposable {
   readonly #held: DisposableStack;
-  readonly #memory: KernelMemory;
   readonly #tasks: TaskList;
+  readonly #locks: MmapLocks;
   readonly #geometry: Geometry;
   readonly #path: TablePath;
   readonly #queue: PageQueue;
 
   private constructor(
     held: DisposableStack,
-    { memory, tasks, geometry }: {
+    { memory, tasks, locks, geometry }: {
       memory: KernelMemory;
       tasks: TaskList;
+      locks: MmapLocks;
       geometry: Geometry;
     },
   ) {
     this.#held = held;
-    this.#memory = memory;
     this.#tasks = tasks;
+    this.#locks = locks;
     this.#geometry = geometry;
     this.#path = new TablePath(memory, geometry);
     this.#queue = new PageQueue(memory, geometry);
@@ -99,10 +102,12 @@ export class PageTables implements Disposable {
     requireFirstPidNamespace();
     try {
       using held = new DisposableStack();
-      const tasks = held.use(new TaskList(Btf.ofKernel()));
+      const btf = Btf.ofKernel();
+      const tasks = held.use(new TaskList(btf));
       const memory = held.use(new KernelMemory());
+      const locks = new MmapLocks(btf, memory);
       const geometry = findGeometry(memory, layout, tasks);
-      return new PageTables(held.move(), { memory, tasks, geometry });
+      return new PageTables(held.move(), { memory, tasks, locks, geometry });
     } catch (error) {
       throw refusal(error);
     }
@@ -111,6 +116,11 @@ export class PageTables implements Disposable {
   /** Every process's address space now, by pid. */
   addressSpaces(): ReadonlyMap<number, AddressSpace> {
     return this.#tasks.addressSpaces();
+  }
+
+  /** Looks at the mmap lock of an address space, where this kernel's can be read. */
+  lookAtLock({ address }: AddressSpace): LockLook | undefined {
+    return this.#locks.look(address);
   }
 
   /**

@@ -9,8 +9,9 @@ import { CapabilityError } from "../../errors.ts";
 import type { Pagedata } from "../../scanner/pagedata.ts";
 import type { PagedataPurpose, PagedataSourceName } from "../platform.ts";
 import type { PageableContext } from "./candidates.ts";
+import type { LockLook } from "./memory_calls.ts";
+import type { MemoryFiles } from "./memory_files.ts";
 import { PageTables } from "./page_tables.ts";
-import type { ProcDir } from "./proc_dir.ts";
 import { PteSource } from "./pte_source.ts";
 import { SmapsSource } from "./smaps_source.ts";
 
@@ -30,21 +31,27 @@ export interface PagedataRequest {
 export interface PagedataSource extends Disposable {
   readonly name: PagedataSourceName;
   /** Resets the bits of a process: an observation starts. */
-  reset(directory: ProcDir): Promise<void>;
+  reset(files: MemoryFiles): Promise<void>;
   /**
    * Has the processors note again what a process uses, shortly before an
    * observation ends. They do not while they keep a page table entry to
    * themselves, whoever may have reset its bits meanwhile: rcap, or the kernel.
    */
-  refresh(directory: ProcDir): Promise<void>;
+  refresh(files: MemoryFiles): Promise<void>;
   /**
    * Reads the pagedata of a process.
    *
    * @throws ProcessError when it cannot be read.
    */
-  read(directory: ProcDir, request: PagedataRequest): Promise<Pagedata>;
+  read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata>;
   /** Whether a process may have run since it was last read. */
   hasRun(pid: number): boolean;
+  /**
+   * Looks at the mmap lock of a process without taking it, where that can be done.
+   *
+   * @param anew whether what is known of the process may be outdated.
+   */
+  lookAtLock?(pid: number, anew: boolean): LockLook | undefined;
 }
 
 /**

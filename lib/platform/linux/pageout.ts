@@ -9,7 +9,8 @@ import { ProcessAccessDenied, ProcessError } from "../../errors.ts";
 import { type File, isMissing } from "../../../ffi/file.ts";
 import { Errno, SystemError } from "../../../ffi/libc.ts";
 import { Placement } from "../../../ffi/affinity.ts";
-import { isAddressSpaceAlive, presentRuns } from "../../../ffi/pagemap.ts";
+import { CallList } from "../../../ffi/call_list.ts";
+import { lookWhetherAlive, presentRuns } from "../../../ffi/pagemap.ts";
 import {
   MADV_COLD,
   MADV_PAGEOUT,
@@ -24,6 +25,12 @@ import type {
   PageRange,
   ProcessId,
 } from "../platform.ts";
+import {
+  type Attempt,
+  type MemoryCalls,
+  NotAnswering,
+} from "./memory_calls.ts";
+import { MemoryFiles } from "./memory_files.ts";
 import { exited, ofProcess, ProcDir, processError } from "./proc_dir.ts";
 import { runningOn } from "./running_on.ts";
 
@@ -56,6 +63,10 @@ const SLOWEST_CALL_MS = 500;
 const LOOK_AHEAD = 4 * 2 ** 30;
 
 export interface LinuxPageoutOptions {
+  /** What makes calls that take the lock of the process. */
+  calls: MemoryCalls;
+  /** Shares a limit on calls that are stuck. */
+  group?: string;
   /** Layout of the address space that is meant, as in `ProcessEntry`. */
   layout: string | undefined;
   /** Whether a mapping, by its start, can only go to swap. */
@@ -65,26 +76,29 @@ export interface LinuxPageoutOptions {
 /** Control over one process; holds its descriptors until disposed. */
 export class LinuxPageout implements PageoutControl {
   readonly maxRanges = MAX_RANGES;
-  readonly #pid: number;
+  readonly #id: ProcessId;
   readonly #pidfd: Pidfd;
   readonly #pagemap: File;
-  readonly #needsSwap: (mappingStart: bigint) => boolean;
+  readonly #options: LinuxPageoutOptions;
   readonly #ranges = new RemoteRanges(MAX_RANGES);
   #callBytes = SMALLEST_CALL;
-  /** Whether it is paged out on the processor that it runs on. */
-  #isThere = false;
+  /** The processor that the process runs on and is paged out on. */
+  #cpu: number | undefined;
   /** Whether it should be: not where others leave rcap too little of that processor. */
   #follows = true;
+  /** How many calls are being made that use the descriptors. */
+  #underway = 0;
+  #isDisposed = false;
 
   private constructor(
-    pid: number,
+    id: ProcessId,
     { pidfd, pagemap }: { pidfd: Pidfd; pagemap: File },
-    { needsSwap }: LinuxPageoutOptions,
+    options: LinuxPageoutOptions,
   ) {
-    this.#pid = pid;
+    this.#id = id;
     this.#pidfd = pidfd;
     this.#pagemap = pagemap;
-    this.#needsSwap = needsSwap;
+    this.#options = options;
   }
 
   /**
@@ -98,28 +112,28 @@ export class LinuxPageout implements PageoutControl {
     id: ProcessId,
     options: LinuxPageoutOptions,
   ): Promise<LinuxPageout> {
-    const { pid } = id;
-    using held = new DisposableStack();
-    const pidfd = held.use(openPidfd(id));
-    // The pagemap stays with the address space it was opened for, so the layout
-    // is compared after that.
-    using directory = ProcDir.open(id);
-    const pagemap = held.use(directory.openFile("pagemap"));
-    if (
-      options.layout !== undefined && directory.stat().layout !== options.layout
-    ) {
-      throw replaced(pid);
-    }
-    await mayPageOut(pid, pidfd);
-    held.move();
-    return new LinuxPageout(pid, { pidfd, pagemap }, options);
+    const { calls, group, layout } = options;
+    return await calls.patiently(id, async (attempt) => {
+      using held = new DisposableStack();
+      const pidfd = held.use(openPidfd(id));
+      // The pagemap stays with the address space it was opened for, so the layout
+      // is compared after that.
+      using directory = ProcDir.open(id);
+      const files = new MemoryFiles(directory, attempt);
+      const pagemap = held.use(await files.openPagemap());
+      if (layout !== undefined && directory.stat().layout !== layout) {
+        throw replaced(id.pid);
+      }
+      await mayPageOut(id.pid, pidfd, attempt);
+      held.move();
+      return new LinuxPageout(id, { pidfd, pagemap }, options);
+    }, group);
   }
 
   async pageOut(
     ranges: readonly PageRange[],
     signal?: AbortSignal,
   ): Promise<PageoutResult[]> {
-    using placement = Placement.take();
     const results: PageoutResult[] = [];
     const pieces: Piece[] = [];
     let resident = 0;
@@ -128,14 +142,14 @@ export class LinuxPageout implements PageoutControl {
     for (const [index, range] of ranges.entries()) {
       results[index] = DONE;
       let isResident = false;
-      for (const piece of this.#piecesOf(range, index)) {
+      for await (const piece of this.#piecesOf(range, index)) {
         isResident = true;
         if (pieces.length === 0) hasSwap = memoryInfo().freeSwap > 0;
-        if (!hasSwap && this.#needsSwap(range.mappingStart)) {
+        if (!hasSwap && this.#options.needsSwap(range.mappingStart)) {
           results[index] = NO_SWAP;
           break;
         }
-        if (pieces.length === 0) this.#isThere = this.#goThere(placement);
+        if (pieces.length === 0) this.#cpu = this.#whereItRuns();
         pieces.push(piece);
         resident += piece.resident;
         span += piece.bytes;
@@ -150,7 +164,7 @@ export class LinuxPageout implements PageoutControl {
         span = 0;
       }
       if (isResident) continue;
-      const lost = this.#lost();
+      const lost = await this.#lost();
       if (lost) {
         // Nor will what still waits for its call be paged out.
         results.length = pieces[0]?.range ?? index;
@@ -164,11 +178,10 @@ export class LinuxPageout implements PageoutControl {
   }
 
   async cool(ranges: readonly PageRange[]): Promise<void> {
-    using placement = Placement.take();
     let first = 0;
     while (first < ranges.length) {
       // What was used in the meantime has to be forgotten by its processor, too.
-      this.#isThere = this.#goThere(placement);
+      this.#cpu = this.#whereItRuns();
       this.#ranges.clear();
       const behind = first +
         (this.#isThere ? MOST_COOLED_WHERE_IT_RUNS : MAX_RANGES);
@@ -197,7 +210,10 @@ export class LinuxPageout implements PageoutControl {
    * of a piece is resident is known, not guessed from the whole range: a range
    * may reach over any amount of address space that nothing has touched.
    */
-  #piecesOf(range: PageRange, index: number): Iterable<Piece> {
+  #piecesOf(
+    range: PageRange,
+    index: number,
+  ): Iterable<Piece> | AsyncIterable<Piece> {
     const bytes = Number(range.end - range.start);
     // A look would cost more than it could save.
     return range.isResident && bytes <= LARGE_PAGE
@@ -205,7 +221,7 @@ export class LinuxPageout implements PageoutControl {
       : this.#cut(range, index);
   }
 
-  *#cut(range: PageRange, index: number): Generator<Piece> {
+  async *#cut(range: PageRange, index: number): AsyncGenerator<Piece> {
     // In bytes from the start of the range, as the runs are.
     let from = 0;
     let to = 0;
@@ -217,7 +233,7 @@ export class LinuxPageout implements PageoutControl {
       resident,
     });
     const misalignment = Number(range.start % BigInt(LARGE_PAGE));
-    for (const run of this.#residentRuns(range)) {
+    for await (const run of this.#residentRuns(range)) {
       for (let start = run.start; start < run.end; start = to) {
         const isFull = resident >= this.#bytesOfCall ||
           start - to >= LARGEST_GAP || start - from >= LARGE_SPAN;
@@ -236,7 +252,9 @@ export class LinuxPageout implements PageoutControl {
   }
 
   /** What is resident of a range, in bytes from its start. */
-  *#residentRuns(range: PageRange): Generator<{ start: number; end: number }> {
+  async *#residentRuns(
+    range: PageRange,
+  ): AsyncGenerator<{ start: number; end: number }> {
     const bytes = pageSize();
     const firstPage = Number(range.start / BigInt(bytes));
     const pages = Number(range.end / BigInt(bytes)) - firstPage;
@@ -245,7 +263,11 @@ export class LinuxPageout implements PageoutControl {
     for (let page = 0; page < pages; page += most) {
       const runs: { start: number; end: number }[] = [];
       try {
-        presentRuns(this.#pagemap, {
+        const opened = {
+          pagemap: this.#pagemap,
+          make: (calls: CallList) => this.#make(calls),
+        };
+        await presentRuns(opened, {
           firstPage: firstPage + page,
           pages: Math.min(most, pages - page),
           pageSize: bytes,
@@ -254,8 +276,9 @@ export class LinuxPageout implements PageoutControl {
           runs.push({ start, end: start + count * bytes });
         });
       } catch (error) {
-        // Of an address space that is gone, nothing is resident.
-        if (!isMissing(error)) throw error;
+        // Of an address space that is gone, nothing is resident. Who does not answer
+        // is asked again, by what looks whether it is gone.
+        if (!isMissing(error) && !(error instanceof NotAnswering)) throw error;
       }
       yield* runs;
     }
@@ -303,11 +326,20 @@ export class LinuxPageout implements PageoutControl {
     from: number,
     advice: number,
   ): Promise<number | PageoutResult> {
-    const lost = this.#lost();
-    if (lost) return lost;
+    const calls = new CallList();
+    const placement = this.#cpu === undefined
+      ? undefined
+      : Placement.on(this.#cpu, calls);
+    const alive = lookWhetherAlive(this.#pagemap, calls);
+    const advised = this.#pidfd.advise(calls, this.#ranges, { from, advice });
     try {
-      return await this.#pidfd.madvise(this.#ranges, { from, advice });
+      await this.#make(calls, { isUnstoppable: true });
+      if ((calls.result(alive) ?? 0) <= 0) return this.#failureOfLost();
+      return calls.checked(advised, "process_madvise");
     } catch (error) {
+      if (error instanceof NotAnswering) {
+        return { result: "failed", message: error.message };
+      }
       if (!(error instanceof SystemError)) throw error;
       // Locked or otherwise refused; or unmapped by now, at least in part.
       const { EINVAL, ENOMEM, EAGAIN, EINTR } = Errno;
@@ -315,30 +347,62 @@ export class LinuxPageout implements PageoutControl {
         e === error.errno
       );
       return { result: isBusy ? "busy" : "failed", message: error.message };
+    } finally {
+      placement?.goHome();
     }
   }
 
   /**
-   * Goes to the processor that the process runs on, if it runs.
+   * The processor to page the process out on: the one that it runs on, if it runs.
    *
    * For every modified page that goes, the kernel has all processors on which the
    * process runs forget where it was (`try_to_unmap_flush_dirty` of mm/vmscan.c).
    * Others it has to interrupt and wait for, which takes several times as long as
    * all the rest; its own does so by itself.
-   *
-   * @returns whether it runs there.
    */
-  #goThere(placement: Placement): boolean {
-    return placement.moveTo(this.#follows ? runningOn(this.#pid) : undefined);
+  #whereItRuns(): number | undefined {
+    const cpu = this.#follows ? runningOn(this.#id.pid) : undefined;
+    return cpu !== undefined && Placement.isPossible(cpu) ? cpu : undefined;
   }
 
-  /** The failure of every page-out once the address space is gone. */
-  #lost(): PageoutResult | undefined {
-    if (isAddressSpaceAlive(this.#pagemap)) return undefined;
-    const error = this.#pidfd.isAlive()
-      ? replaced(this.#pid)
-      : exited(this.#pid);
+  get #isThere(): boolean {
+    return this.#cpu !== undefined;
+  }
+
+  /** The failure of every page-out once the address space is gone, or does not answer. */
+  async #lost(): Promise<PageoutResult | undefined> {
+    const calls = new CallList();
+    const alive = lookWhetherAlive(this.#pagemap, calls);
+    try {
+      await this.#make(calls);
+    } catch (error) {
+      if (!(error instanceof NotAnswering)) throw error;
+      return { result: "failed", message: error.message };
+    }
+    return (calls.result(alive) ?? 0) > 0 ? undefined : this.#failureOfLost();
+  }
+
+  #failureOfLost(): PageoutResult {
+    const { pid } = this.#id;
+    const error = this.#pidfd.isAlive() ? replaced(pid) : exited(pid);
     return { result: "failed", message: error.message };
+  }
+
+  /** Makes calls that take the lock of the process. */
+  async #make(
+    calls: CallList,
+    options: { isUnstoppable?: boolean } = {},
+  ): Promise<void> {
+    const { calls: memoryCalls, group } = this.#options;
+    await memoryCalls.patiently(this.#id, async (attempt) => {
+      this.#underway++;
+      try {
+        await attempt.make(calls, options);
+      } finally {
+        this.#underway--;
+        if (this.#isDisposed) this.#close();
+      }
+    }, group);
   }
 
   /** How much one call takes, in bytes. */
@@ -361,6 +425,13 @@ export class LinuxPageout implements PageoutControl {
   }
 
   [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    this.#close();
+  }
+
+  /** Closes the descriptors, but not under a call that uses them. */
+  #close(): void {
+    if (this.#underway > 0) return;
     this.#pidfd[Symbol.dispose]();
     this.#pagemap[Symbol.dispose]();
   }
@@ -398,9 +469,18 @@ function openPidfd(id: ProcessId): Pidfd {
 }
 
 /** Finds out whether this user may page a process out, by a call without ranges. */
-async function mayPageOut(pid: number, pidfd: Pidfd): Promise<void> {
+async function mayPageOut(
+  pid: number,
+  pidfd: Pidfd,
+  attempt: Attempt,
+): Promise<void> {
+  const calls = new CallList();
+  const nothing = new RemoteRanges(0);
+  const advice = { from: 0, advice: MADV_PAGEOUT };
+  const advised = pidfd.advise(calls, nothing, advice);
   try {
-    await pidfd.madvise(new RemoteRanges(0), { from: 0, advice: MADV_PAGEOUT });
+    await attempt.make(calls);
+    calls.checked(advised, "process_madvise");
   } catch (error) {
     if (error instanceof SystemError && error.errno === Errno.EPERM) {
       throw new ProcessAccessDenied(

@@ -10,11 +10,12 @@ import { memoryInfo } from "../../../ffi/system.ts";
 import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
 import { NoSuchProcess, ProcessError } from "../../errors.ts";
 import type { PageRange } from "../platform.ts";
+import { MemoryCalls } from "./memory_calls.ts";
 import { LinuxPageout } from "./pageout.ts";
 import { readProcess } from "./process_list.ts";
 
 const MIB = 2 ** 20;
-const FILES = { needsSwap: () => false };
+const FILES = { calls: new MemoryCalls(), needsSwap: () => false };
 
 const self = readProcess(Deno.pid);
 
@@ -99,6 +100,7 @@ Deno.test("memory that can only go to swap is busy while none is free", async ()
   using memory = new OwnMemory(8);
   memory.write(0, 8);
   using control = await LinuxPageout.open(self, {
+    ...FILES,
     layout: self.layout,
     needsSwap: (start) => start === memory.start,
   });

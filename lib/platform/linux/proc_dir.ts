@@ -63,6 +63,11 @@ export class ProcDir implements Disposable {
     );
   }
 
+  /** The descriptor of the directory, to open files by. */
+  get fd(): number {
+    return this.#directory.fd;
+  }
+
   /** What {@linkcode stat} said when the directory was opened. */
   get opened(): ProcessEntry {
     return this.#opened ??= this.stat();

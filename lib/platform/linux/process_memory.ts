@@ -22,29 +22,42 @@ import type {
   Residency,
 } from "../platform.ts";
 import { memoryDevices, pageable, type PageableContext } from "./candidates.ts";
+import type { MemoryCalls } from "./memory_calls.ts";
+import { MemoryFiles, readSizes } from "./memory_files.ts";
 import { LinuxPageout, replaced } from "./pageout.ts";
-import { readProportional, readSizes, readSmaps } from "./memory_files.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
-import { ofProcess, ProcDir } from "./proc_dir.ts";
+import { ofProcessSlowly, ProcDir } from "./proc_dir.ts";
 import type { LinuxMapping } from "./smaps.ts";
+
+/** What the memory of processes is reached with. */
+export interface MemoryAccess {
+  readonly source: PagedataSource;
+  readonly calls: MemoryCalls;
+  /** Shares a limit on calls that are stuck. */
+  readonly group?: string;
+}
 
 /** The memory of one process. */
 export class LinuxProcessMemory implements MonitoredMemory {
   readonly knowsProportional = true;
   readonly #id: ProcessId;
-  readonly #source: PagedataSource;
+  readonly #access: MemoryAccess;
   /** The address space that is observed, or was last read. */
   #layout: string | undefined;
   /** Mappings that can only go to swap, by start, as of the last reading. */
   #needSwap: ReadonlySet<bigint> = new Set();
 
-  constructor(id: ProcessId, source: PagedataSource) {
+  constructor(id: ProcessId, access: MemoryAccess) {
     this.#id = id;
-    this.#source = source;
+    this.#access = access;
   }
 
   get pid(): number {
     return this.#id.pid;
+  }
+
+  get silence(): string | undefined {
+    return this.#access.calls.silenceOf(this.#id);
   }
 
   async readPagedata(): Promise<Pagedata> {
@@ -52,23 +65,25 @@ export class LinuxProcessMemory implements MonitoredMemory {
   }
 
   async read(purpose: PagedataPurpose): Promise<Pagedata> {
-    using directory = ProcDir.open(this.#id);
-    const { layout } = directory.opened;
-    if (this.#layout !== undefined && this.#layout !== layout) {
-      throw replaced(this.pid);
-    }
-    this.#layout = layout;
-    const swapFree = memoryInfo().freeSwap > 0;
-    const context = {
-      swapFree,
-      // Where files are makes a difference only where nothing else can go.
-      memoryDevices: swapFree ? NO_DEVICES : readDevices(directory),
-    };
-    return await this.#source.read(directory, { purpose, context });
+    return await this.#withFiles(async (files) => {
+      const { directory } = files;
+      const { layout } = directory.opened;
+      if (this.#layout !== undefined && this.#layout !== layout) {
+        throw replaced(this.pid);
+      }
+      this.#layout = layout;
+      const swapFree = memoryInfo().freeSwap > 0;
+      const context = {
+        swapFree,
+        // Where files are makes a difference only where nothing else can go.
+        memoryDevices: swapFree ? NO_DEVICES : readDevices(directory),
+      };
+      return await this.#access.source.read(files, { purpose, context });
+    });
   }
 
   hasRun(): boolean {
-    return this.#source.hasRun(this.pid);
+    return this.#access.source.hasRun(this.pid);
   }
 
   async readMappings(): Promise<MappingFigures[]> {
@@ -78,29 +93,31 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
   /** The mappings, and what it depends on what a page-out could take of them. */
   async #readSmaps() {
-    using directory = ProcDir.open(this.#id);
-    const mappings = await readSmaps(directory);
-    const context: PageableContext = {
-      swapFree: memoryInfo().freeSwap > 0,
-      memoryDevices: readDevices(directory),
-    };
-    return { mappings, context };
+    return await this.#withFiles(async (files) => {
+      const mappings = await files.readSmaps();
+      const context: PageableContext = {
+        swapFree: memoryInfo().freeSwap > 0,
+        memoryDevices: readDevices(files.directory),
+      };
+      return { mappings, context };
+    });
   }
 
-  checkAccess(): void {
-    using directory = ProcDir.open(this.#id);
-    using _pagemap = directory.openFile("pagemap");
+  async checkAccess(): Promise<void> {
+    await this.#withFiles(async (files) => {
+      using _pagemap = await files.openPagemap();
+    });
   }
 
   async reset(): Promise<void> {
-    using directory = ProcDir.open(this.#id);
-    this.#layout = directory.opened.layout;
-    await this.#source.reset(directory);
+    await this.#withFiles(async (files) => {
+      this.#layout = files.directory.opened.layout;
+      await this.#access.source.reset(files);
+    });
   }
 
   async refresh(): Promise<void> {
-    using directory = ProcDir.open(this.#id);
-    await this.#source.refresh(directory);
+    await this.#withFiles((files) => this.#access.source.refresh(files));
   }
 
   closePagedata(): void {
@@ -133,26 +150,41 @@ export class LinuxProcessMemory implements MonitoredMemory {
   }
 
   async readProportional(): Promise<number> {
-    using directory = ProcDir.open(this.#id);
     try {
-      return await readProportional(directory);
+      return await this.#withFiles((files) => files.readProportional());
     } catch (error) {
       if (!(error instanceof ProcessAccessDenied)) throw error;
-      return readSizes(directory).rss;
+      return this.readSizes().rss;
     }
   }
 
-  readPageStates(span: PageSpan): Uint8Array<ArrayBuffer> {
-    using directory = ProcDir.open(this.#id);
-    using pagemap = directory.openFile("pagemap");
-    return ofProcess(this.pid, () => pageStates(pagemap, span));
+  async readPageStates(span: PageSpan): Promise<Uint8Array<ArrayBuffer>> {
+    return await this.#withFiles(async (files) => {
+      using pagemap = await files.openPagemap();
+      return await ofProcessSlowly(
+        this.pid,
+        () => pageStates({ pagemap, make: (calls) => files.make(calls) }, span),
+      );
+    });
   }
 
   async control(): Promise<PageoutControl> {
+    const { calls, group } = this.#access;
     return await LinuxPageout.open(this.#id, {
+      calls,
+      group,
       layout: this.#layout,
       needsSwap: (mappingStart) => this.#needSwap.has(mappingStart),
     });
+  }
+
+  /** Does something with the memory files of the process. */
+  async #withFiles<T>(step: (files: MemoryFiles) => Promise<T>): Promise<T> {
+    const { calls, group } = this.#access;
+    return await calls.patiently(this.#id, async (attempt) => {
+      using directory = ProcDir.open(this.#id);
+      return await step(new MemoryFiles(directory, attempt));
+    }, group);
   }
 }
 

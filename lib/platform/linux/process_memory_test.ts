@@ -10,12 +10,14 @@ import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
 import { NoSuchProcess } from "../../errors.ts";
 import { countPages, REFERENCED } from "../../scanner/pagedata.ts";
 import { PAGE_ABSENT, PAGE_PRESENT } from "../page_states.ts";
+import { MemoryCalls } from "./memory_calls.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
 import { readProcess } from "./process_list.ts";
 import { SmapsSource } from "./smaps_source.ts";
 
 const MIB = 2 ** 20;
-const self = new LinuxProcessMemory(readProcess(Deno.pid), new SmapsSource());
+const ACCESS = { source: new SmapsSource(), calls: new MemoryCalls() };
+const self = new LinuxProcessMemory(readProcess(Deno.pid), ACCESS);
 
 Deno.test("sizes grow with what is resident, and with what is mapped", () => {
   const before = self.readSizes();
@@ -34,12 +36,12 @@ Deno.test("the proportional size is about RSS, for memory that nobody shares", a
   assert(proportional < 1.1 * rss, `${proportional} of ${rss}`);
 });
 
-Deno.test("page states are those of the span", () => {
+Deno.test("page states are those of the span", async () => {
   using memory = new OwnMemory(5);
   memory.write(1);
   memory.write(3);
   const [o, x] = [PAGE_ABSENT, PAGE_PRESENT];
-  assertEquals([...self.readPageStates(memory.span)], [o, x, o, x, o]);
+  assertEquals([...await self.readPageStates(memory.span)], [o, x, o, x, o]);
 });
 
 Deno.test("residency tells per mapping what can go, or why not", async () => {
@@ -83,10 +85,7 @@ Deno.test("a reading to scan starts the next observation, one to inspect does no
 
 Deno.test("a process that has gone cannot be read", async () => {
   await using sleeper = await Sleeper.start();
-  const memory = new LinuxProcessMemory(
-    readProcess(sleeper.pid),
-    new SmapsSource(),
-  );
+  const memory = new LinuxProcessMemory(readProcess(sleeper.pid), ACCESS);
   await sleeper.end();
   await assertRejects(() => memory.readPagedata(), NoSuchProcess);
   await assertRejects(() => memory.readResidency(), NoSuchProcess);

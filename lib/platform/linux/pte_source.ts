@@ -12,21 +12,17 @@
 import { ProcessError } from "../../errors.ts";
 import { type Pagedata, PagedataBuilder } from "../../scanner/pagedata.ts";
 import { mayBePageable } from "./candidates.ts";
-import {
-  clearReferences,
-  clearSoftDirty,
-  readMaps,
-  readSizes,
-  readSmaps,
-} from "./memory_files.ts";
+import type { LockLook } from "./memory_calls.ts";
+import { type MemoryFiles, readSizes } from "./memory_files.ts";
 import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
 import type { AddressSpace } from "./task_list.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
-import type { ProcDir } from "./proc_dir.ts";
 import { flagsOf, type LinuxMapping } from "./smaps.ts";
 
 /** How long one list of all address spaces serves, in milliseconds. */
 const LIST_LIFE = 100;
+/** How long it serves to look at locks, in milliseconds. */
+const LIST_LIFE_FOR_LOCKS = 1000;
 
 /** How often tables are read that change meanwhile. */
 const ATTEMPTS = 3;
@@ -48,20 +44,19 @@ export class PteSource implements PagedataSource {
     this.#tables = tables;
   }
 
-  async reset(directory: ProcDir): Promise<void> {
-    await clearReferences(directory);
-    // Now no processor keeps an entry to itself that it would not note again.
-    await clearSoftDirty(directory);
+  async reset(files: MemoryFiles): Promise<void> {
+    // After both, no processor keeps an entry to itself that it would not note again.
+    await files.clearBoth();
   }
 
-  async refresh(directory: ProcDir): Promise<void> {
+  async refresh(files: MemoryFiles): Promise<void> {
     // What is modified is of no interest to a scan.
-    await clearSoftDirty(directory);
+    await files.clearSoftDirty();
   }
 
-  async read(directory: ProcDir, request: PagedataRequest): Promise<Pagedata> {
-    const { pid } = directory;
-    const mappings = await readFlaggedMaps(directory);
+  async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
+    const { pid, directory } = files;
+    const mappings = await readFlaggedMaps(files);
     for (let attempt = 1;; attempt++) {
       const space = this.#space(pid);
       if (!space) {
@@ -80,7 +75,7 @@ export class PteSource implements PagedataSource {
       });
       if (isPlausible(resident, rss)) {
         this.#runtimes.set(topTable, runtime);
-        if (request.purpose === "scan") await clearReferences(directory);
+        if (request.purpose === "scan") await files.clearReferences();
         return pagedata;
       }
       if (attempt === ATTEMPTS) {
@@ -111,9 +106,16 @@ export class PteSource implements PagedataSource {
     return !space || this.#runtimes.get(space.topTable) !== space.runtime;
   }
 
+  lookAtLock(pid: number, anew: boolean): LockLook | undefined {
+    // Of an address space that has just gone, the look may say anything: then the
+    // next one is made anew.
+    const space = this.#space(pid, anew ? 0 : LIST_LIFE_FOR_LOCKS);
+    return space && this.#tables.lookAtLock(space);
+  }
+
   /** The address space of a process. One list of all serves many processes. */
-  #space(pid: number): AddressSpace | undefined {
-    const isOld = performance.now() - this.#listed > LIST_LIFE;
+  #space(pid: number, life = LIST_LIFE): AddressSpace | undefined {
+    const isOld = performance.now() - this.#listed > life;
     if (isOld || !this.#spaces.has(pid)) {
       this.#spaces = this.#tables.addressSpaces();
       this.#listed = performance.now();
@@ -147,10 +149,10 @@ function isPlausible(resident: number, rss: number): boolean {
  * Reads the mappings; with their flags when any of them may be locked or hugetlb,
  * which only smaps can tell.
  */
-async function readFlaggedMaps(directory: ProcDir): Promise<LinuxMapping[]> {
-  const status = directory.readText("status");
+async function readFlaggedMaps(files: MemoryFiles): Promise<LinuxMapping[]> {
+  const status = files.directory.readText("status");
   const hasFlags = /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(status);
-  return hasFlags ? await readSmaps(directory) : await readMaps(directory);
+  return hasFlags ? await files.readSmaps() : await files.readMaps();
 }
 
 /** The pages of a mapping. */

@@ -89,36 +89,92 @@ const FIELDS_BY_LETTER: readonly (typeof FIELDS | undefined)[] = Array.from(
 /**
  * Parses the text of smaps, or of maps.
  *
+ * @throws SyntaxError when a line is neither.
+ */
+export function parseSmaps(text: Uint8Array<ArrayBuffer>): LinuxMapping[] {
+  const parser = new SmapsParser();
+  parser.push(text);
+  return parser.end();
+}
+
+/**
+ * Parses the text of smaps, or of maps, as it is read.
+ *
  * The kernel writes the text in pieces, and mappings may change between two of
  * them; what then overlaps the mapping before it is left out, so that the result
  * is always in address order.
- *
- * @throws SyntaxError when a line is neither.
  */
-export function parseSmaps(text: Uint8Array): LinuxMapping[] {
-  const mappings: LinuxMapping[] = [];
-  const flagSets = new FlagSets();
-  let current: LinuxMapping | undefined;
-  let end = 0n;
-  for (let at = 0; at < text.length;) {
-    const newline = text.indexOf(NEWLINE, at);
-    const lineEnd = newline < 0 ? text.length : newline;
+export class SmapsParser {
+  readonly #mappings: LinuxMapping[] = [];
+  readonly #flagSets = new FlagSets();
+  #current: LinuxMapping | undefined;
+  #end = 0n;
+  /** The beginning of a line whose end is yet to come. */
+  #rest = new Uint8Array(0);
+
+  /**
+   * Takes a part of the text, which may begin and end anywhere.
+   *
+   * @throws SyntaxError when a line is none of smaps or maps.
+   */
+  push(text: Uint8Array<ArrayBuffer>): void {
+    let at = 0;
+    if (this.#rest.length > 0) {
+      const newline = text.indexOf(NEWLINE);
+      const line = joined(
+        this.#rest,
+        text.subarray(0, newline + 1 || undefined),
+      );
+      if (newline < 0) {
+        this.#rest = line;
+        return;
+      }
+      this.#rest = new Uint8Array(0);
+      this.#parseLine(line, 0, line.length - 1);
+      at = newline + 1;
+    }
+    for (;;) {
+      const newline = text.indexOf(NEWLINE, at);
+      if (newline < 0) break;
+      this.#parseLine(text, at, newline);
+      at = newline + 1;
+    }
+    if (at < text.length) this.#rest = text.slice(at);
+  }
+
+  /** The mappings of all the text. */
+  end(): LinuxMapping[] {
+    if (this.#rest.length > 0) {
+      this.#parseLine(this.#rest, 0, this.#rest.length);
+    }
+    return this.#mappings;
+  }
+
+  #parseLine(text: Uint8Array, at: number, lineEnd: number): void {
     const first = text[at];
     // Header lines begin with a hexadecimal digit in lower case, others with a
     // capital letter.
     if (first >= 0x30 && first <= 0x39 || first >= 0x61 && first <= 0x66) {
       const mapping = parseHeader(text, at, lineEnd);
-      current = mapping.start < end ? undefined : mapping;
-      if (current) {
-        mappings.push(current);
-        end = current.end;
+      this.#current = mapping.start < this.#end ? undefined : mapping;
+      if (this.#current) {
+        this.#mappings.push(this.#current);
+        this.#end = this.#current.end;
       }
-    } else if (current) {
-      parseField(text, at, lineEnd, current, flagSets);
+    } else if (this.#current) {
+      parseField(text, at, lineEnd, this.#current, this.#flagSets);
     }
-    at = lineEnd + 1;
   }
-  return mappings;
+}
+
+function joined(
+  first: Uint8Array<ArrayBuffer>,
+  second: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
 }
 
 /** Parses `start-end perm offset device inode name`. */

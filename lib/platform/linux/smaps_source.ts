@@ -6,8 +6,8 @@
  * @module
  */
 
-import type { File } from "../../../ffi/file.ts";
-import { presentRuns } from "../../../ffi/pagemap.ts";
+import type { CallList } from "../../../ffi/call_list.ts";
+import { type OpenedPagemap, presentRuns } from "../../../ffi/pagemap.ts";
 import {
   MODIFIED,
   type Pagedata,
@@ -15,17 +15,17 @@ import {
   REFERENCED,
 } from "../../scanner/pagedata.ts";
 import { pageable } from "./candidates.ts";
-import { clearReferences, readSmaps } from "./memory_files.ts";
+import type { MemoryFiles } from "./memory_files.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
-import { ofProcess, type ProcDir } from "./proc_dir.ts";
+import { ofProcessSlowly } from "./proc_dir.ts";
 import { flagsOf, type LinuxMapping } from "./smaps.ts";
 
 /** Reads smaps. */
 export class SmapsSource implements PagedataSource {
   readonly name = "smaps";
 
-  async reset(directory: ProcDir): Promise<void> {
-    await clearReferences(directory);
+  async reset(files: MemoryFiles): Promise<void> {
+    await files.clearReferences();
   }
 
   refresh(): Promise<void> {
@@ -33,14 +33,18 @@ export class SmapsSource implements PagedataSource {
     return Promise.resolve();
   }
 
-  async read(directory: ProcDir, request: PagedataRequest): Promise<Pagedata> {
+  async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
     // Opened first, so that it is of the same address space or an older one.
-    using pagemap = directory.openFile("pagemap");
-    const mappings = await readSmaps(directory);
-    if (request.purpose === "scan") await this.reset(directory);
-    return ofProcess(
-      directory.pid,
-      () => pagedataOfSmaps(mappings, pagemap, request),
+    using pagemap = await files.openPagemap();
+    const mappings = await files.readSmaps();
+    if (request.purpose === "scan") await this.reset(files);
+    const opened = {
+      pagemap,
+      make: (calls: CallList) => files.make(calls),
+    };
+    return await ofProcessSlowly(
+      files.pid,
+      () => pagedataOfSmaps(mappings, opened, request),
     );
   }
 
@@ -59,11 +63,11 @@ export class SmapsSource implements PagedataSource {
  * @param pagemap the opened pagemap of the same process: it tells which pages of
  * a partly resident mapping are present.
  */
-export function pagedataOfSmaps(
+export async function pagedataOfSmaps(
   mappings: readonly LinuxMapping[],
-  pagemap: File,
+  pagemap: OpenedPagemap,
   { purpose, context }: PagedataRequest,
-): Pagedata {
+): Promise<Pagedata> {
   const builder = new PagedataBuilder();
   for (const mapping of mappings) {
     const { start, end, pageSize, rss } = mapping;
@@ -78,9 +82,13 @@ export function pagedataOfSmaps(
       continue;
     }
     const firstPage = Number(start / BigInt(pageSize));
-    presentRuns(pagemap, { firstPage, pages, pageSize }, (page, count) => {
-      builder.addPages(page, { count, bits });
-    });
+    await presentRuns(
+      pagemap,
+      { firstPage, pages, pageSize },
+      (page, count) => {
+        builder.addPages(page, { count, bits });
+      },
+    );
   }
   return builder.build();
 }

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { ownPagemap } from "../../../ffi/pagemap.ts";
 import { File } from "../../../ffi/file.ts";
 import { OwnMemory } from "../../../ffi/testing.ts";
 import {
@@ -25,14 +26,18 @@ import { type LinuxMapping, parseSmaps } from "./smaps.ts";
 import { pagedataOfSmaps } from "./smaps_source.ts";
 
 /** Pagedata of mappings of this process, as if swap had room or not. */
-function pagedataOf(
+async function pagedataOf(
   choose: (mapping: LinuxMapping) => boolean,
   swapFree = true,
-): Pagedata {
+): Promise<Pagedata> {
   using smaps = File.open("/proc/self/smaps");
   using pagemap = File.open("/proc/self/pagemap");
   const mappings = parseSmaps(smaps.readAll()).filter(choose);
-  return pagedataOfSmaps(mappings, pagemap, scanning(swapFree));
+  return await pagedataOfSmaps(
+    mappings,
+    ownPagemap(pagemap),
+    scanning(swapFree),
+  );
 }
 
 /** What a scan asks for, with or without room in swap. */
@@ -50,13 +55,13 @@ function runsOf({ mappings: [mapping], runPage, runOffset }: Pagedata) {
   return runs;
 }
 
-Deno.test("of a sparse mapping only resident pages are recorded", () => {
+Deno.test("of a sparse mapping only resident pages are recorded", async () => {
   // 16 GiB, of which 12 pages are there.
   using memory = new OwnMemory(2 ** 22);
   memory.write(10, 10);
   memory.write(500_000);
   memory.write(memory.pages - 1);
-  const pagedata = pagedataOf(({ start }) => start === memory.start);
+  const pagedata = await pagedataOf(({ start }) => start === memory.start);
   assertEquals(pagedata.mappings.length, 1);
   assertEquals(pagedata.mappings[0].pages, memory.pages);
   assertEquals(runsOf(pagedata), [[10, 10], [500_000, 1], [
@@ -66,37 +71,37 @@ Deno.test("of a sparse mapping only resident pages are recorded", () => {
   assertEquals(pagedata.bits, new Uint8Array(12).fill(REFERENCED | MODIFIED));
 });
 
-Deno.test("of every second page, every second is recorded", () => {
+Deno.test("of every second page, every second is recorded", async () => {
   using memory = new OwnMemory(10_000);
   for (let page = 1; page < memory.pages; page += 2) memory.write(page);
-  const runs = runsOf(pagedataOf(({ start }) => start === memory.start));
+  const runs = runsOf(await pagedataOf(({ start }) => start === memory.start));
   assertEquals(runs, Array.from({ length: 5000 }, (_, at) => [at * 2 + 1, 1]));
 });
 
-Deno.test("a mapping that is there in full is one run", () => {
+Deno.test("a mapping that is there in full is one run", async () => {
   using memory = new OwnMemory(64);
   memory.write(0, 64);
-  const pagedata = pagedataOf(({ start }) => start === memory.start);
+  const pagedata = await pagedataOf(({ start }) => start === memory.start);
   assertEquals(runsOf(pagedata), [[0, 64]]);
 });
 
-Deno.test("pages that no page-out can take are not recorded", () => {
+Deno.test("pages that no page-out can take are not recorded", async () => {
   using memory = new OwnMemory(8);
   memory.write(0, 8);
   const isOwn = ({ start }: LinuxMapping) => start === memory.start;
-  const withoutSwap = pagedataOf(isOwn, false);
+  const withoutSwap = await pagedataOf(isOwn, false);
   assertEquals(recordedBytes(withoutSwap, withoutSwap.mappings[0]), 0);
   memory.lock(0, 8);
-  const locked = pagedataOf(isOwn);
+  const locked = await pagedataOf(isOwn);
   assertEquals(recordedBytes(locked, locked.mappings[0]), 0);
 });
 
-Deno.test("mappings are of the kinds that the scanner knows", () => {
-  const flags = (choose: (mapping: LinuxMapping) => boolean) =>
-    pagedataOf(choose).mappings[0].flags;
-  assertEquals(flags(({ name }) => name === "[vdso]"), MA_READ | MA_EXEC);
+Deno.test("mappings are of the kinds that the scanner knows", async () => {
+  const flags = async (choose: (mapping: LinuxMapping) => boolean) =>
+    (await pagedataOf(choose)).mappings[0].flags;
+  assertEquals(await flags(({ name }) => name === "[vdso]"), MA_READ | MA_EXEC);
   assertEquals(
-    flags(({ name, perm }) => name === "" && perm === "rw-p"),
+    await flags(({ name, perm }) => name === "" && perm === "rw-p"),
     MA_READ | MA_WRITE | MA_ANON,
   );
   const shared: LinuxMapping = {
@@ -116,11 +121,15 @@ Deno.test("mappings are of the kinds that the scanner knows", () => {
     flags: new Set(),
   };
   using pagemap = File.open("/proc/self/pagemap");
-  const { mappings } = pagedataOfSmaps([shared], pagemap, scanning(true));
+  const { mappings } = await pagedataOfSmaps(
+    [shared],
+    ownPagemap(pagemap),
+    scanning(true),
+  );
   assertEquals(mappings[0].flags, MA_WRITE | MA_SHARED);
 });
 
-Deno.test("a mapping is modified when it is both referenced and dirty", () => {
+Deno.test("a mapping is modified when it is both referenced and dirty", async () => {
   using memory = new OwnMemory(4);
   memory.write(0, 4);
   using smaps = File.open("/proc/self/smaps");
@@ -129,10 +138,15 @@ Deno.test("a mapping is modified when it is both referenced and dirty", () => {
   );
   assert(mapping);
   using pagemap = File.open("/proc/self/pagemap");
-  const bits = (figures: Partial<LinuxMapping>) =>
-    pagedataOfSmaps([{ ...mapping, ...figures }], pagemap, scanning(true))
-      .bits[0];
-  assertEquals(bits({ referenced: 4096, dirty: 8192 }), REFERENCED | MODIFIED);
-  assertEquals(bits({ referenced: 4096, dirty: 0 }), REFERENCED);
-  assertEquals(bits({ referenced: 0, dirty: 8192 }), 0);
+  const bits = async (figures: Partial<LinuxMapping>) => {
+    const mappings = [{ ...mapping, ...figures }];
+    const opened = ownPagemap(pagemap);
+    return (await pagedataOfSmaps(mappings, opened, scanning(true))).bits[0];
+  };
+  assertEquals(
+    await bits({ referenced: 4096, dirty: 8192 }),
+    REFERENCED | MODIFIED,
+  );
+  assertEquals(await bits({ referenced: 4096, dirty: 0 }), REFERENCED);
+  assertEquals(await bits({ referenced: 0, dirty: 8192 }), 0);
 });

@@ -17,7 +17,8 @@ import { requirePrivileges } from "./privileges.ts";
 export const linux: OperatingSystem = {
   pagedataSources: PAGEDATA_SOURCES,
   stopsToPageOut: false,
-  open: (choice, warn) => new LinuxPlatform(openPagedataSource(choice, warn)),
+  open: (choice, warn, signal) =>
+    new LinuxPlatform(openPagedataSource(choice, warn), signal),
   ignoresHangup,
   memory: machineMemory,
   uidOfUser,

@@ -28,13 +28,16 @@ import {
 } from "../../../ffi/bpf_assembler.ts";
 import { type Btf, BtfKind } from "../../../ffi/btf.ts";
 
-/** Size of a record that the program writes: tgid, pgd and run time, 64 bits each. */
-const RECORD = 24;
+/** Size of a record that the program writes: tgid, pgd, mm and run time, 64 bits each. */
+const RECORD = 32;
+const RECORD_WORDS = RECORD / 8;
 
 /** An address space, as far as the tasks that use it tell. */
 export interface AddressSpace {
   /** The address of its top page table. */
   readonly topTable: bigint;
+  /** The address of its `struct mm_struct`. */
+  readonly address: bigint;
   /** How long they have run so far, those that are there now; in nanoseconds. */
   runtime: number;
 }
@@ -56,13 +59,14 @@ function writeTasks(btf: Btf): Statement[] {
     store64(r10, -RECORD, r1),
     load64(r1, mm, btf.offsetOf("mm_struct", "pgd")),
     store64(r10, -RECORD + 8, r1),
+    store64(r10, -RECORD + 16, mm),
     load64(
       r1,
       task,
       btf.offsetOf("task_struct", "se") +
         btf.offsetOf("sched_entity", "sum_exec_runtime"),
     ),
-    store64(r10, -RECORD + 16, r1),
+    store64(r10, -RECORD + 24, r1),
     load64(r1, context, 0),
     load64(r1, r1, 0),
     move(r2, r10),
@@ -93,11 +97,14 @@ export class TaskList implements Disposable {
     const records = new BigUint64Array(this.#iterator.readAll().slice().buffer);
     const spaces = new Map<number, AddressSpace>();
     const byTable = new Map<bigint, AddressSpace>();
-    for (let at = 0; at + 2 < records.length; at += 3) {
+    for (let at = 0; at + 3 < records.length; at += RECORD_WORDS) {
       const topTable = records[at + 1];
+      const address = records[at + 2];
       let space = byTable.get(topTable);
-      if (!space) byTable.set(topTable, space = { topTable, runtime: 0 });
-      space.runtime += Number(records[at + 2]);
+      if (!space) {
+        byTable.set(topTable, space = { topTable, address, runtime: 0 });
+      }
+      space.runtime += Number(records[at + 3]);
       spaces.set(Number(records[at]), space);
     }
     return spaces;

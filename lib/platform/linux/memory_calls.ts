@@ -1,0 +1,343 @@
+/**
+ * Calls that take the mmap lock of another process, and what becomes of a process
+ * that does not let go of it.
+ *
+ * A process can hold its own mmap lock for as long as it likes: by a page fault on
+ * a file whose server does not answer, say. Whoever else wants the lock then waits:
+ * to read `maps`, `smaps` or `pagemap`, to write `clear_refs`, and for
+ * `process_madvise(2)`, whose wait not even SIGKILL ends. So these calls are made on
+ * other threads, nobody waits for them without end, and a process that keeps rcap
+ * waiting is set aside and tried again less and less often.
+ *
+ * Where BPF shows the lock, rcap looks at it before every call, and makes none while
+ * the lock is held and nothing about it changes.
+ *
+ * @module
+ */
+
+import type { CallList } from "../../../ffi/call_list.ts";
+import { ProcessError } from "../../errors.ts";
+import type { ProcessId } from "../platform.ts";
+
+/** The mmap lock of a process, as it is at one moment. */
+export interface LockLook {
+  /** Whether somebody who wants to read has to wait. */
+  readonly blocksReaders: boolean;
+  /** Whether somebody who wants to write has to wait. */
+  readonly blocksWriters: boolean;
+  /** Who holds it: a text that changes with the holders. */
+  readonly holders: string;
+}
+
+/** What a call does with the lock. */
+export type LockUse = "read" | "write";
+
+/** A process that has kept rcap waiting and is set aside. */
+export class NotAnswering extends ProcessError {
+  override name = "NotAnswering";
+}
+
+/** How often a held lock is looked at before its process is set aside, and how soon again, in milliseconds. */
+const LOOKS = 6;
+const LOOK_INTERVAL = 20;
+
+/** How long calls may take, and how much longer for each GiB in memory, in milliseconds. */
+const PATIENCE = 2000;
+const PATIENCE_PER_GIB = 1000;
+/** How many times as long they may take while the lock is seen to change hands. */
+const MOST_PATIENCE = 10;
+
+/** How long calls may go on once rcap has been told to end, in milliseconds. */
+const PATIENCE_AT_THE_END = 100;
+
+/** How long a process is set aside at first, and at the most, in milliseconds. */
+const FIRST_PAUSE = 1000;
+const LONGEST_PAUSE = 5 * 60_000;
+
+/** How many calls may be stuck at a time: the runtime has 32 threads for all of them. */
+const MOST_STUCK = 24;
+/** How many of them may be of one group of processes. */
+const MOST_STUCK_OF_A_GROUP = 6;
+
+const GIB = 2 ** 30;
+
+/** What is known of a process that is set aside. Times as of `performance.now()`. */
+interface Silence {
+  readonly pid: number;
+  readonly since: number;
+  readonly attempts: number;
+  readonly retryAt: number;
+  readonly why: string;
+}
+
+/** Makes the calls of one attempt to reach a process. */
+export class Attempt {
+  readonly #id: ProcessId;
+  readonly #lookAtLock: MemoryCalls["lookAtLock"];
+  /** Nobody waits for it any more. */
+  isAbandoned = false;
+  /** Whether a call is being made that not even SIGKILL ends. */
+  isUnstoppable = false;
+  /** How long it may take, in milliseconds. */
+  patience = PATIENCE;
+
+  constructor(id: ProcessId, lookAtLock: MemoryCalls["lookAtLock"]) {
+    this.#id = id;
+    this.#lookAtLock = lookAtLock;
+  }
+
+  /** Allows as much time as a process takes that has so many bytes in memory. */
+  allowFor(bytes: number): void {
+    this.patience = PATIENCE + bytes / GIB * PATIENCE_PER_GIB;
+  }
+
+  /**
+   * Makes calls, once the lock is free or has been seen to change.
+   *
+   * @throws NotAnswering while it is not.
+   */
+  async make(
+    calls: CallList,
+    { use = "read", isUnstoppable = false }: {
+      use?: LockUse;
+      isUnstoppable?: boolean;
+    } = {},
+  ): Promise<void> {
+    await this.#waitForLock(use);
+    if (this.isAbandoned) throw this.#silent("nobody waits for it any more");
+    this.isUnstoppable = isUnstoppable;
+    try {
+      await calls.make();
+    } finally {
+      this.isUnstoppable = false;
+    }
+  }
+
+  async #waitForLock(use: LockUse): Promise<void> {
+    let first: string | undefined;
+    for (let looks = 1;; looks++) {
+      const look = this.#lookAtLock?.(this.#id.pid, looks > 1);
+      const isHeld = use === "read" ? look?.blocksReaders : look?.blocksWriters;
+      if (look === undefined || !isHeld) return;
+      first ??= look.holders;
+      if (look.holders !== first) return;
+      if (looks === LOOKS) throw this.#silent(LOCKED);
+      await pause(LOOK_INTERVAL);
+    }
+  }
+
+  #silent(why: string): NotAnswering {
+    return new NotAnswering(this.#id.pid, why);
+  }
+}
+
+const LOCKED =
+  "its memory map is locked, by itself or by somebody who reads it";
+const UNKNOWN =
+  "a look at its memory does not come back; why is not known: its memory map may be locked, or the machine very busy";
+
+/** Reaches for the memory of processes with patience, and not with too much of it. */
+export class MemoryCalls {
+  /**
+   * Looks at the lock of a process; nothing where that cannot be done.
+   *
+   * @param anew whether what was learnt of the process before may be outdated.
+   */
+  readonly lookAtLock:
+    | ((pid: number, anew: boolean) => LockLook | undefined)
+    | undefined;
+  readonly #signal: AbortSignal | undefined;
+  readonly #silent = new Map<string, Silence>();
+  /** Attempts that nobody waits for and that have not ended, by process. */
+  readonly #stuck = new Map<string, { attempt: Attempt; group: string }>();
+  readonly #underway = new Set<{ pid: number; attempt: Attempt }>();
+
+  /** @param signal has nobody wait any longer. */
+  constructor(
+    { lookAtLock, signal }: {
+      lookAtLock?: MemoryCalls["lookAtLock"];
+      signal?: AbortSignal;
+    } = {},
+  ) {
+    this.lookAtLock = lookAtLock;
+    this.#signal = signal;
+  }
+
+  /** Why a process is set aside; `undefined` when it is not, or was only just. */
+  silenceOf(id: ProcessId): string | undefined {
+    const silence = this.#silent.get(keyOf(id));
+    // Once may be bad luck.
+    return silence && silence.attempts > 1 ? describe(silence) : undefined;
+  }
+
+  /** The processes whose calls keep rcap from ending, since nothing ends them. */
+  unstoppable(): number[] {
+    return [...this.#underway].filter(({ attempt }) => attempt.isUnstoppable)
+      .map(({ pid }) => pid);
+  }
+
+  /**
+   * Does something with the memory of a process, and waits for that as long as is
+   * reasonable.
+   *
+   * @param step makes its calls by the attempt that it gets, and goes on, unheard,
+   * when nobody waits any more: what it opens, it has to close itself.
+   * @param group shares a limit on calls that are stuck.
+   * @throws NotAnswering when the process does not answer, or has not before and it
+   * is not yet time to try again.
+   * @throws the signal's reason when that is aborted.
+   */
+  async patiently<T>(
+    id: ProcessId,
+    step: (attempt: Attempt) => Promise<T>,
+    group = "",
+  ): Promise<T> {
+    const key = keyOf(id);
+    this.#refuseSilent(id, group);
+    const attempt = new Attempt(id, this.lookAtLock);
+    const entry = { pid: id.pid, attempt };
+    this.#underway.add(entry);
+    let hasEnded = false;
+    const work = step(attempt).finally(() => {
+      hasEnded = true;
+      this.#underway.delete(entry);
+      this.#stuck.delete(key);
+    });
+    // Whatever becomes of it when nobody waits.
+    work.catch(() => {});
+    try {
+      const result = await this.#waitFor(work, id, attempt);
+      this.#silent.delete(key);
+      return result;
+    } catch (error) {
+      if (!hasEnded) {
+        attempt.isAbandoned = true;
+        this.#stuck.set(key, { attempt, group });
+      }
+      if (!(error instanceof NotAnswering)) throw error;
+      throw this.#setAside(id, error.message);
+    }
+  }
+
+  async #waitFor<T>(
+    work: Promise<T>,
+    { pid }: ProcessId,
+    attempt: Attempt,
+  ): Promise<T> {
+    const began = performance.now();
+    for (;;) {
+      const waited = performance.now() - began;
+      const left = attempt.patience - waited % attempt.patience;
+      const outcome = await this.#within(left, work);
+      if (outcome) return outcome.result;
+      this.#signal?.throwIfAborted();
+      const elapsed = performance.now() - began;
+      if (elapsed < attempt.patience) continue;
+      const isMoving = await this.#isMoving(pid);
+      if (isMoving && elapsed < attempt.patience * MOST_PATIENCE) continue;
+      throw new NotAnswering(pid, isMoving === false ? LOCKED : UNKNOWN);
+    }
+  }
+
+  /** Waits for work, but not longer than some milliseconds, and hardly once the signal is aborted. */
+  async #within<T>(
+    milliseconds: number,
+    work: Promise<T>,
+  ): Promise<{ result: T } | undefined> {
+    const signal = this.#signal;
+    const { promise: over, resolve } = Promise.withResolvers<undefined>();
+    const end = () => resolve(undefined);
+    let timer = setTimeout(
+      end,
+      signal?.aborted ? PATIENCE_AT_THE_END : milliseconds,
+    );
+    const hurry = () => {
+      clearTimeout(timer);
+      timer = setTimeout(end, PATIENCE_AT_THE_END);
+    };
+    signal?.addEventListener("abort", hurry, { once: true });
+    try {
+      return await Promise.race([work.then((result) => ({ result })), over]);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", hurry);
+    }
+  }
+
+  /** Whether the lock of a process is free or changes hands; `undefined` where that cannot be seen. */
+  async #isMoving(pid: number): Promise<boolean | undefined> {
+    const first = this.lookAtLock?.(pid, true);
+    if (!first) return undefined;
+    for (let looks = 1; looks < LOOKS; looks++) {
+      await pause(LOOK_INTERVAL);
+      const now = this.lookAtLock?.(pid, true);
+      // One of which nothing is seen has gone.
+      if (!now?.blocksReaders || now.holders !== first.holders) return true;
+    }
+    return false;
+  }
+
+  #refuseSilent(id: ProcessId, group: string): void {
+    const key = keyOf(id);
+    const silence = this.#silent.get(key);
+    const isEarly = silence && performance.now() < silence.retryAt;
+    if (silence && (isEarly || this.#stuck.has(key))) throw errorOf(silence);
+    const others = [...this.#stuck.values()].filter((one) =>
+      group !== "" && one.group === group
+    );
+    if (
+      this.#stuck.size < MOST_STUCK && others.length < MOST_STUCK_OF_A_GROUP
+    ) return;
+    throw new NotAnswering(
+      id.pid,
+      `process ${id.pid} is passed over: ${this.#stuck.size} other processes do not answer, and no more are tried at a time`,
+    );
+  }
+
+  #setAside({ pid, ...id }: ProcessId, why: string): NotAnswering {
+    const key = keyOf({ pid, ...id });
+    const now = performance.now();
+    const before = this.#silent.get(key);
+    const attempts = (before?.attempts ?? 0) + 1;
+    const pauseFor = Math.min(
+      FIRST_PAUSE * 2 ** (attempts - 1),
+      LONGEST_PAUSE,
+    );
+    const silence: Silence = {
+      pid,
+      since: before?.since ?? now,
+      attempts,
+      retryAt: now + pauseFor,
+      why,
+    };
+    this.#forgetOld(now);
+    this.#silent.set(key, silence);
+    return errorOf(silence);
+  }
+
+  /** Forgets processes that nobody has tried again for long: they have gone. */
+  #forgetOld(now: number): void {
+    for (const [key, { retryAt }] of this.#silent) {
+      if (now - retryAt > LONGEST_PAUSE && !this.#stuck.has(key)) {
+        this.#silent.delete(key);
+      }
+    }
+  }
+}
+
+function keyOf({ pid, startTime }: ProcessId): string {
+  return `${pid}:${startTime}`;
+}
+
+function describe({ pid, since, why }: Silence): string {
+  const seconds = Math.round((performance.now() - since) / 1000);
+  return `process ${pid} does not answer, and has not for ${seconds} s: ${why}`;
+}
+
+function errorOf(silence: Silence): NotAnswering {
+  return new NotAnswering(silence.pid, describe(silence));
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

@@ -1,0 +1,71 @@
+/**
+ * Looks at the mmap locks of processes through BPF, without taking them.
+ *
+ * Facts: kernel/locking/rwsem.c, "The least significant 2 bits of the owner value"
+ * and "On 64-bit architectures, the bit definitions of the count are".
+ *
+ * @module
+ */
+
+import { type Btf, BtfError } from "../../../ffi/btf.ts";
+import type { KernelMemory } from "./kernel_memory.ts";
+import type { LockLook } from "./memory_calls.ts";
+
+/** A writer holds the lock, somebody waits, or the lock is kept for a waiter. */
+const BLOCKS_READERS = 0b111;
+
+/** Where the words of a lock lie, in bytes from the address of its mm_struct. */
+interface Offsets {
+  readonly count: number;
+  readonly owner: number;
+}
+
+/** Looks at mmap locks. */
+export class MmapLocks {
+  readonly #memory: KernelMemory;
+  readonly #offsets: Offsets | undefined;
+
+  constructor(btf: Btf, memory: KernelMemory) {
+    this.#memory = memory;
+    this.#offsets = offsetsOf(btf);
+  }
+
+  /**
+   * The lock of an address space now. Of one that is gone, anything.
+   *
+   * @param mm the address of its `struct mm_struct`.
+   * @returns `undefined` where locks are not known to this kernel's description, as
+   * with PREEMPT_RT.
+   */
+  look(mm: bigint): LockLook | undefined {
+    const offsets = this.#offsets;
+    if (!offsets) return undefined;
+    const { addresses, words } = this.#memory;
+    const start = mm + BigInt(Math.min(offsets.count, offsets.owner));
+    addresses[0] = Number(start & 0xffff_ffffn);
+    addresses[1] = Number(start >> 32n);
+    this.#memory.copy(1);
+    const from = Math.max(0, offsets.count - offsets.owner) / 4;
+    const to = Math.max(0, offsets.owner - offsets.count) / 4;
+    const [low, high] = [words[from], words[from + 1]];
+    const blocksReaders = (low & BLOCKS_READERS) !== 0 || high >>> 31 === 1;
+    return {
+      blocksReaders,
+      blocksWriters: low !== 0 || high !== 0,
+      holders: `${high}.${low} ${words[to + 1]}.${words[to]}`,
+    };
+  }
+}
+
+function offsetsOf(btf: Btf): Offsets | undefined {
+  try {
+    const lock = btf.offsetOf("mm_struct", "mmap_lock");
+    return {
+      count: lock + btf.offsetOf("rw_semaphore", "count"),
+      owner: lock + btf.offsetOf("rw_semaphore", "owner"),
+    };
+  } catch (error) {
+    if (!(error instanceof BtfError)) throw error;
+    return undefined;
+  }
+}
