@@ -5,6 +5,8 @@
  * @module
  */
 
+// Whatever starts processes has a deadline.
+import "../tests/deadline.ts";
 import { libc } from "./libc.ts";
 import { pageSize } from "./system.ts";
 
