@@ -165,9 +165,13 @@ export class MemoryCalls {
 
   /** Why a process is set aside; `undefined` when it is not, or was only just. */
   silenceOf(id: ProcessId): string | undefined {
-    const silence = this.#silent.get(keyOf(id));
-    // Once may be bad luck.
-    return silence && silence.attempts > 1 ? describe(silence) : undefined;
+    const key = keyOf(id);
+    const silence = this.#silent.get(key);
+    if (!silence) return undefined;
+    // Once, and not for long, may be bad luck.
+    const isLasting = silence.attempts > 1 || this.#stuck.has(key) &&
+        performance.now() - silence.since > FIRST_PAUSE;
+    return isLasting ? describe(silence) : undefined;
   }
 
   /** The processes whose calls keep rcap from ending, since nothing ends them. */
@@ -331,7 +335,8 @@ function keyOf({ pid, startTime }: ProcessId): string {
 
 function describe({ pid, since, why }: Silence): string {
   const seconds = Math.round((performance.now() - since) / 1000);
-  return `process ${pid} does not answer, and has not for ${seconds} s: ${why}`;
+  const time = seconds > 0 ? `, and has not for ${seconds} s` : "";
+  return `process ${pid} does not answer${time}: ${why}`;
 }
 
 function errorOf(silence: Silence): NotAnswering {

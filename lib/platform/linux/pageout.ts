@@ -124,7 +124,7 @@ export class LinuxPageout implements PageoutControl {
       if (layout !== undefined && directory.stat().layout !== layout) {
         throw replaced(id.pid);
       }
-      await mayPageOut(id.pid, pidfd, attempt);
+      await mayPageOut(id.pid, { pidfd, pagemap }, attempt);
       held.move();
       return new LinuxPageout(id, { pidfd, pagemap }, options);
     }, group);
@@ -471,15 +471,19 @@ function openPidfd(id: ProcessId): Pidfd {
 /** Finds out whether this user may page a process out, by a call without ranges. */
 async function mayPageOut(
   pid: number,
-  pidfd: Pidfd,
+  { pidfd, pagemap }: { pidfd: Pidfd; pagemap: File },
   attempt: Attempt,
 ): Promise<void> {
   const calls = new CallList();
+  // It takes the lock too, and SIGKILL ends its wait: what comes next takes the
+  // lock also where there are no ranges, since Linux 6.15 or so.
+  const alive = lookWhetherAlive(pagemap, calls);
   const nothing = new RemoteRanges(0);
   const advice = { from: 0, advice: MADV_PAGEOUT };
   const advised = pidfd.advise(calls, nothing, advice);
   try {
-    await attempt.make(calls);
+    await attempt.make(calls, { isUnstoppable: true });
+    if (calls.result(alive) === 0) throw exited(pid);
     calls.checked(advised, "process_madvise");
   } catch (error) {
     if (error instanceof SystemError && error.errno === Errno.EPERM) {
