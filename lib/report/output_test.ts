@@ -5,24 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { escapeControls, Log, LOG_LEVELS, type LogFormat } from "./output.ts";
-
-Deno.test("control characters are escaped, so that a text stays on its line", () => {
-  assertEquals(
-    escapeControls("/tmp/a b\nc\t(deleted)"),
-    "/tmp/a b\\nc\\t(deleted)",
-  );
-  // A terminal takes these for commands: in 7 bits, and in 8.
-  assertEquals(
-    escapeControls("\x00\x1b[31m\x7f\x9b31m\x85"),
-    "\\x00\\x1b[31m\\x7f\\x9b31m\\x85",
-  );
-});
-
-Deno.test("every other character stays", () => {
-  const text = "größe – 日本語 🐢 \\012 ~";
-  assertEquals(escapeControls(text), text);
-});
+import { Log, LOG_LEVELS, type LogFormat } from "./output.ts";
 
 /** The lines that a log writes of a message of every level. */
 function logged(
