@@ -7,16 +7,11 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { escapeLine, json, lines } from "./escape.ts";
+import { firstUnsafe } from "./testing.ts";
 
-/** Whether a terminal shows every character of a line as itself, one by one. */
+/** Whether a terminal shows a line as it is. */
 function isPlain(line: string): boolean {
-  return Array.from(line).every((character) => {
-    const code = character.codePointAt(0) ?? 0;
-    return code === 0x20 ||
-      code > 0x20 && code < 0x7f ||
-      code > 0xa0 && code !== 0xfffd &&
-        !/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Zs}]/u.test(character);
-  });
+  return !line.includes("\n") && firstUnsafe(line) === undefined;
 }
 
 Deno.test("what a terminal acts on is escaped, and a text stays on its line", () => {
