@@ -15,9 +15,12 @@ import { scanCommand } from "./cmd/scan.ts";
 import { setCommand } from "./cmd/set.ts";
 import { statCommand } from "./cmd/stat.ts";
 import denoJson from "./deno.json" with { type: "json" };
-import { RcapError } from "./lib/errors.ts";
+import { RcapError, UsageError } from "./lib/errors.ts";
 import { operatingSystem } from "./lib/platform/open.ts";
+import { lines } from "./lib/report/escape.ts";
 import {
+  flushMessages,
+  isTerminal,
   Log,
   LOG_LEVELS,
   type LogLevel,
@@ -54,13 +57,39 @@ class Interrupted extends Error {
   }
 }
 
+/** How long a command may take to end after a signal, in milliseconds. */
+const GRACE_MS = 200;
+
+/** How long standard error may take for the last messages, in milliseconds. */
+const FLUSH_MS = 100;
+/** The same where a signal wants an end, and the grace is used up. */
+const HURRIED_FLUSH_MS = 30;
+
 /** Runs a command line; returns the exit code, after a message where one is due. */
 export async function main(args: string[]): Promise<number> {
-  return await run(args).catch(exitCodeOf);
+  const interruption = new AbortController();
+  let isOverdue = false;
+  const overdue = graceAfter(interruption.signal).finally(() =>
+    isOverdue = true
+  );
+  // A command that hangs is left to itself: this process ends, and it with it.
+  const exitCode = await Promise.race([run(args, interruption), overdue])
+    .catch(exitCodeOf);
+  await flushMessages(isOverdue ? HURRIED_FLUSH_MS : FLUSH_MS);
+  return exitCode;
 }
 
-async function run(args: string[]): Promise<number> {
-  const interruption = new AbortController();
+/** Throws the reason of an abort once the grace after it is over. */
+async function graceAfter(signal: AbortSignal): Promise<never> {
+  await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  await new Promise((resolve) => setTimeout(resolve, GRACE_MS));
+  throw signal.reason;
+}
+
+async function run(
+  args: string[],
+  interruption: AbortController,
+): Promise<number> {
   const survived = new Set<EndingSignal>();
   // Who ran it by nohup has it survive the terminal. To be asked before there is a
   // listener of any signal: with the first, Deno ends itself on SIGHUP.
@@ -73,10 +102,11 @@ async function run(args: string[]): Promise<number> {
 
   let exitCode = 0;
   let level: LogLevel = "info";
-  let color = Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR");
+  let color = isTerminal() && !Deno.env.get("NO_COLOR");
   const context: Context = {
     signal: interruption.signal,
     surviveHangup: () => survived.add("SIGHUP"),
+    print: (...texts) => print(texts, interruption.signal),
     get log() {
       return new Log(level);
     },
@@ -111,14 +141,29 @@ async function run(args: string[]): Promise<number> {
     doctorCommand,
   ];
   for (const command of commands) program.addCommand(command(context));
+  let help = "";
+  let hints = "";
   for (const command of [program, ...program.commands]) {
-    command.configureOutput({ writeOut: print, writeErr: reportUsage })
-      .configureHelp({ showGlobalOptions: true })
+    command.configureOutput({
+      writeOut: (text) => help += text,
+      writeErr: (text) => hints += text,
+      // Stands in what is thrown.
+      outputError: () => {},
+    }).configureHelp({ showGlobalOptions: true })
       .helpOption("--help", "print this help")
       .showHelpAfterError(`${commandLineOf(command)} --help tells more`)
       .exitOverride();
   }
-  await program.parseAsync(args, { from: "user" });
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) await context.print(lines(...linesOf(help)));
+    else if (error.code !== "commander.help") throw usageError(error, hints);
+    // Called without a command.
+    else printError(...linesOf(hints));
+    return error.exitCode === 0 ? 0 : USAGE;
+  }
   return exitCode;
 }
 
@@ -127,22 +172,36 @@ function commandLineOf(command: { name(): string }): string {
   return command.name() === "rcap" ? "rcap" : `rcap ${command.name()}`;
 }
 
-/** What commander says of a wrong command line, in the form of all messages. */
-function reportUsage(text: string): void {
-  printError(text.replace(/^error: /, "rcap: "));
+/** The lines of a text of our own. */
+function linesOf(text: string): string[] {
+  return text.replace(/\n$/, "").split("\n");
+}
+
+/**
+ * What commander says of a wrong command line. It repeats what was typed, ends of
+ * lines and all; only what it adds on a line of its own is one.
+ */
+function usageError({ message }: CommanderError, hints: string): UsageError {
+  const [, problem, guess] =
+    /^error: (.*?)(?:\n(\(Did you mean [^\n]*\?\)))?$/s.exec(message) ??
+      [undefined, message];
+  return new UsageError(problem, undefined, [
+    ...(guess === undefined ? [] : [guess]),
+    ...linesOf(hints),
+  ]);
 }
 
 /** The exit code for what ended a command, after a message where one is due. */
 function exitCodeOf(error: unknown): number {
   if (error instanceof Interrupted) return error.exitCode;
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof RcapError) {
-    printError(`rcap: ${message}\n`);
+    printError(`rcap: ${message}`, ...error.details);
     return error.exitCode;
   }
   printError(
-    `rcap: internal error: ${message}\nThis is a fault of rcap itself. Please report it with the command line that led here.\n`,
+    `rcap: internal error: ${message}`,
+    "This is a fault of rcap itself. Please report it with the command line that led here.",
   );
   return FAILED;
 }

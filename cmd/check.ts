@@ -17,7 +17,7 @@ import {
   renderConfig,
 } from "../lib/daemon/config_report.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
-import { print } from "../lib/report/output.ts";
+import { json } from "../lib/report/escape.ts";
 import { configOption, type Context, jsonOption } from "./options.ts";
 
 /** Exit code when the configuration is not valid. */
@@ -58,21 +58,21 @@ export function checkCommand(context: Context) {
     )
     .addOption(jsonOption)
     .addHelpText("after", HELP)
-    .action((options) => {
-      const { log } = context;
+    .action(async (options) => {
+      const { log, print } = context;
       const reading = readConfig(
         configPaths(options.config),
         operatingSystem().memory(),
       );
       const { config, problems, warnings, files } = reading;
       if (options.json) {
-        print(JSON.stringify(checkReport(reading)) + "\n");
+        await print(json(checkReport(reading)));
         if (!config) context.setExitCode(INVALID);
         return;
       }
       for (const warning of warnings) log.warn(describeProblem(warning));
       if (!config) throw new ConfigError(problems);
-      print(
+      await print(
         options.print
           ? renderConfig(config, reading)
           : describeCaps(config, files),

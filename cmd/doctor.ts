@@ -8,7 +8,7 @@ import { green, red, type Style, yellow } from "@std/fmt/colors";
 import { Command } from "@commander-js/extra-typings";
 import { operatingSystem } from "../lib/platform/open.ts";
 import type { Finding } from "../lib/platform/platform.ts";
-import { print } from "../lib/report/output.ts";
+import { json, lines, type Printable } from "../lib/report/escape.ts";
 import {
   chooseColumns,
   type Column,
@@ -67,6 +67,7 @@ export function doctorCommand(context: Context) {
     .addOption(exactOption)
     .addHelpText("after", HELP)
     .action(async (options) => {
+      const { color, print } = context;
       const bare = !options.header;
       const columns = chooseColumns(
         COLUMNS,
@@ -75,12 +76,14 @@ export function doctorCommand(context: Context) {
       const findings = await operatingSystem().examine();
       if (options.json) {
         const capabilities = findings;
-        print(JSON.stringify({ version: 1, capabilities }) + "\n");
+        await print(json({ version: 1, capabilities }));
       } else {
         const exact = options.parsable === true;
-        const { color } = context;
-        print(renderTable(columns, { rows: findings, bare, exact, color }));
-        if (!bare && options.output === undefined) print(explain(findings));
+        const isExplained = !bare && options.output === undefined;
+        await print(
+          renderTable(columns, { rows: findings, bare, exact, color }),
+          ...(isExplained ? [explain(findings)] : []),
+        );
       }
       if (
         findings.some(({ required, status }) =>
@@ -93,8 +96,10 @@ export function doctorCommand(context: Context) {
 }
 
 /** What each capability means, and what to do about those that are not ok. */
-function explain(findings: readonly Finding[]): string {
-  return findings.map(({ name, meaning, remedy }) =>
-    `\n${name}: ${meaning}` + (remedy ? `\n  remedy: ${remedy}` : "")
-  ).join("") + "\n";
+function explain(findings: readonly Finding[]): Printable {
+  return lines(...findings.flatMap(({ name, meaning, remedy }) => [
+    "",
+    `${name}: ${meaning}`,
+    ...(remedy ? [`  remedy: ${remedy}`] : []),
+  ]));
 }

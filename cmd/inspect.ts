@@ -18,7 +18,7 @@ import {
   type Verdict,
 } from "../lib/collection/inspect.ts";
 import { parsePid } from "../lib/collection/selectors.ts";
-import { print } from "../lib/report/output.ts";
+import { json, lines, type Printable } from "../lib/report/escape.ts";
 import {
   chooseColumns,
   type Column,
@@ -136,7 +136,7 @@ export function inspectCommand(context: Context) {
     .addOption(exactOption)
     .addHelpText("after", HELP)
     .action(async (pid, options) => {
-      const { signal, log, color } = context;
+      const { signal, log, color, print } = context;
       if (options.ages && options.pages) {
         throw new UsageError(
           "--ages and --pages exclude each other: give one of them",
@@ -162,27 +162,27 @@ export function inspectCommand(context: Context) {
       };
       if (options.pages) {
         const report = await inspectPages(options.pages, request);
-        print(options.json ? json(report) : picture(report, bare));
+        await print(options.json ? json(report) : picture(report, bare));
         return;
       }
       if (options.ages) {
         const report = await inspectAges(request);
-        print(
-          options.json ? json(report) : renderTable(ageColumns, {
-            rows: report.ages,
-            bare,
-            exact,
-            color,
-          }) + (bare ? "" : agesLine(report)),
+        if (options.json) {
+          await print(json(report));
+          return;
+        }
+        await print(
+          renderTable(ageColumns, { rows: report.ages, bare, exact, color }),
+          ...(bare ? [] : [agesLine(report)]),
         );
         return;
       }
       const report = await inspect(request);
       if (options.json) {
-        print(json(report));
+        await print(json(report));
         return;
       }
-      print(renderTable(columns, {
+      await print(renderTable(columns, {
         rows: report.mappings,
         totals: [totalsRow(report)],
         bare,
@@ -197,16 +197,17 @@ function parseArgument(text: string): number {
 }
 
 /** What the table of ages is of. */
-function agesLine({ resident, interval, observedSeconds }: AgesReport): string {
-  return `\n${
-    formatSize(resident)
-  } in memory, watched for ${observedSeconds} s in intervals of ${
-    interval.toFixed(2)
-  } s\n`;
-}
-
-function json(report: InspectReport | PagesReport | AgesReport): string {
-  return JSON.stringify(report) + "\n";
+function agesLine(
+  { resident, interval, observedSeconds }: AgesReport,
+): Printable {
+  return lines(
+    "",
+    `${
+      formatSize(resident)
+    } in memory, watched for ${observedSeconds} s in intervals of ${
+      interval.toFixed(2)
+    } s`,
+  );
 }
 
 /** The sums, as a row below the others. */
@@ -223,13 +224,17 @@ function totalsRow({ totals, mappings }: InspectReport): Row {
 }
 
 /** The pages, some a line, each line with its address. */
-function picture({ start, pageSize, pages }: PagesReport, bare: boolean) {
-  let text = "";
+function picture(
+  { start, pageSize, pages }: PagesReport,
+  bare: boolean,
+): Printable {
+  const rows: string[] = [];
   for (let at = 0; at < pages.length; at += PAGES_A_LINE) {
     const address = BigInt(start) + BigInt(at * pageSize);
     const line = pages.slice(at, at + PAGES_A_LINE);
-    text += bare ? `${line}\n` : `${hex(address)}  ${line}\n`;
+    rows.push(bare ? line : `${hex(address)}  ${line}`);
   }
-  return bare ? text : text +
-    "\n. not resident  - resident  r referenced  m modified  s swapped\n";
+  const legend =
+    ". not resident  - resident  r referenced  m modified  s swapped";
+  return lines(...rows, ...(bare ? [] : ["", legend]));
 }

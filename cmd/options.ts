@@ -11,6 +11,7 @@ import { STATE_DIRECTORY } from "../lib/daemon/state_directory.ts";
 import { UsageError } from "../lib/errors.ts";
 import { openPlatform, operatingSystem } from "../lib/platform/open.ts";
 import type { PagedataSourceName, Platform } from "../lib/platform/platform.ts";
+import type { Printable } from "../lib/report/escape.ts";
 import type { Log, LogFormat } from "../lib/report/output.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
@@ -21,6 +22,12 @@ export interface Context {
   readonly signal: AbortSignal;
   /** Has SIGHUP abort nothing, for a command that takes it for something else. */
   surviveHangup(): void;
+  /**
+   * Writes to standard output; nobody reads it any more where it resolves to `false`.
+   *
+   * @throws the signal's reason, where that comes before a reader does.
+   */
+  readonly print: (...texts: Printable[]) => Promise<boolean>;
   readonly log: Log;
   /** The log in another format. */
   logAs(format: LogFormat): Log;

@@ -7,7 +7,7 @@
 import { Command } from "@commander-js/extra-typings";
 import { reloadConfiguration } from "../lib/daemon/control.ts";
 import { UsageError } from "../lib/errors.ts";
-import { print } from "../lib/report/output.ts";
+import { lines } from "../lib/report/escape.ts";
 import { type Context, stateDirectoryOption } from "./options.ts";
 
 const HELP = `
@@ -17,7 +17,7 @@ Exit status: 0 done; 1 rcap is not running or does not answer; 2 the
 configuration is invalid, and the one that runs stays; 4 this user may not.`;
 
 /** The command. */
-export function reloadCommand(_context: Context) {
+export function reloadCommand({ print }: Context) {
   return new Command("reload")
     .summary("have a running daemon read its configuration again")
     .description(
@@ -32,11 +32,11 @@ export function reloadCommand(_context: Context) {
       );
       if (configuration.problems.length > 0) {
         throw new UsageError(
-          `the configuration is invalid, and the one that runs stays:\n${
-            configuration.problems.join("\n")
-          }`,
+          "the configuration is invalid, and the one that runs stays:",
+          undefined,
+          configuration.problems,
         );
       }
-      print(`configuration loaded: ${collections.length} caps\n`);
+      await print(lines(`configuration loaded: ${collections.length} caps`));
     });
 }

@@ -18,7 +18,8 @@ import { statRows } from "../lib/daemon/stat.ts";
 import { STATE_DIRECTORY } from "../lib/daemon/state_directory.ts";
 import { systemdUnit } from "../lib/daemon/unit.ts";
 import { UsageError } from "../lib/errors.ts";
-import { LOG_FORMATS, type LogFormat, print } from "../lib/report/output.ts";
+import { json } from "../lib/report/escape.ts";
+import { LOG_FORMATS, type LogFormat } from "../lib/report/output.ts";
 import { renderTable } from "../lib/report/table.ts";
 import {
   configOption,
@@ -83,7 +84,7 @@ export function runCommand(context: Context) {
     .addOption(jsonOption)
     .addHelpText("after", HELP)
     .action(async (options) => {
-      const { signal, color } = context;
+      const { signal, color, print } = context;
       if (options.printUnit) {
         if (!options.config.startsWith("/")) {
           throw new UsageError(
@@ -91,7 +92,7 @@ export function runCommand(context: Context) {
             "write one that begins with a slash",
           );
         }
-        print(systemdUnit({
+        await print(systemdUnit({
           program: Deno.execPath(),
           args: unitArguments(options),
           stateDirectory: options.stateDir,
@@ -114,15 +115,13 @@ export function runCommand(context: Context) {
       }
       const state = await runOnce(service, TRUSTED_OBSERVATION);
       const rows = statRows(state, undefined);
-      print(
-        options.json
-          ? JSON.stringify(state) + "\n"
-          : renderTable(STAT_COLUMNS, {
-            rows,
-            bare: false,
-            exact: false,
-            color,
-          }),
+      await print(
+        options.json ? json(state) : renderTable(STAT_COLUMNS, {
+          rows,
+          bare: false,
+          exact: false,
+          color,
+        }),
       );
       if (rows.some(({ rss, cap }) => rss > cap)) {
         context.setExitCode(CAP_NOT_MET);

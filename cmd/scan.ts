@@ -10,7 +10,7 @@ import { parseSelector, selectorHelp } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
 import { DEFAULT_POLICY, POLICIES } from "../lib/scanner/policy.ts";
-import { print } from "../lib/report/output.ts";
+import { json } from "../lib/report/escape.ts";
 import { describeScan } from "../lib/report/scan_summary.ts";
 import {
   chooseColumns,
@@ -111,7 +111,7 @@ export function scanCommand(context: Context) {
     .addOption(exactOption)
     .addHelpText("after", help())
     .action(async (texts, options) => {
-      const { signal, log, color } = context;
+      const { signal, log, color, print } = context;
       const columns = chooseColumns(COLUMNS, options.output);
       const goal = goalOf(options);
       const selectors = texts.map(parseSelector);
@@ -127,13 +127,15 @@ export function scanCommand(context: Context) {
         platform,
       });
       if (options.json) {
-        print(JSON.stringify(report) + "\n");
+        await print(json(report));
       } else {
         const bare = !options.header;
         const exact = options.parsable === true;
         const rows = report.processes;
-        print(renderTable(columns, { rows, bare, exact, color }));
-        if (!bare) print(describeScan(report));
+        await print(
+          renderTable(columns, { rows, bare, exact, color }),
+          ...(bare ? [] : [describeScan(report)]),
+        );
       }
       if (!report.capMet) context.setExitCode(CAP_NOT_MET);
     });

@@ -8,7 +8,7 @@ import { Command } from "@commander-js/extra-typings";
 import { setCap } from "../lib/daemon/control.ts";
 import { UsageError } from "../lib/errors.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
-import { print } from "../lib/report/output.ts";
+import { json, lines } from "../lib/report/escape.ts";
 import { formatSize } from "../lib/report/units.ts";
 import {
   type Context,
@@ -64,13 +64,14 @@ export function setCommand(context: Context) {
       }
       const { before, after } = await setCap(options.stateDir, name, size);
       const { cap, rss } = after;
-      print(
+      await context.print(
         options.json
-          ? JSON.stringify({ version: 1, name, before: before.cap, cap, rss }) +
-            "\n"
-          : `${name}: the cap is ${formatSize(cap)} now, it was ${
-            formatSize(before.cap)
-          }; ${formatSize(rss)} are resident\n`,
+          ? json({ version: 1, name, before: before.cap, cap, rss })
+          : lines(
+            `${name}: the cap is ${formatSize(cap)} now, it was ${
+              formatSize(before.cap)
+            }; ${formatSize(rss)} are resident`,
+          ),
       );
     });
 }

@@ -9,7 +9,7 @@ import { isSameDaemon, type StatRow, statRows } from "../lib/daemon/stat.ts";
 import type { DaemonState } from "../lib/daemon/state.ts";
 import { readState } from "../lib/daemon/state_directory.ts";
 import { UsageError } from "../lib/errors.ts";
-import { print } from "../lib/report/output.ts";
+import { json, lines, type Printable } from "../lib/report/escape.ts";
 import {
   chooseColumns,
   type Column,
@@ -92,7 +92,7 @@ export function statCommand(context: Context) {
     .addOption(exactOption)
     .addHelpText("after", HELP)
     .action(async (interval, count, options) => {
-      const { signal, log, color } = context;
+      const { signal, log, color, print } = context;
       const columns = chooseColumns(STAT_COLUMNS, options.output);
       const bare = !options.header;
       let before: DaemonState | undefined;
@@ -106,18 +106,15 @@ export function statCommand(context: Context) {
           );
         }
         const rows = statRows(state, before);
-        const text = options.json
-          ? JSON.stringify(jsonOf(state, rows, before)) + "\n"
-          : (options.global ? globalLine(state.memory) : "") +
-            renderTable(columns, {
-              rows,
-              bare,
-              exact: options.parsable === true,
-              color,
-            }) + (bare ? "" : warningsOf(state));
-        const gap = round > 1 && !bare && !options.json ? "\n" : "";
+        const exact = options.parsable === true;
+        const texts = options.json ? [json(jsonOf(state, rows, before))] : [
+          ...(round > 1 && !bare ? [lines("")] : []),
+          ...(options.global ? [globalLine(state.memory)] : []),
+          renderTable(columns, { rows, bare, exact, color }),
+          ...(bare ? [] : [warningsOf(state)]),
+        ];
         // When nobody reads it any more, there is nothing left to do.
-        if (!print(gap + text)) return;
+        if (!await print(...texts)) return;
         before = state;
         if (round >= count) return;
         await sleep(interval, signal);
@@ -127,9 +124,10 @@ export function statCommand(context: Context) {
 }
 
 /** Why caps cannot be met, a line each. */
-function warningsOf({ collections }: DaemonState): string {
-  return collections.map(({ warning }) => warning ? `${warning}\n` : "")
-    .join("");
+function warningsOf({ collections }: DaemonState): Printable {
+  return lines(
+    ...collections.flatMap(({ warning }) => warning ? [warning] : []),
+  );
 }
 
 /** How long a daemon that is being started again may take, in milliseconds. */
@@ -174,13 +172,15 @@ function jsonOf(
 
 function globalLine(
   { total, used, threshold }: DaemonState["memory"],
-): string {
+): Printable {
   const percent = (share: number) => `${(share * 100).toFixed(0)}%`;
-  return `physical memory: ${formatSize(used)} of ${formatSize(total)} (${
-    percent(used / total)
-  }) in use; caps are enforced ${
-    threshold > 0 ? `above ${percent(threshold)}` : "always"
-  }\n`;
+  return lines(
+    `physical memory: ${formatSize(used)} of ${formatSize(total)} (${
+      percent(used / total)
+    }) in use; caps are enforced ${
+      threshold > 0 ? `above ${percent(threshold)}` : "always"
+    }`,
+  );
 }
 
 function parseInterval(text: string): number {

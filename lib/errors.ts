@@ -5,11 +5,16 @@
  * @module
  */
 
-/** Any error that rcap reports in words. Exit code 1 unless a subclass says otherwise. */
+/**
+ * Any error that rcap reports in words. Exit code 1 unless a subclass says otherwise.
+ * The message is one line, whatever stands in it.
+ */
 export class RcapError extends Error {
   override name = "RcapError";
   /** The exit code a command ends with when this error ends it. */
   readonly exitCode: number = 1;
+  /** More lines below the message. */
+  readonly details: readonly string[] = [];
 }
 
 /** The command line or a value on it is wrong. */
@@ -20,11 +25,18 @@ export class UsageError extends RcapError {
   readonly problem: string;
   /** What to do about it, where the message says. */
   readonly remedy: string | undefined;
+  override readonly details: readonly string[];
 
-  constructor(problem: string, remedy?: string) {
+  /** @param details more lines below the message. */
+  constructor(
+    problem: string,
+    remedy?: string,
+    details: readonly string[] = [],
+  ) {
     super(remedy === undefined ? problem : `${problem}; ${remedy}`);
     this.problem = problem;
     this.remedy = remedy;
+    this.details = details;
   }
 }
 

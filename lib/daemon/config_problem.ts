@@ -5,7 +5,7 @@
  */
 
 import { UsageError } from "../errors.ts";
-import { escapeControls } from "../report/output.ts";
+import { escapeLine } from "../report/escape.ts";
 
 /** Something that is wrong, and where. */
 export interface ConfigProblem {
@@ -17,7 +17,7 @@ export interface ConfigProblem {
   readonly suggestion: string | null;
 }
 
-/** The configuration is not valid; its problems stand in the message, a line each. */
+/** The configuration is not valid; its problems stand below the message, a line each. */
 export class ConfigError extends UsageError {
   override name = "ConfigError";
   readonly problems: readonly ConfigProblem[];
@@ -27,8 +27,9 @@ export class ConfigError extends UsageError {
       ? "one problem"
       : `${problems.length} problems`;
     super(
-      [`the configuration has ${count}:`, ...problems.map(describeProblem)]
-        .join("\n"),
+      `the configuration has ${count}:`,
+      undefined,
+      problems.map(describeProblem),
     );
     this.problems = problems;
   }
@@ -40,7 +41,7 @@ export function describeProblem(
 ): string {
   const place = line === 0 ? file : placeOf(file, line);
   const remedy = suggestion === null ? "" : `; ${suggestion}`;
-  return escapeControls(`${place}: ${message}${remedy}`);
+  return escapeLine(`${place}: ${message}${remedy}`);
 }
 
 /** A place, as messages have it: `FILE:LINE`. */

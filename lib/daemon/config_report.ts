@@ -4,7 +4,12 @@
  * @module
  */
 
-import { escapeControls } from "../report/output.ts";
+import {
+  hexDigits,
+  lines,
+  type Printable,
+  replaceUnsafe,
+} from "../report/escape.ts";
 import { exactDuration, exactPercent, exactSize } from "../report/units.ts";
 import type { CapConfig, ConfigReading, DaemonConfig } from "./config.ts";
 import type { ConfigProblem } from "./config_problem.ts";
@@ -66,14 +71,15 @@ function configReport(
 export function describeCaps(
   { caps }: DaemonConfig,
   files: readonly string[],
-): string {
+): Printable {
   const counts = files.map((file) => {
     const own = caps.filter(({ place }) => fileOf(place) === file);
-    return `${escapeControls(file)}: ${count(own.length)}\n`;
+    return `${file}: ${count(own.length)}`;
   });
-  return `${counts.join("")}The configuration is valid, with ${
-    count(caps.length)
-  }.\n`;
+  return lines(
+    ...counts,
+    `The configuration is valid, with ${count(caps.length)}.`,
+  );
 }
 
 function count(caps: number): string {
@@ -91,7 +97,7 @@ function fileOf(place: string): string {
 export function renderConfig(
   config: DaemonConfig,
   { files, settings }: Pick<ConfigReading, "files" | "settings">,
-): string {
+): Printable {
   const values: Readonly<Record<keyof DaemonSettings, string>> = {
     sample_interval: exactDuration(config.sampleInterval),
     process_interval: exactDuration(config.processInterval),
@@ -101,38 +107,45 @@ export function renderConfig(
     policy: config.policy,
     pagedata: config.pagedata,
   };
-  const daemon = Object.entries(values).map(([key, value]) => {
+  const daemon = Object.entries(values).flatMap(([key, value]) => {
     const [last, ...earlier] = settings.get(key)?.toReversed() ?? [];
     const origin = last === undefined
       ? "the default"
       : [last, ...earlier].join(", instead of ");
-    return `${comment(origin)}${key} = ${quoted(value)}\n`;
+    return [`# ${origin}`, `${key} = ${quoted(value)}`];
   });
-  return [
-    comment(`merged from ${files.join(", ")}`),
-    "\n[daemon]\n",
+  return lines(
+    `# merged from ${files.join(", ")}`,
+    "",
+    "[daemon]",
     ...daemon,
-    ...config.caps.map(renderCap),
-  ].join("");
+    ...config.caps.flatMap(renderCap),
+  );
 }
 
-function renderCap({ name, select, maxRss, place }: CapConfig): string {
+/** The lines of a cap. */
+function renderCap({ name, select, maxRss, place }: CapConfig): string[] {
   const selectors = select.map(({ text }) => quoted(text)).join(", ");
-  return `\n${comment(place)}[[cap]]\nname = ${quoted(name)}
-select = [${selectors}]\nmax_rss = ${quoted(exactSize(maxRss))}\n`;
-}
-
-function comment(text: string): string {
-  return `# ${escapeControls(text)}\n`;
+  return [
+    "",
+    `# ${place}`,
+    "[[cap]]",
+    `name = ${quoted(name)}`,
+    `select = [${selectors}]`,
+    `max_rss = ${quoted(exactSize(maxRss))}`,
+  ];
 }
 
 /**
- * A text as TOML has it between quotation marks: as JSON has it, which leaves some
- * control characters as they are.
+ * A text as TOML has it between quotation marks: as JSON has it, but for characters
+ * beyond `\uffff`, and nothing in it that a terminal does not show as such.
  */
 function quoted(text: string): string {
-  return JSON.stringify(text).replace(
-    /[\x7f-\x9f]/g,
-    (character) => `\\u00${character.charCodeAt(0).toString(16)}`,
+  return replaceUnsafe(
+    JSON.stringify(text),
+    (codePoint) =>
+      codePoint <= 0xffff
+        ? `\\u${hexDigits(codePoint, 4)}`
+        : `\\U${hexDigits(codePoint, 8)}`,
   );
 }

@@ -9,7 +9,7 @@ import { parseSelector, type Selector } from "../collection/selectors.ts";
 import { UsageError } from "../errors.ts";
 import { operatingSystem } from "../platform/open.ts";
 import type { PagedataSourceName } from "../platform/platform.ts";
-import { escapeControls } from "../report/output.ts";
+import { escapeLine } from "../report/escape.ts";
 import {
   exactSize,
   parseDuration,
@@ -100,7 +100,7 @@ function isKey(key: unknown): key is string | number {
 
 /** The only text that an issue of valibot's can carry: the problem, then the remedy. */
 function issueText(problem: string, remedy?: string): string {
-  return [problem, ...(remedy ? [remedy] : [])].map(escapeControls).join("\n");
+  return [problem, ...(remedy ? [remedy] : [])].map(escapeLine).join("\n");
 }
 
 function fileSchema(totalMemory: number) {

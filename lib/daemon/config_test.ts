@@ -9,6 +9,7 @@ import fc from "fast-check";
 import "../../ffi/testing.ts";
 import { parseSelector } from "../collection/selectors.ts";
 import { UsageError } from "../errors.ts";
+import { lines } from "../report/escape.ts";
 import {
   type CapConfig,
   ConfigError,
@@ -469,7 +470,8 @@ Deno.test("the error of a configuration has every problem on a line of its own",
   const error = new ConfigError(problems);
   assert(error instanceof UsageError);
   assertEquals(error.exitCode, 2);
-  assertEquals(files.relative(error.message).split("\n"), [
+  const told = [error.message, ...error.details].join("\n");
+  assertEquals(files.relative(told).split("\n"), [
     "the configuration has 4 problems:",
     "rcap.toml:1: the cap has no select; every cap has name, select, max_rss",
     "rcap.toml:1: the cap has no max_rss; every cap has name, select, max_rss",
@@ -477,7 +479,7 @@ Deno.test("the error of a configuration has every problem on a line of its own",
     'rcap.toml:3: unknown key "foo" in [[cap]]; there are name, select, max_rss',
   ]);
   assertEquals(
-    new ConfigError(problems.slice(0, 1)).message.split("\n")[0],
+    new ConfigError(problems.slice(0, 1)).message,
     "the configuration has one problem:",
   );
 });
@@ -764,13 +766,13 @@ Deno.test("whatever the files are, reading them ends with a configuration or wit
         const { config, problems } = files.read();
         assertEquals(config === undefined, problems.length > 0);
         if (config) valid++;
-        const lines = main.split("\n").length;
+        const count = main.split("\n").length;
         for (const { file, line, message, suggestion } of problems) {
-          if (file === files.paths.file) assert(line <= lines, message);
+          if (file === files.paths.file) assert(line <= count, message);
           assert(message !== "" && suggestion !== "");
         }
         assertEquals(
-          new ConfigError(problems).message.split("\n").length,
+          lines(...new ConfigError(problems).details).split("\n").length,
           problems.length + 1,
         );
       },

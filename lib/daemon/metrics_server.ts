@@ -6,6 +6,7 @@
 
 import { accepts } from "@std/http/negotiation";
 import { RcapError, UsageError } from "../errors.ts";
+import { lines } from "../report/escape.ts";
 import {
   type Metrics,
   METRICS_FORMATS,
@@ -151,7 +152,7 @@ export class MetricsServer implements AsyncDisposable {
       }
       case "/healthz": {
         const reason = this.#health();
-        return reason === undefined ? text("ok\n") : text(`${reason}\n`, 503);
+        return reason === undefined ? text("ok\n") : text(lines(reason), 503);
       }
       default:
         return text("rcap: there are /metrics and /healthz\n", 404);
@@ -189,7 +190,7 @@ function text(
 
 /** The answer when an answer cannot be made. */
 function failed(error: unknown): Response {
-  return text(`rcap: internal error: ${messageOf(error)}\n`, 500);
+  return text(lines(`rcap: internal error: ${messageOf(error)}`), 500);
 }
 
 /** Why nobody can listen at an address, and what to do about it. */

@@ -80,6 +80,9 @@ Deno.test("health is ok, or the reason why not", async () => {
   assertEquals(await page(url), { status: 200, type, body: "ok\n" });
   reason = "the last sample is 40 s old";
   assertEquals(await page(url), { status: 503, type, body: `${reason}\n` });
+  reason = "a\nok\n\x1b[2J\x9b\u202e does not answer";
+  const body = "a\\nok\\n\\x1b[2J\\x9b\\u202e does not answer\n";
+  assertEquals(await page(url), { status: 503, type, body });
   reason = undefined;
   assertEquals((await page(url)).status, 200);
 });

@@ -8,6 +8,7 @@
 import { monotonicMicroseconds } from "../../ffi/clock.ts";
 import { SystemError } from "../../ffi/libc.ts";
 import { NotifySocket } from "../../ffi/notify_socket.ts";
+import { escapeLine } from "../report/escape.ts";
 
 /** The environment variables by which a service manager says where and how. */
 export const NOTIFY_ENVIRONMENT = [
@@ -172,7 +173,9 @@ export class Notifier implements Disposable {
 /** An assignment of the status; none when there is no status. */
 function statusLine(text: string | undefined): string[] {
   // A line is an assignment.
-  return text === undefined ? [] : [`STATUS=${text.replaceAll(/\s+/g, " ")}`];
+  return text === undefined
+    ? []
+    : [`STATUS=${escapeLine(text.replaceAll(/\s+/g, " "))}`];
 }
 
 /** Half of what the service manager waits for, in milliseconds. */

@@ -145,6 +145,11 @@ for (const kind of ["a path", "an abstract name"]) {
     assertEquals(await receiver.next(), "READY=1");
     notifier.status("größe\nREADY=1\n\tat all");
     assertEquals(await receiver.next(), "STATUS=größe READY=1 at all");
+    notifier.status("a\x1b]0;b\x07\u202e\x9b\0c\ud800 d");
+    assertEquals(
+      await receiver.next(),
+      "STATUS=a\\x1b]0;b\\x07\\u202e\\x9b\\x00c\\ud800 d",
+    );
     notifier.stopping();
     assertEquals(await receiver.next(), "STOPPING=1");
     assertEquals(warnings, []);

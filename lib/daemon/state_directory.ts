@@ -26,6 +26,7 @@ import { FileLock, lockHolder } from "../../ffi/file_lock.ts";
 import { Errno, SystemError } from "../../ffi/libc.ts";
 import { effectiveUid } from "../../ffi/system.ts";
 import { CapabilityError, RcapError } from "../errors.ts";
+import { json } from "../report/escape.ts";
 import type { DaemonState } from "./state.ts";
 
 /** Where the daemon's state is unless told otherwise. */
@@ -75,7 +76,7 @@ export class StateDirectory implements Disposable {
 
   /** Replaces the state. Who reads it sees the old one or the new one, whole. */
   write(state: DaemonState): void {
-    replaceFile(paths(this.path).state, JSON.stringify(state) + "\n");
+    replaceFile(paths(this.path).state, json(state));
   }
 
   /** The caps that were set by hand, in bytes by name. */

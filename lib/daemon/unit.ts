@@ -8,6 +8,14 @@
  * @module
  */
 
+import { UsageError } from "../errors.ts";
+import {
+  escapeLine,
+  hexDigits,
+  lines,
+  type Printable,
+  replaceUnsafe,
+} from "../report/escape.ts";
 import type { Address } from "./metrics_server.ts";
 
 /** What the daemon can do that other programs cannot, and all that it can. */
@@ -48,9 +56,11 @@ export interface UnitOptions {
 /**
  * The unit file.
  *
+ * @throws UsageError when a path cannot stand in one.
+ *
  * @example
  * ```ts
- * print(systemdUnit({
+ * await print(systemdUnit({
  *   program: Deno.execPath(),
  *   args: ["run"],
  *   stateDirectory: "/run/rcap",
@@ -59,9 +69,17 @@ export interface UnitOptions {
  */
 export function systemdUnit(
   { program, args, stateDirectory, metrics }: UnitOptions,
-): string {
+): Printable {
+  requirePlain(program, "the program of the unit, ");
+  if (/["'\\]/.test(program)) {
+    throw new UsageError(
+      `systemd starts no program whose path has quotation marks or backslashes, as ${program} has`,
+      "move it elsewhere",
+    );
+  }
+  requirePlain(stateDirectory, "--state-dir: ");
   const hasHome = [program, ...args].some((word) => HOMES.test(word));
-  return `[Unit]
+  const text = `[Unit]
 Description=rcap, keeps the resident memory of groups of processes under a cap
 
 [Service]
@@ -115,8 +133,21 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 
 [Install]
-WantedBy=multi-user.target
-`;
+WantedBy=multi-user.target`;
+  return lines(...text.split("\n"));
+}
+
+/**
+ * Refuses what systemd takes for a path only as it is: it knows no escapes there.
+ *
+ * @throws UsageError when something in it cannot be shown as such.
+ */
+function requirePlain(path: string, what: string): void {
+  if (escapeLine(path) === path) return;
+  throw new UsageError(
+    `${what}"${path}", has characters that a unit file cannot have in a path`,
+    "choose a path of letters, digits and usual signs",
+  );
 }
 
 /** Where the state is, made anew by systemd where it can be. */
@@ -154,9 +185,17 @@ function commandLine(program: string, args: readonly string[]): string {
 function quoted(word: string): string {
   const escaped = escapedSpecifiers(word);
   if (/^[\w@%+=:,./$-]+$/.test(word)) return escaped;
-  const text = escaped.replaceAll(/["\\]/g, "\\$&")
-    .replaceAll("\n", "\\n").replaceAll("\t", "\\t");
+  const text = replaceUnsafe(
+    escaped.replaceAll(/["\\]/g, "\\$&"),
+    escapedBytes,
+  );
   return `"${text}"`;
+}
+
+/** A character as systemd.syntax(7) has it, byte by byte. */
+function escapedBytes(codePoint: number): string {
+  const bytes = new TextEncoder().encode(String.fromCodePoint(codePoint));
+  return Array.from(bytes, (byte) => `\\x${hexDigits(byte, 2)}`).join("");
 }
 
 function escapedSpecifiers(text: string): string {

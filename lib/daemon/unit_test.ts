@@ -5,17 +5,24 @@
  * @module
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { UsageError } from "../errors.ts";
+import { firstUnsafe } from "../report/testing.ts";
 import { CAPABILITIES, systemdUnit, type UnitOptions } from "./unit.ts";
 
-/** The settings of a unit, without comments, as `section.name=value`. */
-function settingsOf(options: Partial<UnitOptions> = {}): string[] {
-  const text = systemdUnit({
+/** The text of a unit. */
+function unitOf(options: Partial<UnitOptions> = {}): string {
+  return systemdUnit({
     program: "/usr/local/bin/rcap",
     args: ["run"],
     stateDirectory: "/run/rcap",
     ...options,
   });
+}
+
+/** The settings of a unit, without comments, as `section.name=value`. */
+function settingsOf(options: Partial<UnitOptions> = {}): string[] {
+  const text = unitOf(options);
   let section = "";
   const settings: string[] = [];
   for (const line of text.split("\n")) {
@@ -66,6 +73,36 @@ Deno.test("words are quoted where they must be", () => {
     exec,
     'Service.ExecStart="/opt/r cap" run "a b" "\\"" $$x %%n "\\\\"',
   );
+});
+
+Deno.test("no word adds a line to the unit, or is acted on by a terminal", () => {
+  const word =
+    "a\n[Service]\nUser=x\r\t\x1b]0;b\x07\x7f\x9b\u202e\u2028\u{e0001}é";
+  const text = unitOf({ args: ["run", "--config", word] });
+  assertEquals(firstUnsafe(text), undefined);
+  assertEquals(text.split("\n").length, unitOf().split("\n").length);
+  const exec = String.raw`ExecStart=/usr/local/bin/rcap run --config ` +
+    String
+      .raw`"a\x0a[Service]\x0aUser=x\x0d\x09\x1b]0;b\x07\x7f\xc2\x9b\xe2\x80\xae\xe2\x80\xa8\xf3\xa0\x80\x81é"`;
+  assert(text.split("\n").includes(exec), text);
+});
+
+Deno.test("paths that systemd has no way to write are refused", () => {
+  for (const odd of ["\n", "\x1b", "\x9b", "\u202e", "\u{e0001}"]) {
+    for (
+      const options of [
+        { program: `/opt/r${odd}cap` },
+        { stateDirectory: `/run/r${odd}cap` },
+        { stateDirectory: `/var/lib/r${odd}cap` },
+      ]
+    ) {
+      const error = assertThrows(() => unitOf(options), UsageError);
+      assert(error.remedy !== undefined);
+    }
+  }
+  for (const odd of ['"', "'", "\\"]) {
+    assertThrows(() => unitOf({ program: `/opt/r${odd}cap` }), UsageError);
+  }
 });
 
 Deno.test("homes are out of sight unless something of it lies there", () => {

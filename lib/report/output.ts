@@ -1,52 +1,75 @@
 /**
- * Writing to standard output and standard error.
+ * Writing to standard output and standard error. Nothing else writes there.
+ *
+ * The writes are made on another thread. What is printed is waited for; messages
+ * are not: they queue, and the program goes on.
  *
  * @module
  */
 
+import { Stream } from "../../ffi/stream.ts";
 import { RcapError } from "../errors.ts";
+import { escapeLine, json, lines, type Printable } from "./escape.ts";
+import { type DescribeLoss, LineQueue } from "./line_queue.ts";
+
+const standardOutput = new Stream(1);
+const standardError = new Stream(2);
+const messages = new LineQueue((bytes) => standardError.write(bytes));
+
+/** How long messages are waited for before something is printed, in milliseconds. */
+const ORDER_MS = 100;
 
 const encoder = new TextEncoder();
 
 /**
- * Writes a text to standard output. When nobody reads it any more, it is dropped.
+ * Writes texts to standard output, after the messages that were logged before.
+ * When nobody reads it any more, they are dropped.
  *
+ * @param signal ends the wait for a reader that does not read.
  * @returns whether somebody reads it.
  * @throws RcapError when it cannot be written, to a full disk say.
+ * @throws the signal's reason once it is aborted.
  */
-export function print(text: string): boolean {
-  try {
-    write(Deno.stdout, text);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.BrokenPipe) return false;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new RcapError(`cannot write to standard output: ${reason}`, {
-      cause: error,
+export async function print(
+  texts: readonly Printable[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  await messages.flush(ORDER_MS);
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  const written = standardOutput.write(encoder.encode(texts.join("")))
+    .catch((error) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new RcapError(`cannot write to standard output: ${reason}`, {
+        cause: error,
+      });
     });
+  try {
+    return await Promise.race([written, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
+}
+
+/** Whether standard output is a terminal. */
+export function isTerminal(): boolean {
+  return standardOutput.isTerminal();
 }
 
 /**
- * Writes a text to standard error. What cannot be written is dropped: there is
- * nowhere left to say so, and it is no reason to end what is being done.
+ * Writes lines to standard error, after all messages that were logged before. What
+ * cannot be written is dropped: there is nowhere left to say so, and it is no
+ * reason to end what is being done.
  */
-export function printError(text: string): void {
-  try {
-    write(Deno.stderr, text);
-  } catch {
-    // See above.
-  }
+export function printError(...texts: string[]): void {
+  messages.add(lines(...texts));
 }
 
-function write(
-  to: { writeSync(bytes: Uint8Array): number },
-  text: string,
-): void {
-  const bytes = encoder.encode(text);
-  for (let at = 0; at < bytes.length;) {
-    at += to.writeSync(bytes.subarray(at));
-  }
+/** Waits until standard error has taken all messages, for so many milliseconds at most. */
+export async function flushMessages(milliseconds: number): Promise<void> {
+  await messages.flush(milliseconds);
 }
 
 /** How important a message is. */
@@ -70,12 +93,13 @@ export interface LogOptions {
   readonly format?: LogFormat;
   /** Fields of every message. */
   readonly fields?: LogFields;
-  /** Takes the lines; standard error by default. */
-  readonly write?: (line: string) => void;
+  /** Takes the lines, and how to tell of those that it drops; standard error by default. */
+  readonly write?: (line: string, describeLoss: DescribeLoss) => void;
 }
 
 /**
- * Writes messages to standard error, a line each, down to a level.
+ * Writes messages to standard error, a line each, down to a level. Nobody waits for
+ * that: where standard error is not read, messages are dropped, and counted.
  *
  * @example
  * ```ts
@@ -87,11 +111,11 @@ export class Log {
   readonly #level: LogLevel;
   readonly #format: LogFormat;
   readonly #fields: LogFields;
-  readonly #write: (line: string) => void;
+  readonly #write: NonNullable<LogOptions["write"]>;
 
   constructor(
     level: LogLevel,
-    { format = "text", fields = {}, write = printError }: LogOptions = {},
+    { format = "text", fields = {}, write = writeMessage }: LogOptions = {},
   ) {
     this.#level = level;
     this.#format = format;
@@ -132,10 +156,25 @@ export class Log {
   #log(level: LogLevel, message: string, fields?: LogFields): void {
     if (!this.has(level)) return;
     this.#write(
-      this.#format === "json"
-        ? jsonLine(level, message, { ...this.#fields, ...fields })
-        : `rcap: ${TEXT_PREFIXES[level]}${escapeControls(message)}\n`,
+      this.#line(level, message, fields),
+      ({ lines, seconds }) =>
+        this.#line(
+          "warn",
+          `${lines} ${
+            lines === 1 ? "message was" : "messages were"
+          } dropped: ` +
+            `standard error took none, or too few, for ${seconds.toFixed(1)} s`,
+        ),
     );
+  }
+
+  #line(level: LogLevel, message: string, fields?: LogFields): string {
+    if (this.#format === "text") {
+      return lines(`rcap: ${TEXT_PREFIXES[level]}${message}`);
+    }
+    // Its own fields have those names for good.
+    const own = { time: new Date().toISOString(), level, message };
+    return json({ ...own, ...this.#fields, ...fields, ...own });
   }
 }
 
@@ -146,35 +185,18 @@ const TEXT_PREFIXES: Readonly<Record<LogLevel, string>> = {
   debug: "",
 };
 
-/** A message as an object on a line. Its own fields have those names for good. */
-function jsonLine(level: LogLevel, message: string, fields: LogFields): string {
-  const own = { time: new Date().toISOString(), level, message };
-  const text = JSON.stringify({ ...own, ...fields, ...own });
-  // JSON allows these, and terminals and some readers of lines act on them.
-  return text.replace(
-    /[\x7f-\x9f\u2028\u2029]/g,
-    (character) =>
-      `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  ) + "\n";
-}
-
-/** A text with its control characters written as escapes, so that it stays on its line. */
-export function escapeControls(text: string): string {
-  // deno-lint-ignore no-control-regex -- control characters are what it is for
-  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (character) => {
-    if (character === "\n") return "\\n";
-    if (character === "\t") return "\\t";
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  });
+function writeMessage(line: string, describeLoss: DescribeLoss): void {
+  messages.add(line, describeLoss);
 }
 
 /** Shows what goes on, on a terminal, until disposed. */
 export function progress(text: string): Disposable {
-  const isShown = Deno.stderr.isTerminal();
-  if (isShown) printError(`${text}\r`);
+  const isShown = standardError.isTerminal();
+  const shown = escapeLine(text);
+  if (isShown) messages.add(`${shown}\r`);
   return {
     [Symbol.dispose]() {
-      if (isShown) printError(`${" ".repeat(text.length)}\r`);
+      if (isShown) messages.add(`${" ".repeat(shown.length)}\r`);
     },
   };
 }

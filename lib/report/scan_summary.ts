@@ -6,6 +6,7 @@
 
 import type { ScanReport } from "../collection/scan_once.ts";
 import type { SkipReason } from "../platform/platform.ts";
+import { lines, type Printable } from "./escape.ts";
 import { formatSize } from "./units.ts";
 
 /** What each reason means, for a person. */
@@ -20,11 +21,11 @@ const REASONS: Readonly<Record<SkipReason, string>> = {
 };
 
 /** Some lines below the table of a scan. */
-export function describeScan(report: ScanReport): string {
+export function describeScan(report: ScanReport): Printable {
   const { dryRun, rss, cap, excess, attempted, rssAfter, capMet } = report;
-  const lines: string[] = [""];
+  const told: string[] = [""];
   if (dryRun) {
-    lines.push(
+    told.push(
       excess > 0
         ? "Dry run: nothing was paged out, only reference bits were reset."
         : "Dry run: nothing was changed.",
@@ -32,15 +33,15 @@ export function describeScan(report: ScanReport): string {
   }
   const what = report.accounting === "rss" ? "resident" : "proportional";
   if (excess === 0) {
-    lines.push(
+    told.push(
       `${formatSize(rss)} ${what}, under the cap of ${
         formatSize(cap)
       }: nothing to do.`,
     );
-    return lines.join("\n") + "\n";
+    return lines(...told);
   }
   const ranges = report.processes.reduce((n, p) => n + p.pageouts.length, 0);
-  lines.push(
+  told.push(
     `${formatSize(rss)} ${what}, ${formatSize(excess)} over the cap of ${
       formatSize(cap)
     }.`,
@@ -63,7 +64,7 @@ export function describeScan(report: ScanReport): string {
       }be met.`
       : `Now ${formatSize(rssAfter)}: the cap is ${capMet ? "" : "not "}met.`,
   );
-  return lines.join("\n") + "\n";
+  return lines(...told);
 }
 
 /** What went, and what was to go where that is more. */

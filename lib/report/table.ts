@@ -6,7 +6,7 @@
 
 import { unicodeWidth } from "@std/cli/unicode-width";
 import { UsageError } from "../errors.ts";
-import { escapeControls } from "./output.ts";
+import { escapeLine, type Printable, printable } from "./escape.ts";
 import { formatSize } from "./units.ts";
 
 /** A column of a table of `Row`s. */
@@ -65,20 +65,22 @@ export function renderTable<Row>(
     rows: readonly Row[];
     totals?: readonly Row[];
   },
-): string {
+): Printable {
   const text = (column: Column<Row>, row: Row): string => {
     const value = column.value(row);
     // For scripts no cell is empty: shells take tabs that follow each other for one.
     if (value === null || bare && value === "") return "-";
     if (column.kind !== "size" || typeof value !== "number") {
-      return escapeControls(String(value));
+      return escapeLine(String(value));
     }
     return exact ? String(value) : formatSize(value);
   };
   if (bare) {
-    return rows.map((row) =>
-      columns.map((column) => text(column, row)).join("\t") + "\n"
-    ).join("");
+    return printable(
+      rows.map((row) =>
+        columns.map((column) => text(column, row)).join("\t") + "\n"
+      ).join(""),
+    );
   }
   const header = columns.map(({ name }) => name.toUpperCase());
   const lines = (rows: readonly Row[]) =>
@@ -96,8 +98,10 @@ export function renderTable<Row>(
       const styled = row && color && style ? style(cells[at], row) : cells[at];
       return kind === "text" ? styled + space : space + styled;
     }).join("  ").trimEnd() + "\n";
-  const print = (lines: string[][], rows: readonly Row[]) =>
+  const part = (lines: string[][], rows: readonly Row[]) =>
     lines.map((cells, at) => align(cells, rows[at])).join("");
   const gap = totals.length > 0 ? "\n" : "";
-  return align(header) + print(body, rows) + gap + print(foot, totals);
+  return printable(
+    align(header) + part(body, rows) + gap + part(foot, totals),
+  );
 }

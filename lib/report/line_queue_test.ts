@@ -1,0 +1,120 @@
+/**
+ * Tests of lines that wait to be written.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { LineQueue, type Loss } from "./line_queue.ts";
+
+/** Takes what is written only when asked to. */
+class Reader {
+  text = "";
+  writes = 0;
+  #taken = Promise.withResolvers<boolean>();
+
+  readonly write = async (bytes: Uint8Array<ArrayBuffer>): Promise<boolean> => {
+    this.writes++;
+    const isRead = await this.#taken.promise;
+    this.text += new TextDecoder().decode(bytes);
+    return isRead;
+  };
+
+  /** From now on it takes everything, and at once. */
+  open(isRead = true): void {
+    this.#taken.resolve(isRead);
+  }
+
+  /** From now on writing fails. */
+  fail(): void {
+    this.#taken.promise.catch(() => {});
+    this.#taken.reject(new Error("no space"));
+  }
+}
+
+const describe = ({ lines }: Loss) => `${lines} dropped\n`;
+
+Deno.test("lines are written in order, many at once", async () => {
+  const reader = new Reader();
+  const queue = new LineQueue(reader.write);
+  const lines = Array.from({ length: 900 }, (_, at) => `line ${at}\n`);
+  for (const line of lines) queue.add(line, describe);
+  reader.open();
+  await queue.flush(10_000);
+  assertEquals(reader.text, lines.join(""));
+  assert(reader.writes < 10, `${reader.writes} writes`);
+});
+
+Deno.test("a reader that does not read keeps nobody waiting, and no memory", async () => {
+  const reader = new Reader();
+  const queue = new LineQueue(reader.write);
+  const line = `${"x".repeat(99)}\n`;
+  const before = Deno.memoryUsage();
+  for (let count = 0; count < 200_000; count++) queue.add(line, describe);
+  const grown = Deno.memoryUsage().external - before.external;
+  assert(grown < 2 * 2 ** 20, `${grown} bytes more`);
+  const began = performance.now();
+  await queue.flush(20);
+  assert(performance.now() - began >= 19);
+  reader.open();
+  await queue.flush(10_000);
+  assertEquals(reader.text, `${line.repeat(1001)}198999 dropped\n`);
+});
+
+Deno.test("bytes are limited as well as lines, and a gap is told of once and in its place", async () => {
+  const reader = new Reader();
+  let told: Loss | undefined;
+  const queue = new LineQueue(reader.write, { lines: 100, bytes: 20 });
+  const tell = (loss: Loss) => {
+    told = loss;
+    return describe(loss);
+  };
+  queue.add("1234567890\n", tell);
+  queue.add("12345678\n", tell);
+  queue.add("too long\n", tell);
+  // There is room for it, but not before what came earlier.
+  queue.add("\n", tell);
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  reader.open();
+  await queue.flush(10_000);
+  queue.add("later\n", tell);
+  await queue.flush(10_000);
+  assertEquals(
+    reader.text,
+    "1234567890\n12345678\n2 dropped\nlater\n",
+  );
+  assert(told && told.seconds >= 0.029 && told.seconds < 10, `${told}`);
+});
+
+Deno.test("the last word has a place, after the gap before it", async () => {
+  const reader = new Reader();
+  const queue = new LineQueue(reader.write, { lines: 1, bytes: 100 });
+  for (let at = 0; at < 4; at++) queue.add(`${at}\n`, describe);
+  queue.add("why it ends\n");
+  reader.open();
+  await queue.flush(10_000);
+  assertEquals(reader.text, "0\n1\n2 dropped\nwhy it ends\n");
+});
+
+Deno.test("lines that cannot be written are dropped, and later ones are tried", async () => {
+  const reader = new Reader();
+  const queue = new LineQueue(reader.write);
+  reader.fail();
+  queue.add("lost\n", describe);
+  await queue.flush(10_000);
+  queue.add("lost too\n", describe);
+  await queue.flush(10_000);
+  assertEquals([reader.text, reader.writes], ["", 2]);
+});
+
+Deno.test("when nobody reads any more, nothing is kept", async () => {
+  const reader = new Reader();
+  const queue = new LineQueue(reader.write);
+  queue.add("seen by nobody\n", describe);
+  queue.add("nor this\n", describe);
+  reader.open(false);
+  await queue.flush(10_000);
+  queue.add("nor that\n", describe);
+  await queue.flush(10_000);
+  assertEquals(reader.writes, 1);
+});
