@@ -12,7 +12,7 @@
 
 import { RcapError } from "../lib/errors.ts";
 import { Entry, NotAFile } from "./directory.ts";
-import { type File, readTextFile } from "./file.ts";
+import { type File, isMissing, readTextFile } from "./file.ts";
 import { Errno, libc, SystemError } from "./libc.ts";
 import { type FileStatus, type FileType, statusOf } from "./statx.ts";
 import { effectiveUid } from "./system.ts";
@@ -129,6 +129,17 @@ export function openFileIn(
   return file;
 }
 
+/**
+ * Makes sure that others can neither change a file of a directory nor have made it,
+ * if it is there.
+ *
+ * @throws DistrustError when they can.
+ */
+export function assertTrusted(directory: Entry, name: string): void {
+  const status = directory.statusOf(name);
+  if (status) trust(status, { path: directory.pathOf(name), directory });
+}
+
 /** Where a walk is; `using` lets it go. */
 class Walk implements Disposable {
   readonly #options: WalkOptions;
@@ -236,9 +247,7 @@ class Walk implements Disposable {
     try {
       return this.#here.entry(name);
     } catch (error) {
-      const isMissing = error instanceof SystemError &&
-        error.errno === Errno.ENOENT;
-      if (make === undefined || !isMissing) throw error;
+      if (make === undefined || !isMissing(error)) throw error;
       this.#here.makeDirectory(name, make);
       return this.#here.entry(name);
     }
@@ -423,9 +432,10 @@ function mounts(): string[] {
   try {
     return readTextFile("/proc/self/mountinfo").split("\n");
   } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
+    // Where that is missing, so is not the file that is looked for.
+    if (!isMissing(error)) throw error;
     throw new RcapError(
-      `whose file systems there are cannot be found out (${error.message}); mount the /proc of this pid namespace`,
+      `whose file systems there are cannot be found out, since /proc has no entry of this process; mount the /proc of this pid namespace`,
       { cause: error },
     );
   }

@@ -375,6 +375,29 @@ Deno.test("nobody keeps a daemon from starting, or is taken for one, by a lock",
   assertEquals([nobody.code, nobody.stderr], [0, ""]);
 });
 
+Deno.test("a lock file that others can write to is no lock", async () => {
+  using place = new Place();
+  Deno.mkdirSync(place.state);
+  Deno.writeTextFileSync(place.config, HARMLESS);
+  const lock = `${place.state}/lock`;
+  Deno.writeTextFileSync(lock, "");
+  for (
+    const [uid, mode, problem] of [
+      [NOBODY, 0o600, /lock belongs to uid 65534; chown root /],
+      [0, 0o666, /lock has mode 666, .*; chmod o-w /],
+    ] as const
+  ) {
+    Deno.chownSync(lock, uid, uid);
+    Deno.chmodSync(lock, mode);
+    await using _ = await locker(lock, F_WRLCK);
+    const { code, stderr } = await bounded(
+      ["run", "--config", place.config, ...place.stateArgs],
+    );
+    assertEquals(code, 1, stderr);
+    assertMatch(stderr, problem);
+  }
+});
+
 Deno.test("what a killed daemon leaves is stale to every command, and removed by the next", async () => {
   using place = new Place();
   {

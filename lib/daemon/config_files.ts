@@ -12,6 +12,7 @@ import {
   openTrustedDirectory,
   openTrustedFile,
 } from "../../ffi/trusted_path.ts";
+import { RcapError } from "../errors.ts";
 import { exactSize } from "../report/units.ts";
 import type { ConfigProblem } from "./config_problem.ts";
 
@@ -203,7 +204,10 @@ function tooLarge(file: string, how: string, most: number): ConfigProblem {
 function problemOf(file: string, error: unknown): ConfigProblem {
   if (error instanceof DistrustError) return distrusted(file, error);
   if (error instanceof SystemError) return unreadable(file, error);
-  if (!(error instanceof NotAFile)) throw error;
+  if (!(error instanceof RcapError)) throw error;
+  if (!(error instanceof NotAFile)) {
+    return { file, line: 0, message: error.message, suggestion: null };
+  }
   return {
     file,
     line: 0,

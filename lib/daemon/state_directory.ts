@@ -15,6 +15,7 @@ import { FileLock, lockHolder } from "../../ffi/file_lock.ts";
 import { Errno, SystemError } from "../../ffi/libc.ts";
 import { Pidfd } from "../../ffi/pidfd.ts";
 import {
+  assertTrusted,
   DistrustError,
   openFileIn,
   openTrustedDirectory,
@@ -84,6 +85,8 @@ export class StateDirectory implements Disposable {
       const directory = cleanup.use(
         openTrustedDirectory(path, { make: DIRECTORY_MODE }),
       );
+      // Whoever can write to it can lock it as a daemon does.
+      assertTrusted(directory, LOCK);
       const lock = FileLock.tryLock(directory, LOCK);
       if (!lock) throw runsAlready(path, lockHolder(directory, LOCK));
       cleanup.use(lock);
@@ -92,7 +95,7 @@ export class StateDirectory implements Disposable {
       taken.#clear();
       cleanup.move();
       return taken;
-    });
+    }, "choose another with --state-dir");
   }
 
   /** Replaces the state. Who reads it sees the old one or the new one, whole. */
@@ -221,20 +224,24 @@ function runsAlready(path: string, pid: number | undefined): RcapError {
 }
 
 /** Does something with a state directory; what fails is told with its remedy. */
-function usingDirectory<T>(path: string, step: () => T): T {
+function usingDirectory<T>(
+  path: string,
+  step: () => T,
+  otherwise = "name the daemon's with --state-dir",
+): T {
   try {
     return step();
   } catch (error) {
     if (error instanceof DistrustError) {
       const { type, path: culprit, problem, remedy } = error;
       throw new RcapError(
-        `the state directory ${path} cannot be trusted, since the ${type} ${culprit} ${problem}; ${remedy}, or choose another with --state-dir`,
+        `the state directory ${path} cannot be trusted, since the ${type} ${culprit} ${problem}; ${remedy}, or ${otherwise}`,
         { cause: error },
       );
     }
     if (error instanceof SystemError || error instanceof NotAFile) {
       throw new RcapError(
-        `the state directory ${path} cannot be used (${error.message}); choose another with --state-dir`,
+        `the state directory ${path} cannot be used (${error.message}); ${otherwise}`,
         { cause: error },
       );
     }
@@ -421,6 +428,11 @@ export function writeOverride(
         replaceFile(folder, { name: file, temporary, text: `${bytes}\n` });
       }
     } catch (error) {
+      if (isMissing(error)) {
+        throw new RcapError(`rcap has just ended (${messageOf(error)})`, {
+          cause: error,
+        });
+      }
       if (!isDenied(error)) throw error;
       throw new CapabilityError(
         `this user may not change caps (${messageOf(error)}); run as root`,
