@@ -95,11 +95,16 @@ export function statCommand(context: Context) {
       const { signal, log, color, print } = context;
       const columns = chooseColumns(STAT_COLUMNS, options.output);
       const bare = !options.header;
+      const told = new Set<string>();
+      const warn = (text: string) => {
+        if (!told.has(text)) log.warn(text);
+        told.add(text);
+      };
       let before: DaemonState | undefined;
       for (let round = 1;; round++) {
         const state = before
-          ? await nextState(options.stateDir, signal)
-          : readState(options.stateDir);
+          ? await nextState(options.stateDir, { signal, warn })
+          : readState(options.stateDir, { warn });
         if (before && !isSameDaemon(state, before)) {
           log.warn(
             `rcap was started again; the totals begin at process ${state.pid}`,
@@ -136,12 +141,12 @@ const RESTART_PATIENCE = 10_000;
 /** The state of the daemon, or of the one that takes its place. */
 async function nextState(
   directory: string,
-  signal: AbortSignal,
+  { signal, warn }: { signal: AbortSignal; warn: (text: string) => void },
 ): Promise<DaemonState> {
   const began = performance.now();
   for (;;) {
     try {
-      return readState(directory);
+      return readState(directory, { warn });
     } catch (error) {
       if (performance.now() - began > RESTART_PATIENCE) throw error;
     }

@@ -5,23 +5,39 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { lockHolder, tryLock } from "./file_lock.ts";
-import { Errno, SystemError } from "./libc.ts";
+import type { Entry } from "./directory.ts";
+import { FileLock, lockHolder } from "./file_lock.ts";
+import { SystemError } from "./libc.ts";
 import type { LockChildAnswer } from "./lock_child.ts";
+import { openTrustedDirectory } from "./trusted_path.ts";
 import "./testing.ts";
 
 const CHILD = new URL("lock_child.ts", import.meta.url).pathname;
 const NOBODY = 65534;
 
-/** The path of a lock file in a directory of its own, removed when disposed. */
-function lockFile(): Disposable & { readonly path: string } {
-  const directory = Deno.makeTempDirSync();
-  // For every user, as a state directory is.
-  Deno.chmodSync(directory, 0o755);
-  return {
-    path: `${directory}/lock`,
-    [Symbol.dispose]: () => Deno.removeSync(directory, { recursive: true }),
-  };
+/** A directory for a lock file, open for every user as a state directory is. */
+class LockPlace implements Disposable {
+  readonly path = Deno.makeTempDirSync();
+  readonly file = `${this.path}/lock`;
+  readonly directory: Entry;
+
+  constructor() {
+    Deno.chmodSync(this.path, 0o755);
+    this.directory = openTrustedDirectory(this.path);
+  }
+
+  tryLock(): FileLock | undefined {
+    return FileLock.tryLock(this.directory, "lock");
+  }
+
+  holder(): number | undefined {
+    return lockHolder(this.directory, "lock");
+  }
+
+  [Symbol.dispose](): void {
+    this.directory[Symbol.dispose]();
+    Deno.removeSync(this.path, { recursive: true });
+  }
 }
 
 /** Another process that tries to take a lock; killed when disposed. */
@@ -59,99 +75,171 @@ class Contender implements AsyncDisposable {
 }
 
 Deno.test("a lock keeps other processes out until it is let go", async () => {
-  using file = lockFile();
+  using place = new LockPlace();
   {
-    using lock = tryLock(file.path);
+    using lock = place.tryLock();
     assert(lock);
-    await using other = new Contender(file.path);
+    await using other = new Contender(place.path);
     assertEquals(await other.answer(), { holder: Deno.pid, lock: false });
   }
-  assertEquals(lockHolder(file.path), undefined);
-  await using other = new Contender(file.path);
+  assertEquals(place.holder(), undefined);
+  await using other = new Contender(place.path);
   assertEquals(await other.answer(), { holder: null, lock: true });
-  assertEquals(lockHolder(file.path), other.pid);
-  assertEquals(tryLock(file.path), undefined);
+  assertEquals(place.holder(), other.pid);
+  assertEquals(place.tryLock(), undefined);
   // Having tried has not changed who holds it.
-  assertEquals(lockHolder(file.path), other.pid);
+  assertEquals(place.holder(), other.pid);
 });
 
 Deno.test("a killed process leaves its lock free", async () => {
-  using file = lockFile();
+  using place = new LockPlace();
   {
-    await using other = new Contender(file.path);
+    await using other = new Contender(place.path);
     assertEquals((await other.answer()).lock, true);
   }
-  assertEquals(lockHolder(file.path), undefined);
-  using lock = tryLock(file.path);
+  assertEquals(place.holder(), undefined);
+  using lock = place.tryLock();
   assert(lock);
 });
 
 Deno.test("asking and trying again do not lose a lock of our own", async () => {
-  using file = lockFile();
-  const link = `${file.path}.link`;
-  using lock = tryLock(file.path);
+  using place = new LockPlace();
+  using lock = place.tryLock();
   assert(lock);
-  Deno.symlinkSync(file.path, link);
-  for (const path of [file.path, link]) {
-    assertEquals(lockHolder(path), Deno.pid);
-    assertEquals(tryLock(path), undefined);
+  Deno.linkSync(place.file, `${place.path}/other`);
+  for (const name of ["lock", "other"]) {
+    assertEquals(lockHolder(place.directory, name), Deno.pid);
+    assertEquals(FileLock.tryLock(place.directory, name), undefined);
   }
-  await using other = new Contender(file.path);
+  await using other = new Contender(place.path);
   assertEquals(await other.answer(), { holder: Deno.pid, lock: false });
 });
 
 Deno.test("a lock can be taken again, and letting go twice is nothing", () => {
-  using file = lockFile();
-  const first = tryLock(file.path);
+  using place = new LockPlace();
+  const first = place.tryLock();
   assert(first);
   first[Symbol.dispose]();
-  using second = tryLock(file.path);
+  using second = place.tryLock();
   assert(second);
   first[Symbol.dispose]();
-  assertEquals(lockHolder(file.path), Deno.pid);
+  assertEquals(place.holder(), Deno.pid);
 });
 
 Deno.test({
-  name: "who may only read the file is told who holds it",
+  name: "nobody else can lock the file, nor ask, whatever its mode was before",
   // Nobody else may become another user.
   ignore: Deno.uid() !== 0,
   async fn() {
-    using file = lockFile();
-    const before = Deno.umask(0o077);
-    try {
-      using lock = tryLock(file.path);
-      assert(lock);
-      await using user = new Contender(file.path, NOBODY);
-      assertEquals(await user.answer(), {
-        holder: Deno.pid,
-        lock: `open ${file.path}: Permission denied (EACCES)`,
-      });
-    } finally {
-      Deno.umask(before);
-    }
+    using place = new LockPlace();
+    const denied = `open ${place.file}: Permission denied (EACCES)`;
+    Deno.writeTextFileSync(place.file, "", { mode: 0o644 });
+    Deno.chmodSync(place.file, 0o644);
+    using lock = place.tryLock();
+    assert(lock);
+    assertEquals(Deno.statSync(place.file).mode! & 0o777, 0o600);
+    await using user = new Contender(place.path, NOBODY);
+    assertEquals(await user.answer(), { holder: denied, lock: denied });
   },
 });
 
+/** Locks a file for reading, as everybody can who can read it. */
+class ReadLock implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+
+  private constructor(child: Deno.ChildProcess) {
+    this.#child = child;
+  }
+
+  static async take(path: string): Promise<ReadLock> {
+    // struct flock, 64-bit: l_type 0 is F_RDLCK.
+    const script = `open(my $file, "<", $ARGV[0]) or die "open: $!";
+      my $lock = pack("s s x4 q q i x4", 0, 0, 0, 0, 0);
+      fcntl($file, 6, $lock) or die "lock: $!";
+      print "locked"; close STDOUT; sleep`;
+    const child = new Deno.Command("perl", {
+      args: ["-e", script, path],
+      uid: Deno.uid() === 0 ? NOBODY : undefined,
+      stdin: "null",
+      stdout: "piped",
+    }).spawn();
+    assertEquals(await child.stdout.text(), "locked");
+    return new ReadLock(child);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.status;
+  }
+}
+
+Deno.test("who has locked the file for reading holds nothing, and keeps nobody out", async () => {
+  using place = new LockPlace();
+  Deno.writeTextFileSync(place.file, "");
+  Deno.chmodSync(place.file, 0o644);
+  await using _reader = await ReadLock.take(place.file);
+  assertEquals(place.holder(), undefined);
+  // Left by a process that was killed at the wrong moment.
+  Deno.writeTextFileSync(`${place.file}~4711`, "");
+  {
+    using lock = place.tryLock();
+    assert(lock);
+    assertEquals([...Deno.readDirSync(place.path)].map(({ name }) => name), [
+      "lock",
+    ]);
+    assertEquals(Deno.statSync(place.file).mode! & 0o777, 0o600);
+    assertEquals(place.holder(), Deno.pid);
+    await using other = new Contender(place.path);
+    assertEquals(await other.answer(), { holder: Deno.pid, lock: false });
+  }
+  await using other = new Contender(place.path);
+  assertEquals((await other.answer()).lock, true);
+});
+
+Deno.test("of several that replace the file at a time, one gets the lock", async () => {
+  for (let round = 0; round < 3; round++) {
+    using place = new LockPlace();
+    Deno.writeTextFileSync(place.file, "");
+    Deno.chmodSync(place.file, 0o644);
+    await using _reader = await ReadLock.take(place.file);
+    await using others = new AsyncDisposableStack();
+    const children = [1, 2, 3].map(() => others.use(new Contender(place.path)));
+    const answers = await Promise.all(children.map((one) => one.answer()));
+    const locked = answers.filter(({ lock }) => lock === true);
+    assertEquals(locked.length, 1, JSON.stringify(answers));
+  }
+});
+
 Deno.test("asking takes no lock, however often", async () => {
-  using file = lockFile();
-  Deno.writeTextFileSync(file.path, "");
-  await using other = new Contender(file.path);
+  using place = new LockPlace();
+  Deno.writeTextFileSync(place.file, "");
+  await using other = new Contender(place.path);
   const answer = other.answer();
   let isOver = false;
   answer.finally(() => isOver = true);
   while (!isOver) {
-    for (let i = 0; i < 100; i++) lockHolder(file.path);
+    for (let i = 0; i < 100; i++) place.holder();
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
   assertEquals(await answer, { holder: null, lock: true });
 });
 
-Deno.test("nobody holds what is not there, and no directory is an error", () => {
-  assertEquals(lockHolder("/nowhere/at all/lock"), undefined);
+Deno.test("nobody holds what is not there, and what is no file is an error", () => {
+  using place = new LockPlace();
+  assertEquals(place.holder(), undefined);
+  Deno.mkdirSync(place.file);
   const error = assertThrows(
-    () => tryLock("/nowhere/at all/lock"),
+    () => place.tryLock(),
     SystemError,
-    "open /nowhere/at all/lock: No such file or directory (ENOENT)",
+    `open ${place.file}: Is a directory`,
   );
-  assertEquals(error.errno, Errno.ENOENT);
+  assertThrows(() => place.holder(), SystemError, error.message);
+  Deno.removeSync(place.file);
+  Deno.symlinkSync("elsewhere", place.file);
+  assertThrows(
+    () => place.tryLock(),
+    SystemError,
+    `open ${place.file}: Too many levels of symbolic links`,
+  );
+  assertEquals(place.directory.names(), ["lock"]);
 });

@@ -23,6 +23,7 @@ const SYMBOLS = {
   },
   geteuid: { parameters: [], result: "u32" },
   getauxval: { parameters: ["u64"], result: "u64" },
+  getcwd: { parameters: ["buffer", "usize"], result: "pointer" },
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   getpwnam: { parameters: ["buffer"], result: "pointer" },
   getrusage: { parameters: ["i32", "buffer"], result: "i32" },
@@ -31,7 +32,7 @@ const SYMBOLS = {
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
   // Of the GNU C library only.
   malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
-  mkdir: { parameters: ["buffer", "u32"], result: "i32" },
+  mkdirat: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   mmap: {
     parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],
     result: "usize",
@@ -45,8 +46,14 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", "buffer", "usize"],
     result: "isize",
   },
-  rename: { parameters: ["buffer", "buffer"], result: "i32" },
-  rmdir: { parameters: ["buffer"], result: "i32" },
+  renameat: {
+    parameters: ["i32", "buffer", "i32", "buffer"],
+    result: "i32",
+  },
+  renameat2: {
+    parameters: ["i32", "buffer", "i32", "buffer", "u32"],
+    result: "i32",
+  },
   sched_getaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   sched_setaffinity: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   sendto: {
@@ -61,7 +68,7 @@ const SYMBOLS = {
   strerror: { parameters: ["i32"], result: "pointer" },
   sysconf: { parameters: ["i32"], result: "i64" },
   sysinfo: { parameters: ["buffer"], result: "i32" },
-  unlink: { parameters: ["buffer"], result: "i32" },
+  unlinkat: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   bpf: {
     name: "syscall",

@@ -1,17 +1,20 @@
 /**
- * A process for the tests of locks: `lock_child.ts FILE [UID]`. Becomes that user
- * where one is named, tells who holds the lock, tries to take it, tells what came
- * of it, and keeps it until it is killed. One JSON object on standard output.
+ * A process for the tests of locks: `lock_child.ts DIRECTORY [UID]`. Becomes that
+ * user where one is named, tells who holds the lock on the file `lock`, tries to take
+ * it, tells what came of it, and keeps it until it is killed. One JSON object on
+ * standard output.
  *
  * @module
  */
 
-import { lockHolder, tryLock } from "./file_lock.ts";
+import { FileLock, lockHolder } from "./file_lock.ts";
 import { SystemError } from "./libc.ts";
+import { openTrustedDirectory } from "./trusted_path.ts";
 
 /** What the process says. */
 export interface LockChildAnswer {
-  holder: number | null;
+  /** Its pid, null for none, or why it cannot be asked for. */
+  holder: number | null | string;
   /** Whether it got the lock, or why it could not even try. */
   lock: boolean | string;
 }
@@ -24,9 +27,10 @@ function become(uid: number): void {
   if (libc.setresuid(uid, uid, uid) !== 0) throw new Error("setresuid fails");
 }
 
-function attempt(path: string): LockChildAnswer["lock"] {
+/** What comes of something; the message of a system error. */
+function attempt<T>(step: () => T): T | string {
   try {
-    return tryLock(path) !== undefined;
+    return step();
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     return error.message;
@@ -36,9 +40,10 @@ function attempt(path: string): LockChildAnswer["lock"] {
 if (import.meta.main) {
   const [path, uid] = Deno.args;
   if (uid !== undefined) become(Number(uid));
+  const directory = openTrustedDirectory(path);
   const answer: LockChildAnswer = {
-    holder: lockHolder(path) ?? null,
-    lock: attempt(path),
+    holder: attempt(() => lockHolder(directory, "lock") ?? null),
+    lock: attempt(() => FileLock.tryLock(directory, "lock") !== undefined),
   };
   console.log(JSON.stringify(answer));
   setInterval(() => {}, 1 << 30);

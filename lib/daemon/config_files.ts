@@ -4,9 +4,15 @@
  * @module
  */
 
-import { permissionsOf } from "../../ffi/directory.ts";
-import { File, isDenied, isMissing, readDirectory } from "../../ffi/file.ts";
-import { errnoMessage, SystemError } from "../../ffi/libc.ts";
+import { type Entry, NotAFile, readUpTo } from "../../ffi/directory.ts";
+import { type File, isDenied, isMissing } from "../../ffi/file.ts";
+import { Errno, errnoMessage, SystemError } from "../../ffi/libc.ts";
+import {
+  DistrustError,
+  openTrustedDirectory,
+  openTrustedFile,
+} from "../../ffi/trusted_path.ts";
+import { RcapError } from "../errors.ts";
 import { exactSize } from "../report/units.ts";
 import type { ConfigProblem } from "./config_problem.ts";
 
@@ -47,79 +53,126 @@ export function configPaths(file: string = DEFAULT_CONFIG): ConfigPaths {
   return { file, dropIns: `${file.replace(/\.toml$/, "")}.d` };
 }
 
+/** Room for thousands of caps: what is larger is another file, or a device. */
+const LARGEST_FILE = 2 ** 20;
+/** All files together, for the same reason. */
+const LARGEST_TOTAL = 4 * LARGEST_FILE;
+const MOST_DROP_INS = 1000;
+
 /**
  * Reads the files of a configuration.
  *
  * The main file may be missing where there are drop-ins, or nothing is needed. A drop-in is what ends in
  * `.toml`, but for names with a leading dot, as editors give to files of their own.
+ *
+ * Nothing is read on which others than root and this user have a say: it is a
+ * problem instead.
  */
 export function readConfigFiles(
   paths: ConfigPaths,
   { mayBeMissing = false } = {},
 ): ConfigFiles {
-  const files: ConfigFile[] = [];
-  const problems: ConfigProblem[] = [];
-  const dropIns = listDropIns(paths.dropIns, problems);
-  for (const path of [paths.file, ...dropIns]) {
+  const reader = new Reader();
+  const main = reader.read(paths.file, () => openTrustedFile(paths.file));
+  const hasDropIns = reader.readDropIns(paths.dropIns);
+  if (main === "missing" && !hasDropIns && !mayBeMissing) {
+    reader.problems.unshift(missing(paths));
+  }
+  return reader;
+}
+
+/** Reads files, one after the other. */
+class Reader implements ConfigFiles {
+  readonly files: ConfigFile[] = [];
+  readonly problems: ConfigProblem[] = [];
+  #total = 0;
+  /** With what others have a say: one of them can stand on the way to several files. */
+  readonly #distrusted = new Set<string>();
+
+  /** @returns whether there is any. */
+  readDropIns(path: string): boolean {
     try {
-      const read = readFile(path);
-      if ("text" in read) files.push(read);
-      else problems.push(read);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      if (path !== paths.file || !isMissing(error)) {
-        problems.push(unreadable(path, error));
-      } else if (dropIns.length === 0 && !mayBeMissing) {
-        problems.push(missing(paths));
+      using directory = openTrustedDirectory(path, { lastMayBeLink: true });
+      const names = directory.names()
+        .filter((name) => name.endsWith(".toml") && !name.startsWith("."))
+        .sort();
+      if (names.length > MOST_DROP_INS) {
+        this.problems.push({
+          file: path,
+          line: 0,
+          message:
+            `there are ${names.length} drop-ins in it, more than ${MOST_DROP_INS}`,
+          suggestion: "put several caps into one file",
+        });
+        return true;
       }
+      for (const name of names) this.#readDropIn(directory, { name, path });
+      return names.length > 0;
+    } catch (error) {
+      if (!isMissing(error)) this.#fail(path, error);
+      return false;
     }
   }
-  return { files, problems };
-}
 
-/** The paths of the drop-ins in name order; none where there is no directory. */
-function listDropIns(directory: string, problems: ConfigProblem[]): string[] {
-  try {
-    return readDirectory(directory)
-      .filter((name) => name.endsWith(".toml") && !name.startsWith("."))
-      .sort().map((name) => `${directory}/${name}`);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    if (!isMissing(error)) problems.push(unreadable(directory, error));
-    return [];
+  #readDropIn(
+    directory: Entry,
+    { name, path }: { name: string; path: string },
+  ): void {
+    const file = `${path}/${name}`;
+    const open = () => openTrustedFile(name, { from: directory });
+    if (this.read(file, open) !== "missing") return;
+    // One that was taken away meanwhile is none; a link may lead to nothing.
+    if (directory.statusOf(name)) {
+      this.problems.push(
+        unreadable(file, new SystemError(`open ${file}`, Errno.ENOENT)),
+      );
+    } else if (name.includes("\ufffd")) {
+      this.problems.push({
+        file,
+        line: 0,
+        message: "it cannot be read, since its name is not UTF-8",
+        suggestion: "rename it",
+      });
+    }
+  }
+
+  /** Reads a file, if it is there; what is in the way of that becomes a problem. */
+  read(path: string, open: () => File): "missing" | "read" | "problem" {
+    try {
+      using file = open();
+      const read = contents(path, file);
+      if (!("text" in read)) {
+        this.problems.push(read);
+        return "problem";
+      }
+      this.#total += read.text.length;
+      if (this.#total > LARGEST_TOTAL) {
+        this.problems.push(
+          tooLarge(path, "with the files before it, ", LARGEST_TOTAL),
+        );
+        return "problem";
+      }
+      this.files.push(read);
+      return "read";
+    } catch (error) {
+      if (isMissing(error)) return "missing";
+      this.#fail(path, error);
+      return "problem";
+    }
+  }
+
+  #fail(path: string, error: unknown): void {
+    if (error instanceof DistrustError) {
+      if (this.#distrusted.has(error.path)) return;
+      this.#distrusted.add(error.path);
+    }
+    this.problems.push(problemOf(path, error));
   }
 }
 
-/** Room for thousands of caps: what is larger is another file, or a device. */
-const LARGEST_FILE = 2 ** 20;
-
-// <sys/stat.h>: types of files.
-const S_IFMT = 0o170000;
-const S_IFREG = 0o100000;
-const S_IFDIR = 0o040000;
-
-/** @throws SystemError when it cannot be read. */
-function readFile(path: string): ConfigFile | ConfigProblem {
-  const type = permissionsOf(path).mode & S_IFMT;
-  // A directory is told of when it is read; a pipe would not end.
-  if (type !== S_IFREG && type !== S_IFDIR) {
-    return {
-      file: path,
-      line: 0,
-      message: "it is a device, a pipe or a socket, and no file",
-      suggestion: "put a file in its place, or take it away",
-    };
-  }
-  const bytes = readBytes(path, LARGEST_FILE + 1);
-  if (bytes.length > LARGEST_FILE) {
-    return {
-      file: path,
-      line: 0,
-      message: `it is larger than ${exactSize(LARGEST_FILE)}`,
-      suggestion:
-        "name the file that you mean, or distribute caps over drop-ins",
-    };
-  }
+function contents(path: string, file: File): ConfigFile | ConfigProblem {
+  const bytes = readUpTo(file, LARGEST_FILE);
+  if (!bytes) return tooLarge(path, "", LARGEST_FILE);
   try {
     return {
       path,
@@ -138,17 +191,43 @@ function readFile(path: string): ConfigFile | ConfigProblem {
   }
 }
 
-/** The beginning of a file, as much as is wanted of it. */
-function readBytes(path: string, most: number): Uint8Array<ArrayBuffer> {
-  using file = File.open(path);
-  const buffer = new Uint8Array(most);
-  let length = 0;
-  let more = 0;
-  do {
-    more = file.read(buffer.subarray(length));
-    length += more;
-  } while (more > 0);
-  return buffer.subarray(0, length);
+function tooLarge(file: string, how: string, most: number): ConfigProblem {
+  return {
+    file,
+    line: 0,
+    message: `${how}it is larger than ${exactSize(most)}`,
+    suggestion: "name the file that you mean, or distribute caps over drop-ins",
+  };
+}
+
+/** Why a file, or a directory of drop-ins, cannot be read. */
+function problemOf(file: string, error: unknown): ConfigProblem {
+  if (error instanceof DistrustError) return distrusted(file, error);
+  if (error instanceof SystemError) return unreadable(file, error);
+  if (!(error instanceof RcapError)) throw error;
+  if (!(error instanceof NotAFile)) {
+    return { file, line: 0, message: error.message, suggestion: null };
+  }
+  return {
+    file,
+    line: 0,
+    message: "it is a device, a pipe or a socket, and no file",
+    suggestion: "put a file in its place, or take it away",
+  };
+}
+
+function distrusted(
+  file: string,
+  { path, type, problem, remedy }: DistrustError,
+): ConfigProblem {
+  return {
+    file,
+    line: 0,
+    message: path === file
+      ? `it ${problem}`
+      : `it cannot be trusted, since the ${type} ${path} ${problem}`,
+    suggestion: remedy,
+  };
 }
 
 function unreadable(path: string, error: SystemError): ConfigProblem {

@@ -7,10 +7,15 @@
 
 import { Errno, SystemError } from "../../ffi/libc.ts";
 import { Pidfd, SIGHUP, SIGUSR1 } from "../../ffi/pidfd.ts";
-import { CapabilityError, RcapError, UsageError } from "../errors.ts";
+import {
+  CapabilityError,
+  NoSuchProcess,
+  RcapError,
+  UsageError,
+} from "../errors.ts";
 import { readProcess } from "../platform/linux/process_list.ts";
 import type { CollectionState, DaemonState } from "./state.ts";
-import { readState, writeOverride } from "./state_directory.ts";
+import { holderOf, readState, writeOverride } from "./state_directory.ts";
 
 /** How long a daemon may take to answer, in milliseconds, and how often that is looked at. */
 const PATIENCE = 5000;
@@ -32,8 +37,9 @@ export async function setCap(
 ): Promise<{ before: CollectionState; after: CollectionState }> {
   const state = readState(directory);
   const before = collectionOf(state, name);
+  assertHolder(directory, state);
   writeOverride(directory, name, bytes);
-  signalDaemon(state, SIGUSR1);
+  signalDaemon(directory, state, SIGUSR1);
   const after = await answerOf(directory, state, (now) => {
     const collection = collectionOf(now, name);
     return collection.cap === (bytes ?? collection.configuredCap)
@@ -67,7 +73,8 @@ export async function reloadConfiguration(
   directory: string,
 ): Promise<DaemonState> {
   const state = readState(directory);
-  signalDaemon(state, SIGHUP);
+  assertHolder(directory, state);
+  signalDaemon(directory, state, SIGHUP);
   return await answerOf(
     directory,
     state,
@@ -76,26 +83,55 @@ export async function reloadConfiguration(
   );
 }
 
-/** Sends a signal to exactly the daemon that wrote a state. */
-function signalDaemon({ pid, startTime }: DaemonState, signal: number): void {
+/**
+ * Makes sure that the daemon that wrote a state holds the lock of the state
+ * directory, and so is one.
+ *
+ * @throws RcapError when another process does, or one that cannot be seen.
+ * @throws CapabilityError when this user may not know.
+ */
+function assertHolder(directory: string, { pid }: DaemonState): void {
+  const holder = holderOf(directory);
+  if (holder === pid) return;
+  if (holder === undefined) throw ended(pid);
+  const who = holder === 0
+    ? "a process that cannot be seen from here"
+    : `process ${holder}`;
+  throw new RcapError(
+    `${who} holds the lock of the state directory ${directory}, and its state names process ${pid}: rcap runs in another pid namespace, as that of a container; run this command there`,
+  );
+}
+
+/**
+ * Sends a signal to exactly the daemon that wrote a state: the process that holds
+ * the lock, and started when the state says.
+ */
+function signalDaemon(
+  directory: string,
+  state: DaemonState,
+  signal: number,
+): void {
+  const { pid, startTime } = state;
   try {
     using pidfd = Pidfd.open(pid);
-    // The descriptor is the daemon's when that still has the pid now.
-    if (readProcess(pid).startTime === startTime) {
-      pidfd.signal(signal);
-      return;
-    }
+    // The descriptor is the daemon's when that has the pid and the lock now.
+    if (readProcess(pid).startTime !== startTime) throw ended(pid);
+    assertHolder(directory, state);
+    pidfd.signal(signal);
   } catch (error) {
+    if (error instanceof NoSuchProcess) throw ended(pid, error);
     if (!(error instanceof SystemError)) throw error;
-    if (error.errno === Errno.EPERM) {
-      throw new CapabilityError(
-        `this user may not tell rcap (process ${pid}) anything; run as root`,
-        { cause: error },
-      );
-    }
-    if (error.errno !== Errno.ESRCH) throw error;
+    if (error.errno === Errno.ESRCH) throw ended(pid, error);
+    if (error.errno !== Errno.EPERM) throw error;
+    throw new CapabilityError(
+      `this user may not tell rcap (process ${pid}) anything; run as root`,
+      { cause: error },
+    );
   }
-  throw new RcapError(`rcap (process ${pid}) has just ended`);
+}
+
+function ended(pid: number, cause?: Error): RcapError {
+  return new RcapError(`rcap (process ${pid}) has just ended`, { cause });
 }
 
 /** Waits until the state of a daemon shows something. */

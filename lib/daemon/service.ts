@@ -49,7 +49,9 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const configuration = new Configuration(options.config, log);
   const config = configuration.load();
   operatingSystem().requirePrivileges();
-  const directory = held.use(StateDirectory.take(options.stateDirectory));
+  const directory = held.use(
+    StateDirectory.take(options.stateDirectory, (text) => log.warn(text)),
+  );
   const notifier = held.use(
     Notifier.fromEnvironment({ warn: (text) => log.warn(text) }),
   );
@@ -130,7 +132,10 @@ export async function runOnce(
 ): Promise<DaemonState> {
   const config = new Configuration(paths, log).load();
   operatingSystem().requirePrivileges();
-  using directory = StateDirectory.take(stateDirectory);
+  using directory = StateDirectory.take(
+    stateDirectory,
+    (text) => log.warn(text),
+  );
   using platform = openPlatform(
     config.pagedata,
     (text) => log.warn(text),

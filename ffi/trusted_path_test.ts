@@ -1,0 +1,356 @@
+/**
+ * Tests of paths on which others have a say, with users and file systems as they
+ * are.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { NotAFile } from "./directory.ts";
+import { SystemError } from "./libc.ts";
+import {
+  DistrustError,
+  openTrustedDirectory,
+  openTrustedFile,
+} from "./trusted_path.ts";
+import "./testing.ts";
+
+const NOBODY = 65534;
+/** Neither root's nor this test's. */
+const GROUP = 4711;
+
+/** A tree of files, removed when disposed. */
+class Tree implements Disposable {
+  readonly path = Deno.makeTempDirSync({ prefix: "rcap-" });
+
+  /** Makes a directory; `options` are what is special about it. */
+  directory(name: string, options: Special = {}): string {
+    return this.#special(name, options, (path) => Deno.mkdirSync(path));
+  }
+
+  file(name: string, options: Special = {}): string {
+    return this.#special(
+      name,
+      options,
+      (path) => Deno.writeTextFileSync(path, "text"),
+    );
+  }
+
+  link(name: string, target: string, { uid = 0 } = {}): string {
+    const path = `${this.path}/${name}`;
+    Deno.symlinkSync(target, path);
+    run("chown", "-h", `${uid}`, path);
+    return path;
+  }
+
+  #special(
+    name: string,
+    { uid = 0, gid = 0, mode }: Special,
+    make: (path: string) => void,
+  ): string {
+    const path = `${this.path}/${name}`;
+    make(path);
+    Deno.chownSync(path, uid, gid);
+    if (mode !== undefined) Deno.chmodSync(path, mode);
+    return path;
+  }
+
+  /** A message without the directory. */
+  relative(error: Error): string {
+    return error.message.replaceAll(`${this.path}/`, "");
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.path, { recursive: true });
+  }
+}
+
+interface Special {
+  uid?: number;
+  gid?: number;
+  mode?: number;
+}
+
+function run(program: string, ...args: string[]): void {
+  const { success, stderr } = new Deno.Command(program, { args }).outputSync();
+  assert(success, new TextDecoder().decode(stderr));
+}
+
+/** Only root can give files to others. */
+function testAsRoot(name: string, fn: (tree: Tree) => void): void {
+  Deno.test({
+    name,
+    ignore: Deno.uid() !== 0,
+    fn() {
+      using tree = new Tree();
+      fn(tree);
+    },
+  });
+}
+
+function readable(path: string): void {
+  using file = openTrustedFile(path);
+  assertEquals(new TextDecoder().decode(file.readAll()), "text");
+}
+
+testAsRoot(
+  "files that only root or this user can change are opened",
+  (tree) => {
+    readable(tree.file("plain"));
+    readable(tree.file("of-roots-group", { mode: 0o664 }));
+    tree.directory("sticky", { mode: 0o1777 });
+    readable(tree.file("sticky/mine"));
+    tree.directory("deep");
+    readable(tree.file("deep/file"));
+    readable(tree.link("link", "deep/file"));
+    readable(tree.link("absolute", `${tree.path}/deep/file`));
+    readable(tree.link("deep/back", "../deep/./file"));
+    tree.link("near", "deep");
+    readable(tree.link("far", "near/back"));
+    readable(tree.link("sticky/link", "mine"));
+    using directory = openTrustedDirectory(`${tree.path}/near/../deep`);
+    assertEquals(directory.path, `${tree.path}/deep`);
+    using file = openTrustedFile("../link", { from: directory });
+    assertEquals(file.readAll().length, 4);
+  },
+);
+
+testAsRoot(
+  "others' say on a path is told, with a command against it",
+  (tree) => {
+    tree.directory("plain");
+    tree.directory("sticky", { mode: 0o1777 });
+    tree.directory("theirs", { uid: NOBODY });
+    tree.file("theirs/file");
+    tree.directory("open", { mode: 0o777 });
+    tree.file("open/file");
+    tree.directory("open/below");
+    tree.file("open/below/file");
+    tree.directory("group", { gid: GROUP, mode: 0o775 });
+    tree.file("group/file");
+    tree.link("plain/to-open", "../open/file");
+    tree.link("open/out", "../plain/file");
+    tree.file("plain/file");
+    Deno.linkSync(`${tree.path}/plain/file`, `${tree.path}/sticky/named`);
+    const cases: [path: string, message: string][] = [
+      [
+        tree.file("a", { uid: NOBODY }),
+        `the file a belongs to uid ${NOBODY}; chown root a`,
+      ],
+      [
+        tree.file("b", { mode: 0o666 }),
+        "the file b has mode 666, so that others can write to it; chmod o-w b",
+      ],
+      [
+        tree.file("c", { gid: GROUP, mode: 0o664 }),
+        `the file c has mode 664, so that group ${GROUP} can write to it; chmod g-w c`,
+      ],
+      [
+        tree.file("d", { uid: NOBODY, gid: GROUP, mode: 0o666 }),
+        `the file d belongs to uid ${NOBODY} and has mode 666, so that group ${GROUP} and others can write to it; chown root d and chmod go-w d`,
+      ],
+      [
+        tree.file("sticky/theirs", { uid: NOBODY }),
+        `the file sticky/theirs belongs to uid ${NOBODY}; chown root sticky/theirs`,
+      ],
+      [
+        `${tree.path}/theirs/file`,
+        `the directory theirs belongs to uid ${NOBODY}; chown root theirs`,
+      ],
+      [
+        `${tree.path}/open/file`,
+        "the directory open has mode 777, so that others can write to it; chmod o-w open",
+      ],
+      [
+        `${tree.path}/open/below/file`,
+        "the directory open has mode 777, so that others can write to it; chmod o-w open",
+      ],
+      [
+        `${tree.path}/open/nowhere`,
+        "the directory open has mode 777, so that others can write to it; chmod o-w open",
+      ],
+      [
+        `${tree.path}/group/file`,
+        `the directory group has mode 775, so that group ${GROUP} can write to it; chmod g-w group`,
+      ],
+      [
+        tree.link("plain/theirs", "file", { uid: NOBODY }),
+        `the symbolic link plain/theirs belongs to uid ${NOBODY}; chown -h root plain/theirs`,
+      ],
+      [
+        `${tree.path}/plain/to-open`,
+        "the directory open has mode 777, so that others can write to it; chmod o-w open",
+      ],
+      [
+        `${tree.path}/open/out`,
+        "the directory open has mode 777, so that others can write to it; chmod o-w open",
+      ],
+      [
+        `${tree.path}/sticky/named`,
+        "the file sticky/named has 2 names, and others can make such names in its directory; put a copy in its place",
+      ],
+    ];
+    for (const [path, message] of cases) {
+      const error = assertThrows(() => openTrustedFile(path), DistrustError);
+      assertEquals(tree.relative(error), message);
+    }
+  },
+);
+
+testAsRoot(
+  "a directory is to be written to by nobody else, not even where it is sticky",
+  (tree) => {
+    tree.directory("plain");
+    const sticky = tree.directory("sticky", { mode: 0o1777 });
+    tree.directory("sticky/mine");
+    tree.link("link", "plain");
+    openTrustedDirectory(`${tree.path}/sticky/mine`)[Symbol.dispose]();
+    for (
+      const [path, message] of [
+        [
+          sticky,
+          "the directory sticky has mode 1777, so that others can write to it; chmod o-w sticky",
+        ],
+        [
+          `${tree.path}/link`,
+          "the symbolic link link is not followed here; name the directory that it leads to",
+        ],
+      ]
+    ) {
+      const error = assertThrows(
+        () => openTrustedDirectory(path),
+        DistrustError,
+      );
+      assertEquals(tree.relative(error), message);
+    }
+    assertThrows(
+      () => openTrustedDirectory(tree.file("file")),
+      SystemError,
+      "Not a directory",
+    );
+  },
+);
+
+testAsRoot(
+  "missing directories are made, and only where others have no say",
+  (tree) => {
+    using made = openTrustedDirectory(`${tree.path}/a/b/c`, { make: 0o755 });
+    assertEquals(made.status.mode, 0o755);
+    tree.directory("open", { mode: 0o777 });
+    assertThrows(
+      () => openTrustedDirectory(`${tree.path}/open/a`, { make: 0o755 }),
+      DistrustError,
+    );
+    assertEquals([...Deno.readDirSync(`${tree.path}/open`)], []);
+  },
+);
+
+testAsRoot(
+  "who is to be told only walks on, but over no more links",
+  (tree) => {
+    tree.directory("open", { mode: 0o777 });
+    tree.directory("open/below", { uid: NOBODY });
+    tree.link("open/link", "below");
+    const told: string[] = [];
+    const onDistrust = (error: DistrustError) =>
+      told.push(tree.relative(error));
+    using directory = openTrustedDirectory(`${tree.path}/open/below`, {
+      onDistrust,
+    });
+    assertEquals(directory.status.uid, NOBODY);
+    assertEquals(told, [
+      "the directory open has mode 777, so that others can write to it; chmod o-w open",
+    ]);
+    assertThrows(
+      () =>
+        openTrustedDirectory(`${tree.path}/open/link`, {
+          onDistrust,
+          lastMayBeLink: true,
+        }),
+      DistrustError,
+      "stands where others can put another in its place",
+    );
+  },
+);
+
+testAsRoot(
+  "a pipe, a device, a socket and a directory are no files, and opened by nobody",
+  (tree) => {
+    run("mkfifo", `${tree.path}/pipe`);
+    run("mknod", `${tree.path}/device`, "c", "1", "5");
+    using _socket = Deno.listen({
+      transport: "unix",
+      path: `${tree.path}/socket`,
+    });
+    tree.link("link", "pipe");
+    for (const name of ["pipe", "device", "socket", "link"]) {
+      assertThrows(() => openTrustedFile(`${tree.path}/${name}`), NotAFile);
+    }
+    assertThrows(() => openTrustedFile("/dev/zero"), NotAFile);
+    const isDirectory = assertThrows(
+      () => openTrustedFile(tree.path),
+      SystemError,
+      "Is a directory",
+    );
+    assertEquals(isDirectory.errno, 21);
+  },
+);
+
+testAsRoot(
+  "links that lead round in circles, or too far, are an error",
+  (tree) => {
+    tree.link("circle", "circle");
+    for (let i = 0; i < 41; i++) tree.link(`chain${i}`, `chain${i + 1}`);
+    tree.file("chain41");
+    for (const name of ["circle", "chain0"]) {
+      assertThrows(
+        () => openTrustedFile(`${tree.path}/${name}`),
+        SystemError,
+        "Too many levels of symbolic links",
+      );
+    }
+    readable(`${tree.path}/chain1`);
+  },
+);
+
+testAsRoot(
+  "an access control list that lets others write counts like a mode",
+  (tree) => {
+    const path = tree.file("listed");
+    // acl(5) in the format of the kernel, <linux/posix_acl_xattr.h>: version 2; tag,
+    // permissions and id of the owner, a user, the group, the mask and others.
+    const undefinedId = 0xffffffff;
+    const entries = [
+      [0x01, 6, undefinedId],
+      [0x02, 6, NOBODY],
+      [0x04, 4, undefinedId],
+      [0x10, 6, undefinedId],
+      [0x20, 4, undefinedId],
+    ];
+    const list = new DataView(new ArrayBuffer(4 + entries.length * 8));
+    list.setUint32(0, 2, true);
+    for (const [index, [tag, permissions, id]] of entries.entries()) {
+      list.setUint16(4 + index * 8, tag, true);
+      list.setUint16(6 + index * 8, permissions, true);
+      list.setUint32(8 + index * 8, id, true);
+    }
+    const libc = Deno.dlopen("libc.so.6", {
+      setxattr: {
+        parameters: ["buffer", "buffer", "buffer", "usize", "i32"],
+        result: "i32",
+      },
+    });
+    const text = (value: string) => new TextEncoder().encode(`${value}\0`);
+    const result = libc.symbols.setxattr(
+      text(path),
+      text("system.posix_acl_access"),
+      new Uint8Array(list.buffer),
+      BigInt(list.byteLength),
+      0,
+    );
+    libc.close();
+    assertEquals(result, 0, "the file system has access control lists");
+    Deno.chownSync(path, 0, GROUP);
+    assertThrows(() => openTrustedFile(path), DistrustError, "chmod g-w");
+  },
+);
