@@ -1,7 +1,7 @@
 /**
  * A small HTTP server for a port that strangers can connect to. They can neither
- * take its descriptors, for connections are few, nor keep others out, for who waits
- * longest makes room, nor have it wait, for everything has a deadline.
+ * take its descriptors, for connections are few, nor keep others out, for the oldest
+ * makes room, nor have it wait, for everything has a deadline.
  *
  * Deno's own server and the `node:http` it offers have none of these limits: the
  * settings of Node's, `maxConnections` and `headersTimeout` for instance, are taken
@@ -57,9 +57,6 @@ const LONGEST_HEAD = 8192;
 /** How long to leave the port alone that cannot be accepted from, in milliseconds. */
 const RECOVERY_MS = 250;
 
-/** How long it takes at most until a closed connection has given up its descriptor. */
-const CLOSING_MS = 10;
-
 /** So often at most is told that it cannot, in milliseconds. */
 const WARNING_MS = 60_000;
 
@@ -84,7 +81,8 @@ export class HttpServer implements AsyncDisposable {
   readonly #options: HttpServerOptions;
   readonly #limits: HttpLimits;
   readonly #listener: Deno.TcpListener;
-  readonly #connections = new Set<Connection>();
+  /** Those that are open, each with its end. */
+  readonly #connections = new Map<Connection, Promise<void>>();
   readonly #ends: Set<Promise<void>> = new Set();
   readonly #end = new AbortController();
   #warnedAt = -Infinity;
@@ -113,27 +111,27 @@ export class HttpServer implements AsyncDisposable {
   }
 
   /** Has something end before the server has. */
-  #keep(step: Promise<void>): void {
+  #keep(step: Promise<void>): Promise<void> {
     // Strangers must not end rcap, whatever they have found.
     const end = step.catch((error) =>
       this.#options.warn(`a fault of the server: ${messageOf(error)}`)
     ).finally(() => this.#ends.delete(end));
     this.#ends.add(end);
+    return end;
   }
 
   async #accept(): Promise<void> {
     const { signal } = this.#end;
     while (!signal.aborted) {
       try {
-        this.#take(await this.#listener.accept());
+        await this.#take(await this.#listener.accept());
       } catch (error) {
         if (signal.aborted) return;
         // Gone before it was accepted.
         if (error instanceof Deno.errors.ConnectionAborted) continue;
         // For want of a descriptor, say. The port stays ours.
         this.#warn(messageOf(error));
-        const hasRoom = this.#makeRoom();
-        await pause(hasRoom ? CLOSING_MS : RECOVERY_MS, signal);
+        if (!await this.#makeRoom()) await pause(RECOVERY_MS, signal);
       }
     }
   }
@@ -145,38 +143,39 @@ export class HttpServer implements AsyncDisposable {
     this.#options.warn(`nobody can connect for a while: ${reason}`);
   }
 
-  #take(stream: Deno.TcpConn): void {
-    if (
-      this.#connections.size >= this.#limits.connections && !this.#makeRoom()
-    ) {
-      stream.close();
-      return;
-    }
+  /** Serves a connection, which another makes room for where there is none. */
+  async #take(stream: Deno.TcpConn): Promise<void> {
     const connection = new Connection(stream);
-    this.#connections.add(connection);
-    this.#keep(
+    if (this.#connections.size >= this.#limits.connections) {
+      await this.#makeRoom();
+    }
+    const end = this.#keep(
       this.#serve(connection).finally(() => {
         this.#connections.delete(connection);
         connection.close();
       }),
     );
+    this.#connections.set(connection, end);
+    // Disposed of meanwhile.
+    if (this.#end.signal.aborted) connection.close();
   }
 
   /**
-   * Ends the connection whose client is waited for longest.
+   * Ends the connection whose turn has lasted longest, and waits until its
+   * descriptor is free.
    *
    * @returns whether there was one.
    */
-  #makeRoom(): boolean {
+  async #makeRoom(): Promise<boolean> {
     let longest: Connection | undefined;
-    for (const connection of this.#connections) {
-      if (connection.waitsSince < (longest?.waitsSince ?? Infinity)) {
+    for (const connection of this.#connections.keys()) {
+      if (connection.turnSince < (longest?.turnSince ?? Infinity)) {
         longest = connection;
       }
     }
     if (!longest) return false;
-    this.#connections.delete(longest);
     longest.close();
+    await this.#connections.get(longest);
     return true;
   }
 
@@ -184,10 +183,9 @@ export class HttpServer implements AsyncDisposable {
     const { requestTime, idleTime } = this.#limits;
     let patience = requestTime;
     for (let isLast = false; !isLast; patience = idleTime) {
-      connection.waitFor(patience);
+      connection.nextTurn(patience);
       const head = await connection.readHead(requestTime);
       if (head === undefined) return;
-      connection.work();
       const answer = await this.#answer(head);
       isLast = answer.isLast;
       if (!await connection.write(answer.bytes)) return;
@@ -220,7 +218,7 @@ export class HttpServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#end.abort();
     this.#listener.close();
-    for (const connection of this.#connections) connection.close();
+    for (const connection of this.#connections.keys()) connection.close();
     await Promise.all(this.#ends);
   }
 }
@@ -238,24 +236,20 @@ class Connection {
   #isClosed = false;
   #isWriting = false;
   /**
-   * Since when its client is waited for, as `performance.now()` tells; infinite
-   * while an answer is made. Bytes that trickle in do not change it.
+   * Since when it is waited for a request or one is answered, as
+   * `performance.now()` tells. Neither bytes that trickle in nor requests that were
+   * sent at once make it newer.
    */
-  waitsSince = Infinity;
+  turnSince = performance.now();
 
   constructor(stream: Deno.TcpConn) {
     this.#stream = stream;
   }
 
-  /** Waits for the client from now on, and so long at most. */
-  waitFor(milliseconds: number): void {
-    this.waitsSince = performance.now();
+  /** The client may send a request, and has so long to begin with it. */
+  nextTurn(milliseconds: number): void {
+    if (this.#length === 0) this.turnSince = performance.now();
     this.#closeIn(milliseconds);
-  }
-
-  /** The client has done its part. Its deadline stays. */
-  work(): void {
-    this.waitsSince = Infinity;
   }
 
   #closeIn(milliseconds: number): void {
@@ -323,7 +317,6 @@ class Connection {
 
   /** @returns whether all of it was taken. */
   async write(bytes: Uint8Array): Promise<boolean> {
-    this.waitsSince = performance.now();
     this.#isWriting = true;
     try {
       for (let at = 0; at < bytes.length;) {

@@ -244,7 +244,7 @@ Deno.test("who does not take its answer is let go in time", async () => {
   assert(received.length < LARGE.length, `${received.length} bytes`);
 });
 
-Deno.test("when all connections are taken, who waits longest makes room", async () => {
+Deno.test("when all connections are taken, the one whose turn lasts longest makes room", async () => {
   await using served = serve({ connections: 4 });
   await using held = new AsyncDisposableStack();
   const connect = async () => held.use(await served.connect());
@@ -267,6 +267,24 @@ Deno.test("when all connections are taken, who waits longest makes room", async 
     assertMatch(await client.receive((text) => text.endsWith("GET /")), /200/);
     assertEquals(await others[i].rest(), "");
   }
+});
+
+Deno.test("many requests at once make a connection no newer", async () => {
+  await using served = serve({ connections: 2 });
+  using greedy = await served.connect();
+  const many = OK.repeat(20_000);
+  // It fails once the connection has made room.
+  const sent = greedy.send(many).catch(() => {});
+  await greedy.receive((text) => text.length > 1000);
+  using first = await served.connect();
+  await first.send("GET");
+  using second = await served.connect();
+  await second.send(OK);
+  assertMatch(await second.receive((text) => text.endsWith("GET /")), /200/);
+  await first.send(OK.slice(3));
+  assertMatch(await first.receive((text) => text.endsWith("GET /")), /200/);
+  await greedy.rest();
+  await sent;
 });
 
 Deno.test("200 connections of every bad kind keep nobody out", async () => {

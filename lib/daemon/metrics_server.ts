@@ -72,6 +72,12 @@ export function formatAddress({ hostname, port }: Address): string {
 /** Connections take this share of all descriptors at most. */
 const DESCRIPTOR_SHARE = 1 / 8;
 
+/**
+ * For so long metrics serve others too, in milliseconds: the time that making them
+ * takes is not up to how often somebody asks.
+ */
+const FRESH_MS = 100;
+
 /** As many connections as leave descriptors enough for what the daemon is for. */
 export function mostConnections(descriptors: number): number {
   const share = Math.floor(descriptors * DESCRIPTOR_SHARE);
@@ -95,6 +101,10 @@ export class MetricsServer implements AsyncDisposable {
   readonly #metrics: Metrics;
   readonly #health: () => string | undefined;
   readonly #server: HttpServer;
+  readonly #rendered = new Map<
+    MetricsFormat,
+    { at: number; body: Promise<string> }
+  >();
 
   /**
    * Starts to listen.
@@ -130,7 +140,7 @@ export class MetricsServer implements AsyncDisposable {
     switch (path) {
       case "/metrics": {
         const format = formatFor(headers);
-        const body = await this.#metrics.render(format);
+        const body = await this.#render(format);
         return { status: 200, body, headers: { "content-type": format } };
       }
       case "/healthz": {
@@ -140,6 +150,16 @@ export class MetricsServer implements AsyncDisposable {
       default:
         return text("rcap: there are /metrics and /healthz\n", 404);
     }
+  }
+
+  /** All metrics as they are now, or were a moment ago. */
+  #render(format: MetricsFormat): Promise<string> {
+    const now = performance.now();
+    const last = this.#rendered.get(format);
+    if (last && now - last.at < FRESH_MS) return last.body;
+    const body = this.#metrics.render(format);
+    this.#rendered.set(format, { at: now, body });
+    return body;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
