@@ -8,7 +8,12 @@
 import { type File, O_WRONLY } from "../../../ffi/file.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import type { ProcessSizes } from "../platform.ts";
-import { exited, ofProcessSlowly, type ProcDir } from "./proc_dir.ts";
+import {
+  exited,
+  ofProcess,
+  ofProcessSlowly,
+  type ProcDir,
+} from "./proc_dir.ts";
 import { type LinuxMapping, parseSmaps } from "./smaps.ts";
 
 const decoder = new TextDecoder();
@@ -42,7 +47,7 @@ async function parseMappings(
   if (text.length === 0) {
     throw exited(pid);
   }
-  return parseSmaps(text);
+  return ofProcess(pid, () => parseSmaps(text));
 }
 
 /** Resets the reference bits: clear_refs of proc(5), value 1. */
