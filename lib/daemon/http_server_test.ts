@@ -16,7 +16,7 @@ const PATIENCE_MS = 30_000;
 const LONG_MS = 10 * PATIENCE_MS;
 
 /** More than the buffers of a connection take. */
-const LARGE = "x".repeat(2 ** 25);
+const LARGE = "x".repeat(2 ** 24);
 
 const OK = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
