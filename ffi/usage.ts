@@ -1,5 +1,6 @@
 /**
- * What this process itself uses: `getrusage(2)` and `/proc/self/statm`.
+ * What this process itself uses, and may: `getrusage(2)`, `getrlimit(2)` and
+ * `/proc/self/statm`.
  *
  * @module
  */
@@ -10,6 +11,7 @@ import { pageSize } from "./system.ts";
 
 // <sys/resource.h>.
 const RUSAGE_SELF = 0;
+const RLIMIT_NOFILE = 7;
 
 /** What a process uses. */
 export interface Usage {
@@ -32,4 +34,12 @@ export function ownUsage(): Usage {
       Number(userMicros + systemMicros) / 1e6,
     rss: Number(readTextFile("/proc/self/statm").split(" ")[1]) * pageSize(),
   };
+}
+
+/** How many descriptors this process may have open: the soft limit. */
+export function openFilesLimit(): number {
+  // struct rlimit, 64-bit: rlim_cur and rlim_max.
+  const limits = new BigUint64Array(2);
+  checked(libc().getrlimit(RLIMIT_NOFILE, limits), "getrlimit");
+  return Number(limits[0]);
 }

@@ -7,18 +7,21 @@
 import { accepts } from "@std/http/negotiation";
 import { RcapError, UsageError } from "../errors.ts";
 import { lines } from "../report/escape.ts";
+import type { HttpRequest } from "./http_request.ts";
+import {
+  type Address,
+  HTTP_LIMITS,
+  type HttpResponse,
+  HttpServer,
+  messageOf,
+} from "./http_server.ts";
 import {
   type Metrics,
   METRICS_FORMATS,
   type MetricsFormat,
 } from "./metrics.ts";
 
-/** Where to listen. */
-export interface Address {
-  readonly hostname: string;
-  /** 0 for any that is free. */
-  readonly port: number;
-}
+export type { Address };
 
 /** Who may connect when no host was asked for: this machine. */
 const LOOPBACK = "127.0.0.1";
@@ -67,8 +70,20 @@ export function formatAddress({ hostname, port }: Address): string {
     : `${hostname}:${port}`;
 }
 
-/** How long to wait before listening again, in milliseconds. */
-const RECOVERY_MS = 1000;
+/** Connections take this share of all descriptors at most. */
+const DESCRIPTOR_SHARE = 1 / 8;
+
+/**
+ * For so long metrics serve others too, in milliseconds: the time that making them
+ * takes is not up to how often somebody asks.
+ */
+const FRESH_MS = 100;
+
+/** As many connections as leave descriptors enough for what the daemon is for. */
+export function mostConnections(descriptors: number): number {
+  const share = Math.floor(descriptors * DESCRIPTOR_SHARE);
+  return Math.min(HTTP_LIMITS.connections, Math.max(1, share));
+}
 
 /** What is served. */
 export interface MetricsServerOptions {
@@ -78,18 +93,19 @@ export interface MetricsServerOptions {
   readonly health: () => string | undefined;
   /** Is told when serving has failed and goes on later. */
   readonly warn?: (message: string) => void;
+  /** How many descriptors the process may have; connections take a part of them. */
+  readonly descriptors?: number;
 }
 
 /** A running server; disposing closes it and its connections. */
 export class MetricsServer implements AsyncDisposable {
   readonly #metrics: Metrics;
   readonly #health: () => string | undefined;
-  readonly #warn: (message: string) => void;
-  /** Where it listens, with the port that it got. */
-  readonly address: Address;
-  readonly #end = new AbortController();
-  #server: Deno.HttpServer<Deno.NetAddr>;
-  #recovery: ReturnType<typeof setTimeout> | undefined;
+  readonly #server: HttpServer;
+  readonly #rendered = new Map<
+    MetricsFormat,
+    { at: number; body: Promise<string> }
+  >();
 
   /**
    * Starts to listen.
@@ -97,58 +113,36 @@ export class MetricsServer implements AsyncDisposable {
    * @throws RcapError when nobody can listen there.
    */
   constructor(
-    { address, metrics, health, warn = () => {} }: MetricsServerOptions,
+    { address, metrics, health, warn = () => {}, descriptors = Infinity }:
+      MetricsServerOptions,
   ) {
     this.#metrics = metrics;
     this.#health = health;
-    this.#warn = warn;
     try {
-      this.#server = this.#listen(address);
+      this.#server = new HttpServer({
+        address,
+        answer: (request) => this.#answer(request),
+        refuse: (status, reason) =>
+          text(`rcap: ${reason}\n`, status, status === 405 ? ALLOWED : {}),
+        warn: (message) => warn(`metrics: ${message}`),
+        limits: { connections: mostConnections(descriptors) },
+      });
     } catch (error) {
       throw listenError(address, error);
     }
-    const { hostname, port } = this.#server.addr;
-    this.address = { hostname, port };
   }
 
-  #listen(address: Address): Deno.HttpServer<Deno.NetAddr> {
-    const server = Deno.serve({
-      ...address,
-      signal: this.#end.signal,
-      // It would print the address otherwise.
-      onListen: () => {},
-      onError: failed,
-    }, (request) => this.#answer(request));
-    // When a connection cannot be accepted, for want of a descriptor say, it ends
-    // once those that it has are closed. That must not end the daemon.
-    server.finished.catch((error) => {
-      this.#warn(`metrics are not served for a while: ${messageOf(error)}`);
-      this.#recoverLater();
-    });
-    return server;
+  /** Where it listens, with the port that it got. */
+  get address(): Address {
+    return this.#server.address;
   }
 
-  #recoverLater(): void {
-    if (this.#end.signal.aborted) return;
-    this.#recovery = setTimeout(() => {
-      try {
-        this.#server = this.#listen(this.address);
-      } catch {
-        // Told already, or in use by another for now: again later.
-        this.#recoverLater();
-      }
-    }, RECOVERY_MS);
-  }
-
-  async #answer(request: Request): Promise<Response> {
-    if (!["GET", "HEAD"].includes(request.method)) {
-      return text("only GET and HEAD\n", 405, { allow: "GET, HEAD" });
-    }
-    switch (new URL(request.url).pathname) {
+  async #answer({ path, headers }: HttpRequest): Promise<HttpResponse> {
+    switch (path) {
       case "/metrics": {
-        const format = formatFor(request);
-        const body = await this.#metrics.render(format);
-        return new Response(body, { headers: { "content-type": format } });
+        const format = formatFor(headers);
+        const body = await this.#render(format);
+        return { status: 200, body, headers: { "content-type": format } };
       }
       case "/healthz": {
         const reason = this.#health();
@@ -159,21 +153,30 @@ export class MetricsServer implements AsyncDisposable {
     }
   }
 
+  /** All metrics as they are now, or were a moment ago. */
+  #render(format: MetricsFormat): Promise<string> {
+    const now = performance.now();
+    const last = this.#rendered.get(format);
+    if (last && now - last.at < FRESH_MS) return last.body;
+    const body = this.#metrics.render(format);
+    this.#rendered.set(format, { at: now, body });
+    return body;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#end.abort();
-    clearTimeout(this.#recovery);
-    // What went wrong has been told.
-    await this.#server.finished.catch(() => {});
+    await this.#server[Symbol.asyncDispose]();
   }
 }
 
+const ALLOWED = { allow: "GET, HEAD" };
+
 /** The format that whoever asks can read, OpenMetrics when in doubt. */
-function formatFor(request: Request): MetricsFormat {
+function formatFor(headers: Headers): MetricsFormat {
   // Who names a version means that and any charset.
   const types = METRICS_FORMATS.map((format) =>
     format.replace(/; charset=.*/, "")
   );
-  const accepted = accepts(request, ...types);
+  const accepted = accepts({ headers }, ...types);
   return METRICS_FORMATS[Math.max(0, types.indexOf(accepted ?? ""))];
 }
 
@@ -181,16 +184,12 @@ function text(
   body: string,
   status = 200,
   headers: Record<string, string> = {},
-): Response {
-  return new Response(body, {
+): HttpResponse {
+  return {
     status,
+    body,
     headers: { "content-type": TEXT, "cache-control": "no-store", ...headers },
-  });
-}
-
-/** The answer when an answer cannot be made. */
-function failed(error: unknown): Response {
-  return text(lines(`rcap: internal error: ${messageOf(error)}`), 500);
+  };
 }
 
 /** Why nobody can listen at an address, and what to do about it. */
@@ -212,10 +211,4 @@ function reasonOf(error: unknown): string {
     return "permission denied; ports below 1024 need a privilege that rcap does without, choose a higher one";
   }
   return `${messageOf(error)}; choose another address`;
-}
-
-function messageOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  // Deno's own error of serving has the text of another, name and all.
-  return message.replace(/^Error: /, "");
 }

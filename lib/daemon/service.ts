@@ -5,6 +5,7 @@
  * @module
  */
 
+import { openFilesLimit } from "../../ffi/usage.ts";
 import { RcapError } from "../errors.ts";
 import { openPlatform, operatingSystem } from "../platform/open.ts";
 import type { Log } from "../report/output.ts";
@@ -100,6 +101,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
         metrics,
         health: () => daemon.problem(),
         warn: (text) => log.warn(text),
+        descriptors: openFilesLimit(),
       }),
     );
     log.info(`metrics on http://${formatAddress(server.address)}/metrics`);

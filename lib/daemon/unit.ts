@@ -35,6 +35,13 @@ export const CAPABILITIES = [
 /** How long the daemon may say nothing before it is taken for dead. */
 const WATCHDOG = "30s";
 
+/**
+ * How many descriptors the daemon may have. It keeps some twenty, one more for each
+ * of the few connections to its metrics, and opens files of processes one by one: far
+ * fewer, so that a leak comes out before it is the machine's.
+ */
+const DESCRIPTORS = 1024;
+
 /** Exit codes after which another try ends alike: wrong usage, missing privileges. */
 const HOPELESS = [2, 4];
 
@@ -92,6 +99,8 @@ Restart=on-failure
 RestartPreventExitStatus=${HOPELESS.join(" ")}
 # It relieves a machine that is short of memory, so it should be there then.
 OOMScoreAdjust=-500
+# Many times what it has open at once.
+LimitNOFILE=${DESCRIPTORS}
 
 # Everyone may read the state, as rcap stat does.
 ${stateSettings(stateDirectory)}

@@ -53,6 +53,7 @@ Deno.test("the unit starts, reloads and watches the daemon", () => {
       "Service.ExecStart=/usr/local/bin/rcap run --config /etc/rcap.toml",
       "Service.ExecReload=/bin/kill -HUP $MAINPID",
       "Service.WatchdogSec=30s",
+      "Service.LimitNOFILE=1024",
       "Service.Restart=on-failure",
       "Service.RestartPreventExitStatus=2 4",
       "Service.RuntimeDirectory=rcap",

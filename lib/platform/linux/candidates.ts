@@ -102,9 +102,10 @@ export function memoryDevices(mountinfo: string): ReadonlySet<string> {
     // proc_pid_mountinfo(5): field 3 is major:minor in decimal; the type of the
     // file system follows a field that is a hyphen.
     const type = / - (\S+) /.exec(line)?.[1];
-    const [major, minor] = line.split(" ")[2]?.split(":").map(Number) ?? [];
+    const [, major, minor] = /^\S+ \S+ (\d{1,9}):(\d{1,9}) /.exec(line) ?? [];
+    if (minor === undefined) continue;
     if (type === "tmpfs" || type === "devtmpfs" || type === "ramfs") {
-      devices.add(`${hex2(major)}:${hex2(minor)}`);
+      devices.add(`${hex2(Number(major))}:${hex2(Number(minor))}`);
     }
   }
   return devices;

@@ -16,7 +16,7 @@ import type {
 } from "../platform.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
-import { ProcDir } from "./proc_dir.ts";
+import { ofProcess, ProcDir } from "./proc_dir.ts";
 import { listPids, listProcesses, readProcess } from "./process_list.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
 
@@ -106,16 +106,26 @@ function lookUp<T>(
   if (process.isSystem || process.isZombie) return undefined;
   try {
     using directory = ProcDir.open(process);
-    return look(directory);
+    return ofProcess(process.pid, () => look(directory));
   } catch (error) {
     if (!(error instanceof ProcessError)) throw error;
     return undefined;
   }
 }
 
-/** The real uid in a `/proc/<pid>/status`. */
-function realUid(status: string): number {
-  return Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]);
+/**
+ * The real uid in a `/proc/<pid>/status`.
+ *
+ * @throws SyntaxError when there is none.
+ */
+export function realUid(status: string): number {
+  // A user may choose the name of a process, which stands first in its line: the
+  // kernel escapes its line feeds.
+  const uid = Number(/^Uid:\s+(\d{1,10})\s/m.exec(status)?.[1]);
+  if (Number.isNaN(uid)) {
+    throw new SyntaxError(`no Uid in status: ${status.slice(0, 80)}`);
+  }
+  return uid;
 }
 
 /** Paths in a `/proc/<pid>/cgroup`: `hierarchy:controllers:path` lines, cgroups(7). */

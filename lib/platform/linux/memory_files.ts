@@ -14,7 +14,12 @@ import { SystemError } from "../../../ffi/libc.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import type { ProcessSizes } from "../platform.ts";
 import type { Attempt } from "./memory_calls.ts";
-import { exited, ofProcessSlowly, type ProcDir } from "./proc_dir.ts";
+import {
+  exited,
+  ofProcess,
+  ofProcessSlowly,
+  type ProcDir,
+} from "./proc_dir.ts";
 import { type LinuxMapping, SmapsParser } from "./smaps.ts";
 
 const encoder = new TextEncoder();
@@ -112,7 +117,7 @@ export class MemoryFiles {
     });
     // An address space that is gone has no mappings.
     if (length === 0) throw exited(this.pid);
-    return parser.end();
+    return ofProcess(this.pid, () => parser.end());
   }
 
   /** Reads a file to its end, and has every part of it taken as it comes. */

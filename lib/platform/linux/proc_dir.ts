@@ -93,7 +93,7 @@ export class ProcDir implements Disposable {
 
   /** What `/proc/<pid>/stat` says. */
   stat(): ProcessEntry {
-    return parseStat(this.readText("stat"));
+    return ofProcess(this.pid, () => parseStat(this.readText("stat")));
   }
 
   [Symbol.dispose](): void {
@@ -127,8 +127,18 @@ export function exited(pid: number, options?: ErrorOptions): NoSuchProcess {
   return new NoSuchProcess(pid, `process ${pid} has exited`, options);
 }
 
-/** What a failure means for a process; an error that is not a system call's is returned as it is. */
+/**
+ * What a failure means for a process: a system call's, or a `SyntaxError` of what
+ * `/proc` says. Any other is returned as it is.
+ */
 export function processError(pid: number, error: unknown): unknown {
+  if (error instanceof SyntaxError) {
+    return new ProcessError(
+      pid,
+      `process ${pid}: /proc says what rcap does not understand (${error.message})`,
+      { cause: error },
+    );
+  }
   if (!(error instanceof SystemError)) return error;
   if (isMissing(error)) {
     return exited(pid, { cause: error });

@@ -184,13 +184,16 @@ function parseHeader(
   to: number,
 ): LinuxMapping {
   const line = decoder.decode(text.subarray(from, to));
-  const match = /^([0-9a-f]+)-([0-9a-f]+) (\S{4}) [0-9a-f]+ (\S+) \d+ *(.*)$/s
-    .exec(line);
-  if (!match) throw new SyntaxError(`not a line of maps: ${line.slice(0, 80)}`);
-  const [, start, end, perm, device, name] = match;
+  const match =
+    /^([0-9a-f]{1,16})-([0-9a-f]{1,16}) (\S{4}) [0-9a-f]+ (\S+) \d+ *(.*)$/s
+      .exec(line);
+  const start = BigInt(`0x${match?.[1] ?? 0}`);
+  const end = BigInt(`0x${match?.[2] ?? 0}`);
+  if (!match || start >= end) throw malformed(line);
+  const [, , , perm, device, name] = match;
   return {
-    start: BigInt(`0x${start}`),
-    end: BigInt(`0x${end}`),
+    start,
+    end,
     perm,
     device,
     // The kernel writes a newline in a path as these four characters.
@@ -236,13 +239,24 @@ function startsWith(text: Uint8Array, at: number, prefix: Uint8Array): boolean {
   return true;
 }
 
+function malformed(line: string, file = "maps"): SyntaxError {
+  return new SyntaxError(`not a line of ${file}: ${line.slice(0, 80)}`);
+}
+
+/** No size in kB is larger. */
+const LARGEST = 2 ** 53 / 1024;
+
 /** The number behind spaces. */
 function parseNumber(text: Uint8Array, from: number, to: number): number {
   let at = from;
   while (at < to && text[at] === SPACE) at++;
   let number = 0;
   for (; at < to && text[at] !== SPACE; at++) {
-    number = number * 10 + text[at] - 0x30;
+    const digit = text[at] - 0x30;
+    number = number * 10 + digit;
+    if (digit < 0 || digit > 9 || number > LARGEST) {
+      throw malformed(decoder.decode(text.subarray(from, to)), "smaps");
+    }
   }
   return number;
 }

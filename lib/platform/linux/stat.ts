@@ -30,19 +30,32 @@ export function parseStat(text: string): ProcessEntry {
   const close = text.lastIndexOf(")");
   const fields = statFields(text);
   if (open < 1 || close < open || fields.length < 49) {
-    throw new SyntaxError(`not a stat line: ${text.slice(0, 80)}`);
+    throw malformed(text);
   }
+  // Field N of the man page.
+  const number = (n: number) => wholeNumber(fields[n - 3], text);
   const state = fields[0];
   return {
-    pid: Number(text.slice(0, open - 1)),
+    pid: wholeNumber(text.slice(0, open - 1), text),
     comm: text.slice(open + 1, close),
-    ppid: Number(fields[1]),
-    startTime: Number(fields[19]),
+    ppid: number(4),
+    startTime: number(22),
     layout: `${fields[23]} ${fields[24]} ${fields[25]}`,
-    isSystem: (Number(fields[6]) & PF_KTHREAD) !== 0,
+    isSystem: (number(9) & PF_KTHREAD) !== 0,
     isZombie: state === "Z" || state === "X",
-    rss: Number(fields[21]) * pageSize(),
-    image: Number(fields[20]),
-    majorFaults: Number(fields[9]),
+    rss: number(24) * pageSize(),
+    image: number(23),
+    majorFaults: number(12),
   };
+}
+
+/** What the kernel writes as `%d` of what is never negative. */
+function wholeNumber(digits: string, text: string): number {
+  const value = Number(digits);
+  if (!Number.isSafeInteger(value) || value < 0) throw malformed(text);
+  return value;
+}
+
+function malformed(text: string): SyntaxError {
+  return new SyntaxError(`not a stat line: ${text.slice(0, 80)}`);
 }
