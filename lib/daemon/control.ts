@@ -6,9 +6,11 @@
  */
 
 import { Errno, SystemError } from "../../ffi/libc.ts";
-import { Pidfd, SIGHUP, SIGUSR1 } from "../../ffi/pidfd.ts";
+import { SIGHUP, SIGUSR1 } from "../../ffi/pidfd.ts";
 import { CapabilityError, RcapError, UsageError } from "../errors.ts";
+import { requireOwnProc } from "../platform/linux/own_proc.ts";
 import { readProcess } from "../platform/linux/process_list.ts";
+import { openPidfd } from "../platform/linux/system_calls.ts";
 import type { CollectionState, DaemonState } from "./state.ts";
 import { readState, writeOverride } from "./state_directory.ts";
 
@@ -78,8 +80,9 @@ export async function reloadConfiguration(
 
 /** Sends a signal to exactly the daemon that wrote a state. */
 function signalDaemon({ pid, startTime }: DaemonState, signal: number): void {
+  requireOwnProc();
   try {
-    using pidfd = Pidfd.open(pid);
+    using pidfd = openPidfd(pid);
     // The descriptor is the daemon's when that still has the pid now.
     if (readProcess(pid).startTime === startTime) {
       pidfd.signal(signal);

@@ -48,7 +48,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   await using held = new AsyncDisposableStack();
   const configuration = new Configuration(options.config, log);
   const config = configuration.load();
-  operatingSystem().requirePrivileges();
+  await operatingSystem().requirePrivileges();
   const directory = held.use(StateDirectory.take(options.stateDirectory));
   const notifier = held.use(
     Notifier.fromEnvironment({ warn: (text) => log.warn(text) }),
@@ -129,7 +129,7 @@ export async function runOnce(
   observation: number,
 ): Promise<DaemonState> {
   const config = new Configuration(paths, log).load();
-  operatingSystem().requirePrivileges();
+  await operatingSystem().requirePrivileges();
   using directory = StateDirectory.take(stateDirectory);
   using platform = openPlatform(config.pagedata, (text) => log.warn(text));
   const daemon = new Daemon(config, {

@@ -14,7 +14,7 @@ import {
   MADV_COLD,
   MADV_PAGEOUT,
   MAX_RANGES,
-  Pidfd,
+  type Pidfd,
   RemoteRanges,
 } from "../../../ffi/pidfd.ts";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
@@ -24,8 +24,11 @@ import type {
   PageRange,
   ProcessId,
 } from "../platform.ts";
+import { accessRemedy, lacking } from "./privileges.ts";
 import { exited, ofProcess, ProcDir, processError } from "./proc_dir.ts";
+import { isRefusal } from "./refusals.ts";
 import { runningOn } from "./running_on.ts";
+import { openPidfd, requirePageout } from "./system_calls.ts";
 
 /** How long one call should take, in milliseconds, so that signals are honoured promptly. */
 const CALL_MS = 50;
@@ -100,7 +103,7 @@ export class LinuxPageout implements PageoutControl {
   ): Promise<LinuxPageout> {
     const { pid } = id;
     using held = new DisposableStack();
-    const pidfd = held.use(openPidfd(id));
+    const pidfd = held.use(openPidfdOf(id));
     // The pagemap stays with the address space it was opened for, so the layout
     // is compared after that.
     using directory = ProcDir.open(id);
@@ -389,27 +392,36 @@ interface Piece {
  * The pid may pass to another process until the descriptor is open. The meant
  * process still has it if it is there afterwards.
  */
-function openPidfd(id: ProcessId): Pidfd {
+function openPidfdOf(id: ProcessId): Pidfd {
   using held = new DisposableStack();
-  const pidfd = held.use(ofProcess(id.pid, () => Pidfd.open(id.pid)));
+  const pidfd = held.use(ofProcess(id.pid, () => openPidfd(id.pid)));
   using _stillThere = ProcDir.open(id);
   held.move();
   return pidfd;
 }
 
-/** Finds out whether this user may page a process out, by a call without ranges. */
+/**
+ * Finds out whether this user may page a process out, by a call without ranges.
+ *
+ * @throws ProcessAccessDenied when it may not.
+ * @throws CapabilityError when it could not be any other process either.
+ */
 async function mayPageOut(pid: number, pidfd: Pidfd): Promise<void> {
   try {
     await pidfd.madvise(new RemoteRanges(0), { from: 0, advice: MADV_PAGEOUT });
   } catch (error) {
-    if (error instanceof SystemError && error.errno === Errno.EPERM) {
-      throw new ProcessAccessDenied(
-        pid,
-        `process ${pid}: may not be paged out (${error.message}); run as root, or with CAP_SYS_NICE and CAP_SYS_PTRACE`,
-        { cause: error },
-      );
+    if (!(error instanceof SystemError) || !isRefusal(error.errno)) {
+      throw processError(pid, error);
     }
-    throw processError(pid, error);
+    const lacks = lacking(["CAP_SYS_NICE"]).length > 0;
+    if (error.errno === Errno.ENOSYS || !lacks) await requirePageout();
+    throw new ProcessAccessDenied(
+      pid,
+      `process ${pid}: may not be paged out (${error.message}); ${
+        accessRemedy(["CAP_SYS_NICE"])
+      }`,
+      { cause: error },
+    );
   }
 }
 
