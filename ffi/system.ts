@@ -1,11 +1,12 @@
 /**
- * Facts about the machine and the user: `sysconf(3)`, `sysinfo(2)`, `geteuid(2)`
- * and the user database, `getpwnam(3)`.
+ * Facts about the machine and the user: `sysconf(3)`, `sysinfo(2)`, `uname(2)`,
+ * `sigaction(2)`, `geteuid(2)` and the user database, `getpwnam(3)`.
  *
  * @module
  */
 
 import { checked, cString, libc } from "./libc.ts";
+import { SIGHUP } from "./pidfd.ts";
 
 // <bits/confname.h> of glibc.
 const SC_PAGESIZE = 30;
@@ -38,6 +39,27 @@ export function memoryInfo(): MemoryInfo {
     totalSwap: field(64),
     freeSwap: field(72),
   };
+}
+
+/** The release of the kernel, `6.12.48+deb13-amd64` say. */
+export function kernelRelease(): string {
+  // struct utsname of uname(2): six fields of 65 bytes, of which release is the third.
+  const names = new Uint8Array(6 * 65);
+  checked(libc().uname(names), "uname");
+  const release = names.subarray(2 * 65, 3 * 65);
+  return new TextDecoder().decode(release.subarray(0, release.indexOf(0)));
+}
+
+/** `SIG_IGN` of <signal.h>. */
+const SIG_IGN = 1n;
+
+/** Whether SIGHUP is ignored. */
+export function ignoresHangup(): boolean {
+  // struct sigaction of glibc, 64-bit: sa_handler 0, 152 bytes in all.
+  const action = new BigUint64Array(19);
+  const buffer = new Uint8Array(action.buffer);
+  checked(libc().sigaction(SIGHUP, null, buffer), "sigaction");
+  return action[0] === SIG_IGN;
 }
 
 /** The user whose permissions rcap has. */

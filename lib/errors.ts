@@ -44,6 +44,19 @@ export class UsageError extends RcapError {
 export class CapabilityError extends RcapError {
   override name = "CapabilityError";
   override readonly exitCode = 4;
+  /** What is missing: the message without the remedy, where that is known apart. */
+  readonly problem: string;
+  /** What to do about it, where that is known apart. */
+  readonly remedy: string | undefined;
+
+  constructor(
+    problem: string,
+    { remedy, cause }: { remedy?: string; cause?: unknown } = {},
+  ) {
+    super(remedy === undefined ? problem : `${problem}; ${remedy}`, { cause });
+    this.problem = problem;
+    this.remedy = remedy;
+  }
 }
 
 /** What was asked for cannot be done with one process; others may still be fine. */

@@ -26,12 +26,13 @@ const LOSSES: Readonly<
   CAP_BPF: {
     sources: ["pte"],
     code: 4,
-    says: /--pagedata pte does not work: CAP_BPF or CAP_PERFMON is missing/,
+    says: /--pagedata pte does not work: bpf: .+: rcap is without CAP_BPF[ ;]/,
   },
   CAP_PERFMON: {
     sources: ["pte"],
     code: 4,
-    says: /--pagedata pte does not work: CAP_BPF or CAP_PERFMON is missing/,
+    says:
+      /--pagedata pte does not work: bpf: .+: rcap is without CAP_PERFMON[ ;]/,
   },
   CAP_DAC_OVERRIDE: {
     sources: ["pte", "smaps"],

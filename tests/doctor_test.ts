@@ -5,69 +5,15 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Finding } from "../lib/platform/platform.ts";
+import { examined, named, NAMES, statuses } from "./findings.ts";
 import { MIB, requireRoot } from "./live.ts";
-import { rcap, rcapJson, type RunOptions } from "./rcap.ts";
+import { rcap } from "./rcap.ts";
 import { swapPaths, zramSwap } from "./swap.ts";
 
 requireRoot();
 
 /** A user that need not exist. */
 const SOMEONE = 54_351;
-
-const NAMES = [
-  "privileges",
-  "pidfd",
-  "process_madvise",
-  "clear_refs",
-  "smaps",
-  "pagemap",
-  "pagedata",
-  "swap",
-  "zram",
-  "large pages",
-  "cgroups",
-  "BTF",
-  "BPF",
-];
-
-/** Runs `rcap doctor --json` and checks the form of what it prints. */
-async function examined(
-  options?: RunOptions,
-): Promise<{ code: number; findings: Finding[] }> {
-  const { code, json, stderr } = await rcapJson<
-    { version: number; capabilities: Finding[] }
-  >(["doctor"], options);
-  assertEquals(stderr, "");
-  assertEquals(Object.keys(json), ["version", "capabilities"]);
-  const { version, capabilities } = json;
-  assertEquals(version, 1);
-  assertEquals(capabilities.map(({ name }) => name), NAMES);
-  for (const finding of capabilities) {
-    const told = JSON.stringify(finding);
-    assertEquals(
-      Object.keys(finding).sort(),
-      ["detail", "meaning", "name", "remedy", "required", "status"],
-    );
-    assert(["ok", "degraded", "missing"].includes(finding.status), told);
-    assert(finding.detail.length > 0 && finding.meaning.length > 0, told);
-    // What is well needs no remedy, all else has one.
-    if (finding.status === "ok") assertEquals(finding.remedy, null, told);
-    else assert(finding.remedy, told);
-  }
-  return { code, findings: capabilities };
-}
-
-function named(findings: readonly Finding[], name: string): Finding {
-  const finding = findings.find((finding) => finding.name === name);
-  assert(finding);
-  return finding;
-}
-
-/** How well some capabilities are. */
-function statuses(findings: readonly Finding[], ...names: string[]): string[] {
-  return names.map((name) => named(findings, name).status);
-}
 
 Deno.test("root has all that a scan needs", async () => {
   const { code, findings } = await examined();

@@ -6,14 +6,16 @@
  */
 
 import { Errno, SystemError } from "../../ffi/libc.ts";
-import { Pidfd, SIGHUP, SIGUSR1 } from "../../ffi/pidfd.ts";
+import { SIGHUP, SIGUSR1 } from "../../ffi/pidfd.ts";
 import {
   CapabilityError,
   NoSuchProcess,
   RcapError,
   UsageError,
 } from "../errors.ts";
+import { requireOwnProc } from "../platform/linux/own_proc.ts";
 import { readProcess } from "../platform/linux/process_list.ts";
+import { openPidfd } from "../platform/linux/system_calls.ts";
 import type { CollectionState, DaemonState } from "./state.ts";
 import { holderOf, readState, writeOverride } from "./state_directory.ts";
 
@@ -112,8 +114,9 @@ function signalDaemon(
   signal: number,
 ): void {
   const { pid, startTime } = state;
+  requireOwnProc();
   try {
-    using pidfd = Pidfd.open(pid);
+    using pidfd = openPidfd(pid);
     // The descriptor is the daemon's when that has the pid and the lock now.
     if (readProcess(pid).startTime !== startTime) throw ended(pid);
     assertHolder(directory, state);

@@ -49,7 +49,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   await using held = new AsyncDisposableStack();
   const configuration = new Configuration(options.config, log);
   const config = configuration.load();
-  operatingSystem().requirePrivileges();
+  await operatingSystem().requirePrivileges();
   const directory = held.use(
     StateDirectory.take(options.stateDirectory, (text) => log.warn(text)),
   );
@@ -133,7 +133,7 @@ export async function runOnce(
   observation: number,
 ): Promise<DaemonState> {
   const config = new Configuration(paths, log).load();
-  operatingSystem().requirePrivileges();
+  await operatingSystem().requirePrivileges();
   using directory = StateDirectory.take(
     stateDirectory,
     (text) => log.warn(text),

@@ -350,9 +350,10 @@ export interface OperatingSystem {
   /**
    * Makes sure that the processes of every user can be scanned.
    *
-   * @throws CapabilityError when a privilege is missing.
+   * @throws CapabilityError when a privilege is missing, or what is asked for is
+   * refused whatever the privileges.
    */
-  requirePrivileges(): void;
+  requirePrivileges(): Promise<void>;
   /** Gives back memory that rcap itself holds and does not use, where that can be told. */
   trimOwnMemory(): void;
   /** Tries everything that rcap can use. */

@@ -41,7 +41,7 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
     projectCaps: projects,
     requirePrivileges() {
       const uid = system().effectiveUid();
-      if (uid === 0) return;
+      if (uid === 0) return Promise.resolve();
       throw new CapabilityError(
         `uid ${uid} cannot control the processes of others; run as root`,
       );

@@ -2,208 +2,358 @@
  * What works on this machine, and why not the rest: every capability that rcap
  * can use is tried, on rcap itself.
  *
+ * No examination can end the others: what one of them throws is what it found.
+ *
  * @module
  */
 
-import { MappedMemory } from "../../../ffi/mapped_memory.ts";
 import { BpfError, SharedMap } from "../../../ffi/bpf.ts";
 import {
   File,
   isDenied,
+  isMissing,
   O_WRONLY,
   readDirectory,
   readTextFile,
   readTextFileIfAny,
 } from "../../../ffi/file.ts";
-import { SystemError } from "../../../ffi/libc.ts";
+import { Errno, SystemError } from "../../../ffi/libc.ts";
+import { MappedMemory } from "../../../ffi/mapped_memory.ts";
 import { hasPagemapScan, ownPagemap } from "../../../ffi/pagemap.ts";
-import { MADV_PAGEOUT, Pidfd, RemoteRanges } from "../../../ffi/pidfd.ts";
-import { effectiveUid, memoryInfo, pageSize } from "../../../ffi/system.ts";
+import { MADV_PAGEOUT, RemoteRanges } from "../../../ffi/pidfd.ts";
+import { pageSize } from "../../../ffi/system.ts";
 import { CapabilityError } from "../../errors.ts";
 import { formatSize } from "../../report/units.ts";
 import type { Finding } from "../platform.ts";
-import { lockdownMode } from "./lockdown.ts";
-import { lacking, PTE_CAPABILITIES, SCAN_CAPABILITIES } from "./privileges.ts";
+import { bpfRefusal, lockdownMode } from "./bpf_refusal.ts";
+import {
+  isNested,
+  type NamespaceKind,
+  nestedNamespaces,
+} from "./namespaces.ts";
+import {
+  effectOfHidepid,
+  mayHide,
+  procOptions,
+  procProblem,
+} from "./own_proc.ts";
 import { PageTables } from "./page_tables.ts";
+import {
+  lacking,
+  PTE_CAPABILITIES,
+  SCAN_CAPABILITIES,
+  USER_NAMESPACE,
+  whoami,
+} from "./privileges.ts";
+import { isSysMounted } from "./sysfs.ts";
+import { openPidfd, requirePageout, systemMemory } from "./system_calls.ts";
+
+/** What an examination found: a text where all is well, else what differs from what it says. */
+type Seen =
+  | string
+  | Pick<Finding, "status" | "detail"> & Partial<Finding>;
+
+/** One thing to try. */
+interface Examination {
+  readonly name: string;
+  readonly required: boolean;
+  /** What it means that it works. */
+  readonly meaning: string;
+  /** What it means that it does not. */
+  readonly without: string;
+  /** What to do about that. */
+  readonly remedy: string;
+  look(): Seen | Promise<Seen>;
+}
 
 /** Tries everything. */
 export async function examine(): Promise<Finding[]> {
-  return [
-    user(),
-    pidfd(),
-    await processMadvise(),
-    clearRefs(),
-    smaps(),
-    await pagemap(),
-    pagedata(),
-    swap(),
-    zram(),
-    largePages(),
-    cgroups(),
-    btf(),
-    bpf(),
-  ];
+  const findings: Finding[] = [];
+  for (const examination of EXAMINATIONS) {
+    findings.push(await findingOf(examination));
+  }
+  return findings;
 }
 
-function user(): Finding {
-  const needed = lacking(SCAN_CAPABILITIES);
-  const who = effectiveUid() === 0 ? "root" : `uid ${effectiveUid()}`;
-  const common = { name: "privileges", required: true };
-  if (needed.length > 0) {
+async function findingOf(
+  { look, without, ...what }: Examination,
+): Promise<Finding> {
+  try {
+    const seen = await look();
+    return typeof seen === "string"
+      ? { ...what, status: "ok", detail: seen, remedy: null }
+      : {
+        ...what,
+        meaning: seen.status === "ok" ? what.meaning : without,
+        remedy: seen.status === "ok" ? null : what.remedy,
+        ...seen,
+      };
+  } catch (error) {
     return {
-      ...common,
+      ...what,
       status: "missing",
-      detail: `${who}, without ${needed.join(", ")}`,
-      meaning:
-        "inspect works on your own processes only, scan on none but as a dry run",
-      remedy:
-        "run as root, or give the binary what it needs: setcap cap_sys_ptrace,cap_sys_nice,cap_dac_override,cap_bpf,cap_perfmon+ep /usr/local/bin/rcap",
+      meaning: isWithoutProc(error)
+        ? "this cannot be told without /proc"
+        : without,
+      detail: (error instanceof CapabilityError && error.problem) ||
+        (error instanceof Error && error.message) || String(error),
+      remedy: remedyOf(error) ?? what.remedy,
     };
   }
-  const forPte = lacking(PTE_CAPABILITIES);
-  return {
-    ...common,
-    status: "ok",
-    detail: `${who}, with ${SCAN_CAPABILITIES.join(", ")}${
+}
+
+/** What to do about an error, where it tells. */
+function remedyOf(error: unknown): string | undefined {
+  if (error instanceof CapabilityError) return error.remedy;
+  if (isDenied(error)) {
+    return "run as root; look for a sandbox or security module that forbids it";
+  }
+  const isReadOnly = error instanceof SystemError &&
+    error.errno === Errno.EROFS;
+  return isWithoutProc(error) || isReadOnly ? "see proc" : undefined;
+}
+
+/** Whether an examination found nothing to look at, since `/proc` is not as it should be. */
+function isWithoutProc(error: unknown): boolean {
+  return isMissing(error) && procProblem() !== undefined;
+}
+
+const privileges: Examination = {
+  name: "privileges",
+  required: true,
+  meaning: "processes of every user can be inspected and scanned",
+  without:
+    "inspect works on your own processes only, scan on none but as a dry run",
+  remedy:
+    "run as root, or give the binary what it needs: setcap cap_sys_ptrace,cap_sys_nice,cap_dac_override,cap_bpf,cap_perfmon+ep /usr/local/bin/rcap",
+  look() {
+    const needed = lacking(SCAN_CAPABILITIES);
+    if (needed.length > 0) {
+      return {
+        status: "missing",
+        detail: `${whoami()}, without ${needed.join(", ")}${
+          isNested("user") ? ", in a user namespace" : ""
+        }`,
+      };
+    }
+    const held = SCAN_CAPABILITIES.join(", ");
+    if (isNested("user")) {
+      return {
+        status: "missing",
+        detail:
+          `${whoami()}, with ${held} in a user namespace only: they do not reach beyond it`,
+        meaning:
+          "inspect works on processes of this namespace only, scan on none but as a dry run",
+        remedy: USER_NAMESPACE.remedy,
+      };
+    }
+    const forPte = lacking(PTE_CAPABILITIES);
+    return `${whoami()}, with ${held}${
       forPte.length > 0
         ? `; without ${forPte.join(", ")}`
         : `, ${PTE_CAPABILITIES.join(", ")}`
-    }`,
-    meaning: "processes of every user can be inspected and scanned",
-    remedy: null,
-  };
-}
+    }`;
+  },
+};
 
-function pidfd(): Finding {
-  return tried({
-    name: "pidfd",
-    required: true,
-    meaning: "a process is told apart from another that gets its pid",
-    remedy: "use Linux 5.3 or newer",
-  }, () => {
-    using self = Pidfd.open(Deno.pid);
-    return self.isAlive() ? "pidfd_open works" : "";
-  });
-}
+const proc: Examination = {
+  name: "proc",
+  required: true,
+  meaning: "pids in /proc are those that system calls take",
+  without: "no command touches any process",
+  remedy: "mount -t proc proc /proc",
+  look() {
+    const problem = procProblem();
+    if (problem) return { status: "missing", ...problem };
+    const options = procOptions();
+    const { hidepid, hasPidsOnly } = options;
+    const own = "of the pid namespace that rcap runs in";
+    if (mayHide(options)) {
+      return {
+        status: "degraded",
+        detail: `${own}; hidepid=${hidepid}`,
+        meaning: effectOfHidepid(options),
+        remedy:
+          "run as root, or mount proc without hidepid (ProtectProc=default in a systemd unit)",
+      };
+    }
+    if (hasPidsOnly) {
+      return {
+        status: "degraded",
+        detail: `${own}; subset=pid`,
+        meaning:
+          "scan and inspect work; run does not, for it is not known how much memory is available",
+        remedy:
+          "mount proc without subset=pid (ProcSubset=all in a systemd unit)",
+      };
+    }
+    return hidepid ? `${own}; hidepid=${hidepid} does not hold for rcap` : own;
+  },
+};
 
-async function processMadvise(): Promise<Finding> {
-  const what = {
-    name: "process_madvise",
-    required: true,
-    meaning: "pages of a running process can be paged out",
-    remedy:
-      "use Linux 5.10 or newer, and allow process_madvise where a seccomp filter forbids it",
-  };
-  try {
+/** What it means that rcap is in a namespace of its own, and the option by which a container is not. */
+const NESTED: Readonly<
+  Record<NamespaceKind, { meaning: string; option: string }>
+> = {
+  pid: {
+    meaning:
+      "only the processes of this pid namespace are seen, and references are known a mapping at a time",
+    option: "--pid=host",
+  },
+  user: {
+    meaning: "privileges do not reach beyond this user namespace",
+    option: "--userns=host",
+  },
+  cgroup: {
+    meaning:
+      "cgroup: and unit: see paths from rcap's own cgroup on, with /../ for what lies beside it",
+    option: "--cgroupns=host",
+  },
+};
+
+const namespaces: Examination = {
+  name: "namespaces",
+  required: false,
+  meaning: "rcap sees processes, users and cgroups as the machine has them",
+  without: "it is not known whether rcap sees the whole machine",
+  remedy: "see proc",
+  look() {
+    const nested = nestedNamespaces();
+    if (nested.length === 0) return "the machine's own: pid, user, cgroup";
+    return {
+      status: "degraded",
+      detail: `not the machine's own: ${nested.join(", ")}`,
+      meaning: nested.map((kind) => NESTED[kind].meaning).join("; "),
+      remedy: `run rcap on the host, or in a container with ${
+        nested.map((kind) => NESTED[kind].option).join(" ")
+      }`,
+    };
+  },
+};
+
+const pidfd: Examination = {
+  name: "pidfd",
+  required: true,
+  meaning: "a process is told apart from another that gets its pid",
+  without: "nothing can be paged out",
+  remedy: "use Linux 5.3 or newer",
+  look() {
+    using self = openPidfd(Deno.pid);
+    if (self.isAlive()) return "pidfd_open works";
+    return {
+      status: "degraded",
+      detail: "pidfd_open works, pidfd_send_signal does not",
+      meaning: "set and reload do not reach a running daemon",
+      remedy:
+        "allow pidfd_send_signal where a system call filter (seccomp) forbids it",
+    };
+  },
+};
+
+const processMadvise: Examination = {
+  name: "process_madvise",
+  required: true,
+  meaning: "pages of a running process can be paged out",
+  without: "nothing can be paged out",
+  remedy:
+    "use Linux 5.10 or newer, and allow process_madvise where a seccomp filter forbids it",
+  async look() {
+    await requirePageout();
     using memory = MappedMemory.anonymous(16 * pageSize());
     memory.contents.fill(1);
-    using self = Pidfd.open(Deno.pid);
+    using self = openPidfd(Deno.pid);
     const ranges = new RemoteRanges(1);
     ranges.add(memory.start, memory.contents.length);
     await self.madvise(ranges, { from: 0, advice: MADV_PAGEOUT });
-    return ok(what, "MADV_PAGEOUT works");
-  } catch (error) {
-    return missing(what, error);
-  }
-}
+    return "MADV_PAGEOUT works";
+  },
+};
 
-function clearRefs(): Finding {
-  return tried({
-    name: "clear_refs",
-    required: true,
-    meaning: "reference bits can be reset, so that an observation can start",
-    remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
-  }, () => {
+const clearRefs: Examination = {
+  name: "clear_refs",
+  required: true,
+  meaning: "reference bits can be reset, so that an observation can start",
+  without: "no process can be observed",
+  remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
+  look() {
     using file = File.open("/proc/self/clear_refs", O_WRONLY);
     file.write("1");
     return "/proc/PID/clear_refs works";
-  });
-}
+  },
+};
 
-function smaps(): Finding {
-  return tried({
-    name: "smaps",
-    required: true,
-    meaning: "references are known a mapping at a time",
-    remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
-  }, () => {
-    const works = readTextFile("/proc/self/smaps").includes("\nReferenced:");
-    return works ? "/proc/PID/smaps tells of references" : "";
-  });
-}
+const smaps: Examination = {
+  name: "smaps",
+  required: true,
+  meaning: "references are known a mapping at a time",
+  without: "no process can be scanned",
+  remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
+  look() {
+    return readTextFile("/proc/self/smaps").includes("\nReferenced:")
+      ? "/proc/PID/smaps tells of references"
+      : { status: "missing", detail: "/proc/PID/smaps has no Referenced" };
+  },
+};
 
-async function pagemap(): Promise<Finding> {
-  const what = {
-    name: "pagemap",
-    required: true,
-    meaning: "present pages of partly resident mappings are found",
-    remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
-  };
-  try {
+const pagemap: Examination = {
+  name: "pagemap",
+  required: true,
+  meaning: "present pages of partly resident mappings are found",
+  without: "no process can be scanned",
+  remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
+  async look() {
     using file = File.open("/proc/self/pagemap");
-    if (await hasPagemapScan(ownPagemap(file))) {
-      return ok(what, "PAGEMAP_SCAN works");
-    }
+    if (await hasPagemapScan(ownPagemap(file))) return "PAGEMAP_SCAN works";
     return {
-      ...what,
       status: "degraded",
       detail: "no PAGEMAP_SCAN; /proc/PID/pagemap is read instead",
-      meaning: `${what.meaning}, slowly where much address space is unused`,
+      meaning:
+        "present pages of partly resident mappings are found, slowly where much address space is unused",
       remedy: "use Linux 6.7 or newer",
     };
-  } catch (error) {
-    return missing(what, error);
-  }
-}
+  },
+};
 
-function pagedata(): Finding {
-  const what = { name: "pagedata", required: false };
-  try {
-    using _tables = PageTables.open();
-    return {
-      ...what,
-      status: "ok",
-      detail: "source pte: page tables can be read; smaps works too",
-      meaning: "references are known for every page",
-      remedy: null,
-    };
-  } catch (error) {
-    if (!(error instanceof CapabilityError)) throw error;
-    return {
-      ...what,
-      status: "degraded",
-      detail: `source smaps; pte does not work: ${error.message}`,
-      meaning:
-        "a mapping with any page in use counts as in use as a whole and stays",
-      remedy: "see privileges, BTF and BPF",
-    };
-  }
-}
+const pagedata: Examination = {
+  name: "pagedata",
+  required: false,
+  meaning: "references are known for every page",
+  without:
+    "a mapping with any page in use counts as in use as a whole and stays",
+  remedy: "see privileges, BTF and BPF",
+  look() {
+    try {
+      using _tables = PageTables.open();
+      return "source pte: page tables can be read; smaps works too";
+    } catch (error) {
+      if (!(error instanceof CapabilityError)) throw error;
+      return {
+        status: "degraded",
+        detail: `source smaps; pte does not work: ${error.problem}`,
+        remedy: error.remedy ?? pagedata.remedy,
+      };
+    }
+  },
+};
 
-function swap(): Finding {
-  const { totalSwap, freeSwap } = memoryInfo();
-  const common = { name: "swap", required: false };
-  const remedy =
-    "add swap: a zram device (see zram), or mkswap and swapon on a file or partition";
-  const meaning =
-    "anonymous memory cannot be paged out, only file-backed memory can";
-  if (totalSwap === 0) {
-    return { ...common, status: "degraded", detail: "none", meaning, remedy };
-  }
-  const detail = `${formatSize(freeSwap)} free of ${formatSize(totalSwap)}: ${
-    swapDevices().join(", ")
-  }`;
-  if (freeSwap === 0) {
-    return { ...common, status: "degraded", detail, meaning, remedy };
-  }
-  return {
-    ...common,
-    status: "ok",
-    detail,
-    meaning: "anonymous memory can be paged out",
-    remedy: null,
-  };
-}
+const swap: Examination = {
+  name: "swap",
+  required: false,
+  meaning: "anonymous memory can be paged out",
+  without: "anonymous memory cannot be paged out, only file-backed memory can",
+  remedy:
+    "add swap: a zram device (see zram), or mkswap and swapon on a file or partition",
+  look() {
+    const { totalSwap, freeSwap } = systemMemory();
+    if (totalSwap === 0) return { status: "degraded", detail: "none" };
+    return {
+      status: freeSwap === 0 ? "degraded" : "ok",
+      detail: `${formatSize(freeSwap)} free of ${formatSize(totalSwap)}: ${
+        swapDevicesIfKnown()?.join(", ") ?? "/proc/swaps does not tell where"
+      }`,
+    };
+  },
+};
 
 /** Names of the swap devices: proc_swaps(5). */
 function swapDevices(): string[] {
@@ -211,140 +361,169 @@ function swapDevices(): string[] {
   return lines.map((line) => line.split(/\s+/)[0]);
 }
 
-function zram(): Finding {
-  const what = { name: "zram", required: false };
-  const inUse = swapDevices().filter((name) => /^\/dev\/zram\d+$/.test(name));
-  if (inUse.length > 0) {
-    return {
-      ...what,
-      status: "ok",
-      detail: inUse.map(zramUse).join("; "),
-      meaning: "what is paged out stays in memory, compressed",
-      remedy: null,
-    };
+function swapDevicesIfKnown(): string[] | undefined {
+  try {
+    return swapDevices();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return undefined;
   }
-  // Not by hot_add in zram-control: reading that makes a device.
-  const isThere = readDirectory("/sys/class").includes("zram-control");
-  return {
-    ...what,
-    status: isThere ? "degraded" : "missing",
-    detail: isThere ? "the kernel has it; not used as swap" : "not loaded",
-    meaning: "what is paged out goes to a disk, if to anything",
-    remedy: `${
-      isThere ? "" : "modprobe zram; "
-    }zramctl --find --size 4G, then mkswap and swapon on the device it names`,
-  };
 }
+
+const zram: Examination = {
+  name: "zram",
+  required: false,
+  meaning: "what is paged out stays in memory, compressed",
+  without: "what is paged out goes to a disk, if to anything",
+  remedy:
+    "modprobe zram; zramctl --find --size 4G, then mkswap and swapon on the device it names",
+  look() {
+    const devices = swapDevicesIfKnown();
+    if (!devices) {
+      return {
+        status: "degraded",
+        detail: "/proc/swaps does not tell whether it is used as swap",
+        meaning: "it is not known where what is paged out goes",
+        remedy: "see proc",
+      };
+    }
+    const inUse = devices.filter((name) => /^\/dev\/zram\d+$/.test(name));
+    if (inUse.length > 0) return inUse.map(zramUse).join("; ");
+    requireSys();
+    // Not by hot_add in zram-control: reading that makes a device.
+    return readDirectory("/sys/class").includes("zram-control")
+      ? {
+        status: "degraded",
+        detail: "the kernel has it; not used as swap",
+        remedy:
+          "zramctl --find --size 4G, then mkswap and swapon on the device it names",
+      }
+      : { status: "missing", detail: "not loaded" };
+  },
+};
 
 /** How full a zram device is: Documentation/admin-guide/blockdev/zram.rst, mm_stat. */
 function zramUse(device: string): string {
   const folder = `/sys/block/${device.slice("/dev/".length)}`;
-  const size = Number(readTextFileIfAny(`${folder}/disksize`) ?? 0);
-  const [original = 0, , used = 0] =
-    (readTextFileIfAny(`${folder}/mm_stat`) ?? "").trim().split(/\s+/).map(
-      Number,
-    );
-  return `${device}, ${formatSize(size)}: holds ${formatSize(original)} in ${
-    formatSize(used)
-  } of memory`;
-}
-
-function largePages(): Finding {
-  const setting = readTextFileIfAny(
-    "/sys/kernel/mm/transparent_hugepage/enabled",
-  );
-  const chosen = /\[(\w+)\]/.exec(setting ?? "")?.[1] ?? "not in this kernel";
-  return {
-    name: "large pages",
-    status: "ok",
-    detail: `transparent huge pages: ${chosen}`,
-    meaning: chosen === "always"
-      ? "most anonymous memory is in pages of 2 MiB, which are referenced as a whole; paging out a part splits them"
-      : "memory is referenced 4 KiB at a time unless programs ask for more",
-    remedy: null,
-    required: false,
-  };
-}
-
-function cgroups(): Finding {
-  const what = {
-    name: "cgroups",
-    meaning: "the selectors cgroup: and unit: work",
-    required: false,
-  };
-  const types = new Set(
-    readTextFile("/proc/self/mounts").split("\n").map((line) =>
-      line.split(" ")[2]
-    ),
-  );
-  const versions = [["cgroup", "1"], ["cgroup2", "2"]]
-    .filter(([type]) => types.has(type)).map(([, version]) => version);
-  if (versions.length > 0) {
-    return ok({ ...what, remedy: null }, `version ${versions.join(" and ")}`);
+  const size = readTextFileIfAny(`${folder}/disksize`);
+  const use = readTextFileIfAny(`${folder}/mm_stat`);
+  if (size === undefined || use === undefined) {
+    return `${device}; /sys does not tell how full it is`;
   }
-  return {
-    ...what,
-    status: "missing",
-    detail: "not mounted",
-    meaning: "the selectors cgroup: and unit: match nothing",
-    remedy: "mount -t cgroup2 none /sys/fs/cgroup",
-  };
+  const [original, , used] = use.trim().split(/\s+/).map(Number);
+  return `${device}, ${formatSize(Number(size))}: holds ${
+    formatSize(original)
+  } in ${formatSize(used)} of memory`;
 }
 
-function btf(): Finding {
-  return tried({
-    name: "BTF",
-    required: false,
-    meaning: "the kernel describes its own data, which the pte source needs",
-    remedy:
-      "use a kernel with CONFIG_DEBUG_INFO_BTF, as distributions' kernels have",
-  }, () => {
-    using _file = File.open("/sys/kernel/btf/vmlinux");
-    return "/sys/kernel/btf/vmlinux";
+/** @throws CapabilityError where the kernel cannot be asked by files. */
+function requireSys(): void {
+  if (isSysMounted()) return;
+  throw new CapabilityError("no sysfs is mounted at /sys", {
+    remedy: "mount -t sysfs sysfs /sys",
   });
 }
 
-function bpf(): Finding {
-  const what = {
-    name: "BPF",
-    required: false,
-    meaning: "kernel memory can be read, which the pte source needs",
-    remedy: "run as root, or with CAP_BPF and CAP_PERFMON; see kernel lockdown",
-  };
-  const lockdown = lockdownMode();
-  const note = lockdown && lockdown !== "none" ? `; lockdown: ${lockdown}` : "";
-  try {
-    using _map = new SharedMap(pageSize());
-    return ok(what, `maps can be made${note}`);
-  } catch (error) {
-    if (!(error instanceof BpfError || error instanceof SystemError)) {
-      throw error;
+const largePages: Examination = {
+  name: "large pages",
+  required: false,
+  meaning: "memory is referenced 4 KiB at a time unless programs ask for more",
+  without: "it is not known how large the pages are that programs get",
+  remedy: "mount -t sysfs sysfs /sys",
+  look() {
+    requireSys();
+    const setting = readTextFileIfAny(
+      "/sys/kernel/mm/transparent_hugepage/enabled",
+    );
+    const chosen = /\[(\w+)\]/.exec(setting ?? "")?.[1] ?? "not in this kernel";
+    const detail = `transparent huge pages: ${chosen}`;
+    return chosen !== "always" ? detail : {
+      status: "ok",
+      detail,
+      meaning:
+        "most anonymous memory is in pages of 2 MiB, which are referenced as a whole; paging out a part splits them",
+    };
+  },
+};
+
+const cgroups: Examination = {
+  name: "cgroups",
+  required: false,
+  meaning: "the selectors cgroup: and unit: work",
+  without: "the selectors cgroup: and unit: match nothing",
+  remedy: "mount -t cgroup2 none /sys/fs/cgroup",
+  look() {
+    const mounts = readTextFile("/proc/self/mounts").split("\n");
+    const types = new Set(mounts.map((line) => line.split(" ")[2]));
+    const versions = [["cgroup", "1"], ["cgroup2", "2"]]
+      .filter(([type]) => types.has(type)).map(([, version]) => version);
+    if (versions.length === 0) {
+      return { status: "missing", detail: "not mounted" };
     }
-    return { ...what, status: "missing", detail: error.message + note };
-  }
-}
+    const detail = `version ${versions.join(" and ")}`;
+    return !isNested("cgroup") ? detail : {
+      status: "degraded",
+      detail: `${detail}, from rcap's own cgroup on`,
+      meaning: `the selectors ${NESTED.cgroup.meaning}`,
+      remedy:
+        `run rcap on the host, or in a container with ${NESTED.cgroup.option}`,
+    };
+  },
+};
 
-type Capability = Omit<Finding, "status" | "detail">;
+const btf: Examination = {
+  name: "BTF",
+  required: false,
+  meaning: "the kernel describes its own data, which the pte source needs",
+  without: "the pte source does not work",
+  remedy:
+    "use a kernel with CONFIG_DEBUG_INFO_BTF, as distributions' kernels have",
+  look() {
+    requireSys();
+    using _file = File.open("/sys/kernel/btf/vmlinux");
+    return "/sys/kernel/btf/vmlinux";
+  },
+};
 
-/** Tries something that tells what it found, nothing when it does not work. */
-function tried(capability: Capability, step: () => string): Finding {
-  try {
-    const detail = step();
-    if (detail) return ok(capability, detail);
-    return { ...capability, status: "missing", detail: "does not work" };
-  } catch (error) {
-    return missing(capability, error);
-  }
-}
+const bpf: Examination = {
+  name: "BPF",
+  required: false,
+  meaning: "kernel memory can be read, which the pte source needs",
+  without: "the pte source does not work",
+  remedy: "run as root, or with CAP_BPF and CAP_PERFMON; see kernel lockdown",
+  look() {
+    const lockdown = lockdownMode();
+    const note = lockdown && lockdown !== "none"
+      ? `; lockdown: ${lockdown}`
+      : "";
+    try {
+      using _map = new SharedMap(pageSize());
+      const detail = `maps can be made${note}`;
+      return lockdown !== "confidentiality" ? detail : {
+        status: "missing",
+        detail,
+        remedy: "start the machine without lockdown, or in mode integrity",
+      };
+    } catch (error) {
+      throw error instanceof BpfError ? bpfRefusal(error) : error;
+    }
+  },
+};
 
-function ok(capability: Capability, detail: string): Finding {
-  return { ...capability, status: "ok", detail, remedy: null };
-}
-
-function missing(capability: Capability, error: unknown): Finding {
-  if (!(error instanceof SystemError)) throw error;
-  const remedy = isDenied(error)
-    ? "run as root; look for a sandbox or security module that forbids it"
-    : capability.remedy;
-  return { ...capability, status: "missing", detail: error.message, remedy };
-}
+const EXAMINATIONS: readonly Examination[] = [
+  privileges,
+  proc,
+  namespaces,
+  pidfd,
+  processMadvise,
+  clearRefs,
+  smaps,
+  pagemap,
+  pagedata,
+  swap,
+  zram,
+  largePages,
+  cgroups,
+  btf,
+  bpf,
+];

@@ -5,8 +5,9 @@
  */
 
 import { readTextFile } from "../../../ffi/file.ts";
-import { memoryInfo, pageSize } from "../../../ffi/system.ts";
-import { ProcessError } from "../../errors.ts";
+import { SystemError } from "../../../ffi/libc.ts";
+import { pageSize } from "../../../ffi/system.ts";
+import { CapabilityError, ProcessError } from "../../errors.ts";
 import type {
   MachineMemory,
   MonitoredMemory,
@@ -19,6 +20,7 @@ import type { PagedataSource } from "./pagedata_source.ts";
 import { ofProcess, ProcDir } from "./proc_dir.ts";
 import { listPids, listProcesses, readProcess } from "./process_list.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
+import { systemMemory } from "./system_calls.ts";
 
 /** The processes of this machine. */
 export class LinuxPlatform implements Platform {
@@ -135,10 +137,38 @@ function cgroupPaths(text: string): string[] {
   );
 }
 
-/** Memory of the machine now: sysinfo(2), and `MemAvailable` of proc_meminfo(5). */
+/**
+ * Memory of the machine now: sysinfo(2), and `MemAvailable` of proc_meminfo(5),
+ * which is read when it is asked for.
+ */
 export function machineMemory(): MachineMemory {
-  const kilobytes = /^MemAvailable: *(\d+) kB$/m.exec(
-    readTextFile("/proc/meminfo"),
-  )?.[1];
-  return { ...memoryInfo(), availableMemory: Number(kilobytes ?? 0) * 1024 };
+  return {
+    ...systemMemory(),
+    get availableMemory() {
+      return availableMemory();
+    },
+  };
+}
+
+/**
+ * `MemAvailable` of proc_meminfo(5), in bytes.
+ *
+ * @throws CapabilityError when `/proc` does not tell.
+ */
+export function availableMemory(): number {
+  try {
+    const meminfo = readTextFile("/proc/meminfo");
+    const kilobytes = /^MemAvailable: *(\d+) kB$/m.exec(meminfo)?.[1];
+    return Number(kilobytes ?? 0) * 1024;
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    throw new CapabilityError(
+      `how much memory is available is not known (${error.message})`,
+      {
+        remedy:
+          "mount proc without subset=pid (ProcSubset=all in a systemd unit)",
+        cause: error,
+      },
+    );
+  }
 }

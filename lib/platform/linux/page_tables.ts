@@ -10,14 +10,15 @@
 
 import { Btf, BtfError } from "../../../ffi/btf.ts";
 import { BpfError } from "../../../ffi/bpf.ts";
-import { File } from "../../../ffi/file.ts";
 import { Errno, SystemError } from "../../../ffi/libc.ts";
 import { CapabilityError } from "../../errors.ts";
 import { MODIFIED, REFERENCED } from "../../scanner/pagedata.ts";
+import { bpfRefusal } from "./bpf_refusal.ts";
 import { BATCH, KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
-import { lockdownMode } from "./lockdown.ts";
 import type { LockLook } from "./memory_calls.ts";
 import { MmapLocks } from "./mmap_lock.ts";
+import { isNested } from "./namespaces.ts";
+import { isSysMounted } from "./sysfs.ts";
 import { findGeometry } from "./page_table_geometry.ts";
 import { PAGE_TABLE_LAYOUTS } from "./page_table_layout.ts";
 import {
@@ -29,9 +30,6 @@ import {
   TablePath,
 } from "./table_path.ts";
 import { type AddressSpace, TaskList } from "./task_list.ts";
-
-/** The pid namespace of the whole machine: `PROC_PID_INIT_INO` of include/linux/proc_ns.h. */
-const FIRST_PID_NAMESPACE = "pid:[4026531836]";
 
 /** Pages that a table of the lowest level maps: 2 MiB. */
 const LEAF_PAGES = 512;
@@ -352,11 +350,10 @@ function bitsByFlags({ layout, softDirty }: Geometry): Uint8Array {
 
 /** BPF shows the pids of the whole machine, so ours must be those too. */
 function requireFirstPidNamespace(): void {
-  using self = File.openPlace("/proc/self");
-  const namespace = self.readLinkAt("ns/pid");
-  if (namespace !== FIRST_PID_NAMESPACE) {
+  if (isNested("pid")) {
     throw new CapabilityError(
-      "rcap runs in a container's own pid namespace, and BPF shows the machine's pids; run it outside, or in the pid namespace of the host",
+      "rcap runs in a container's own pid namespace, and BPF shows the machine's pids",
+      { remedy: "run it outside, or in the pid namespace of the host" },
     );
   }
 }
@@ -365,29 +362,24 @@ function requireFirstPidNamespace(): void {
 function refusal(error: unknown): unknown {
   if (error instanceof CapabilityError) return error;
   if (error instanceof SystemError && error.errno === Errno.ENOENT) {
-    return new CapabilityError(
-      `the kernel has no BTF (${error.message}); use one with CONFIG_DEBUG_INFO_BTF`,
-      { cause: error },
-    );
+    return isSysMounted()
+      ? new CapabilityError(`the kernel has no BTF (${error.message})`, {
+        remedy: "use one with CONFIG_DEBUG_INFO_BTF",
+        cause: error,
+      })
+      : new CapabilityError(`/sys is not there (${error.message})`, {
+        remedy: "mount -t sysfs sysfs /sys",
+        cause: error,
+      });
   }
   if (error instanceof BtfError) {
-    return new CapabilityError(`${error.message}; use another kernel`, {
+    return new CapabilityError(error.message, {
+      remedy: "use another kernel",
       cause: error,
     });
   }
-  if (!(error instanceof BpfError) && !(error instanceof SystemError)) {
-    return error;
-  }
-  if (lockdownMode() === "confidentiality") {
-    return new CapabilityError(
-      `kernel lockdown (confidentiality) forbids BPF to read kernel memory (${error.message})`,
-      { cause: error },
-    );
-  }
-  return new CapabilityError(
-    error.errno === Errno.EPERM
-      ? "CAP_BPF or CAP_PERFMON is missing; run as root"
-      : error.message,
-    { cause: error },
-  );
+  if (error instanceof BpfError) return bpfRefusal(error);
+  return error instanceof SystemError
+    ? new CapabilityError(error.message, { cause: error })
+    : error;
 }

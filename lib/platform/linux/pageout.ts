@@ -15,7 +15,7 @@ import {
   MADV_COLD,
   MADV_PAGEOUT,
   MAX_RANGES,
-  Pidfd,
+  type Pidfd,
   RemoteRanges,
 } from "../../../ffi/pidfd.ts";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
@@ -31,8 +31,11 @@ import {
   NotAnswering,
 } from "./memory_calls.ts";
 import { MemoryFiles } from "./memory_files.ts";
+import { accessRemedy, lacking } from "./privileges.ts";
 import { exited, ofProcess, ProcDir, processError } from "./proc_dir.ts";
+import { isRefusal } from "./refusals.ts";
 import { runningOn } from "./running_on.ts";
+import { openPidfd, requirePageout } from "./system_calls.ts";
 
 /** How long one call should take, in milliseconds, so that signals are honoured promptly. */
 const CALL_MS = 50;
@@ -115,7 +118,7 @@ export class LinuxPageout implements PageoutControl {
     const { calls, group, layout } = options;
     return await calls.patiently(id, async (attempt) => {
       using held = new DisposableStack();
-      const pidfd = held.use(openPidfd(id));
+      const pidfd = held.use(openPidfdOf(id));
       // The pagemap stays with the address space it was opened for, so the layout
       // is compared after that.
       using directory = ProcDir.open(id);
@@ -460,15 +463,20 @@ interface Piece {
  * The pid may pass to another process until the descriptor is open. The meant
  * process still has it if it is there afterwards.
  */
-function openPidfd(id: ProcessId): Pidfd {
+function openPidfdOf(id: ProcessId): Pidfd {
   using held = new DisposableStack();
-  const pidfd = held.use(ofProcess(id.pid, () => Pidfd.open(id.pid)));
+  const pidfd = held.use(ofProcess(id.pid, () => openPidfd(id.pid)));
   using _stillThere = ProcDir.open(id);
   held.move();
   return pidfd;
 }
 
-/** Finds out whether this user may page a process out, by a call without ranges. */
+/**
+ * Finds out whether this user may page a process out, by a call without ranges.
+ *
+ * @throws ProcessAccessDenied when it may not.
+ * @throws CapabilityError when it could not be any other process either.
+ */
 async function mayPageOut(
   pid: number,
   { pidfd, pagemap }: { pidfd: Pidfd; pagemap: File },
@@ -486,14 +494,18 @@ async function mayPageOut(
     if (calls.result(alive) === 0) throw exited(pid);
     calls.checked(advised, "process_madvise");
   } catch (error) {
-    if (error instanceof SystemError && error.errno === Errno.EPERM) {
-      throw new ProcessAccessDenied(
-        pid,
-        `process ${pid}: may not be paged out (${error.message}); run as root, or with CAP_SYS_NICE and CAP_SYS_PTRACE`,
-        { cause: error },
-      );
+    if (!(error instanceof SystemError) || !isRefusal(error.errno)) {
+      throw processError(pid, error);
     }
-    throw processError(pid, error);
+    const lacks = lacking(["CAP_SYS_NICE"]).length > 0;
+    if (error.errno === Errno.ENOSYS || !lacks) await requirePageout();
+    throw new ProcessAccessDenied(
+      pid,
+      `process ${pid}: may not be paged out (${error.message}); ${
+        accessRemedy(["CAP_SYS_NICE"])
+      }`,
+      { cause: error },
+    );
   }
 }
 

@@ -4,14 +4,16 @@
  * @module
  */
 
-import { readTextFile } from "../../../ffi/file.ts";
 import { effectiveUid } from "../../../ffi/system.ts";
 import { CapabilityError } from "../../errors.ts";
+import { isNested } from "./namespaces.ts";
+import { ownStatus } from "./own_status.ts";
 
 /** Capabilities by bit: include/uapi/linux/capability.h. */
 const CAPABILITIES = {
   CAP_DAC_OVERRIDE: 1,
   CAP_SYS_PTRACE: 19,
+  CAP_SYS_ADMIN: 21,
   CAP_SYS_NICE: 23,
   CAP_PERFMON: 38,
   CAP_BPF: 39,
@@ -33,24 +35,64 @@ export const PTE_CAPABILITIES: readonly Capability[] = [
   "CAP_PERFMON",
 ];
 
-/** Which of some capabilities this process lacks: `CapEff` of proc_pid_status(5). */
+/**
+ * Which of some capabilities this process lacks: `CapEff` of proc_pid_status(5).
+ *
+ * @throws SystemError when that cannot be read.
+ */
 export function lacking(names: readonly Capability[]): Capability[] {
-  const held = /^CapEff:\s*([0-9a-f]+)$/m.exec(
-    readTextFile("/proc/self/status"),
-  )?.[1] ?? "0";
+  const held = BigInt(`0x${ownStatus("CapEff") ?? "0"}`);
+  const has = (name: Capability) =>
+    (held >> BigInt(CAPABILITIES[name]) & 1n) !== 0n;
   return names.filter((name) =>
-    !(BigInt(`0x${held}`) >> BigInt(CAPABILITIES[name]) & 1n)
+    // CAP_SYS_ADMIN stands for what was taken from it: capabilities(7).
+    !has(name) && !(PTE_CAPABILITIES.includes(name) && has("CAP_SYS_ADMIN"))
   );
 }
 
+/** Who rcap is, for messages. */
+export function whoami(): string {
+  const uid = effectiveUid();
+  return uid === 0 ? "root" : `uid ${uid}`;
+}
+
+/**
+ * What to do when access to a process is denied.
+ *
+ * @param takes the capabilities by which root has it.
+ */
+export function accessRemedy(takes: readonly Capability[]): string {
+  if (isNested("user")) {
+    return `${USER_NAMESPACE.cause}; ${USER_NAMESPACE.remedy}`;
+  }
+  const names = lacking(takes);
+  return names.length === 0
+    ? `rcap has ${
+      takes.join(" and ")
+    }, so a security module or a sandbox protects it even from root`
+    : `run as root, or with ${names.join(", ")}`;
+}
+
+/** Why capabilities do not help in a user namespace, and what to do: user_namespaces(7). */
+export const USER_NAMESPACE = {
+  cause:
+    "rcap runs in a user namespace, beyond which its privileges do not reach",
+  remedy: "run it outside, as root of the machine",
+} as const;
+
 /** @throws CapabilityError when the processes of other users cannot be scanned. */
-export function requirePrivileges(): void {
+export function requireCapabilities(): void {
+  if (isNested("user")) {
+    // Not those inside either: mm/madvise.c asks for CAP_SYS_NICE in the first one.
+    throw new CapabilityError(
+      `${whoami()} here cannot page out any process: ${USER_NAMESPACE.cause}`,
+      { remedy: USER_NAMESPACE.remedy },
+    );
+  }
   const names = lacking(SCAN_CAPABILITIES);
   if (names.length === 0) return;
   throw new CapabilityError(
-    `${
-      effectiveUid() === 0 ? "root here" : `uid ${effectiveUid()}`
-    } is without ${
+    `${effectiveUid() === 0 ? "root here" : whoami()} is without ${
       names.join(", ")
     }, and so cannot scan the processes of others; run as root, or with these capabilities (rcap doctor tells more)`,
   );

@@ -14,8 +14,8 @@ import {
 } from "../../errors.ts";
 import { File, isDenied, isMissing } from "../../../ffi/file.ts";
 import { SystemError } from "../../../ffi/libc.ts";
-import { effectiveUid } from "../../../ffi/system.ts";
 import type { ProcessEntry, ProcessId } from "../platform.ts";
+import { accessRemedy } from "./privileges.ts";
 import { parseStat } from "./stat.ts";
 
 const decoder = new TextDecoder();
@@ -147,9 +147,7 @@ export function processError(pid: number, error: unknown): unknown {
     return new ProcessAccessDenied(
       pid,
       `process ${pid}: access denied (${error.message}); ${
-        effectiveUid() === 0
-          ? "a security module or a sandbox protects it even from root"
-          : "run as root, or with CAP_SYS_PTRACE"
+        accessRemedy(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"])
       }`,
       { cause: error },
     );

@@ -1,0 +1,191 @@
+/**
+ * Whether `/proc` shows the processes that rcap's system calls mean, and which of
+ * them it hides.
+ *
+ * A pid means another process in another pid namespace: pid_namespaces(7). Its
+ * mount says which namespace a `/proc` shows, so that the two need not be the same.
+ *
+ * Facts: proc(5), proc_pid_status(5), proc_pid_mountinfo(5), and fs/proc/base.c,
+ * array.c and inode.c of Linux.
+ *
+ * @module
+ */
+
+import { File, isMissing, readTextFile } from "../../../ffi/file.ts";
+import {
+  type FileSystem,
+  fileSystemOf,
+  PROC_SUPER_MAGIC,
+} from "../../../ffi/file_system.ts";
+import { SystemError } from "../../../ffi/libc.ts";
+import { CapabilityError } from "../../errors.ts";
+import { isNested } from "./namespaces.ts";
+import { fieldOf, ownStatus } from "./own_status.ts";
+import { lacking } from "./privileges.ts";
+
+/** Something that is wrong, and what to do about it. */
+export interface Problem {
+  readonly detail: string;
+  readonly remedy: string;
+}
+
+const NOT_MOUNTED: Problem = {
+  detail: "no proc file system is mounted at /proc",
+  remedy: "mount -t proc proc /proc",
+};
+
+const OTHER_NAMESPACE: Problem = {
+  detail:
+    "/proc shows another pid namespace than the one that rcap runs in, so that a pid there is another process here",
+  remedy:
+    "mount the /proc of this namespace (unshare --mount-proc, or mount -t proc proc /proc), or run rcap in the namespace that /proc shows: on the host, or in a container with --pid=host",
+};
+
+const READ_ONLY: Problem = {
+  detail: "/proc is read-only, so that no reference bits can be reset",
+  remedy: "mount -o remount,rw,bind /proc",
+};
+
+/**
+ * Makes sure that processes can be told by `/proc`.
+ *
+ * @throws CapabilityError when it shows others than those that pids mean here, or
+ * none, or cannot be written to.
+ */
+export function requireOwnProc(): void {
+  const problem = procProblem();
+  if (!problem) return;
+  const { detail, remedy } = problem;
+  throw new CapabilityError(detail, { remedy });
+}
+
+/** What makes `/proc` useless to rcap; `undefined` when nothing does. */
+export function procProblem(): Problem | undefined {
+  const fileSystem = fileSystemOfProc();
+  if (fileSystem === "none") return NOT_MOUNTED;
+  try {
+    using proc = File.openPlace("/proc");
+    const name = proc.readLinkAt("self");
+    if (!isOwn(name, readTextFile("/proc/self/status"), Deno.pid)) {
+      return OTHER_NAMESPACE;
+    }
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    // Whoever is not in the namespace that it shows has no `self` there.
+    if (isMissing(error)) return OTHER_NAMESPACE;
+    return { detail: error.message, remedy: NOT_MOUNTED.remedy };
+  }
+  return fileSystem?.isReadOnly ? READ_ONLY : undefined;
+}
+
+/** The file system at `/proc`, when it is one of processes; `undefined` when that is not told. */
+function fileSystemOfProc(): FileSystem | "none" | undefined {
+  try {
+    const fileSystem = fileSystemOf("/proc");
+    return fileSystem.type === PROC_SUPER_MAGIC ? fileSystem : "none";
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return isMissing(error) ? "none" : undefined;
+  }
+}
+
+/**
+ * Whether a `/proc` is that of our own pid namespace.
+ *
+ * @param name where its `self` leads to: our pid in the namespace that it shows.
+ * @param status our `status` in it. `NSpid`, from Linux 4.1 on, has our pid in that
+ * namespace and in every one below, down to our own.
+ * @param pid our pid, as system calls have it.
+ */
+export function isOwn(name: string, status: string, pid: number): boolean {
+  const pids = fieldOf(status, "NSpid") ?? fieldOf(status, "Pid");
+  return name === `${pid}` && pids === `${pid}`;
+}
+
+/** How `/proc` is mounted, as far as that decides what it shows. */
+export interface ProcOptions {
+  /** Which processes are hidden from whom: `noaccess`, `invisible` or `ptraceable`. */
+  readonly hidepid: string | undefined;
+  /** The group from which `noaccess` and `invisible` hide nothing; root's unless told. */
+  readonly gid: number;
+  /** Whether there is nothing but processes in it. */
+  readonly hasPidsOnly: boolean;
+}
+
+/** The names of what `hidepid` was until Linux 5.8. */
+const HIDEPID_NUMBERS: Readonly<Record<string, string>> = {
+  "1": "noaccess",
+  "2": "invisible",
+  "4": "ptraceable",
+};
+
+/**
+ * How `/proc` is mounted.
+ *
+ * @throws SystemError when it does not tell.
+ */
+export function procOptions(): ProcOptions {
+  return parseProcOptions(readTextFile("/proc/self/mountinfo"));
+}
+
+/** How `/proc` is mounted, by a `mountinfo`. */
+export function parseProcOptions(mountinfo: string): ProcOptions {
+  const options = new Map<string, string>();
+  for (const line of mountinfo.split("\n")) {
+    // … mount-point options [optional-field…] - type source options-of-file-system
+    const [mount, fileSystem] = line.split(" - ");
+    if (fileSystem === undefined || mount.split(" ")[4] !== "/proc") continue;
+    // Of several mounts, the last one lies on top.
+    options.clear();
+    for (const option of fileSystem.split(" ").slice(2).join(" ").split(",")) {
+      const [name, value = ""] = option.split("=");
+      options.set(name, value);
+    }
+  }
+  const hidepid = options.get("hidepid");
+  return {
+    hidepid: hidepid === "off" || hidepid === "0"
+      ? undefined
+      : hidepid && (HIDEPID_NUMBERS[hidepid] ?? hidepid),
+    gid: Number(options.get("gid") ?? 0),
+    hasPidsOnly: options.get("subset") === "pid",
+  };
+}
+
+/**
+ * Whether `/proc` may hide processes of others from rcap, given how it is mounted:
+ * `has_pid_permissions` of fs/proc/base.c.
+ *
+ * @throws SystemError when rcap's own status cannot be read.
+ */
+export function mayHide({ hidepid, gid }: ProcOptions): boolean {
+  if (hidepid === undefined) return false;
+  // Neither capabilities nor ids of groups mean there what they mean to the mount.
+  if (isNested("user")) return true;
+  if (lacking(["CAP_SYS_PTRACE"]).length === 0) return false;
+  return hidepid === "ptraceable" || !ownGroups().includes(gid);
+}
+
+/** The groups that decide over access to files: that of the file system, and the supplementary ones. */
+function ownGroups(): number[] {
+  const fsGid = ownStatus("Gid")?.split(/\s+/)[3];
+  return [fsGid, ...(ownStatus("Groups") ?? "").split(/\s+/)]
+    .filter((text) => text).map(Number);
+}
+
+/** What `hidepid` does, for a person. */
+export function effectOfHidepid({ hidepid }: ProcOptions): string {
+  return hidepid === "noaccess"
+    ? "other users' processes may be unreadable"
+    : "other users' processes may be hidden, and then count as not there";
+}
+
+/** Warns when processes may look as if they were not there. */
+export function warnIfHidden(warn: (message: string) => void): void {
+  const options = procOptions();
+  if (!mayHide(options)) return;
+  const { hidepid } = options;
+  warn(
+    `/proc is mounted with hidepid=${hidepid}: ${effectOfHidepid(options)}`,
+  );
+}
