@@ -4,10 +4,9 @@
  * @module
  */
 
-// @ts-types="@types/picomatch"
-import picomatch from "picomatch";
 import { UsageError } from "../errors.ts";
 import { operatingSystem } from "../platform/open.ts";
+import { type Glob, MalformedGlob, parseGlob } from "./glob.ts";
 
 /** A selector, parsed. */
 export type Selector =
@@ -24,7 +23,7 @@ export type Selector =
   }
   | {
     readonly kind: "comm" | "exe" | "cgroup" | "unit";
-    readonly matches: (text: string) => boolean;
+    readonly matches: Glob;
     readonly text: string;
   };
 
@@ -86,10 +85,10 @@ export function parseSelector(text: string): Selector {
       return { kind, uid: parseUser(value, text), text };
     case "comm":
     case "exe":
-      return { kind, matches: parseGlob(value, text), text };
+      return { kind, matches: globOf(value, text), text };
     case "cgroup":
       refuseCgroups(text);
-      return { kind, matches: parseGlob(value, text), text };
+      return { kind, matches: globOf(value, text), text };
     case "unit": {
       refuseCgroups(text);
       const unit = UNIT_SUFFIX.test(value) ? value : `${value}.service`;
@@ -169,38 +168,14 @@ function refuseCgroups(selector: string): void {
   }
 }
 
-function parseGlob(
-  value: string,
-  selector: string,
-): (text: string) => boolean {
-  // picomatch reads these as more than themselves, also outside of brackets.
-  const plain = value.replace(
-    /(\\.)|[()|"]/gs,
-    (character, escaped) => escaped ?? `\\${character}`,
-  );
+function globOf(value: string, selector: string): Glob {
   try {
-    // As fnmatch(3) without flags: a star matches slashes, leading dots and
-    // newlines too.
-    const matches = picomatch(plain, {
-      bash: true,
-      // Throws what is no regular expression, rather than matching nothing.
-      debug: true,
-      dot: true,
-      flags: "s",
-      nonegate: true,
-      noextglob: true,
-      nobrace: true,
-      posix: true,
-      strictBrackets: true,
-    });
-    // It answers with an object, true whatever it says, when it is called with
-    // more than a text, as filter and some do.
-    return (text) => matches(text);
+    return parseGlob(value);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    if (!(error instanceof MalformedGlob)) throw error;
     throw new UsageError(
-      `selector "${selector}": malformed glob "${value}" (${reason})`,
-      "quote a bracket that is meant as such with a backslash",
+      `selector "${selector}": malformed glob "${value}" (${error.message})`,
+      "quote a bracket or backslash that is meant as such with a backslash",
     );
   }
 }
