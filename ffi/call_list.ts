@@ -1,0 +1,374 @@
+/**
+ * Lists of system calls that another thread makes, one after the other.
+ *
+ * A call of the C library that runs on another thread leaves its `errno` there.
+ * A list keeps the result of each call instead, an error as a negative number, as
+ * the kernel gives it. So no failed call has to be made again to learn why, and
+ * several calls cost one change of threads.
+ *
+ * The calls are made by a few instructions of our own, {@linkcode LOOPS}: the same
+ * as `syscall(2)` of the C library, in a loop, without `errno`.
+ *
+ * @module
+ */
+
+import { RcapError } from "../lib/errors.ts";
+import { cString, errno, errnoMessage, libc, SystemError } from "./libc.ts";
+
+/** Numbers of system calls, by processor: <asm/unistd.h> of Linux. */
+const NUMBERS = {
+  x86_64: {
+    read: 0,
+    write: 1,
+    close: 3,
+    ioctl: 16,
+    pread64: 17,
+    gettid: 186,
+    sched_setaffinity: 203,
+    openat: 257,
+    statx: 332,
+    openat2: 437,
+    process_madvise: 440,
+  },
+  aarch64: {
+    ioctl: 29,
+    openat: 56,
+    close: 57,
+    read: 63,
+    write: 64,
+    pread64: 67,
+    sched_setaffinity: 122,
+    gettid: 178,
+    statx: 291,
+    openat2: 437,
+    process_madvise: 440,
+  },
+} as const;
+
+/**
+ * The loop, by processor: a function of the address of the first call and of how
+ * many there are. A call is eight words: number and flags, six arguments, result.
+ * `ffi/call_list.x86_64.s` and `ffi/call_list.aarch64.s` are its source.
+ */
+export const LOOPS: Readonly<Record<keyof typeof NUMBERS, string>> = {
+  x86_64:
+    "53415441554889fb4989fc4989f54d85ed744e488b03488b7b08480fbae020730549" +
+    "8b7c2438488b7310488b53184c8b53204c8b43284c8b4b3089c00f0548894338488b" +
+    "0b4883c34049ffcd480fbae12172bb4885c0780975b4480fbae12273ad415d415c5b" +
+    "c3",
+  aarch64:
+    "f353bea9f50b00f9f30300aaf40300aaf50301aa150200b4690240a9490000b6801e" +
+    "40f9610a41a9631242a9651a40f9e803092a010000d4601e00f9690644f8b50600d1" +
+    "89fe0fb76000f8b740feffb529fe17b6f50b40f9f353c2a8c0035fd6",
+};
+
+/** Words of a call, and where its result stands. */
+const CALL_WORDS = 8;
+const RESULT = 7;
+/** Halves of a word, since numbers are written without becoming a bigint. */
+const HALVES = 2;
+
+/** Flags of a call, in the upper half of the word that holds its number. */
+const FROM_FIRST = 1;
+const MAY_FAIL = 2;
+const NOT_ZERO = 4;
+
+/** The result of a call that was not made. */
+const NOT_MADE = -(2n ** 63n);
+const NOT_MADE_HIGH = 2 ** 31;
+
+/** Stands for the descriptor that the first call of the list opens. */
+export const OPENED = Symbol("the descriptor that the first call opens");
+
+/** A descriptor, by number or as the one that the first call of the list opens. */
+export type Descriptor = number | typeof OPENED;
+
+/** What lies in memory and has to stay there until the calls are made. */
+type Bytes =
+  | Uint8Array<ArrayBuffer>
+  | BigUint64Array<ArrayBuffer>;
+
+// <fcntl.h>, the value that x86-64 and arm64 share.
+const O_CLOEXEC = 0o2000000;
+
+/**
+ * System calls to be made on another thread. A call that fails ends the list,
+ * unless it may fail. Descriptors have to stay open until the calls are made.
+ *
+ * @example
+ * ```ts
+ * const calls = new CallList();
+ * calls.open(AT_FDCWD, "/proc/self/maps", O_RDONLY);
+ * const read = calls.read(OPENED, buffer);
+ * await calls.make();
+ * console.log(calls.result(read), "bytes");
+ * ```
+ */
+export class CallList {
+  #words = new BigInt64Array(8 * CALL_WORDS);
+  #halves = new Uint32Array(this.#words.buffer);
+  #count = 0;
+  /** Keeps memory alive that the calls use. */
+  readonly #memory: Bytes[] = [];
+
+  /** Opens a file below a directory; closed on exec. */
+  open(directory: number, path: string, flags: number): number {
+    const name = this.#keep(cString(path));
+    return this.#add("openat", [directory, name, flags | O_CLOEXEC]);
+  }
+
+  /**
+   * Opens what a path leads to: `openat2(2)`.
+   *
+   * @param how its `struct open_how`.
+   */
+  openAt2(
+    directory: number,
+    path: Uint8Array<ArrayBuffer>,
+    how: BigUint64Array<ArrayBuffer>,
+  ): number {
+    const [name, address] = [this.#keep(path), this.#keep(how)];
+    return this.#add("openat2", [directory, name, address, how.byteLength]);
+  }
+
+  /** What is known of a file: `statx(2)`. It may fail. */
+  stat(
+    directory: Descriptor,
+    path: Uint8Array<ArrayBuffer>,
+    { flags, mask, into }: {
+      flags: number;
+      mask: number;
+      into: Uint8Array<ArrayBuffer>;
+    },
+  ): number {
+    const [name, address] = [this.#keep(path), this.#keep(into)];
+    return this.#add(
+      "statx",
+      [directory, name, flags, mask, address],
+      MAY_FAIL,
+    );
+  }
+
+  /** Closes a descriptor. */
+  close(descriptor: Descriptor): number {
+    return this.#add("close", [descriptor], MAY_FAIL);
+  }
+
+  /** Reads from a file's position. `0`, the end of the file, ends the list. */
+  read(from: Descriptor, into: Uint8Array<ArrayBuffer>): number {
+    const address = this.#keep(into);
+    return this.#add("read", [from, address, into.length], NOT_ZERO);
+  }
+
+  /**
+   * Reads from a file's position, part after part of a buffer, whatever there was
+   * to read for the one before. `0`, the end of the file, ends the list.
+   *
+   * @param part the size of a part, in bytes, of which the buffer has a whole number.
+   * @returns which call is the first of them.
+   */
+  readParts(
+    from: Descriptor,
+    into: Uint8Array<ArrayBuffer>,
+    part: number,
+  ): number {
+    const address = this.#keep(into);
+    const first = this.#count;
+    for (let at = 0; at < into.length; at += part) {
+      this.#add("read", [from, address + at, part], NOT_ZERO);
+    }
+    return first;
+  }
+
+  /** Reads from a place of a file. `0`, the end of the file, ends the list. */
+  readAt(
+    from: Descriptor,
+    into: Uint8Array<ArrayBuffer>,
+    offset: number,
+  ): number {
+    const address = this.#keep(into);
+    return this.#add("pread64", [from, address, into.length, offset], NOT_ZERO);
+  }
+
+  /** Writes to a file. */
+  write(to: Descriptor, bytes: Uint8Array<ArrayBuffer>): number {
+    return this.#add("write", [to, this.#keep(bytes), bytes.length]);
+  }
+
+  /** A call of a file's own. */
+  ioctl(of: Descriptor, request: number, argument: Bytes): number {
+    return this.#add("ioctl", [of, request, this.#keep(argument)]);
+  }
+
+  /** Gives advice on ranges of a process's memory: `process_madvise(2)`. */
+  advise(
+    pidfd: number,
+    { iovecs, count, advice }: {
+      iovecs: BigUint64Array<ArrayBuffer>;
+      count: number;
+      advice: number;
+    },
+  ): number {
+    const address = this.#keep(iovecs);
+    return this.#add("process_madvise", [pidfd, address, count, advice, 0]);
+  }
+
+  /** Which thread makes the calls. */
+  thread(): number {
+    return this.#add("gettid", []);
+  }
+
+  /** Has that thread run on these processors. It may fail. */
+  runOn(processors: Uint8Array<ArrayBuffer>): number {
+    const address = this.#keep(processors);
+    return this.#add(
+      "sched_setaffinity",
+      [0, processors.length, address],
+      MAY_FAIL,
+    );
+  }
+
+  /**
+   * Makes the calls.
+   *
+   * @throws RcapError on a processor that rcap does not know.
+   */
+  async make(): Promise<void> {
+    const { call } = loop();
+    underway.add(this);
+    try {
+      await call(this.#words, BigInt(this.#count));
+    } finally {
+      underway.delete(this);
+    }
+  }
+
+  /** Takes all calls off the list, so that others can be put on it. */
+  clear(): void {
+    this.#count = 0;
+    this.#memory.length = 0;
+  }
+
+  /**
+   * What a call has returned, an error as a negative number; `undefined` while it
+   * has not been made, or when a call before it has ended the list.
+   */
+  result(index: number): number | undefined {
+    const result = this.#words[index * CALL_WORDS + RESULT];
+    return result === NOT_MADE ? undefined : Number(result);
+  }
+
+  /**
+   * What a call has returned.
+   *
+   * @param what what it was to do, for the message.
+   * @throws SystemError when it has failed, or a call before it has.
+   */
+  checked(index: number, what: string): number {
+    for (let at = 0; at <= index; at++) {
+      const flags = this.#halves[at * CALL_WORDS * HALVES + 1];
+      const result = this.result(at);
+      const mayFail = (flags & MAY_FAIL) !== 0;
+      if (result === undefined || result >= 0 || mayFail) continue;
+      throw new SystemError(what, -result);
+    }
+    return this.result(index) ?? 0;
+  }
+
+  /** The address of memory, which stays where it is until the calls are made. */
+  #keep(memory: Bytes): number {
+    this.#memory.push(memory);
+    return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory)));
+  }
+
+  #add(
+    name: keyof typeof NUMBERS["x86_64"],
+    args: (Descriptor | number)[],
+    flags = 0,
+  ): number {
+    const index = this.#count++;
+    const at = index * CALL_WORDS * HALVES;
+    if (at === this.#halves.length) this.#grow();
+    const halves = this.#halves;
+    halves.fill(0, at, at + CALL_WORDS * HALVES);
+    halves[at] = loop().numbers[name];
+    halves[at + 1] = args[0] === OPENED ? flags | FROM_FIRST : flags;
+    for (let place = 0; place < args.length; place++) {
+      const argument = args[place];
+      if (typeof argument === "symbol") continue;
+      const word = at + (1 + place) * HALVES;
+      halves[word] = argument;
+      halves[word + 1] = Math.floor(argument / 2 ** 32);
+    }
+    halves[at + RESULT * HALVES + 1] = NOT_MADE_HIGH;
+    return index;
+  }
+
+  #grow(): void {
+    const words = new BigInt64Array(this.#words.length * 2);
+    words.set(this.#words);
+    this.#words = words;
+    this.#halves = new Uint32Array(words.buffer);
+  }
+}
+
+/** Keeps lists alive while their calls are made. */
+const underway = new Set<CallList>();
+
+// <sys/mman.h> of Linux.
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const PROT_EXEC = 4;
+const MAP_PRIVATE = 0x02;
+const MAP_ANONYMOUS = 0x20;
+const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
+
+/** What the loop looks like from here. */
+const LOOP = {
+  parameters: ["buffer", "usize"],
+  result: "void",
+  nonblocking: true,
+} as const;
+type Loop = Omit<typeof LOOP, "nonblocking">;
+
+/** Room for either loop. */
+const LOOP_BYTES = 4096n;
+
+let made: ReturnType<typeof makeLoop> | undefined;
+
+function loop() {
+  return made ??= makeLoop();
+}
+
+function makeLoop() {
+  const { arch } = Deno.build;
+  const start = libc().mmap(
+    0n,
+    LOOP_BYTES,
+    PROT_READ | PROT_WRITE,
+    MAP_PRIVATE | MAP_ANONYMOUS,
+    -1,
+    0n,
+  );
+  const pointer = Deno.UnsafePointer.create<Loop>(start);
+  if (start === MAP_FAILED || pointer === null) {
+    throw new SystemError("mmap", errno());
+  }
+  const code = Uint8Array.fromHex(LOOPS[arch]);
+  new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, code.length))
+    .set(code);
+  // Never written to again; and the kernel has the processor see it now.
+  if (libc().mprotect(start, LOOP_BYTES, PROT_READ | PROT_EXEC) !== 0) {
+    throw new RcapError(
+      `rcap may not run code that it has made (mprotect: ${
+        errnoMessage(errno())
+      }); allow that, as its runtime needs it too`,
+    );
+  }
+  const run = new Deno.UnsafeFnPointer(pointer, LOOP);
+  return {
+    numbers: NUMBERS[arch],
+    call: (words: BigInt64Array<ArrayBuffer>, count: bigint) =>
+      run.call(words, count),
+  };
+}
