@@ -5,6 +5,7 @@
  */
 
 import { Command } from "@commander-js/extra-typings";
+import { Users } from "../lib/collection/users.ts";
 import {
   ConfigError,
   describeProblem,
@@ -22,6 +23,8 @@ import { configOption, type Context, jsonOption } from "./options.ts";
 
 /** Exit code when the configuration is not valid. */
 const INVALID = 2;
+/** Exit code when only the name service has not told whether it is. */
+const NOT_KNOWN = 1;
 
 const HELP = `
 A configuration:
@@ -58,20 +61,20 @@ export function checkCommand(context: Context) {
     )
     .addOption(jsonOption)
     .addHelpText("after", HELP)
-    .action((options) => {
-      const { log } = context;
-      const reading = readConfig(
-        configPaths(options.config),
-        operatingSystem().memory(),
-      );
-      const { config, problems, warnings, files } = reading;
+    .action(async (options) => {
+      const { log, signal } = context;
+      const { totalMemory } = operatingSystem().memory();
+      const paths = configPaths(options.config);
+      const users = new Users();
+      const reading = await readConfig(paths, { totalMemory, users }, signal);
+      const { config, problems, isPassing, warnings, files } = reading;
       if (options.json) {
         print(JSON.stringify(checkReport(reading)) + "\n");
-        if (!config) context.setExitCode(INVALID);
+        if (!config) context.setExitCode(isPassing ? NOT_KNOWN : INVALID);
         return;
       }
       for (const warning of warnings) log.warn(describeProblem(warning));
-      if (!config) throw new ConfigError(problems);
+      if (!config) throw new ConfigError(problems, isPassing);
       print(
         options.print
           ? renderConfig(config, reading)

@@ -6,7 +6,7 @@
 
 import { Command, Option } from "@commander-js/extra-typings";
 import { type ProcessReport, scanOnce } from "../lib/collection/scan_once.ts";
-import { parseSelector, selectorHelp } from "../lib/collection/selectors.ts";
+import { parseArguments, selectorHelp } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
 import { DEFAULT_POLICY, POLICIES } from "../lib/scanner/policy.ts";
@@ -114,7 +114,7 @@ export function scanCommand(context: Context) {
       const { signal, log, color } = context;
       const columns = chooseColumns(COLUMNS, options.output);
       const goal = goalOf(options);
-      const selectors = texts.map(parseSelector);
+      const selectors = await parseArguments(texts, signal);
       using platform = openProcesses(options, log);
       const report = await scanOnce({
         selectors,

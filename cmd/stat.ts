@@ -126,10 +126,19 @@ export function statCommand(context: Context) {
     });
 }
 
-/** Why caps cannot be met, a line each. */
+/** Why caps cannot be met, and who is left alone, a line each. */
 function warningsOf({ collections }: DaemonState): string {
-  return collections.map(({ warning }) => warning ? `${warning}\n` : "")
-    .join("");
+  return collections.map(({ name, warning, avoided }) =>
+    (warning ? `${warning}\n` : "") +
+    // A daemon of an earlier version does not tell.
+    (avoided > 0 ? `${name}: ${describeAvoided(avoided)}\n` : "")
+  ).join("");
+}
+
+function describeAvoided(count: number): string {
+  return count === 1
+    ? "1 process is left alone, as its cgroup asks (user.rcap.avoid)"
+    : `${count} processes are left alone, as their cgroups ask (user.rcap.avoid)`;
 }
 
 /** How long a daemon that is being started again may take, in milliseconds. */
@@ -164,6 +173,7 @@ function jsonOf(
     memory,
     collections: rows.map((row, index) => ({
       ...row,
+      avoided: collections[index].avoided,
       accounting: collections[index].accounting,
       idle: collections[index].idle,
       statistics: collections[index].statistics,

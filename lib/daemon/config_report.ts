@@ -4,6 +4,7 @@
  * @module
  */
 
+import { writtenAs, type WrittenSelector } from "../collection/selectors.ts";
 import { escapeControls } from "../report/output.ts";
 import { exactDuration, exactPercent, exactSize } from "../report/units.ts";
 import type { CapConfig, ConfigReading, DaemonConfig } from "./config.ts";
@@ -22,7 +23,7 @@ export interface CheckReport {
     readonly daemon: Omit<DaemonConfig, "caps">;
     readonly caps: readonly {
       readonly name: string;
-      readonly select: readonly string[];
+      readonly select: readonly WrittenSelector[];
       readonly maxRss: number;
       readonly place: string;
     }[];
@@ -57,7 +58,7 @@ function configReport(
     },
     caps: caps.map(({ select, ...cap }) => ({
       ...cap,
-      select: select.map(({ text }) => text),
+      select: select.map(writtenAs),
     })),
   };
 }
@@ -117,7 +118,10 @@ export function renderConfig(
 }
 
 function renderCap({ name, select, maxRss, place }: CapConfig): string {
-  const selectors = select.map(({ text }) => quoted(text)).join(", ");
+  const listed = (texts: readonly string[]) => texts.map(quoted).join(", ");
+  const selectors = select.map(writtenAs).map((written) =>
+    typeof written === "string" ? quoted(written) : `[${listed(written)}]`
+  ).join(", ");
   return `\n${comment(place)}[[cap]]\nname = ${quoted(name)}
 select = [${selectors}]\nmax_rss = ${quoted(exactSize(maxRss))}\n`;
 }

@@ -28,9 +28,11 @@ function counting(platform: Platform): {
   looks: Map<number, number>;
 } {
   const looks = new Map<number, number>();
+  const count = ({ pid }: ProcessEntry) =>
+    looks.set(pid, (looks.get(pid) ?? 0) + 1);
   const counted =
     <T>(look: (entry: ProcessEntry) => T) => (entry: ProcessEntry) => {
-      looks.set(entry.pid, (looks.get(entry.pid) ?? 0) + 1);
+      count(entry);
       return look(entry);
     };
   return {
@@ -43,7 +45,10 @@ function counting(platform: Platform): {
       listProcesses: () => platform.listProcesses(),
       readProcess: (pid) => platform.readProcess(pid),
       userOf: counted((entry) => platform.userOf(entry)),
-      executableOf: counted((entry) => platform.executableOf(entry)),
+      runsProgram: (entry, matches) => {
+        count(entry);
+        return platform.runsProgram(entry, matches);
+      },
       cgroupsOf: counted((entry) => platform.cgroupsOf(entry)),
       open: (entry) => platform.open(entry),
       memory: () => platform.memory(),
@@ -53,7 +58,9 @@ function counting(platform: Platform): {
 }
 
 function caps(...selectors: string[][]) {
-  return selectors.map((select) => ({ select: select.map(parseSelector) }));
+  return selectors.map((select) => ({
+    select: select.map((text) => parseSelector(text)),
+  }));
 }
 
 const pidsOf = (members: readonly ProcessEntry[]) =>
@@ -67,7 +74,7 @@ Deno.test("unchanged processes are not looked at again, but now and then", async
   const looksIn = async (passes: number) => {
     const before = looks.get(process.pid) ?? 0;
     for (let pass = 0; pass < passes; pass++) {
-      const [members] = await membership.refresh();
+      const { members: [members] } = await membership.refresh();
       assert(pidsOf(members).includes(process.pid));
     }
     return (looks.get(process.pid) ?? 0) - before;
@@ -84,7 +91,7 @@ Deno.test("a process that belongs to two caps belongs to the first", async () =>
     platform,
     caps(["comm:no-such-name"], [`pid:${process.pid}`], ["comm:sleep"]),
   );
-  const [none, first, second] = await membership.refresh();
+  const { members: [none, first, second] } = await membership.refresh();
   assertEquals(none, []);
   assertEquals(pidsOf(first), [process.pid]);
   assert(!pidsOf(second).includes(process.pid));
@@ -94,12 +101,12 @@ Deno.test("a tree grows and shrinks", async () => {
   using platform = openPlatform("smaps", () => {});
   const membership = new Membership(platform, caps([`tree:${Deno.pid}`]));
   const process = waiting();
-  const [grown] = await membership.refresh();
+  const { members: [grown] } = await membership.refresh();
   // The tree is rcap's own here, which is never a member itself.
   assert(pidsOf(grown).includes(process.pid));
   assert(!pidsOf(grown).includes(Deno.pid));
   await process[Symbol.asyncDispose]();
-  const [shrunk] = await membership.refresh();
+  const { members: [shrunk] } = await membership.refresh();
   assert(!pidsOf(shrunk).includes(process.pid));
 });
 
@@ -109,21 +116,21 @@ Deno.test("a pid in a selector means the process that has it now, and no later o
   const { pid } = first;
   const select = caps([`pid:${pid}`], ["comm:sleep"]);
   const membership = new Membership(platform, select);
-  assertEquals(pidsOf((await membership.refresh())[0]), [pid]);
+  assertEquals(pidsOf((await membership.refresh()).members[0]), [pid]);
   await first[Symbol.asyncDispose]();
-  assertEquals((await membership.refresh())[0], []);
+  assertEquals((await membership.refresh()).members[0], []);
 
   // Start times are in ticks of 10 ms: pids are never reused as fast as that.
   await new Promise((resolve) => setTimeout(resolve, 50));
   await using second = await processWithPid(pid);
-  const [named, others] = await membership.refresh();
+  const { members: [named, others] } = await membership.refresh();
   assertEquals(named, []);
   assert(pidsOf(others).includes(second.pid));
   // A reload asks for the same, and gets the same.
   const reloaded = new Membership(platform, select, membership);
-  assertEquals((await reloaded.refresh())[0], []);
+  assertEquals((await reloaded.refresh()).members[0], []);
   const anew = new Membership(platform, select);
-  assertEquals(pidsOf((await anew.refresh())[0]), [pid]);
+  assertEquals(pidsOf((await anew.refresh()).members[0]), [pid]);
 });
 
 /** A process with a pid that is free: `ns_last_pid` of proc_sys_kernel(5). */

@@ -47,7 +47,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const { log, signal } = options;
   await using held = new AsyncDisposableStack();
   const configuration = new Configuration(options.config, log);
-  const config = configuration.load();
+  const config = await configuration.load(signal);
   operatingSystem().requirePrivileges();
   const directory = held.use(StateDirectory.take(options.stateDirectory));
   const notifier = held.use(
@@ -68,8 +68,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
       metrics.update(state);
     },
     overrides: () => directory.overrides(),
-    reload: (onlyIfChanged) => {
-      const result = configuration.reload(onlyIfChanged);
+    reload: async (onlyIfChanged) => {
+      const result = await configuration.reload(onlyIfChanged);
       if (!result) return undefined;
       notifier.reloading();
       // Nothing is loaded then.
@@ -128,7 +128,7 @@ export async function runOnce(
   >,
   observation: number,
 ): Promise<DaemonState> {
-  const config = new Configuration(paths, log).load();
+  const config = await new Configuration(paths, log).load(signal);
   operatingSystem().requirePrivileges();
   using directory = StateDirectory.take(stateDirectory);
   using platform = openPlatform(config.pagedata, (text) => log.warn(text));
@@ -138,7 +138,7 @@ export async function runOnce(
     signal,
     report: () => {},
     overrides: () => directory.overrides(),
-    reload: () => undefined,
+    reload: () => Promise.resolve(undefined),
   });
   const state = await daemon.once(observation);
   signal.throwIfAborted();

@@ -5,8 +5,9 @@
  */
 
 import { readTextFile } from "../../../ffi/file.ts";
+import { isExhausted } from "../../../ffi/libc.ts";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
-import { ProcessError } from "../../errors.ts";
+import { NotKnown, ProcessError } from "../../errors.ts";
 import type {
   MachineMemory,
   MonitoredMemory,
@@ -14,15 +15,25 @@ import type {
   Platform,
   ProcessEntry,
 } from "../platform.ts";
+import { Avoidance } from "./avoidance.ts";
+import {
+  type CgroupPlace,
+  isOutside,
+  parseCgroups,
+  systemdPath,
+} from "./cgroups.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
-import { ProcDir } from "./proc_dir.ts";
+import { ofProcess, ProcDir } from "./proc_dir.ts";
 import { listPids, listProcesses, readProcess } from "./process_list.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
+import { ProgramFiles } from "./program_file.ts";
 
 /** The processes of this machine. */
 export class LinuxPlatform implements Platform {
   readonly pageSize: number = pageSize();
   readonly #source: PagedataSource;
+  readonly #programs = new ProgramFiles();
+  readonly #avoidance = new Avoidance();
 
   /** Takes over the source: it is closed with the platform. */
   constructor(source: PagedataSource) {
@@ -56,18 +67,45 @@ export class LinuxPlatform implements Platform {
     );
   }
 
-  executableOf(process: ProcessEntry): string | undefined {
-    return lookUp(
-      process,
-      (directory) => directory.readLink("exe").replace(/ \(deleted\)$/, ""),
-    );
+  async runsProgram(
+    process: ProcessEntry,
+    matches: (path: string) => boolean,
+  ): Promise<boolean> {
+    if (process.isSystem || process.isZombie) return false;
+    try {
+      return await this.#programs.matches(process, matches);
+    } catch (error) {
+      throwUnlessHidden(process, error);
+      return false;
+    }
   }
 
   cgroupsOf(process: ProcessEntry): readonly string[] {
-    return lookUp(
-      process,
-      (directory) => cgroupPaths(directory.readText("cgroup")),
-    ) ?? [];
+    return lookUp(process, placesOf)?.map(({ path }) => path) ?? [];
+  }
+
+  systemdCgroupOf(process: ProcessEntry): string | undefined {
+    const path = systemdPath(lookUp(process, placesOf) ?? []);
+    if (path === undefined || !isOutside(path)) return path;
+    const { pid, comm } = process;
+    throw new NotKnown(
+      pid,
+      `it is not known to which unit process ${pid} (${comm}) belongs: its cgroup is outside of the cgroup namespace that rcap runs in; run rcap in that of the machine`,
+    );
+  }
+
+  avoidanceOf(process: ProcessEntry): string | undefined {
+    return lookUp(process, (directory) => {
+      const places = placesOf(directory);
+      return ofProcess(
+        process.pid,
+        () =>
+          this.#avoidance.directoryFor(
+            places,
+            () => realUid(directory.readText("status")),
+          ),
+      );
+    });
   }
 
   open(process: ProcessEntry): MonitoredMemory {
@@ -83,7 +121,11 @@ export class LinuxPlatform implements Platform {
   }
 }
 
-/** Looks into a process's directory; `undefined` where there is nothing to be seen. */
+/**
+ * Looks into a process's directory; `undefined` where there is nothing to be seen.
+ *
+ * @throws NotKnown when that cannot be told for the moment.
+ */
 function lookUp<T>(
   process: ProcessEntry,
   look: (directory: ProcDir) => T,
@@ -93,8 +135,18 @@ function lookUp<T>(
     using directory = ProcDir.open(process);
     return look(directory);
   } catch (error) {
-    if (!(error instanceof ProcessError)) throw error;
+    throwUnlessHidden(process, error);
     return undefined;
+  }
+}
+
+/** Passes over an error that says that a process is gone, or not for this user. */
+function throwUnlessHidden({ pid }: ProcessEntry, error: unknown): void {
+  if (error instanceof NotKnown || !(error instanceof ProcessError)) {
+    throw error;
+  }
+  if (isExhausted(error)) {
+    throw new NotKnown(pid, error.message, { cause: error });
   }
 }
 
@@ -103,11 +155,8 @@ function realUid(status: string): number {
   return Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]);
 }
 
-/** Paths in a `/proc/<pid>/cgroup`: `hierarchy:controllers:path` lines, cgroups(7). */
-function cgroupPaths(text: string): string[] {
-  return text.trimEnd().split("\n").map((line) =>
-    line.split(":").slice(2).join(":")
-  );
+function placesOf(directory: ProcDir): CgroupPlace[] {
+  return parseCgroups(directory.readText("cgroup"));
 }
 
 /** Memory of the machine now: sysinfo(2), and `MemAvailable` of proc_meminfo(5). */

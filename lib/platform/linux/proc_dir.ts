@@ -63,6 +63,11 @@ export class ProcDir implements Disposable {
     );
   }
 
+  /** The descriptor of the directory, to open files by. */
+  get fd(): number {
+    return this.#directory.fd;
+  }
+
   /** What {@linkcode stat} said when the directory was opened. */
   get opened(): ProcessEntry {
     return this.#opened ??= this.stat();
@@ -84,6 +89,11 @@ export class ProcDir implements Disposable {
   /** Where one of its symbolic links points to, `exe` say. */
   readLink(name: string): string {
     return ofProcess(this.pid, () => this.#directory.readLinkAt(name));
+  }
+
+  /** Where one of its symbolic links points to, byte for byte. */
+  readLinkBytes(name: string): Uint8Array<ArrayBuffer> {
+    return ofProcess(this.pid, () => this.#directory.readLinkBytesAt(name));
   }
 
   /** What `/proc/<pid>/stat` says. */
