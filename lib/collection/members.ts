@@ -44,7 +44,7 @@ export async function selectProcesses(
   const problems: string[] = [];
   for (const selector of selectors) {
     const { matches } = matcher(selector, all, platform);
-    const unknown: NotKnown[] = [];
+    const unknown: string[] = [];
     const matching = await untilAborted(
       filter(all, (process) => known(() => matches(process), unknown)),
       signal,
@@ -74,14 +74,15 @@ export function describeAvoided(
   return `process ${pid} (${comm}) is left alone, as user.rcap.avoid of ${directory} asks`;
 }
 
-/** How many processes are named one by one of which something is not known. */
-const MOST_NAMED = 5;
+/** How much that is not known is told one by one. */
+const MOST_TOLD = 5;
 
 /** What is not known, for a person, in a few lines. */
-export function told(unknown: readonly NotKnown[]): string[] {
-  const rest = unknown.length - MOST_NAMED;
+export function told(unknown: readonly string[]): string[] {
+  const distinct = [...new Set(unknown)];
+  const rest = distinct.length - MOST_TOLD;
   return [
-    ...unknown.slice(0, MOST_NAMED).map(({ message }) => message),
+    ...distinct.slice(0, MOST_TOLD),
     ...rest > 0 ? [`nor is it known of ${rest} more processes`] : [],
   ];
 }
@@ -89,13 +90,13 @@ export function told(unknown: readonly NotKnown[]): string[] {
 /** A verdict; `false` and noted where it is not known for a reason of the process's own. */
 async function known(
   ask: () => boolean | Promise<boolean>,
-  unknown: NotKnown[],
+  unknown: string[],
 ): Promise<boolean> {
   try {
     return await ask();
   } catch (error) {
     if (!(error instanceof NotKnown) || isExhausted(error)) throw error;
-    unknown.push(error);
+    unknown.push(error.message);
     return false;
   }
 }

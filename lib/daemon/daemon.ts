@@ -11,7 +11,7 @@
 import { boottimeSeconds } from "../../ffi/clock.ts";
 import { ownUsage } from "../../ffi/usage.ts";
 import { describeAvoided, told } from "../collection/members.ts";
-import { type NotKnown, RcapError } from "../errors.ts";
+import { RcapError } from "../errors.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { Log } from "../report/output.ts";
 import { formatSize } from "../report/units.ts";
@@ -93,8 +93,8 @@ export class Daemon {
   readonly #refreshed = new WeakSet<Collection>();
   /** Why it is not known which processes belong to which cap, where it is not. */
   #exhausted: string | undefined;
-  /** Of which processes it is not known, and which are left alone, by pid. */
-  #unknown: ReadonlySet<number> = new Set();
+  /** What is not known of processes, as it was told, and which are left alone, by pid. */
+  #unknown: ReadonlySet<string> = new Set();
   #avoided: ReadonlySet<number> = new Set();
   #nextId = 1;
   #loadedAt = Date.now() / 1000;
@@ -351,9 +351,9 @@ export class Daemon {
       );
     }
     this.#exhausted = exhausted;
-    const isNew = ({ pid }: NotKnown) => !this.#unknown.has(pid);
+    const isNew = (message: string) => !this.#unknown.has(message);
     for (const message of told(unknown.filter(isNew))) log.warn(message);
-    this.#unknown = new Set(unknown.map(({ pid }) => pid));
+    this.#unknown = new Set(unknown);
   }
 
   /** Tells once of every process that it is left alone. */

@@ -61,9 +61,10 @@ export interface Pass {
   readonly avoided: readonly (readonly Avoided[])[];
   /**
    * What is not known of processes, for a reason of their own. They are members of
-   * what they were members of.
+   * what they were members of. For a person, and what holds for several stands
+   * there once.
    */
-  readonly unknown: readonly NotKnown[];
+  readonly unknown: readonly string[];
   /**
    * Why something of some processes could not be found out at all, for want of
    * descriptors or memory; `undefined` when it could. What was known of them holds.
@@ -232,7 +233,7 @@ export class Membership {
       (pid + this.#pass) % ROTATION === 0;
     const last = before?.cap ?? NONE;
     // What is known is asked again where that costs nothing.
-    const cap = await this.#capOf(entry, {
+    const cap = await this.#capOf({
       last,
       troubles,
       verdicts: matchers.map(({ matches, isCheap }, index) => () =>
@@ -247,7 +248,6 @@ export class Membership {
 
   /** The first cap that a process belongs to. */
   async #capOf(
-    { pid }: ProcessEntry,
     { last, troubles, verdicts }: {
       /** To which it belonged. */
       last: number;
@@ -260,7 +260,7 @@ export class Membership {
         if (await isMember()) return index;
       } catch (error) {
         if (!(error instanceof NotKnown)) throw error;
-        troubles.note(error, pid);
+        troubles.note(error);
         // Nothing of it can be found out, so it may belong to any.
         if (isExhausted(error)) return last;
         // By being silent a process leaves no cap, and escapes none of the others.
@@ -279,7 +279,7 @@ export class Membership {
       return this.#platform.avoidanceOf?.(entry);
     } catch (error) {
       if (!(error instanceof NotKnown)) throw error;
-      troubles.note(error, entry.pid);
+      troubles.note(error);
       return before;
     }
   }
@@ -287,22 +287,17 @@ export class Membership {
 
 /** What could not be found out in a pass. */
 class Troubles {
-  readonly #unknown = new Map<number, NotKnown>();
+  readonly #unknown = new Set<string>();
   #exhausted: string | undefined;
 
-  /** @param pid of which process it is not known. */
-  note(error: unknown, pid?: number): void {
-    if (isExhausted(error)) {
-      this.#exhausted ??= error instanceof Error
-        ? error.message
-        : String(error);
-    } else if (error instanceof NotKnown && pid !== undefined) {
-      this.#unknown.set(pid, error);
-    }
+  note(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    if (isExhausted(error)) this.#exhausted ??= message;
+    else this.#unknown.add(message);
   }
 
-  get unknown(): NotKnown[] {
-    return [...this.#unknown.values()];
+  get unknown(): string[] {
+    return [...this.#unknown];
   }
 
   get exhausted(): string | undefined {

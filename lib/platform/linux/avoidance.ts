@@ -12,6 +12,7 @@
 import { noteAt } from "../../../ffi/cgroup_directory.ts";
 import { File, readTextFile } from "../../../ffi/file.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
+import { type Mount, parseMountinfo } from "./mountinfo.ts";
 
 /** The attribute. */
 export const AVOID = "user.rcap.avoid";
@@ -25,13 +26,6 @@ const LIFETIME = 1000;
 // inode(7): writable for the group, and for others.
 const S_IWGRP = 0o020;
 const S_IWOTH = 0o002;
-
-/** Where a hierarchy is mounted. */
-interface Mount {
-  readonly directory: string;
-  /** The cgroup that is seen there. */
-  readonly root: string;
-}
 
 /** Who wants a cgroup's processes to be left alone: the owner of its directory. */
 type Wish = { readonly uid: number } | undefined;
@@ -110,43 +104,29 @@ function belowRoot(path: string, root: string): string | undefined {
 }
 
 /**
- * Where hierarchies of cgroups are mounted, by what `/proc/<pid>/cgroup` calls them:
- * `/proc/<pid>/mountinfo`, proc_pid_mountinfo(5). Of several mounts of one, that
- * which shows most of it.
+ * Where hierarchies of cgroups are mounted, by what `/proc/<pid>/cgroup` calls them.
+ * Of several mounts of one, that which shows most of it.
  */
 export function cgroupMounts(mountinfo: string): Map<string, Mount> {
   const mounts = new Map<string, Mount>();
-  for (const line of mountinfo.split("\n")) {
-    const [first, second] = line.split(" - ");
-    const [, , , root, directory] = first.split(" ").map(unescaped);
-    const [type, , options] = second?.split(" ") ?? [];
-    if (directory === undefined || root === undefined) continue;
-    const hierarchy = hierarchyOf(type, options);
+  for (const mount of parseMountinfo(mountinfo)) {
+    const hierarchy = hierarchyOf(mount);
     if (hierarchy === undefined) continue;
     const other = mounts.get(hierarchy);
-    if (!other || root.length < other.root.length) {
-      mounts.set(hierarchy, { directory, root });
+    if (!other || mount.root.length < other.root.length) {
+      mounts.set(hierarchy, mount);
     }
   }
   return mounts;
 }
 
+/** Options of a hierarchy of version 1 that are no part of what it is called. */
+const NO_NAME =
+  /^(rw|ro|xattr|noprefix|clone_children|cpuset_v2_mode|favordynmods|release_agent=.*)$/;
+
 /** What a mount's hierarchy is called; `undefined` where it is not of cgroups. */
-function hierarchyOf(type: string, options = ""): string | undefined {
+function hierarchyOf({ type, options }: Mount): string | undefined {
   if (type === "cgroup2") return "";
   if (type !== "cgroup") return undefined;
-  // Those of the super block: `rw`, then controllers, and what is no part of a name.
-  const own =
-    /^(rw|ro|xattr|noprefix|clone_children|cpuset_v2_mode|favordynmods|release_agent=.*)$/;
-  const named = options.split(",").filter((option) => !own.test(option));
-  return named.find((option) => option.startsWith("name=")) ??
-    named.join(",");
-}
-
-/** Without the octal escapes of spaces, tabs, newlines and backslashes. */
-function unescaped(text: string): string {
-  return text.replace(
-    /\\([0-7]{3})/g,
-    (_, digits) => String.fromCharCode(parseInt(digits, 8)),
-  );
+  return options.filter((option) => !NO_NAME.test(option)).join(",");
 }

@@ -87,10 +87,9 @@ export class LinuxPlatform implements Platform {
   systemdCgroupOf(process: ProcessEntry): string | undefined {
     const path = systemdPath(lookUp(process, placesOf) ?? []);
     if (path === undefined || !isOutside(path)) return path;
-    const { pid, comm } = process;
     throw new NotKnown(
-      pid,
-      `it is not known to which unit process ${pid} (${comm}) belongs: its cgroup is outside of the cgroup namespace that rcap runs in; run rcap in that of the machine`,
+      process.pid,
+      "it is not known to which units processes belong whose cgroups are outside of the cgroup namespace that rcap runs in; run rcap in that of the machine",
     );
   }
 
