@@ -40,6 +40,9 @@ Drop-ins of ${DEFAULT_CONFIG} are /etc/rcap.d/*.toml in name order, those of any
 other FILE.toml are FILE.d/*.toml. Their caps are added; of a [daemon] key, the
 last counts.
 
+In select, those in a list of their own have to hold together:
+  select = [["exe:/usr/bin/postgres", "user:postgres"], "unit:nginx"]
+
 Exit status: 0 valid; 2 not valid, or usage; 1 anything else.
 
 Examples:
