@@ -5,6 +5,7 @@
  */
 
 import { Command } from "@commander-js/extra-typings";
+import { Users } from "../lib/collection/users.ts";
 import {
   ConfigError,
   describeProblem,
@@ -22,6 +23,8 @@ import { configOption, type Context, jsonOption } from "./options.ts";
 
 /** Exit code when the configuration is not valid. */
 const INVALID = 2;
+/** Exit code when only the name service has not told whether it is. */
+const NOT_KNOWN = 1;
 
 const HELP = `
 A configuration:
@@ -36,6 +39,9 @@ A configuration:
 Drop-ins of ${DEFAULT_CONFIG} are /etc/rcap.d/*.toml in name order, those of any
 other FILE.toml are FILE.d/*.toml. Their caps are added; of a [daemon] key, the
 last counts.
+
+In select, those in a list of their own have to hold together:
+  select = [["exe:/usr/bin/postgres", "user:postgres"], "unit:nginx"]
 
 Exit status: 0 valid; 2 not valid, or usage; 1 anything else.
 
@@ -59,19 +65,19 @@ export function checkCommand(context: Context) {
     .addOption(jsonOption)
     .addHelpText("after", HELP)
     .action(async (options) => {
-      const { log, print } = context;
-      const reading = readConfig(
-        configPaths(options.config),
-        operatingSystem().memory(),
-      );
-      const { config, problems, warnings, files } = reading;
+      const { log, signal, print } = context;
+      const { totalMemory } = operatingSystem().memory();
+      const paths = configPaths(options.config);
+      const users = new Users();
+      const reading = await readConfig(paths, { totalMemory, users }, signal);
+      const { config, problems, isPassing, warnings, files } = reading;
       if (options.json) {
         await print(json(checkReport(reading)));
-        if (!config) context.setExitCode(INVALID);
+        if (!config) context.setExitCode(isPassing ? NOT_KNOWN : INVALID);
         return;
       }
       for (const warning of warnings) log.warn(describeProblem(warning));
-      if (!config) throw new ConfigError(problems);
+      if (!config) throw new ConfigError(problems, isPassing);
       await print(
         options.print
           ? renderConfig(config, reading)

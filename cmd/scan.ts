@@ -6,7 +6,7 @@
 
 import { Command, Option } from "@commander-js/extra-typings";
 import { type ProcessReport, scanOnce } from "../lib/collection/scan_once.ts";
-import { parseSelector, selectorHelp } from "../lib/collection/selectors.ts";
+import { parseArguments, selectorHelp } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
 import { DEFAULT_POLICY, POLICIES } from "../lib/scanner/policy.ts";
@@ -50,14 +50,20 @@ const COLUMNS: readonly Column<ProcessReport>[] = [
 /** What `--help` tells beside the options. */
 function help(): string {
   return `
-Selectors, of which several make a union:
+Selectors, of which several make a union; + joins two that both have to hold:
 ${
     selectorHelp().map(([form, what]) => `  ${form.padEnd(14)} ${what}`).join(
       "\n",
     )
   }
 In a GLOB, * matches any characters, / too. rcap never selects itself, kernel
-threads or zombies.
+threads or zombies${
+    operatingSystem().projectIdOf
+      ? ""
+      : ", nor what a cgroup's owner has left alone (user.rcap.avoid)"
+  }.
+Other users choose what comm:, exe:, cgroup: and tree: say of their processes;
+user: and unit: they do not.
 
 Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
 
@@ -69,6 +75,7 @@ Exit status: 0 the cap is met, or would be; 2 usage; 3 the cap is not met;
 Examples:
   rcap scan pid:4242 --cap 100M --dry-run
   rcap scan user:alice exe:/usr/lib/firefox/* --cap 2G
+  rcap scan exe:/usr/bin/postgres + user:postgres --cap 2G
   rcap scan ${
     operatingSystem().projectIdOf ? "project:web" : "unit:postgresql"
   } --excess 512M --json`;
@@ -114,7 +121,7 @@ export function scanCommand(context: Context) {
       const { signal, log, color, print } = context;
       const columns = chooseColumns(COLUMNS, options.output);
       const goal = goalOf(options);
-      const selectors = texts.map(parseSelector);
+      const selectors = await parseArguments(texts, signal);
       using platform = openProcesses(options, context);
       const report = await scanOnce({
         selectors,

@@ -128,11 +128,19 @@ export function statCommand(context: Context) {
     });
 }
 
-/** Why caps cannot be met, a line each. */
+/** Why caps cannot be met, and who is left alone, a line each. */
 function warningsOf({ collections }: DaemonState): Printable {
-  return lines(
-    ...collections.flatMap(({ warning }) => warning ? [warning] : []),
-  );
+  return lines(...collections.flatMap(({ name, warning, avoided }) => [
+    ...(warning ? [warning] : []),
+    // A daemon of an earlier version does not tell.
+    ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),
+  ]));
+}
+
+function describeAvoided(count: number): string {
+  return count === 1
+    ? "1 process is left alone, as its cgroup asks (user.rcap.avoid)"
+    : `${count} processes are left alone, as their cgroups ask (user.rcap.avoid)`;
 }
 
 /** How long a daemon that is being started again may take, in milliseconds. */
@@ -167,6 +175,7 @@ function jsonOf(
     memory,
     collections: rows.map((row, index) => ({
       ...row,
+      avoided: collections[index].avoided,
       accounting: collections[index].accounting,
       idle: collections[index].idle,
       statistics: collections[index].statistics,

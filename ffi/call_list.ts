@@ -20,21 +20,27 @@ const NUMBERS = {
   x86_64: {
     read: 0,
     write: 1,
+    close: 3,
     ioctl: 16,
     pread64: 17,
     gettid: 186,
     sched_setaffinity: 203,
     openat: 257,
+    statx: 332,
+    openat2: 437,
     process_madvise: 440,
   },
   aarch64: {
     ioctl: 29,
     openat: 56,
+    close: 57,
     read: 63,
     write: 64,
     pread64: 67,
     sched_setaffinity: 122,
     gettid: 178,
+    statx: 291,
+    openat2: 437,
     process_madvise: 440,
   },
 } as const;
@@ -109,6 +115,43 @@ export class CallList {
   open(directory: number, path: string, flags: number): number {
     const name = this.#keep(cString(path));
     return this.#add("openat", [directory, name, flags | O_CLOEXEC]);
+  }
+
+  /**
+   * Opens what a path leads to: `openat2(2)`.
+   *
+   * @param how its `struct open_how`.
+   */
+  openAt2(
+    directory: number,
+    path: Uint8Array<ArrayBuffer>,
+    how: BigUint64Array<ArrayBuffer>,
+  ): number {
+    const [name, address] = [this.#keep(path), this.#keep(how)];
+    return this.#add("openat2", [directory, name, address, how.byteLength]);
+  }
+
+  /** What is known of a file: `statx(2)`. It may fail. */
+  stat(
+    directory: Descriptor,
+    path: Uint8Array<ArrayBuffer>,
+    { flags, mask, into }: {
+      flags: number;
+      mask: number;
+      into: Uint8Array<ArrayBuffer>;
+    },
+  ): number {
+    const [name, address] = [this.#keep(path), this.#keep(into)];
+    return this.#add(
+      "statx",
+      [directory, name, flags, mask, address],
+      MAY_FAIL,
+    );
+  }
+
+  /** Closes a descriptor. */
+  close(descriptor: Descriptor): number {
+    return this.#add("close", [descriptor], MAY_FAIL);
   }
 
   /** Reads from a file's position. `0`, the end of the file, ends the list. */

@@ -75,6 +75,11 @@ export class File implements Disposable {
 
   /** Where a symbolic link in this directory points to. */
   readLinkAt(path: string): string {
+    return decoder.decode(this.readLinkBytesAt(path));
+  }
+
+  /** Where a symbolic link in this directory points to, which need not be text. */
+  readLinkBytesAt(path: string): Uint8Array<ArrayBuffer> {
     const buffer = new Uint8Array(4096);
     const length = checked(
       libc().readlinkat(
@@ -85,7 +90,7 @@ export class File implements Disposable {
       ),
       `readlink ${this.#name}/${path}`,
     );
-    return decoder.decode(buffer.subarray(0, length));
+    return buffer.slice(0, length);
   }
 
   /** Reads from the file's position; returns how many bytes, 0 at the end. */

@@ -8,7 +8,11 @@
  * @module
  */
 
-import { type IllumosLibc, openLibrary } from "./illumos_libc.ts";
+import {
+  illumosErrorWords,
+  type IllumosLibc,
+  openLibrary,
+} from "./illumos_libc.ts";
 import {
   DIRENT_NAME,
   DIRENT_RECLEN,
@@ -18,11 +22,18 @@ import {
 } from "./illumos_structs.ts";
 import { cString } from "./libc.ts";
 import { MalformedData, StructReader } from "./struct.ts";
+import { uidByName } from "./user_name.ts";
 
 const SYMBOLS = {
   getdents: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
-  getpwnam: { parameters: ["buffer"], result: "pointer" },
+  // What <pwd.h> makes of getpwnam_r for a program that asks for that of POSIX.
+  getpwnamAway: {
+    name: "__posix_getpwnam_r",
+    parameters: ["buffer", "buffer", "buffer", "usize", "buffer"],
+    result: "i32",
+    nonblocking: true,
+  },
   getzoneidbyname: { parameters: ["buffer"], result: "i32" },
   sigaction: { parameters: ["i32", "pointer", "buffer"], result: "i32" },
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
@@ -139,12 +150,17 @@ export class IllumosSystem {
     return this.#calls.geteuid();
   }
 
-  /** The id of a user by name; `undefined` for none. */
-  uidOfUser(name: string): number | undefined {
-    const entry = this.#calls.getpwnam(cString(name));
-    return entry === null
-      ? undefined
-      : new Deno.UnsafePointerView(entry).getUint32(PASSWD_UID);
+  /**
+   * The id of a user by name; `undefined` for none. It is asked on another thread.
+   *
+   * @throws SystemError when it cannot be found out.
+   */
+  uidOfUser(name: string): Promise<number | undefined> {
+    return uidByName(name, {
+      lookUp: (...buffers) => this.#calls.getpwnamAway(...buffers),
+      uidAt: PASSWD_UID,
+      words: illumosErrorWords,
+    });
   }
 
   /** The id of a zone that is up, by name; `undefined` for none. */

@@ -22,11 +22,20 @@ const SYMBOLS = {
     result: "i32",
   },
   geteuid: { parameters: [], result: "u32" },
+  fgetxattr: {
+    parameters: ["i32", "buffer", "buffer", "usize"],
+    result: "isize",
+  },
   getauxval: { parameters: ["u64"], result: "u64" },
   getcwd: { parameters: ["buffer", "usize"], result: "pointer" },
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
-  getpwnam: { parameters: ["buffer"], result: "pointer" },
+  getpwnamAway: {
+    name: "getpwnam_r",
+    parameters: ["buffer", "buffer", "buffer", "usize", "buffer"],
+    result: "i32",
+    nonblocking: true,
+  },
   getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
   getrusage: { parameters: ["i32", "buffer"], result: "i32" },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
@@ -82,6 +91,11 @@ const SYMBOLS = {
     parameters: ["i64", "i64", "buffer", "i64"],
     result: "i32",
   },
+  openat2: {
+    name: "syscall",
+    parameters: ["i64", "i32", "buffer", "buffer", "usize"],
+    result: "i32",
+  },
   pidfdOpen: {
     name: "syscall",
     parameters: ["i64", "i32", "u32"],
@@ -110,17 +124,25 @@ export const Errno = {
   ENOENT: 2,
   ESRCH: 3,
   EINTR: 4,
+  EIO: 5,
   EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,
   EEXIST: 17,
+  EXDEV: 18,
+  ENOTDIR: 20,
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,
   ENOTTY: 25,
   ENOSPC: 28,
   EROFS: 30,
+  ERANGE: 34,
+  ENAMETOOLONG: 36,
   ENOSYS: 38,
+  ELOOP: 40,
+  ENODATA: 61,
+  EOPNOTSUPP: 95,
 } as const;
 
 /** A C library call that failed. */
@@ -164,6 +186,18 @@ export function errnoMessage(errno: number): string {
     : Deno.UnsafePointerView.getCString(text);
   const name = Object.entries(Errno).find(([, value]) => value === errno)?.[0];
   return name ? `${words} (${name})` : words;
+}
+
+/**
+ * Whether an error, or what caused it, says that there is no free descriptor or no
+ * memory. It tells nothing then of what was asked for.
+ */
+export function isExhausted(error: unknown): boolean {
+  if (error instanceof SystemError) {
+    const { EMFILE, ENFILE, ENOMEM } = Errno;
+    return [EMFILE, ENFILE, ENOMEM].some((errno) => errno === error.errno);
+  }
+  return error instanceof Error && isExhausted(error.cause);
 }
 
 const encoder = new TextEncoder();

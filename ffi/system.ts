@@ -1,12 +1,13 @@
 /**
  * Facts about the machine and the user: `sysconf(3)`, `sysinfo(2)`, `uname(2)`,
- * `sigaction(2)`, `geteuid(2)` and the user database, `getpwnam(3)`.
+ * `sigaction(2)`, `geteuid(2)` and the user database, `getpwnam_r(3)`.
  *
  * @module
  */
 
-import { checked, cString, libc } from "./libc.ts";
+import { checked, errnoMessage, libc } from "./libc.ts";
 import { SIGHUP } from "./pidfd.ts";
+import { uidByName } from "./user_name.ts";
 
 // <bits/confname.h> of glibc.
 const SC_PAGESIZE = 30;
@@ -78,11 +79,20 @@ export function isSecureExecution(): boolean {
   return libc().getauxval(AT_SECURE) !== 0n;
 }
 
-/** The id of a user by name, from every source that the system knows; `undefined` for none. */
-export function uidOfUser(name: string): number | undefined {
-  const entry = libc().getpwnam(cString(name));
-  // struct passwd, 64-bit: pw_name 0, pw_passwd 8, pw_uid 16.
-  return entry === null
-    ? undefined
-    : new Deno.UnsafePointerView(entry).getUint32(16);
+// struct passwd, 64-bit: pw_name 0, pw_passwd 8, pw_uid 16; 48 bytes.
+const PASSWD_UID = 16;
+
+/**
+ * The id of a user by name, from every source that the system knows; `undefined`
+ * for none. It is asked on another thread, and may take as long as the slowest of
+ * those sources.
+ *
+ * @throws SystemError when it cannot be found out.
+ */
+export function uidOfUser(name: string): Promise<number | undefined> {
+  return uidByName(name, {
+    lookUp: (...buffers) => libc().getpwnamAway(...buffers),
+    uidAt: PASSWD_UID,
+    words: errnoMessage,
+  });
 }

@@ -27,9 +27,11 @@ Deno.test("the page size is a power of two", () => {
   assert(size >= 4096 && Number.isInteger(Math.log2(size)), `${size}`);
 });
 
-Deno.test("users are found by name", () => {
-  assertEquals(uidOfUser("root"), 0);
-  assertEquals(uidOfUser("no such user"), undefined);
-  assertEquals(uidOfUser(""), undefined);
+Deno.test("users are found by name", async () => {
+  assertEquals(await uidOfUser("root"), 0);
+  assertEquals(await uidOfUser("no such user"), undefined);
+  assertEquals(await uidOfUser(""), undefined);
+  // C would take the name to end there.
+  assertEquals(await uidOfUser("root\0x"), undefined);
   assertEquals(effectiveUid(), Deno.uid());
 });

@@ -20,7 +20,7 @@ export class RcapError extends Error {
 /** The command line or a value on it is wrong. */
 export class UsageError extends RcapError {
   override name = "UsageError";
-  override readonly exitCode = 2;
+  override readonly exitCode: number = 2;
   /** What is wrong: the message without the remedy. */
   readonly problem: string;
   /** What to do about it, where the message says. */
@@ -81,6 +81,14 @@ export class NoSuchProcess extends ProcessError {
 export class ProcessAccessDenied extends ProcessError {
   override name = "ProcessAccessDenied";
   override readonly exitCode = 4;
+}
+
+/**
+ * What was asked of a process cannot be found out for the moment. It is no answer:
+ * what was last known of the process holds on.
+ */
+export class NotKnown extends ProcessError {
+  override name = "NotKnown";
 }
 
 /** The selectors match no process that rcap may work on. */

@@ -84,7 +84,7 @@ async function measure(
         for (const pid of fleet.pids) readTextFile(`/proc/${pid}/statm`);
       }),
       membership: await cost(async () => {
-        const [members] = await membership.refresh();
+        const { members: [members] } = await membership.refresh();
         collection.update(members);
       }),
       sampling: await cost(() => {

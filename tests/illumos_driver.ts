@@ -266,10 +266,10 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
     const facts = [
       platform.listProcesses().length > 1,
       platform.userOf(entry) === 0,
-      platform.executableOf(entry) !== undefined,
+      await platform.runsProgram(entry, (path) => path.startsWith("/")),
       platform.projectOf?.(entry) === 0,
-      system.uidOfUser("root") === 0,
-      system.uidOfUser("no such user") === undefined,
+      await system.uidOfUser("root") === 0,
+      await system.uidOfUser("no such user") === undefined,
       system.zoneIdOf?.("global") === 0,
       system.memory().totalMemory > 0,
       system.projectCaps?.().changedCaps()?.problems.length === 0,

@@ -4,18 +4,18 @@
  * @module
  */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Sleeper } from "../../ffi/testing.ts";
 import { NoMatch, NoSuchProcess } from "../errors.ts";
 import { openPlatform } from "../platform/open.ts";
 import { requireProcess, selectProcesses, whyNot } from "./members.ts";
-import { parseSelector } from "./selectors.ts";
+import { parseArguments } from "./selectors.ts";
 
 const platform = openPlatform("smaps", () => {});
 
-function select(...selectors: string[]) {
-  const { processes, problems } = selectProcesses(
-    selectors.map(parseSelector),
+async function select(...selectors: string[]) {
+  const { processes, problems } = await selectProcesses(
+    await parseArguments(selectors),
     platform,
   );
   return { pids: processes.map(({ pid }) => pid), problems };
@@ -48,18 +48,18 @@ Deno.test("selectors make a union, by pid and without doubles", async () => {
   await using second = await Sleeper.start();
   const pids = [first.pid, second.pid].sort((a, b) => a - b);
   const [a, b] = pids;
-  assertEquals(select(`${b}`, `pid:${a}`, `tree:${b}`, `${a}`), {
+  assertEquals(await select(`${b}`, `pid:${a}`, `tree:${b}`, `${a}`), {
     pids,
     problems: [],
   });
   // The tree of this process is its children; it is rcap itself here.
-  assertEquals(select(`tree:${Deno.pid}`).pids, pids);
+  assertEquals((await select(`tree:${Deno.pid}`)).pids, pids);
 });
 
 Deno.test("a selector that matches nothing is a problem, and no obstacle to others", async () => {
   await using sleeper = await Sleeper.start();
   const { pid } = sleeper;
-  assertEquals(select(`${pid}`, "comm:no such thing", `${Deno.pid}`), {
+  assertEquals(await select(`${pid}`, "comm:no such thing", `${Deno.pid}`), {
     pids: [pid],
     problems: [
       `no process matches selector "comm:no such thing"`,
@@ -72,7 +72,7 @@ Deno.test("when nothing is left, the message says why of each selector", async (
   await using sleeper = await Sleeper.start();
   const { pid } = sleeper;
   await sleeper.end();
-  const error = assertThrows(
+  const error = await assertRejects(
     () => select(`pid:${pid}`, `tree:${pid}`, "comm:?no such thing?"),
     NoMatch,
   );

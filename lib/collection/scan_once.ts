@@ -122,7 +122,11 @@ interface Member {
 export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   const { selectors, goal, dryRun, observation, signal, log, platform } =
     options;
-  const { processes, problems } = selectProcesses(selectors, platform);
+  const { processes, problems } = await selectProcesses(
+    selectors,
+    platform,
+    signal,
+  );
   for (const problem of problems) log.warn(problem);
 
   const members = processes.map((process) => {

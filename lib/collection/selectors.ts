@@ -1,16 +1,26 @@
 /**
  * Selectors: the words by which a user says which processes are meant.
  *
+ * Several make a union. Selectors of which all have to hold are joined: on the
+ * command line by an argument of its own, `+`, and in a configuration by standing
+ * in a list of their own. Both are told apart from selectors by their place alone,
+ * so that no name, whatever it consists of, is taken for a joint, and none has to
+ * be quoted.
+ *
  * @module
  */
 
-// @ts-types="@types/picomatch"
-import picomatch from "picomatch";
 import { UsageError } from "../errors.ts";
 import { operatingSystem } from "../platform/open.ts";
+import { type Glob, MalformedGlob, parseGlob } from "./glob.ts";
+import { parseUnit, type UnitTest } from "./systemd_unit.ts";
+import { Users } from "./users.ts";
 
 /** A selector, parsed. */
-export type Selector =
+export type Selector = PlainSelector | JoinedSelector;
+
+/** A selector of one word. */
+export type PlainSelector =
   | {
     readonly kind: "pid" | "tree";
     readonly pid: number;
@@ -23,10 +33,46 @@ export type Selector =
     readonly text: string;
   }
   | {
-    readonly kind: "comm" | "exe" | "cgroup" | "unit";
-    readonly matches: (text: string) => boolean;
+    readonly kind: "comm" | "exe" | "cgroup";
+    readonly matches: Glob;
+    readonly text: string;
+  }
+  | {
+    readonly kind: "unit";
+    /** Takes the path of the cgroup that systemd has a process in. */
+    readonly matches: UnitTest;
     readonly text: string;
   };
+
+/** Selects what all of its parts select. */
+export interface JoinedSelector {
+  readonly kind: "joined";
+  /** Two at least. */
+  readonly parts: readonly PlainSelector[];
+}
+
+/** Joins selectors on the command line, as an argument of its own. */
+export const JOINT = "+";
+
+/** A selector as it is written in a configuration. */
+export type WrittenSelector = string | readonly string[];
+
+/** What was written for a selector: one text, or those of its parts. */
+export function writtenAs(selector: Selector): WrittenSelector {
+  return selector.kind === "joined"
+    ? selector.parts.map(({ text }) => text)
+    : selector.text;
+}
+
+/** A selector for messages: its words, each between quotation marks. */
+export function quoteSelector(selector: Selector): string {
+  return partsOf(selector).map(({ text }) => `"${text}"`).join(` ${JOINT} `);
+}
+
+/** The words of a selector. */
+export function partsOf(selector: Selector): readonly PlainSelector[] {
+  return selector.kind === "joined" ? selector.parts : [selector];
+}
 
 /** What the selectors look like on every system. */
 const COMMON_HELP = [
@@ -40,7 +86,7 @@ const COMMON_HELP = [
 /** What they look like where there are cgroups. */
 const CGROUP_HELP = [
   ["cgroup:GLOB", "by cgroup path, either version"],
-  ["unit:NAME", "all processes of a systemd unit"],
+  ["unit:NAME", "all processes of a systemd unit, or below a slice"],
 ] as const;
 
 /** What they look like where there are projects and zones. */
@@ -59,18 +105,63 @@ function hasProjects(): boolean {
   return operatingSystem().projectIdOf !== undefined;
 }
 
-/** Ends the name of every unit that has processes: systemd.unit(5). */
-const UNIT_SUFFIX = /\.(service|scope|slice|socket|mount|swap)$/;
-
 /** The largest pid Linux hands out: `PID_MAX_LIMIT` of include/linux/threads.h. */
 const LARGEST_PID = 2 ** 22;
 
 /**
- * Parses a selector.
+ * Parses the selectors of a command line.
  *
- * @throws UsageError when it is none; the message says what would be one.
+ * @param signal ends the lookup of users early.
+ *  * @throws UsageError when one is none, or something that joins two has none beside it.
+ * @throws UserNotKnown when the name service does not tell who a user is.
  */
-export function parseSelector(text: string): Selector {
+export async function parseArguments(
+  texts: readonly string[],
+  signal?: AbortSignal,
+): Promise<Selector[]> {
+  const users = new Users();
+  await users.lookUp(texts, signal);
+  const groups: PlainSelector[][] = [];
+  let isJoined = true;
+  for (const text of texts) {
+    if (text === JOINT) {
+      if (isJoined) throw looseJoint();
+      isJoined = true;
+      continue;
+    }
+    const selector = parseSelector(text, users);
+    const last = groups.at(-1);
+    if (isJoined && last) last.push(selector);
+    else groups.push([selector]);
+    isJoined = false;
+  }
+  if (isJoined) throw looseJoint();
+  return groups.map(join);
+}
+
+function looseJoint(): UsageError {
+  return new UsageError(
+    `"${JOINT}" does not stand between two selectors`,
+    `it joins two of which both have to hold, as in exe:/usr/bin/postgres ${JOINT} user:postgres`,
+  );
+}
+
+/** One selector of several of which all have to hold; there is one at least. */
+export function join(parts: readonly PlainSelector[]): Selector {
+  return parts.length === 1 ? parts[0] : { kind: "joined", parts };
+}
+
+/**
+ * Parses a selector of one word.
+ *
+ * @param users knows every user that it may name.
+ * @throws UsageError when it is none; the message says what would be one.
+ * @throws UserNotKnown when the name service has not told who a user is.
+ */
+export function parseSelector(
+  text: string,
+  users = new Users(),
+): PlainSelector {
   if (/^\d+$/.test(text)) {
     return { kind: "pid", pid: parsePid(text, `selector "${text}"`), text };
   }
@@ -83,22 +174,22 @@ export function parseSelector(text: string): Selector {
     case "tree":
       return { kind, pid: parsePid(value, `selector "${text}"`), text };
     case "user":
-      return { kind, uid: parseUser(value, text), text };
+      return { kind, uid: users.uidOf(value, text), text };
     case "comm":
     case "exe":
-      return { kind, matches: parseGlob(value, text), text };
+      return { kind, matches: globOf(value, text), text };
     case "cgroup":
       refuseCgroups(text);
-      return { kind, matches: parseGlob(value, text), text };
+      return { kind, matches: globOf(value, text), text };
     case "unit": {
       refuseCgroups(text);
-      const unit = UNIT_SUFFIX.test(value) ? value : `${value}.service`;
-      return { kind, matches: (name) => name === unit, text };
+      return { kind, matches: parseUnit(value, text), text };
     }
     case "project":
     case "zone":
       return { kind, id: parseId(kind, value, text), text };
   }
+  if (text === JOINT) throw looseJoint();
   throw new UsageError(
     `"${text}" is not a selector`,
     `use ${selectorHelp().map(([form]) => form).join(", ")}`,
@@ -120,19 +211,6 @@ export function parsePid(value: string, what: string): number {
     );
   }
   return pid;
-}
-
-function parseUser(value: string, selector: string): number {
-  const uid = /^\d+$/.test(value)
-    ? Number(value)
-    : operatingSystem().uidOfUser(value);
-  if (uid === undefined) {
-    throw new UsageError(
-      `selector "${selector}": there is no user "${value}"`,
-      "getent passwd lists those there are",
-    );
-  }
-  return uid;
 }
 
 /** The id of a project or a zone. */
@@ -169,38 +247,14 @@ function refuseCgroups(selector: string): void {
   }
 }
 
-function parseGlob(
-  value: string,
-  selector: string,
-): (text: string) => boolean {
-  // picomatch reads these as more than themselves, also outside of brackets.
-  const plain = value.replace(
-    /(\\.)|[()|"]/gs,
-    (character, escaped) => escaped ?? `\\${character}`,
-  );
+function globOf(value: string, selector: string): Glob {
   try {
-    // As fnmatch(3) without flags: a star matches slashes, leading dots and
-    // newlines too.
-    const matches = picomatch(plain, {
-      bash: true,
-      // Throws what is no regular expression, rather than matching nothing.
-      debug: true,
-      dot: true,
-      flags: "s",
-      nonegate: true,
-      noextglob: true,
-      nobrace: true,
-      posix: true,
-      strictBrackets: true,
-    });
-    // It answers with an object, true whatever it says, when it is called with
-    // more than a text, as filter and some do.
-    return (text) => matches(text);
+    return parseGlob(value);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    if (!(error instanceof MalformedGlob)) throw error;
     throw new UsageError(
-      `selector "${selector}": malformed glob "${value}" (${reason})`,
-      "quote a bracket that is meant as such with a backslash",
+      `selector "${selector}": malformed glob "${value}" (${error.message})`,
+      "quote a bracket or backslash that is meant as such with a backslash",
     );
   }
 }

@@ -4,10 +4,22 @@
  * @module
  */
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import fc from "fast-check";
 import "../../ffi/testing.ts";
 import { UsageError } from "../errors.ts";
-import { parsePid, parseSelector } from "./selectors.ts";
+import {
+  parseArguments,
+  parsePid,
+  parseSelector,
+  quoteSelector,
+  writtenAs,
+  type WrittenSelector,
+} from "./selectors.ts";
+import { Users } from "./users.ts";
+
+const users = new Users();
+await users.lookUp(["user:root", "user:no such user", "user:-1"]);
 
 /** Which of some texts a selector matches. */
 function matching(selector: string, ...texts: string[]): string[] {
@@ -31,7 +43,7 @@ Deno.test("processes by pid, alone or with descendants", () => {
 });
 
 Deno.test("users by name or uid", () => {
-  assertEquals(parseSelector("user:root"), {
+  assertEquals(parseSelector("user:root", users), {
     kind: "user",
     uid: 0,
     text: "user:root",
@@ -92,18 +104,192 @@ Deno.test("characters that mean something elsewhere mean themselves", () => {
   }
 });
 
-Deno.test("units by name, of whatever kind", () => {
-  const names = ["ssh", "ssh.service", "ssh.socket", "a.ssh.service"];
-  assertEquals(matching("unit:ssh", ...names), ["ssh.service"]);
-  assertEquals(matching("unit:ssh.service", ...names), ["ssh.service"]);
-  assertEquals(matching("unit:ssh.socket", ...names), ["ssh.socket"]);
-  assertEquals(matching("unit:user-1000.slice", "user-1000.slice"), [
-    "user-1000.slice",
+Deno.test("a name that a user has chosen to take long takes no time", () => {
+  // Of all who choose a name; with backtracking one alone takes minutes.
+  const cases: [glob: string, name: string][] = [
+    ["*a*a*a*b", `/${"a".repeat(3500)}`],
+    ["*/*/*/*/x", "/".repeat(4095)],
+    ["*[a-c]*[a-c]*[a-c]*d", "abc".repeat(1365)],
+    ["*?a*?a*?a*?b", "a".repeat(4095)],
+  ];
+  for (const [glob, name] of cases) {
+    for (const kind of ["comm", "exe", "cgroup"]) {
+      assertEquals(matching(`${kind}:${glob}`, name), [], glob);
+    }
+  }
+});
+
+Deno.test("units are those that systemd means", () => {
+  const [user, manager] = [
+    "/user.slice/user-1000.slice",
+    "/user.slice/user-1000.slice/user@1000.service",
+  ];
+  const cases: [unit: string, cgroups: string[], not: string[]][] = [
+    ["ssh", [
+      "/system.slice/ssh.service",
+      "/ssh.service",
+      "/system.slice/ssh.service/worker",
+      "/system.slice/ssh.service/ssh.socket/x.service",
+      "/a.slice/a-b.slice/a-b-c.slice/ssh.service",
+    ], [
+      "/system.slice/ssh.socket",
+      "/system.slice/a.ssh.service",
+      "/system.slice/ssh",
+      "/system.slice",
+      "/",
+      // Of somebody who names units at will.
+      `${manager}/app.slice/ssh.service`,
+      `${manager}/ssh.service`,
+      `${manager}/system.slice/ssh.service`,
+      `${user}/session-1.scope/ssh.service`,
+      "/system.slice/foo.service/system.slice/ssh.service",
+      "/system.slice/docker-0a1b.scope/system.slice/ssh.service",
+      "/machine.slice/machine-a.scope/payload/system.slice/ssh.service",
+      "/docker/0a1b/system.slice/ssh.service",
+      "/lxc.payload.a/system.slice/ssh.service",
+      "/init.scope/ssh.service",
+      // Neither is a slice.
+      "/.slice/ssh.service",
+      "/a b.slice/ssh.service",
+      "/a@b.slice/ssh.service",
+    ]],
+    ["ssh.service", ["/system.slice/ssh.service"], []],
+    ["ssh.socket", ["/system.slice/ssh.socket"], ["/system.slice/ssh.service"]],
+    ["init.scope", ["/init.scope"], [`${manager}/init.scope`]],
+    ["getty@tty1", ["/system.slice/system-getty.slice/getty@tty1.service"], [
+      "/system.slice/system-getty.slice/getty@tty2.service",
+    ]],
+    ["org.example", ["/system.slice/org.example.service"], []],
+    ["session-1.scope", [`${user}/session-1.scope`], []],
+    ["a\\x2db.service", ["/system.slice/a\\x2db.service"], []],
+    // What systemd puts an underscore in front of: names of the kernel's own.
+    ["_a", ["/system.slice/__a.service"], ["/system.slice/_a.service"]],
+    ["cpu.a", ["/system.slice/_cpu.a.service"], []],
+    ["user-1000.slice", [
+      user,
+      `${user}/session-1.scope`,
+      `${manager}/app.slice/x.service`,
+    ], [
+      "/user.slice",
+      "/user.slice/user-1001.slice/session-2.scope",
+      `/user.slice/user-1001.slice/user@1001.service/user-1000.slice/x.service`,
+    ]],
+    ["a.slice", ["/a.slice", "/a.slice/a-b.slice/x.service"], [
+      "/ab.slice",
+      "/system.slice/x.service/a.slice",
+      "/a-b.slice/x.service",
+    ]],
+    ["-.slice", ["/", "/system.slice/x.service", "/init.scope"], []],
+    ["user@1000", [manager, `${manager}/init.scope`, `${manager}/a.slice/b`], [
+      user,
+      "/user.slice/user-1001.slice/user@1001.service/user@1000.service",
+    ]],
+    ["user@1000.service", [manager], []],
+    ["user@1000/foo.service", [
+      `${manager}/foo.service`,
+      `${manager}/app.slice/foo.service`,
+      `${manager}/app.slice/app-x.slice/foo.service/below`,
+    ], [
+      "/system.slice/foo.service",
+      manager,
+      `${manager}/app.slice/bar.service/foo.service`,
+      "/user.slice/user-1001.slice/user@1001.service/app.slice/foo.service",
+      "/system.slice/x.service/user@1000.service/foo.service",
+    ]],
+    ["user@1000.service/foo", [`${manager}/app.slice/foo.service`], []],
+    ["user@1000/app.slice", [
+      `${manager}/app.slice`,
+      `${manager}/app.slice/foo.service`,
+    ], ["/app.slice/foo.service", `${manager}/session.slice/foo.service`]],
+    ["user@1000/-.slice", [manager, `${manager}/init.scope`], [user]],
+  ];
+  for (const [unit, cgroups, not] of cases) {
+    assertEquals(matching(`unit:${unit}`, ...cgroups, ...not), cgroups, unit);
+  }
+});
+
+Deno.test("what no unit can be named is refused", () => {
+  const cases: [selector: string, message: string][] = [
+    ["unit:s*h", 'selector "unit:s*h": no unit can be named "s*h"'],
+    ["unit:a b", 'no unit can be named "a b"'],
+    ["unit:/ssh", 'no unit can be named ""'],
+    ["unit:user@1000/", 'no unit can be named ""'],
+    [
+      "unit:system.slice/ssh",
+      '"system.slice/ssh" is not a unit; name a unit of',
+    ],
+    ["unit:user@alice/ssh", '"user@alice/ssh" is not a unit'],
+    ["unit:user@1/a.slice/b", '"user@1/a.slice/b" is not a unit'],
+  ];
+  for (const [selector, message] of cases) {
+    assertThrows(() => parseSelector(selector), UsageError, message);
+  }
+});
+
+/** The words of the selectors of a command line. */
+async function written(...texts: string[]): Promise<WrittenSelector[]> {
+  return (await parseArguments(texts)).map(writtenAs);
+}
+
+Deno.test("selectors are joined by an argument of its own, and by nothing in a name", async () => {
+  assertEquals(await written("exe:/a", "+", "user:0", "comm:b"), [
+    ["exe:/a", "user:0"],
+    "comm:b",
   ]);
-  assertEquals(matching("unit:org.example", "org.example.service"), [
-    "org.example.service",
+  assertEquals(await written("1", "+", "2", "+", "tree:3"), [
+    ["1", "2", "tree:3"],
   ]);
-  assertEquals(matching("unit:s*h", ...names), []);
+  const names = [
+    "comm:+",
+    "comm:a + b",
+    "exe:/+",
+    "exe:/a+ + +b",
+    "cgroup:/ + ",
+  ];
+  assertEquals(await written(...names), names);
+  assertEquals(await written(names[0], "+", names[1]), [[names[0], names[1]]]);
+  const [joined] = await parseArguments(["comm:a + b", "+", "pid:1"]);
+  assertEquals(quoteSelector(joined), '"comm:a + b" + "pid:1"');
+});
+
+Deno.test("whatever selectors are, their words come back as they were joined", async () => {
+  const word = fc.tuple(
+    fc.constantFrom("comm:", "exe:", "cgroup:"),
+    fc.string({ minLength: 1, unit: fc.constantFrom("+", " ", "a", '"', "/") }),
+  ).map((parts) => parts.join(""));
+  const groups = fc.array(fc.array(word, { minLength: 1, maxLength: 3 }), {
+    minLength: 1,
+    maxLength: 4,
+  });
+  await fc.assert(fc.asyncProperty(groups, async (groups) => {
+    const texts = groups.flatMap((group) =>
+      group.flatMap((text, index) => index === 0 ? [text] : ["+", text])
+    );
+    assertEquals(
+      await written(...texts),
+      groups.map((group) => group.length === 1 ? group[0] : group),
+    );
+  }));
+});
+
+Deno.test("what joins nothing is refused", async () => {
+  for (
+    const texts of [["+"], ["+", "1"], ["1", "+"], ["1", "+", "+", "2"], [
+      "+",
+      "+",
+    ]]
+  ) {
+    await assertRejects(
+      () => parseArguments(texts),
+      UsageError,
+      '"+" does not stand between two selectors; it joins two',
+    );
+  }
+  await assertRejects(
+    () => parseArguments(["user:no such user", "+", "1"]),
+    UsageError,
+    'selector "user:no such user": there is no user',
+  );
 });
 
 Deno.test("what is no selector is refused, and the message says why", () => {
@@ -140,7 +326,7 @@ Deno.test("what is no selector is refused, and the message says why", () => {
     ["zone:global", `selector "zone:global": zones are an illumos feature`],
   ];
   for (const [selector, message] of cases) {
-    assertThrows(() => parseSelector(selector), UsageError, message);
+    assertThrows(() => parseSelector(selector, users), UsageError, message);
   }
 });
 

@@ -54,6 +54,8 @@ export class Collection {
   ineffectiveScans = 0;
   breathers = 0;
   unenforcedSamples = 0;
+  /** How many processes would be members, and are to be left alone. */
+  avoided = 0;
   /** Whether the last scan took pages that were in use. */
   tookInUse = true;
   /** By how much it is expected to grow in an interval, where that is known. */
@@ -281,6 +283,7 @@ export class Collection {
       cap: this.cap,
       configuredCap: this.#definition.maxRss,
       processes: this.#members.size,
+      avoided: this.avoided,
       image: this.members.reduce((sum, { entry }) => sum + entry.image, 0),
       rss: this.#last.size,
       accounting: this.#last.accounting,

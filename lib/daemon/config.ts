@@ -8,6 +8,7 @@ import type { Selector } from "../collection/selectors.ts";
 import { formatSize } from "../report/units.ts";
 import {
   type ConfigFile,
+  type ConfigFiles,
   type ConfigPaths,
   fingerprintOf,
   readConfigFiles,
@@ -17,7 +18,9 @@ import {
   type DaemonSettings,
   DEFAULT_SETTINGS,
   type FileSettings,
+  type FileSurroundings,
   type PagedataChoice,
+  selectorsIn,
   understand,
 } from "./config_schema.ts";
 import type { Policy } from "../scanner/policy.ts";
@@ -27,6 +30,7 @@ import {
   TomlError,
   type TomlNode,
   type TomlPath,
+  type TomlValue,
 } from "./toml.ts";
 import { unknownKeys } from "./unknown_keys.ts";
 
@@ -68,6 +72,8 @@ export interface ConfigReading {
   readonly config: DaemonConfig | undefined;
   /** All of all files, in the order of the files, by line. */
   readonly problems: ConfigProblem[];
+  /** Whether all of them may be none, and are only not known for the moment. */
+  readonly isPassing: boolean;
   /** What is valid and hardly meant, likewise. */
   readonly warnings: ConfigProblem[];
   /** The files that were read. */
@@ -80,25 +86,63 @@ export interface ConfigReading {
   readonly fingerprint: string;
 }
 
+/** What reading a configuration takes. */
+export interface ConfigSurroundings extends FileSurroundings {
+  /** Whether there need be no caps here. */
+  readonly hasOtherCaps?: boolean;
+}
+
 /**
  * Reads the main file and the drop-ins, and merges them: caps add up, of a setting
  * of the daemon the last counts. What is wrong with what a user wrote is returned,
  * never thrown.
  *
- * @param options `totalMemory` is physical memory, in bytes; with `hasOtherCaps`
- * there need be none here.
+ * @param signal ends the lookup of users.
+ * @returns also, for a person, which users could not be looked up and are taken for
+ * whom they were before.
+ * @throws the signal's reason when it is aborted.
  */
-export function readConfig(
+export async function readConfig(
   paths: ConfigPaths,
-  { totalMemory, hasOtherCaps = false }: {
-    totalMemory: number;
-    hasOtherCaps?: boolean;
-  },
-): ConfigReading {
+  surroundings: ConfigSurroundings,
+  signal?: AbortSignal,
+): Promise<ConfigReading & { readonly oldUsers: readonly string[] }> {
+  const parsed = parseConfig(paths, surroundings);
+  const oldUsers = await surroundings.users.lookUp(parsed.selectors, signal);
+  return { ...understandConfig(paths, parsed, surroundings), oldUsers };
+}
+
+/** The files of a configuration, as far as they are TOML. */
+export interface ParsedConfig {
+  readonly sources: ConfigFiles;
+  readonly files: readonly ParsedFile[];
+  /** All selectors, as they are written. */
+  readonly selectors: readonly string[];
+}
+
+/** Reads the files of a configuration. */
+export function parseConfig(
+  paths: ConfigPaths,
+  { hasOtherCaps = false }: { hasOtherCaps?: boolean },
+): ParsedConfig {
   const sources = readConfigFiles(paths, { mayBeMissing: hasOtherCaps });
-  const files = sources.files.map((file) => readFile(file, totalMemory));
+  const files = sources.files.map(parseFile);
+  const selectors = files.flatMap(({ value }) =>
+    value === undefined ? [] : selectorsIn(value)
+  );
+  return { sources, files, selectors };
+}
+
+/** Understands files whose users were looked up. */
+export function understandConfig(
+  paths: ConfigPaths,
+  { sources, files: parsed }: ParsedConfig,
+  surroundings: ConfigSurroundings,
+): ConfigReading {
+  const { totalMemory, hasOtherCaps = false } = surroundings;
+  const files = parsed.map((file) => readFile(file, surroundings));
   const caps = files.flatMap(({ caps }) => caps);
-  const problems = [
+  const problems: (ConfigProblem & { isPassing?: boolean })[] = [
     ...sources.problems,
     ...files.flatMap(({ problems }) => problems),
     ...duplicates(caps),
@@ -118,7 +162,12 @@ export function readConfig(
   const { config, settings } = merge(files);
   return {
     config: problems.length === 0 ? config : undefined,
-    problems: inOrder(problems, paths),
+    problems: inOrder(
+      problems.map(({ isPassing: _, ...problem }) => problem),
+      paths,
+    ),
+    isPassing: problems.length > 0 &&
+      problems.every(({ isPassing = false }) => isPassing),
     warnings: inOrder(
       files.flatMap((file) => doubts(file, totalMemory)),
       paths,
@@ -136,7 +185,7 @@ interface FileReading {
   readonly root?: TomlNode;
   /** `undefined` when there are problems. */
   readonly settings?: FileSettings;
-  readonly problems: readonly ConfigProblem[];
+  readonly problems: readonly (ConfigProblem & { isPassing?: boolean })[];
   /** Also those that are not as they should be. */
   readonly caps: readonly CapPlace[];
 }
@@ -147,26 +196,36 @@ interface CapPlace {
   readonly line: number;
 }
 
-function readFile(
-  { path, text }: ConfigFile,
-  totalMemory: number,
-): FileReading {
+/** A file, as far as it is TOML. */
+interface ParsedFile {
+  readonly path: string;
+  readonly root?: TomlNode;
+  readonly value?: TomlValue;
+  readonly problem?: ConfigProblem;
+}
+
+function parseFile({ path, text }: ConfigFile): ParsedFile {
   try {
-    const { root, value } = parseToml(text);
-    const { settings, faults } = understand(value, totalMemory);
-    const problems = [...faults, ...unknownKeys(root)].map((
-      { path: keys, message, suggestion },
-    ) => ({ file: path, line: lineOf(root, keys), message, suggestion }));
-    return { path, root, settings, problems, caps: capsOf(root, path) };
+    return { path, ...parseToml(text) };
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const { line, problem: message, remedy: suggestion = null } = error;
-    return {
-      path,
-      problems: [{ file: path, line, message, suggestion }],
-      caps: [],
-    };
+    return { path, problem: { file: path, line, message, suggestion } };
   }
+}
+
+function readFile(
+  { path, root, value, problem }: ParsedFile,
+  surroundings: FileSurroundings,
+): FileReading {
+  if (!root || value === undefined) {
+    return { path, problems: problem ? [problem] : [], caps: [] };
+  }
+  const { settings, faults } = understand(value, surroundings);
+  const problems = [...faults, ...unknownKeys(root)].map((
+    { path: keys, ...fault },
+  ) => ({ file: path, line: lineOf(root, keys), ...fault }));
+  return { path, root, settings, problems, caps: capsOf(root, path) };
 }
 
 function capsOf(root: TomlNode, file: string): CapPlace[] {

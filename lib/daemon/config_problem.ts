@@ -20,9 +20,11 @@ export interface ConfigProblem {
 /** The configuration is not valid; its problems stand below the message, a line each. */
 export class ConfigError extends UsageError {
   override name = "ConfigError";
+  override readonly exitCode: number;
   readonly problems: readonly ConfigProblem[];
 
-  constructor(problems: readonly ConfigProblem[]) {
+  /** @param isPassing whether it may be valid, and is only not known to be for the moment. */
+  constructor(problems: readonly ConfigProblem[], isPassing = false) {
     const count = problems.length === 1
       ? "one problem"
       : `${problems.length} problems`;
@@ -32,6 +34,7 @@ export class ConfigError extends UsageError {
       problems.map(describeProblem),
     );
     this.problems = problems;
+    this.exitCode = isPassing ? 1 : 2;
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { writtenAs, type WrittenSelector } from "../collection/selectors.ts";
 import {
   hexDigits,
   lines,
@@ -27,7 +28,7 @@ export interface CheckReport {
     readonly daemon: Omit<DaemonConfig, "caps">;
     readonly caps: readonly {
       readonly name: string;
-      readonly select: readonly string[];
+      readonly select: readonly WrittenSelector[];
       readonly maxRss: number;
       readonly place: string;
     }[];
@@ -62,7 +63,7 @@ function configReport(
     },
     caps: caps.map(({ select, ...cap }) => ({
       ...cap,
-      select: select.map(({ text }) => text),
+      select: select.map(writtenAs),
     })),
   };
 }
@@ -125,7 +126,10 @@ export function renderConfig(
 
 /** The lines of a cap. */
 function renderCap({ name, select, maxRss, place }: CapConfig): string[] {
-  const selectors = select.map(({ text }) => quoted(text)).join(", ");
+  const listed = (texts: readonly string[]) => texts.map(quoted).join(", ");
+  const selectors = select.map(writtenAs).map((written) =>
+    typeof written === "string" ? quoted(written) : `[${listed(written)}]`
+  ).join(", ");
   return [
     "",
     `# ${place}`,

@@ -5,7 +5,13 @@
  */
 
 import * as v from "valibot";
-import { parseSelector, type Selector } from "../collection/selectors.ts";
+import {
+  join,
+  parseSelector,
+  type PlainSelector,
+  type Selector,
+} from "../collection/selectors.ts";
+import { UserNotKnown, type Users } from "../collection/users.ts";
 import { UsageError } from "../errors.ts";
 import { operatingSystem } from "../platform/open.ts";
 import type { PagedataSourceName } from "../platform/platform.ts";
@@ -72,27 +78,57 @@ export interface Fault {
   readonly path: TomlPath;
   readonly message: string;
   readonly suggestion: string | null;
+  /** Whether it may be right, and is only not known for the moment. */
+  readonly isPassing?: boolean;
+}
+
+/**
+ * The selectors in a file, as they are written, for their users to be looked up.
+ * What is no selector is passed over.
+ */
+export function selectorsIn(value: TomlValue): string[] {
+  const listed = (value: unknown): unknown[] =>
+    Array.isArray(value) ? value : [];
+  const caps = isTable(value) ? listed(value.cap) : [];
+  return caps.flatMap((cap) => isTable(cap) ? listed(cap.select) : [])
+    .flatMap((selector) => Array.isArray(selector) ? selector : [selector])
+    .filter((selector) => typeof selector === "string");
 }
 
 /**
  * Understands what stands in a file. Keys that it does not know are left to
  * {@linkcode unknownKeys}.
  *
- * @param totalMemory what sizes in percent are of, in bytes.
+ * @param surroundings `totalMemory` is what sizes in percent are of, in bytes;
+ * `users` knows those that {@linkcode selectorsIn} names.
  */
 export function understand(
   value: TomlValue,
-  totalMemory: number,
+  surroundings: FileSurroundings,
 ): { settings?: FileSettings; faults: Fault[] } {
-  const result = v.safeParse(fileSchema(totalMemory), value);
+  const result = v.safeParse(fileSchema(surroundings), value);
   if (result.success) return { settings: result.output, faults: [] };
-  const faults = result.issues.map(({ path, message }): Fault => {
+  const faults = result.issues.map(({ path, message, received }): Fault => {
     const [what, suggestion = null] = message.split("\n");
     const keys = path?.map(({ key }) => key) ?? [];
-    return { path: keys.filter(isKey), message: what, suggestion };
+    return {
+      path: keys.filter(isKey),
+      message: what,
+      suggestion,
+      isPassing: received === PASSING,
+    };
   });
   return { faults };
 }
+
+/** What understanding a file takes. */
+export interface FileSurroundings {
+  readonly totalMemory: number;
+  readonly users: Users;
+}
+
+/** What an issue of valibot's says was received where that is not known for the moment. */
+const PASSING = "not known";
 
 function isKey(key: unknown): key is string | number {
   return typeof key === "string" || typeof key === "number";
@@ -103,7 +139,7 @@ function issueText(problem: string, remedy?: string): string {
   return [problem, ...(remedy ? [remedy] : [])].map(escapeLine).join("\n");
 }
 
-function fileSchema(totalMemory: number) {
+function fileSchema({ totalMemory, users }: FileSurroundings) {
   const interval = (key: string) =>
     v.optional(parsed((value) => parseInterval(value, key)));
   const daemon = table({
@@ -122,13 +158,16 @@ function fileSchema(totalMemory: number) {
   const cap = table({
     name: parsed(parseName),
     select: v.pipe(
-      v.array(parsed(parseSelection), ({ input }) =>
-        issueText(
-          `select is ${describe(input)}, not a list`,
-          `put selectors into brackets: ["${
-            typeof input === "string" ? input : "unit:nginx"
-          }"]`,
-        )),
+      v.array(
+        parsed((value) => parseSelection(value, users)),
+        ({ input }) =>
+          issueText(
+            `select is ${describe(input)}, not a list`,
+            `put selectors into brackets: ["${
+              typeof input === "string" ? input : "unit:nginx"
+            }"]`,
+          ),
+      ),
       v.minLength(
         1,
         issueText(
@@ -183,7 +222,10 @@ function parsed<T>(parse: (value: unknown) => T) {
         return parse(dataset.value);
       } catch (error) {
         if (!(error instanceof UsageError)) throw error;
-        addIssue({ message: issueText(error.problem, error.remedy) });
+        addIssue({
+          message: issueText(error.problem, error.remedy),
+          received: error instanceof UserNotKnown ? PASSING : undefined,
+        });
         return NEVER;
       }
     }),
@@ -262,8 +304,20 @@ function parseName(value: unknown): string {
   return value;
 }
 
-function parseSelection(value: unknown): Selector {
-  if (typeof value === "string") return parseSelector(value);
+/** A selector, or a list of those of which all have to hold. */
+function parseSelection(value: unknown, users: Users): Selector {
+  if (!Array.isArray(value)) return parseWord(value, users);
+  if (value.length === 0) {
+    throw new UsageError(
+      "a list in select is empty: it would select everything",
+      `name those that have to hold together, as in [["exe:/usr/bin/postgres", "user:postgres"]]`,
+    );
+  }
+  return join(value.map((word) => parseWord(word, users)));
+}
+
+function parseWord(value: unknown, users: Users): PlainSelector {
+  if (typeof value === "string") return parseSelector(value, users);
   throw wrongType(value, {
     key: "a selector",
     wanted: "text",

@@ -6,8 +6,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { Errno, SystemError } from "../../ffi/libc.ts";
 import "../../ffi/testing.ts";
-import { parseSelector } from "../collection/selectors.ts";
+import { join, parseSelector, writtenAs } from "../collection/selectors.ts";
+import { Users } from "../collection/users.ts";
 import { UsageError } from "../errors.ts";
 import { lines } from "../report/escape.ts";
 import {
@@ -17,7 +19,9 @@ import {
   type DaemonConfig,
   describeProblem,
   fingerprint,
+  parseConfig,
   readConfig,
+  understandConfig,
 } from "./config.ts";
 import { configPaths, LEAST_CONFIG } from "./config_files.ts";
 import { checkReport, describeCaps, renderConfig } from "./config_report.ts";
@@ -25,6 +29,9 @@ import { checkReport, describeCaps, renderConfig } from "./config_report.ts";
 const GIB = 2 ** 30;
 const totalMemory = 8 * GIB;
 const seed = 20_260_101;
+
+const users = new Users();
+await users.lookUp(["user:root", "user:no such user"]);
 
 /** A directory for the files of a configuration; removed when disposed. */
 class Files implements Disposable {
@@ -46,7 +53,9 @@ class Files implements Disposable {
   }
 
   read(): ConfigReading {
-    return readConfig(this.paths, { totalMemory });
+    const surroundings = { totalMemory, users };
+    const parsed = parseConfig(this.paths, {});
+    return understandConfig(this.paths, parsed, surroundings);
   }
 
   /** A text without the directory. */
@@ -94,11 +103,78 @@ function comparable({ caps, ...daemon }: DaemonConfig) {
     ...daemon,
     caps: caps.map(({ name, select, maxRss }) => ({
       name,
-      select: select.map(({ text }) => text),
+      select: select.map(writtenAs),
       maxRss,
     })),
   };
 }
+
+Deno.test("a list in select joins selectors, and no name is taken for a joint", () => {
+  using files = new Files({
+    "rcap.toml": `[[cap]]
+name = "a"
+select = [["exe:/a + b", "user:root"], "comm:+", ["comm: + "]]
+max_rss = "1G"
+`,
+  });
+  const { config, problems } = files.read();
+  assertEquals(problems, []);
+  assertEquals(config?.caps[0].select.map(writtenAs), [
+    ["exe:/a + b", "user:root"],
+    "comm:+",
+    "comm: + ",
+  ]);
+  assertEquals(
+    checkReport(files.read()).config?.caps[0].select,
+    [["exe:/a + b", "user:root"], "comm:+", "comm: + "],
+  );
+});
+
+Deno.test("what the name service has not told may be right, and nothing else may", async () => {
+  const silent = new Users({
+    lookUp: (name) =>
+      Promise.reject(new SystemError(`look up user ${name}`, Errno.EAGAIN)),
+  });
+  const paths = (files: Files) => ({ ...files.paths });
+  const alice =
+    '[[cap]]\nname = "a"\nselect = ["user:alice"]\nmax_rss = "1G"\n';
+  using one = new Files({ "rcap.toml": alice });
+  const reading = await readConfig(paths(one), { totalMemory, users: silent });
+  assertEquals(
+    reading.problems.map(describeProblem).map((text) => one.relative(text)),
+    [
+      'rcap.toml:3: selector "user:alice": the name service has not told who user "alice" is (look up user alice: Resource temporarily unavailable (EAGAIN)); try again, or write the uid, which needs no name service',
+    ],
+  );
+  assertEquals([reading.config, reading.isPassing], [undefined, true]);
+  assertEquals(new ConfigError(reading.problems, true).exitCode, 1);
+
+  using both = new Files({ "rcap.toml": alice, "rcap.d/b.toml": "x = 1" });
+  const other = await readConfig(paths(both), { totalMemory, users: silent });
+  assertEquals([other.problems.length, other.isPassing], [2, false]);
+  assertEquals(new ConfigError(other.problems, false).exitCode, 2);
+
+  // Whom it has told of before stays who he was.
+  let fails = false;
+  const failing = new Users({
+    lookUp: () =>
+      fails
+        ? Promise.reject(new SystemError("look up user alice", Errno.EIO))
+        : Promise.resolve(1234),
+  });
+  await readConfig(paths(one), { totalMemory, users: failing });
+  fails = true;
+  const kept = await readConfig(paths(one), { totalMemory, users: failing });
+  assertEquals(
+    kept.config?.caps[0].select.map((selector) =>
+      selector.kind === "user" && selector.uid
+    ),
+    [1234],
+  );
+  assertEquals(kept.oldUsers, [
+    'the name service has not told who user "alice" is (look up user alice: Input/output error (EIO)); it is taken for uid 1234, as before',
+  ]);
+});
 
 Deno.test("drop-ins are beside the main file", () => {
   assertEquals(configPaths(), {
@@ -339,14 +415,18 @@ select = [
   "user:root",
   4242,
   "usr:x", "comm:[",
-  ["pid:1"],
+  ["pid:1", ["pid:2"]],
+  [],
+  ["comm:a", "+"],
 ]
 max_rss = "1G"`,
     '4: selector "user:no such user": there is no user "no such user"; getent passwd lists those there are',
     '6: a selector is the integer 4242, not text; write it in quotation marks: "pid:4242"',
     '7: "usr:x" is not a selector; use pid:N or N, tree:N, user:NAME, comm:GLOB, exe:GLOB, cgroup:GLOB, unit:NAME',
-    '7: selector "comm:[": malformed glob "[" (Missing closing: "]" - use "\\\\]" to match literal characters); quote a bracket that is meant as such with a backslash',
+    '7: selector "comm:[": malformed glob "[" (nothing closes the bracket "["); quote a bracket or backslash that is meant as such with a backslash',
     '8: a selector is a list, not text; write it in quotation marks: "unit:nginx"',
+    '9: a list in select is empty: it would select everything; name those that have to hold together, as in [["exe:/usr/bin/postgres", "user:postgres"]]',
+    '10: "+" does not stand between two selectors; it joins two of which both have to hold, as in exe:/usr/bin/postgres + user:postgres',
   );
   assertProblems(
     '[[cap]]\nname = "a"\nselect = []\nmax_rss = "1G"',
@@ -423,7 +503,7 @@ Deno.test("what is far too large is not read", () => {
   ]);
   assertEquals(problemsOf({ "rcap.toml": large.slice(0, 2 ** 20) }), []);
   const paths = { file: "/dev/zero", dropIns: "/nowhere" };
-  const { problems } = readConfig(paths, { totalMemory });
+  const { problems } = parseConfig(paths, {}).sources;
   assertEquals(problems.map(({ file }) => file), ["/dev/zero"]);
 });
 
@@ -640,13 +720,15 @@ const globs = fc.tuple(
   // Brackets and backslashes would have to be well-formed.
 ).map(([kind, text]) => `${kind}:${text.replace(/[\\[\]]/g, "?")}`);
 
+const selectorWord = fc.oneof(
+  fc.constantFrom("1", "pid:7", "tree:1", "user:root", "unit:nginx"),
+  globs,
+).map((text) => parseSelector(text, users));
+
 const capConfigs: fc.Arbitrary<CapConfig> = fc.record({
   name: fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,10}$/),
   select: fc.array(
-    fc.oneof(
-      fc.constantFrom("1", "pid:7", "tree:1", "user:root", "unit:nginx"),
-      globs,
-    ).map(parseSelector),
+    fc.array(selectorWord, { minLength: 1, maxLength: 3 }).map(join),
     { minLength: 1, maxLength: 4 },
   ),
   maxRss: fc.oneof(

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { Users } from "../collection/users.ts";
 import { operatingSystem } from "../platform/open.ts";
 import type { ProjectCap, ProjectCapSource } from "../platform/platform.ts";
 import type { Log } from "../report/output.ts";
@@ -31,6 +32,7 @@ export class Configuration {
   readonly #paths: ConfigPaths;
   readonly #log: Log;
   readonly #source: ProjectCapSource | undefined;
+  readonly #users = new Users();
   #projects: readonly ProjectCap[] = [];
   #fingerprint = "";
 
@@ -40,20 +42,28 @@ export class Configuration {
     this.#source = operatingSystem().projectCaps?.();
   }
 
-  /** @throws ConfigError when it is invalid. */
-  load(): DaemonConfig {
+  /**
+   * @param signal ends it early.
+   * @throws ConfigError when it is invalid.
+   */
+  async load(signal?: AbortSignal): Promise<DaemonConfig> {
     this.#readProjects();
-    const { config, problems } = this.#read();
-    if (!config) throw new ConfigError(problems);
+    const { config, problems, isPassing } = await this.#read(signal);
+    if (!config) throw new ConfigError(problems, isPassing);
     return config;
   }
 
-  /** @param onlyIfChanged gives nothing when no file has changed. */
-  reload(onlyIfChanged: boolean): Reloaded | undefined {
+  /**
+   * Takes as long as the name service, which is asked only when there is something
+   * to read.
+   *
+   * @param onlyIfChanged gives nothing when no file has changed.
+   */
+  async reload(onlyIfChanged: boolean): Promise<Reloaded | undefined> {
     const hasChanged = this.#readProjects() ||
       fingerprint(this.#paths) !== this.#fingerprint;
     if (onlyIfChanged && !hasChanged) return undefined;
-    const { config, problems } = this.#read();
+    const { config, problems } = await this.#read();
     return { config, problems: problems.map(describeProblem) };
   }
 
@@ -67,21 +77,27 @@ export class Configuration {
     return true;
   }
 
-  #read() {
+  async #read(signal?: AbortSignal) {
     const { totalMemory } = operatingSystem().memory();
-    const { config, problems, warnings, fingerprint } = readConfig(
-      this.#paths,
-      { totalMemory, hasOtherCaps: this.#projects.length > 0 },
-    );
-    this.#fingerprint = fingerprint;
-    for (const warning of warnings) this.#log.warn(describeProblem(warning));
-    if (!config || !this.#source) return { config, problems };
+    const reading = await readConfig(this.#paths, {
+      totalMemory,
+      hasOtherCaps: this.#projects.length > 0,
+      users: this.#users,
+    }, signal);
+    const { config, problems, isPassing } = reading;
+    // What is not known for the moment is looked up again without a change.
+    this.#fingerprint = isPassing ? "" : reading.fingerprint;
+    for (const message of reading.oldUsers) this.#log.warn(message);
+    for (const warning of reading.warnings) {
+      this.#log.warn(describeProblem(warning));
+    }
+    if (!config || !this.#source) return { config, problems, isPassing };
     const { path } = this.#source;
     const { caps, messages } = besideProjectCaps(config.caps, {
       projects: this.#projects,
       path,
     });
     for (const message of messages) this.#log.info(message);
-    return { config: { ...config, caps }, problems };
+    return { config: { ...config, caps }, problems, isPassing };
   }
 }

@@ -10,6 +10,7 @@
 
 import { boottimeSeconds } from "../../ffi/clock.ts";
 import { ownUsage } from "../../ffi/usage.ts";
+import { describeAvoided, told } from "../collection/members.ts";
 import { RcapError } from "../errors.ts";
 import type { Platform } from "../platform/platform.ts";
 import type { Log } from "../report/output.ts";
@@ -17,6 +18,7 @@ import { formatSize } from "../report/units.ts";
 import { enforceByAge, keepAges } from "./aging.ts";
 import { Collection, type Sample } from "./collection.ts";
 import type { CapConfig, DaemonConfig } from "./config.ts";
+import type { Reloaded } from "./configuration.ts";
 import { whyNotMet } from "./diagnosis.ts";
 import {
   describeOutcome,
@@ -28,8 +30,9 @@ import {
 } from "./enforcement.ts";
 import type { OnRead } from "./measured_memory.ts";
 import { Member } from "./member.ts";
-import { Membership } from "./membership.ts";
+import { type Avoided, Membership, type Pass } from "./membership.ts";
 import { sleep } from "../collection/observe.ts";
+import { writtenAs } from "../collection/selectors.ts";
 import type { Policy } from "../scanner/policy.ts";
 import type { DaemonState } from "./state.ts";
 import { shareOut } from "./threshold.ts";
@@ -58,13 +61,11 @@ export interface DaemonSurroundings {
   /** The caps that were set by hand, in bytes by name. */
   readonly overrides: () => ReadonlyMap<string, number>;
   /**
-   * Reads the configuration again.
+   * Reads the configuration again. It takes as long as the name service does.
    *
    * @param onlyIfChanged gives nothing when no file has changed.
    */
-  readonly reload: (
-    onlyIfChanged: boolean,
-  ) => { config?: DaemonConfig; problems: readonly string[] } | undefined;
+  readonly reload: (onlyIfChanged: boolean) => Promise<Reloaded | undefined>;
   /** Told of every turn of the loop, for a watchdog. */
   readonly onTurn?: () => void;
   /** How often `onTurn` has to be called at least, in milliseconds. */
@@ -96,6 +97,11 @@ export class Daemon {
   #refreshing: Promise<void> | undefined;
   /** What has gone wrong in the loop and was told, by step. */
   readonly #failures = new Map<string, string>();
+  /** Why it is not known which processes belong to which cap, where it is not. */
+  #exhausted: string | undefined;
+  /** What is not known of processes, as it was told, and which are left alone, by pid. */
+  #unknown: ReadonlySet<string> = new Set();
+  #avoided: ReadonlySet<number> = new Set();
   #nextId = 1;
   #loadedAt = Date.now() / 1000;
   #serial = 1;
@@ -103,6 +109,10 @@ export class Daemon {
   #sampledAt = performance.now();
   /** What was asked for from outside since the loop last turned. */
   #asked = { reload: false, overrides: false };
+  /** The configuration is being read, beside the loop. */
+  #isReading = false;
+  /** What it came to, until the loop takes it over. */
+  #reading: Reloaded | undefined;
   #wake = Promise.withResolvers<void>();
 
   constructor(config: DaemonConfig, around: DaemonSurroundings) {
@@ -139,9 +149,10 @@ export class Daemon {
   problem(): string | undefined {
     const age = performance.now() - this.#sampledAt;
     const most = this.#config.sampleInterval * HEALTHY_INTERVALS + 1000;
-    return age > most
-      ? `no sample for ${(age / 1000).toFixed(1)} s`
-      : undefined;
+    if (age > most) return `no sample for ${(age / 1000).toFixed(1)} s`;
+    return this.#exhausted === undefined
+      ? undefined
+      : `it is not known which processes belong to which cap (${this.#exhausted})`;
   }
 
   /** Runs until it is stopped; then lets every scan end first. */
@@ -267,11 +278,14 @@ export class Daemon {
 
   /** Does what was asked for. */
   #answer(): void {
-    const asked = this.#asked;
-    this.#asked = { reload: false, overrides: false };
-    if (asked.reload) this.#reload(false);
-    if (asked.overrides) this.#applyOverrides();
-    if (asked.reload || asked.overrides) this.#report();
+    const [reading, { reload, overrides }] = [this.#reading, this.#asked];
+    this.#reading = undefined;
+    // Whoever asks while it is being read may have changed it meanwhile.
+    this.#asked = { reload: reload && this.#isReading, overrides: false };
+    if (reload) this.#reload(false);
+    if (reading) this.#takeOver(reading);
+    if (overrides) this.#applyOverrides();
+    if (reading || overrides) this.#report();
   }
 
   #newCollection(definition: CapConfig): Collection {
@@ -284,11 +298,24 @@ export class Daemon {
     );
   }
 
+  /** Reads the configuration again, beside the loop, unless it is being read. */
   #reload(onlyIfChanged: boolean): void {
-    const { log, reload, onReload, platform } = this.#around;
-    const found = reload(onlyIfChanged);
-    if (!found) return;
-    const { config, problems } = found;
+    if (this.#isReading) return;
+    this.#isReading = true;
+    const { log, reload } = this.#around;
+    reload(onlyIfChanged).then((reading) => {
+      this.#reading = reading;
+    }).catch((error) => {
+      const message = error instanceof Error ? error.message : String(error);
+      log.warn(`the configuration cannot be read: ${message}`);
+    }).finally(() => {
+      this.#isReading = false;
+      this.#wake.resolve();
+    });
+  }
+
+  #takeOver({ config, problems }: Reloaded): void {
+    const { log, onReload, platform } = this.#around;
     this.#problems = problems;
     this.#serial++;
     for (const problem of problems) log.warn(problem);
@@ -334,11 +361,15 @@ export class Daemon {
   async #refresh(): Promise<void> {
     const { signal, log } = this.#around;
     const membership = this.#membership;
-    const members = await membership.refresh(signal);
+    const pass = await membership.refresh(signal);
     if (signal.aborted || membership !== this.#membership) return;
+    const { members, avoided } = pass;
+    this.#tellTroubles(pass);
+    this.#tellAvoided(avoided.flat());
     for (const [index, collection] of this.#collections.entries()) {
       const isFirst = !this.#refreshed.has(collection);
       this.#refreshed.add(collection);
+      collection.avoided = avoided[index].length;
       const { joined, left } = collection.update(members[index]);
       if (isFirst && joined === 0) {
         log.info(`${collection.name}: no process matches its selectors yet`);
@@ -347,6 +378,33 @@ export class Daemon {
         log.debug(`${collection.name}: ${joined} processes in, ${left} out`);
       }
     }
+  }
+
+  /** Warns once of what is not known, until it is known again. */
+  #tellTroubles({ unknown, exhausted }: Pass): void {
+    const { log } = this.#around;
+    if (exhausted === undefined) {
+      if (this.#exhausted !== undefined) {
+        log.info("it is known again which process belongs to which cap");
+      }
+    } else if (this.#exhausted === undefined) {
+      log.warn(
+        `it is not known which processes belong to which cap (${exhausted}); those that did still do`,
+      );
+    }
+    this.#exhausted = exhausted;
+    const isNew = (message: string) => !this.#unknown.has(message);
+    for (const message of told(unknown.filter(isNew))) log.warn(message);
+    this.#unknown = new Set(unknown);
+  }
+
+  /** Tells once of every process that it is left alone. */
+  #tellAvoided(avoided: readonly Avoided[]): void {
+    for (const { entry, directory } of avoided) {
+      if (this.#avoided.has(entry.pid)) continue;
+      this.#around.log.info(describeAvoided(entry, directory));
+    }
+    this.#avoided = new Set(avoided.map(({ entry }) => entry.pid));
   }
 
   #sample(): void {
@@ -558,6 +616,6 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 /** Whether two definitions are of one collection: history is kept when only the cap differs. */
 function isSame(a: CapConfig, b: CapConfig): boolean {
   const selectorsOf = ({ select }: CapConfig) =>
-    select.map(({ text }) => text).join("\0");
+    JSON.stringify(select.map(writtenAs));
   return a.name === b.name && selectorsOf(a) === selectorsOf(b);
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { Users } from "../collection/users.ts";
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import "../../ffi/testing.ts";
@@ -41,10 +42,11 @@ text""", inf, nan, 0xff]
 `;
 
 Deno.test("fuzz: TOML, and what it means", () => {
+  const surroundings = { totalMemory: 2 ** 34, users: new Users() };
   fuzz(damagedTexts([TOML, OTHER_TOML]), 15_000, (text) => {
     try {
       const { root, value } = parseToml(text);
-      const { settings, faults } = understand(value, 2 ** 34);
+      const { settings, faults } = understand(value, surroundings);
       assertEquals(badNumbers(settings), []);
       // Of each fault it is said what is wrong, and where.
       for (const { message, path } of [...faults, ...unknownKeys(root)]) {

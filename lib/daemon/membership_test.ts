@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
 import "../../tests/deadline.ts";
-import { parseSelector } from "../collection/selectors.ts";
+import { join, parseSelector } from "../collection/selectors.ts";
+import { NotKnown } from "../errors.ts";
 import { openPlatform } from "../platform/open.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 import { Membership } from "./membership.ts";
@@ -29,9 +30,11 @@ function counting(platform: Platform): {
   looks: Map<number, number>;
 } {
   const looks = new Map<number, number>();
+  const count = ({ pid }: ProcessEntry) =>
+    looks.set(pid, (looks.get(pid) ?? 0) + 1);
   const counted =
     <T>(look: (entry: ProcessEntry) => T) => (entry: ProcessEntry) => {
-      looks.set(entry.pid, (looks.get(entry.pid) ?? 0) + 1);
+      count(entry);
       return look(entry);
     };
   return {
@@ -44,7 +47,10 @@ function counting(platform: Platform): {
       listProcesses: () => platform.listProcesses(),
       readProcess: (pid) => platform.readProcess(pid),
       userOf: counted((entry) => platform.userOf(entry)),
-      executableOf: counted((entry) => platform.executableOf(entry)),
+      runsProgram: (entry, matches) => {
+        count(entry);
+        return platform.runsProgram(entry, matches);
+      },
       cgroupsOf: counted((entry) => platform.cgroupsOf(entry)),
       open: (entry) => platform.open(entry),
       memory: () => platform.memory(),
@@ -54,7 +60,9 @@ function counting(platform: Platform): {
 }
 
 function caps(...selectors: string[][]) {
-  return selectors.map((select) => ({ select: select.map(parseSelector) }));
+  return selectors.map((select) => ({
+    select: select.map((text) => parseSelector(text)),
+  }));
 }
 
 const pidsOf = (members: readonly ProcessEntry[]) =>
@@ -68,7 +76,7 @@ Deno.test("unchanged processes are not looked at again, but now and then", async
   const looksIn = async (passes: number) => {
     const before = looks.get(process.pid) ?? 0;
     for (let pass = 0; pass < passes; pass++) {
-      const [members] = await membership.refresh();
+      const { members: [members] } = await membership.refresh();
       assert(pidsOf(members).includes(process.pid));
     }
     return (looks.get(process.pid) ?? 0) - before;
@@ -85,7 +93,7 @@ Deno.test("a process that belongs to two caps belongs to the first", async () =>
     platform,
     caps(["comm:no-such-name"], [`pid:${process.pid}`], ["comm:sleep"]),
   );
-  const [none, first, second] = await membership.refresh();
+  const { members: [none, first, second] } = await membership.refresh();
   assertEquals(none, []);
   assertEquals(pidsOf(first), [process.pid]);
   assert(!pidsOf(second).includes(process.pid));
@@ -95,12 +103,12 @@ Deno.test("a tree grows and shrinks", async () => {
   using platform = openPlatform("smaps", () => {});
   const membership = new Membership(platform, caps([`tree:${Deno.pid}`]));
   const process = waiting();
-  const [grown] = await membership.refresh();
+  const { members: [grown] } = await membership.refresh();
   // The tree is rcap's own here, which is never a member itself.
   assert(pidsOf(grown).includes(process.pid));
   assert(!pidsOf(grown).includes(Deno.pid));
   await process[Symbol.asyncDispose]();
-  const [shrunk] = await membership.refresh();
+  const { members: [shrunk] } = await membership.refresh();
   assert(!pidsOf(shrunk).includes(process.pid));
 });
 
@@ -110,21 +118,21 @@ Deno.test("a pid in a selector means the process that has it now, and no later o
   const { pid } = first;
   const select = caps([`pid:${pid}`], ["comm:sleep"]);
   const membership = new Membership(platform, select);
-  assertEquals(pidsOf((await membership.refresh())[0]), [pid]);
+  assertEquals(pidsOf((await membership.refresh()).members[0]), [pid]);
   await first[Symbol.asyncDispose]();
-  assertEquals((await membership.refresh())[0], []);
+  assertEquals((await membership.refresh()).members[0], []);
 
   // Start times are in ticks of 10 ms: pids are never reused as fast as that.
   await new Promise((resolve) => setTimeout(resolve, 50));
   await using second = await processWithPid(pid);
-  const [named, others] = await membership.refresh();
+  const { members: [named, others] } = await membership.refresh();
   assertEquals(named, []);
   assert(pidsOf(others).includes(second.pid));
   // A reload asks for the same, and gets the same.
   const reloaded = new Membership(platform, select, membership);
-  assertEquals((await reloaded.refresh())[0], []);
+  assertEquals((await reloaded.refresh()).members[0], []);
   const anew = new Membership(platform, select);
-  assertEquals(pidsOf((await anew.refresh())[0]), [pid]);
+  assertEquals(pidsOf((await anew.refresh()).members[0]), [pid]);
 });
 
 /** A process with a pid that is free: `ns_last_pid` of proc_sys_kernel(5). */
@@ -138,3 +146,155 @@ async function processWithPid(pid: number) {
   }
   throw new Error(`no process has got pid ${pid}`);
 }
+
+const limits = Deno.dlopen("libc.so.6", {
+  getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+  setrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+}).symbols;
+
+/** Leaves so many descriptors free until it is disposed: getrlimit(2). */
+function withDescriptors(free: number): Disposable {
+  const RLIMIT_NOFILE = 7;
+  const before = new BigUint64Array(2);
+  assertEquals(limits.getrlimit(RLIMIT_NOFILE, before), 0);
+  const open = new Set(
+    [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name)),
+  );
+  // The lowest that are free are taken, and the limit is one above the highest.
+  let limit = 0;
+  for (let left = free; left > 0 || open.has(limit); limit++) {
+    if (!open.has(limit)) left--;
+  }
+  const now = BigUint64Array.of(BigInt(limit), before[1]);
+  assertEquals(limits.setrlimit(RLIMIT_NOFILE, now), 0);
+  return {
+    [Symbol.dispose]: () =>
+      assertEquals(limits.setrlimit(RLIMIT_NOFILE, before), 0),
+  };
+}
+
+Deno.test("while no descriptor is free, everyone stays where he was", async () => {
+  await using process = waiting();
+  await using other = waiting();
+  using platform = openPlatform("smaps", () => {});
+  // Every kind that looks closer, each before one that would take what it leaves.
+  for (
+    const kind of [`user:${Deno.uid()}`, "exe:*", "cgroup:*", "unit:-.slice"]
+  ) {
+    const membership = new Membership(
+      platform,
+      caps([`pid:${other.pid}`], [kind], ["comm:sleep"]),
+    );
+    const before = await membership.refresh();
+    assertEquals(before.exhausted, undefined);
+    assertEquals(pidsOf(before.members[0]), [other.pid]);
+    assert(pidsOf(before.members[1]).includes(process.pid), kind);
+
+    // None to list the processes, to read of them, or to look closer at them.
+    for (const free of [0, 1, 2]) {
+      for (let pass = 0; pass < 9; pass++) {
+        const { members, exhausted } = await (async () => {
+          using _limit = withDescriptors(free);
+          return await membership.refresh();
+        })();
+        assertEquals(pidsOf(members[0]), [other.pid]);
+        assert(
+          pidsOf(members[1]).includes(process.pid),
+          `${kind} ${free} ${pass}`,
+        );
+        if (free === 0) assert(exhausted?.includes("(EMFILE)"), exhausted);
+      }
+    }
+    const after = await membership.refresh();
+    assertEquals(after.exhausted, undefined);
+    assert(pidsOf(after.members[1]).includes(process.pid));
+  }
+});
+
+Deno.test("a process that came while no descriptor was free is found afterwards", async () => {
+  using platform = openPlatform("smaps", () => {});
+  const membership = new Membership(platform, caps([`user:${Deno.uid()}`]));
+  await membership.refresh();
+  await using process = waiting();
+  {
+    using _limit = withDescriptors(0);
+    const { members, exhausted } = await membership.refresh();
+    assert(!pidsOf(members[0]).includes(process.pid));
+    assert(exhausted?.includes("(EMFILE)"), exhausted);
+  }
+  const { members, exhausted } = await membership.refresh();
+  assert(pidsOf(members[0]).includes(process.pid));
+  assertEquals(exhausted, undefined);
+});
+
+Deno.test("a pid is named later where no descriptor was free at first", async () => {
+  await using process = waiting();
+  using platform = openPlatform("smaps", () => {});
+  let membership: Membership;
+  {
+    using _limit = withDescriptors(0);
+    membership = new Membership(platform, caps([`pid:${process.pid}`]));
+  }
+  const { members } = await membership.refresh();
+  assertEquals(pidsOf(members[0]), [process.pid]);
+});
+
+/** This machine's processes, of which one keeps something to itself. */
+function silent(
+  platform: Platform,
+  isSilent: (entry: ProcessEntry) => boolean,
+): Platform {
+  return {
+    ...counting(platform).platform,
+    runsProgram(entry, matches) {
+      if (!isSilent(entry)) return platform.runsProgram(entry, matches);
+      throw new NotKnown(entry.pid, `${entry.pid} does not answer`);
+    },
+  };
+}
+
+Deno.test("by being silent a process leaves no cap, and escapes no other", async () => {
+  await using member = waiting();
+  await using stranger = waiting();
+  using real = openPlatform("smaps", () => {});
+  let isSilent = false;
+  const platform = silent(
+    real,
+    ({ pid }) => pid === stranger.pid || isSilent && pid === member.pid,
+  );
+  const membership = new Membership(
+    platform,
+    caps(["exe:*/sleep"], [`user:${Deno.uid()}`]),
+  );
+  for (let pass = 0; pass < 10; pass++) {
+    const { members: [first, second], unknown, exhausted } = await membership
+      .refresh();
+    assert(pidsOf(first).includes(member.pid));
+    assert(!pidsOf(first).includes(stranger.pid));
+    assert(pidsOf(second).includes(stranger.pid));
+    assert(!pidsOf(second).includes(member.pid));
+    assertEquals(exhausted, undefined);
+    if (pass < 4) {
+      assertEquals(unknown.includes(`${stranger.pid} does not answer`), true);
+    }
+    isSilent = true;
+  }
+});
+
+Deno.test("of joined selectors, one that rules a process out is enough", async () => {
+  await using process = waiting();
+  using real = openPlatform("smaps", () => {});
+  const platform = silent(real, ({ pid }) => pid === process.pid);
+  const joined = (...texts: string[]) =>
+    join(texts.map((text) => parseSelector(text)));
+  const membership = new Membership(platform, [
+    { select: [joined("exe:*", "user:54399")] },
+    { select: [joined("exe:*", `user:${Deno.uid()}`)] },
+    { select: [joined("exe:*", "comm:sleep"), joined(`pid:${process.pid}`)] },
+  ]);
+  const { members, unknown } = await membership.refresh();
+  assertEquals(pidsOf(members[0]), []);
+  assert(!pidsOf(members[1]).includes(process.pid));
+  assert(pidsOf(members[2]).includes(process.pid));
+  assertEquals(unknown, [`${process.pid} does not answer`]);
+});

@@ -131,6 +131,12 @@ const COLLECTION_FAMILIES: readonly Family<CollectionState>[] = [
   },
   {
     kind: "gauge",
+    name: "rcap_avoided_processes",
+    help: "Processes that are left alone, as their cgroups ask.",
+    value: ({ avoided }) => avoided,
+  },
+  {
+    kind: "gauge",
     name: "rcap_warning",
     help: "1 while the cap cannot be met, else 0.",
     value: ({ warning }) => warning === null ? 0 : 1,

@@ -48,7 +48,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const { log, signal } = options;
   await using held = new AsyncDisposableStack();
   const configuration = new Configuration(options.config, log);
-  const config = configuration.load();
+  const config = await configuration.load(signal);
   await operatingSystem().requirePrivileges();
   const directory = held.use(
     StateDirectory.take(options.stateDirectory, (text) => log.warn(text)),
@@ -71,8 +71,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
       metrics.update(state);
     },
     overrides: () => directory.overrides(),
-    reload: (onlyIfChanged) => {
-      const result = configuration.reload(onlyIfChanged);
+    reload: async (onlyIfChanged) => {
+      const result = await configuration.reload(onlyIfChanged);
       if (!result) return undefined;
       notifier.reloading();
       // Nothing is loaded then.
@@ -132,7 +132,7 @@ export async function runOnce(
   >,
   observation: number,
 ): Promise<DaemonState> {
-  const config = new Configuration(paths, log).load();
+  const config = await new Configuration(paths, log).load(signal);
   await operatingSystem().requirePrivileges();
   using directory = StateDirectory.take(
     stateDirectory,
@@ -149,7 +149,7 @@ export async function runOnce(
     signal,
     report: () => {},
     overrides: () => directory.overrides(),
-    reload: () => undefined,
+    reload: () => Promise.resolve(undefined),
   });
   const state = await daemon.once(observation);
   signal.throwIfAborted();

@@ -53,6 +53,8 @@ export interface CollectionState {
   readonly configuredCap: number;
   /** How many processes it has. */
   readonly processes: number;
+  /** How many more it would have, did their cgroups not ask that they be left alone. */
+  readonly avoided: number;
   /** Sum of their address spaces. */
   readonly image: number;
   /** What counts against the cap. */

@@ -73,6 +73,8 @@ const COLLECTION = v.looseObject({
   ),
   statistics: STATISTICS,
   warning: v.nullable(v.string()),
+  // What versions before did not tell.
+  avoided: v.optional(whole, 0),
 });
 
 // Loose, for what a version adds that this one does not know.

@@ -18,6 +18,7 @@ export function collectionState(
     cap: 2 ** 30,
     configuredCap: 2 ** 30,
     processes: 3,
+    avoided: 0,
     image: 2 ** 33,
     rss: 2 ** 29,
     idle: null,

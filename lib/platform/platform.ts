@@ -257,12 +257,32 @@ export interface Platform extends Disposable {
    * @throws NoSuchProcess when there is none with that pid.
    */
   readProcess(pid: number): ProcessEntry;
-  /** The real user id of a process; `undefined` where that cannot be seen. */
+  /**
+   * The real user id of a process; `undefined` where that cannot be seen.
+   *
+   * @throws NotKnown, as all that look closer at a process, when it cannot be found
+   * out for the moment.
+   */
   userOf(entry: ProcessEntry): number | undefined;
-  /** The path of its program; `undefined` where that cannot be seen. */
-  executableOf(entry: ProcessEntry): string | undefined;
+  /**
+   * Whether the path of its program matches, and is where the machine has that
+   * program: not only where the process itself sees it.
+   *
+   * @param matches is asked before the file is looked for.
+   */
+  runsProgram(
+    entry: ProcessEntry,
+    matches: (path: string) => boolean,
+  ): Promise<boolean>;
   /** The paths of its cgroups; none where that cannot be seen. */
   cgroupsOf(entry: ProcessEntry): readonly string[];
+  /** The path of the cgroup that systemd has it in, where the system has that. */
+  systemdCgroupOf?(entry: ProcessEntry): string | undefined;
+  /**
+   * The directory of the cgroup whose owner wants the process to be left alone;
+   * `undefined` when there is none.
+   */
+  avoidanceOf?(entry: ProcessEntry): string | undefined;
   /** The id of its project, where the system has such. */
   projectOf?(entry: ProcessEntry): number | undefined;
   /** The id of its zone, where the system has such. */
@@ -339,8 +359,13 @@ export interface OperatingSystem {
   ignoresHangup(): boolean;
   /** Memory of the machine now. */
   memory(): MachineMemory;
-  /** The id of a user by name, from every source that the system knows; `undefined` for none. */
-  uidOfUser(name: string): number | undefined;
+  /**
+   * The id of a user by name, from every source that the system knows; `undefined`
+   * for none. It may take long, and nothing else waits meanwhile.
+   *
+   * @throws SystemError when it cannot be found out.
+   */
+  uidOfUser(name: string): Promise<number | undefined>;
   /** The id of a project by name, where the system has such; `undefined` for none. */
   projectIdOf?(name: string): number | undefined;
   /** The id of a zone by name, where the system has such; `undefined` for none. */

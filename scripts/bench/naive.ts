@@ -17,7 +17,8 @@ const selectors = [parseSelector(`tree:${pid}`)];
 using platform = openPlatform("smaps", () => {});
 for (;;) {
   const began = performance.now();
-  for (const entry of selectProcesses(selectors, platform).processes) {
+  const { processes } = await selectProcesses(selectors, platform);
+  for (const entry of processes) {
     try {
       const memory = platform.open(entry);
       const mappings = await memory.readMappings();

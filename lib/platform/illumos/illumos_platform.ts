@@ -8,7 +8,8 @@ import { IllumosLibc } from "../../../ffi/illumos_libc.ts";
 import { PSINFO } from "../../../ffi/illumos_structs.ts";
 import { IllumosSystem } from "../../../ffi/illumos_system.ts";
 import { Libproc } from "../../../ffi/libproc.ts";
-import { NoSuchProcess, ProcessError } from "../../errors.ts";
+import { isExhausted } from "../../../ffi/libc.ts";
+import { NoSuchProcess, NotKnown, ProcessError } from "../../errors.ts";
 import type {
   MachineMemory,
   MonitoredMemory,
@@ -106,14 +107,16 @@ export class IllumosPlatform implements Platform {
     return this.#lookUp(entry)?.uid;
   }
 
-  executableOf(entry: ProcessEntry): string | undefined {
-    if (entry.isSystem || entry.isZombie) return undefined;
-    try {
-      return this.files(entry).readLink("path/a.out");
-    } catch (error) {
-      if (!(error instanceof ProcessError)) throw error;
-      return undefined;
-    }
+  runsProgram(
+    entry: ProcessEntry,
+    matches: (path: string) => boolean,
+  ): Promise<boolean> {
+    if (entry.isSystem || entry.isZombie) return Promise.resolve(false);
+    const path = known(
+      entry,
+      () => this.files(entry).readLink("path/a.out"),
+    );
+    return Promise.resolve(path !== undefined && matches(path));
   }
 
   cgroupsOf(): readonly string[] {
@@ -143,17 +146,27 @@ export class IllumosPlatform implements Platform {
 
   /** A process's psinfo now; `undefined` when it is gone. */
   #lookUp({ pid, startTime }: ProcessEntry): Psinfo | undefined {
-    try {
-      const psinfo = this.readProcess(pid);
-      return psinfo.startTime === startTime ? psinfo : undefined;
-    } catch (error) {
-      if (!(error instanceof ProcessError)) throw error;
-      return undefined;
-    }
+    const psinfo = known({ pid }, () => this.readProcess(pid));
+    return psinfo?.startTime === startTime ? psinfo : undefined;
   }
 
   [Symbol.dispose](): void {
     this.pool[Symbol.dispose]();
+  }
+}
+
+/**
+ * What is found out of a process; `undefined` where it is gone, or not for this user.
+ *
+ * @throws NotKnown when that cannot be told for the moment.
+ */
+function known<T>({ pid }: { pid: number }, look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (!(error instanceof ProcessError)) throw error;
+    if (!isExhausted(error)) return undefined;
+    throw new NotKnown(pid, error.message, { cause: error });
   }
 }
 

@@ -5,9 +5,9 @@
  */
 
 import { readTextFile } from "../../../ffi/file.ts";
-import { SystemError } from "../../../ffi/libc.ts";
+import { isExhausted, SystemError } from "../../../ffi/libc.ts";
 import { pageSize } from "../../../ffi/system.ts";
-import { CapabilityError, ProcessError } from "../../errors.ts";
+import { CapabilityError, NotKnown, ProcessError } from "../../errors.ts";
 import type {
   MachineMemory,
   MonitoredMemory,
@@ -15,11 +15,19 @@ import type {
   Platform,
   ProcessEntry,
 } from "../platform.ts";
+import { Avoidance } from "./avoidance.ts";
+import {
+  type CgroupPlace,
+  isOutside,
+  parseCgroups,
+  systemdPath,
+} from "./cgroups.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
 import { ofProcess, ProcDir } from "./proc_dir.ts";
 import { listPids, listProcesses, readProcess } from "./process_list.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
+import { ProgramFiles } from "./program_file.ts";
 import { systemMemory } from "./system_calls.ts";
 
 /** The processes of this machine. */
@@ -27,6 +35,8 @@ export class LinuxPlatform implements Platform {
   readonly pageSize: number = pageSize();
   readonly #source: PagedataSource;
   readonly #calls: MemoryCalls;
+  readonly #programs = new ProgramFiles();
+  readonly #avoidance = new Avoidance();
 
   /**
    * Takes over the source: it is closed with the platform.
@@ -68,18 +78,44 @@ export class LinuxPlatform implements Platform {
     );
   }
 
-  executableOf(process: ProcessEntry): string | undefined {
-    return lookUp(
-      process,
-      (directory) => directory.readLink("exe").replace(/ \(deleted\)$/, ""),
-    );
+  async runsProgram(
+    process: ProcessEntry,
+    matches: (path: string) => boolean,
+  ): Promise<boolean> {
+    if (process.isSystem || process.isZombie) return false;
+    try {
+      return await this.#programs.matches(process, matches);
+    } catch (error) {
+      throwUnlessHidden(process, error);
+      return false;
+    }
   }
 
   cgroupsOf(process: ProcessEntry): readonly string[] {
-    return lookUp(
-      process,
-      (directory) => cgroupPaths(directory.readText("cgroup")),
-    ) ?? [];
+    return lookUp(process, placesOf)?.map(({ path }) => path) ?? [];
+  }
+
+  systemdCgroupOf(process: ProcessEntry): string | undefined {
+    const path = systemdPath(lookUp(process, placesOf) ?? []);
+    if (path === undefined || !isOutside(path)) return path;
+    throw new NotKnown(
+      process.pid,
+      "it is not known to which units processes belong whose cgroups are outside of the cgroup namespace that rcap runs in; run rcap in that of the machine",
+    );
+  }
+
+  avoidanceOf(process: ProcessEntry): string | undefined {
+    return lookUp(process, (directory) => {
+      const places = placesOf(directory);
+      return ofProcess(
+        process.pid,
+        () =>
+          this.#avoidance.directoryFor(
+            places,
+            () => realUid(directory.readText("status")),
+          ),
+      );
+    });
   }
 
   open(process: ProcessEntry, group?: string): MonitoredMemory {
@@ -100,7 +136,11 @@ export class LinuxPlatform implements Platform {
   }
 }
 
-/** Looks into a process's directory; `undefined` where there is nothing to be seen. */
+/**
+ * Looks into a process's directory; `undefined` where there is nothing to be seen.
+ *
+ * @throws NotKnown when that cannot be told for the moment.
+ */
 function lookUp<T>(
   process: ProcessEntry,
   look: (directory: ProcDir) => T,
@@ -110,8 +150,18 @@ function lookUp<T>(
     using directory = ProcDir.open(process);
     return ofProcess(process.pid, () => look(directory));
   } catch (error) {
-    if (!(error instanceof ProcessError)) throw error;
+    throwUnlessHidden(process, error);
     return undefined;
+  }
+}
+
+/** Passes over an error that says that a process is gone, or not for this user. */
+function throwUnlessHidden({ pid }: ProcessEntry, error: unknown): void {
+  if (error instanceof NotKnown || !(error instanceof ProcessError)) {
+    throw error;
+  }
+  if (isExhausted(error)) {
+    throw new NotKnown(pid, error.message, { cause: error });
   }
 }
 
@@ -130,11 +180,8 @@ export function realUid(status: string): number {
   return uid;
 }
 
-/** Paths in a `/proc/<pid>/cgroup`: `hierarchy:controllers:path` lines, cgroups(7). */
-function cgroupPaths(text: string): string[] {
-  return text.trimEnd().split("\n").map((line) =>
-    line.split(":").slice(2).join(":")
-  );
+function placesOf(directory: ProcDir): CgroupPlace[] {
+  return parseCgroups(directory.readText("cgroup"));
 }
 
 /**

@@ -91,6 +91,11 @@ export class ProcDir implements Disposable {
     return ofProcess(this.pid, () => this.#directory.readLinkAt(name));
   }
 
+  /** Where one of its symbolic links points to, byte for byte. */
+  readLinkBytes(name: string): Uint8Array<ArrayBuffer> {
+    return ofProcess(this.pid, () => this.#directory.readLinkBytesAt(name));
+  }
+
   /** What `/proc/<pid>/stat` says. */
   stat(): ProcessEntry {
     return ofProcess(this.pid, () => parseStat(this.readText("stat")));

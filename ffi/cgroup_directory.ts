@@ -1,0 +1,111 @@
+/**
+ * Directories of cgroups: who owns them, and what is noted at them in extended
+ * attributes, xattr(7). They are the kernel's own, so nothing here waits for
+ * anybody.
+ *
+ * @module
+ */
+
+import { File, isDenied, isMissing } from "./file.ts";
+import { checked, cString, Errno, errno, libc, SystemError } from "./libc.ts";
+
+// include/uapi/asm-generic/unistd.h; the same on every architecture.
+const SYS_OPENAT2 = 437n;
+
+// <fcntl.h> of Linux; O_DIRECTORY is another one on arm64.
+const O_DIRECTORY = Deno.build.arch === "aarch64" ? 0o40000n : 0o200000n;
+const O_CLOEXEC = 0o2000000n;
+const AT_EMPTY_PATH = 0x1000;
+
+// <linux/openat2.h>
+const RESOLVE_NO_XDEV = 0x01n;
+const RESOLVE_NO_SYMLINKS = 0x04n;
+const RESOLVE_BENEATH = 0x08n;
+
+// <linux/stat.h>: what to ask, and the offsets in struct statx.
+const STATX_MODE_AND_UID = 0x2 | 0x8;
+const STATX_SIZE = 256;
+const STX_UID = 20;
+const STX_MODE = 28;
+
+/** The longest value that is read of an attribute, in bytes. */
+const LONGEST_VALUE = 64;
+
+/** A cgroup. */
+export interface CgroupNote {
+  /** What the attribute says. */
+  readonly value: string;
+  /** Who owns the directory. */
+  readonly uid: number;
+  /** Its type and permissions: inode(7). */
+  readonly mode: number;
+}
+
+/**
+ * What an attribute of a cgroup says.
+ *
+ * @param mount where its hierarchy is mounted.
+ * @param path from there. It is followed only as far as it is the hierarchy's own.
+ * @returns `undefined` when there is no such cgroup or attribute.
+ * @throws SystemError when that cannot be told.
+ */
+export function noteAt(
+  mount: File,
+  path: string,
+  attribute: string,
+): CgroupNote | undefined {
+  const how = BigUint64Array.of(
+    O_DIRECTORY | O_CLOEXEC,
+    0n,
+    RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH,
+  );
+  const fd = libc().openat2(
+    SYS_OPENAT2,
+    mount.fd,
+    cString(path === "" ? "." : path),
+    how,
+    BigInt(how.byteLength),
+  );
+  if (fd < 0) {
+    const error = new SystemError(`open cgroup ${path}`, errno());
+    // Removed meanwhile, or something else is mounted there.
+    if (isMissing(error) || isDenied(error) || error.errno === Errno.EXDEV) {
+      return undefined;
+    }
+    throw error;
+  }
+  using directory = File.own(fd, path);
+  const value = attributeOf(directory, attribute);
+  if (value === undefined) return undefined;
+  const stat = new Uint8Array(STATX_SIZE);
+  checked(
+    libc().statx(fd, cString(""), AT_EMPTY_PATH, STATX_MODE_AND_UID, stat),
+    `stat cgroup ${path}`,
+  );
+  const view = new DataView(stat.buffer);
+  return {
+    value,
+    uid: view.getUint32(STX_UID, true),
+    mode: view.getUint16(STX_MODE, true),
+  };
+}
+
+const decoder = new TextDecoder();
+
+function attributeOf({ fd }: File, attribute: string): string | undefined {
+  const buffer = new Uint8Array(LONGEST_VALUE);
+  const size = BigInt(buffer.length);
+  const length = Number(
+    libc().fgetxattr(fd, cString(attribute), buffer, size),
+  );
+  if (length >= 0) return decoder.decode(buffer.subarray(0, length));
+  const error = new SystemError(`read ${attribute}`, errno());
+  // There is none, kernels before 5.7 have none, or it is too long to be one.
+  const none: readonly number[] = [
+    Errno.ENODATA,
+    Errno.EOPNOTSUPP,
+    Errno.ERANGE,
+  ];
+  if (none.includes(error.errno)) return undefined;
+  throw error;
+}

@@ -1,0 +1,151 @@
+/**
+ * Tests of globs, with the C library's own function to compare with.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { MalformedGlob, parseGlob } from "./glob.ts";
+
+// Opened before the first test, which would seem to leak it otherwise.
+const { symbols: libc } = Deno.dlopen("libc.so.6", {
+  fnmatch: { parameters: ["buffer", "buffer", "i32"], result: "i32" },
+});
+
+/** Whether a text matches a pattern, says the C library. */
+function fnmatch(pattern: string, text: string): boolean {
+  const cString = (value: string) => new TextEncoder().encode(`${value}\0`);
+  return libc.fnmatch(cString(pattern), cString(text), 0) === 0;
+}
+
+/** Few characters, so that patterns and texts meet. */
+const CHARACTERS = ["a", "b", "c", "-", "/", ".", "\n", "!", "^", "]", "["];
+
+const text = fc.array(fc.constantFrom(...CHARACTERS), { maxLength: 12 })
+  .map((characters) => characters.join(""));
+
+const setMember = fc.constantFrom(
+  ...["a", "b", "c", "/", "-", ".", "!", "^", "[", "a-c", "b-b", "--/", "\\]"],
+  ...["\\-", "\\\\", "[:alpha:]", "[:punct:]", "[:space:]"],
+);
+
+const set = fc.tuple(
+  fc.constantFrom("[", "[!", "[^", "[]", "[!]", "[^]"),
+  fc.array(setMember, { minLength: 1, maxLength: 4 }),
+).map(([start, members]) => `${start}${members.join("")}]`);
+
+const pattern = fc.array(
+  fc.oneof(
+    { weight: 3, arbitrary: fc.constantFrom("*", "?", "a", "b", "c", "/") },
+    { weight: 1, arbitrary: fc.constantFrom("\\*", "\\[", "\\]", "\\a", "**") },
+    { weight: 1, arbitrary: set },
+    { weight: 1, arbitrary: fc.constantFrom("-", ".", "\n", "!", "^") },
+  ),
+  { maxLength: 10 },
+).map((parts) => parts.join(""));
+
+/** What a pattern means; `undefined` where it is malformed. */
+function parsed(pattern: string) {
+  try {
+    return parseGlob(pattern);
+  } catch (error) {
+    assert(error instanceof MalformedGlob, String(error));
+    return undefined;
+  }
+}
+
+Deno.test("a glob matches what fnmatch(3) says", () => {
+  let compared = 0;
+  let matched = 0;
+  fc.assert(
+    fc.property(pattern, text, (pattern, text) => {
+      const glob = parsed(pattern);
+      if (!glob) return;
+      compared++;
+      const verdict = glob(text);
+      if (verdict) matched++;
+      assertEquals(verdict, fnmatch(pattern, text));
+    }),
+    { numRuns: 10_000 },
+  );
+  // The patterns are such that both verdicts come up often.
+  assert(compared > 5000, `${compared} compared`);
+  assert(matched > 100, `${matched} of ${compared} matched`);
+});
+
+Deno.test("whatever is written, a glob is one or is malformed", () => {
+  fc.assert(
+    fc.property(
+      fc.string({ unit: fc.constantFrom(...CHARACTERS, "*", "?", "\\", ":") }),
+      fc.string(),
+      (pattern, text) => {
+        assert(typeof (parsed(pattern)?.(text) ?? false) === "boolean");
+      },
+    ),
+    { numRuns: 10_000 },
+  );
+});
+
+Deno.test("a text that has a glob's characters matches it with all of them quoted", () => {
+  fc.assert(
+    fc.property(fc.string({ unit: "grapheme-ascii" }), (text) => {
+      const quoted = [...text].map((one) => `\\${one}`).join("");
+      assert(parseGlob(quoted)(text));
+      assertEquals(parseGlob(quoted)(`${text}x`), false);
+    }),
+  );
+});
+
+Deno.test("one character is one code point", () => {
+  assert(parseGlob("?")("\u{1f600}"));
+  assert(!parseGlob("??")("\u{1f600}"));
+  assert(parseGlob("[\u{1f600}-\u{1f610}]")("\u{1f605}"));
+  assert(parseGlob("*\u{1f600}?")("a\u{1f600}\u{1f600}\u{1f600}b"));
+  assert(parseGlob("[!a]")("\ufffd"));
+});
+
+Deno.test("malformed globs are told apart", () => {
+  const cases: [pattern: string, message: string][] = [
+    ["[a", 'nothing closes the bracket "["'],
+    ["[", 'nothing closes the bracket "["'],
+    ["[!", 'nothing closes the bracket "["'],
+    ["[]", 'nothing closes the bracket "["'],
+    ["[a-", 'nothing closes the bracket "["'],
+    ["a]", 'nothing opens the bracket "]"'],
+    ["[z-a]", 'the range "z-a" is the wrong way round'],
+    ["a\\", "nothing follows the backslash"],
+    ["[a\\", "nothing follows the backslash"],
+    ["[[:alpha]", '"[:alpha" begins no class of characters'],
+    ["[[:letter:]]", '"[:letter" begins no class of characters'],
+    ["[[:constructor:]]", '"[:constructor" begins no class of characters'],
+    ["[[.a.]]", '"[." within brackets begins no character'],
+    ["[[=a=]]", '"[=" within brackets begins no character'],
+    ["[a-[:alpha:]]", '"[:" within brackets begins no character'],
+  ];
+  for (const [pattern, message] of cases) {
+    assertThrows(() => parseGlob(pattern), MalformedGlob, message);
+  }
+});
+
+Deno.test("no text makes a match take longer than text times pattern", () => {
+  const path = `/${"a".repeat(4094)}`;
+  const attacks: [pattern: string, text: string][] = [
+    ["*a*a*a*b", path],
+    ["*a*a*a*b", "a".repeat(3500)],
+    [`${"*a".repeat(1000)}*b`, path],
+    [`${"*?".repeat(1000)}b`, path],
+    [`${"*".repeat(1000)}b`, path],
+    [`${"*[ab]".repeat(1000)}c`, path],
+    [`${"*[!b]".repeat(500)}b`, path],
+    [`*[${"[".repeat(1000)}]b`, "[".repeat(4096)],
+    [`*${"a?".repeat(500)}b`, path],
+    [`${"*[[:alpha:]a]".repeat(200)}!`, path],
+  ];
+  const began = performance.now();
+  for (const [pattern, text] of attacks) {
+    assertEquals(parseGlob(pattern)(text), false);
+  }
+  // Milliseconds, all of them; with backtracking the first alone takes minutes.
+  assert(performance.now() - began < 30_000);
+});

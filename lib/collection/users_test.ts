@@ -1,0 +1,100 @@
+/**
+ * Tests of looking users up, with name services that fail.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { Errno, SystemError } from "../../ffi/libc.ts";
+import "../../ffi/testing.ts";
+import { BoundedCalls } from "../bounded_calls.ts";
+import { UsageError } from "../errors.ts";
+import { UserNotKnown, Users } from "./users.ts";
+
+Deno.test("names are looked up, once each; numbers are not", async () => {
+  const asked: string[] = [];
+  const users = new Users({
+    lookUp(name) {
+      asked.push(name);
+      return Promise.resolve(name === "alice" ? 1234 : undefined);
+    },
+  });
+  const selectors = [
+    "user:alice",
+    "user:1",
+    "user:bob",
+    "user:alice",
+    "comm:x",
+  ];
+  assertEquals(await users.lookUp(selectors), []);
+  assertEquals(asked, ["alice", "bob"]);
+  assertEquals(users.uidOf("alice", "user:alice"), 1234);
+  assertEquals(users.uidOf("1", "user:1"), 1);
+  assertThrows(
+    () => users.uidOf("bob", "user:bob"),
+    UsageError,
+    'selector "user:bob": there is no user "bob"',
+  );
+});
+
+Deno.test("a lookup that failed does not say that there is no such user", async () => {
+  for (const errno of [Errno.EIO, Errno.ENOENT, Errno.EMFILE, Errno.EAGAIN]) {
+    const users = new Users({
+      lookUp: () => Promise.reject(new SystemError("look up", errno)),
+    });
+    assertEquals(await users.lookUp(["user:alice"]), []);
+    const error = assertThrows(
+      () => users.uidOf("alice", "user:alice"),
+      UserNotKnown,
+      'the name service has not told who user "alice" is (look up: ',
+    );
+    assertEquals(error.exitCode, 1);
+  }
+});
+
+Deno.test("a name service that does not answer keeps nobody waiting", async () => {
+  let made = 0;
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const users = new Users({
+    lookUp() {
+      made++;
+      return promise;
+    },
+    calls: new BoundedCalls({ places: 2, milliseconds: 50 }),
+  });
+  await users.lookUp(["user:a", "user:b", "user:c", "user:d"]);
+  assertEquals(made, 2, "no more threads than there are places");
+  for (const name of ["a", "b", "c", "d"]) {
+    assertThrows(
+      () => users.uidOf(name, "x"),
+      UserNotKnown,
+      "has not told who",
+    );
+  }
+  await users.lookUp(["user:a"]);
+  assertEquals(made, 2, "it is not asked again while it has not answered");
+  resolve(7);
+  await promise;
+  await users.lookUp(["user:a"]);
+  assertEquals(users.uidOf("a", "user:a"), 7);
+});
+
+Deno.test("a lookup ends when it is aborted", async () => {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const users = new Users({
+    lookUp: () => promise,
+    calls: new BoundedCalls({ places: 1, milliseconds: 60_000 }),
+  });
+  const controller = new AbortController();
+  const began = performance.now();
+  const looking = users.lookUp(["user:a"], controller.signal);
+  controller.abort(new Error("told to end"));
+  await assertRejects(() => looking, Error, "told to end");
+  assert(performance.now() - began < 30_000);
+  await assertRejects(
+    () => users.lookUp(["user:a"], controller.signal),
+    Error,
+    "told to end",
+  );
+  resolve(1);
+});

@@ -1,0 +1,249 @@
+/**
+ * Whether the path of a process's program is the path of that program on this
+ * machine.
+ *
+ * Every mount namespace has paths of its own, and every user can make one: what
+ * `/proc/<pid>/exe` shows says how the process itself came to its program. So the
+ * path is looked up as the machine has it, below the root of process 1, and has to
+ * lead to the same file.
+ *
+ * While a program runs, the kernel remembers the way to its file, on most file
+ * systems. So that way is followed without asking any file system: a FUSE server is
+ * another user's program, and who waits for its answer cannot even be killed. Where
+ * the kernel does not remember the way:
+ *
+ * - a file that was found by a mount of process 1 itself is where its path says;
+ * - a path that leads into another file system than the file's leads elsewhere;
+ * - else the file system is asked, on another thread, unless it is FUSE.
+ *
+ * @module
+ */
+
+import { File, isDenied, isMissing, readTextFile } from "../../../ffi/file.ts";
+import { isExhausted, SystemError } from "../../../ffi/libc.ts";
+import {
+  type FileIdentity,
+  identityOf,
+  identityWithin,
+  isSameFile,
+  NOT_CACHED,
+  openCached,
+} from "../../../ffi/path_lookup.ts";
+import { BoundedCalls, NoAnswer } from "../../bounded_calls.ts";
+import { NotKnown, ProcessAccessDenied } from "../../errors.ts";
+import type { ProcessEntry } from "../platform.ts";
+import { type Mount, mountOf, parseMountinfo } from "./mountinfo.ts";
+import { ProcDir } from "./proc_dir.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Ends the path of a program that was deleted or replaced: proc_pid_exe(5). */
+const DELETED = " (deleted)";
+
+/**
+ * Questions for the kernel alone, and for file systems, which may be on a server that
+ * does not answer: how many at a time, and for how long anybody waits, in
+ * milliseconds.
+ */
+const KERNEL = { places: 2, milliseconds: 10_000 };
+const FILE_SYSTEM = { places: 2, milliseconds: 1000 };
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+/** Looks the files of programs up. */
+export class ProgramFiles {
+  readonly #kernel = new BoundedCalls(KERNEL);
+  readonly #fileSystem = new BoundedCalls(FILE_SYSTEM);
+
+  /**
+   * Whether the path of a process's program matches, and leads to that program on
+   * this machine. A program that was deleted, since it was upgraded, say, matches by
+   * its path while its file is on the device of the directory that the path names.
+   *
+   * @param matches is asked before anything is looked up.
+   * @throws ProcessError when the path cannot be seen.
+   * @throws NotKnown when the file cannot be looked up for the moment.
+   */
+  async matches(
+    process: ProcessEntry,
+    matches: (path: string) => boolean,
+  ): Promise<boolean> {
+    using directory = ProcDir.open(process);
+    const shown = directory.readLinkBytes("exe");
+    const text = decoder.decode(shown);
+    const mayBe = matches(text);
+    const mayHaveBeen = text.endsWith(DELETED) &&
+      matches(text.slice(0, -DELETED.length));
+    if (!mayBe && !mayHaveBeen) return false;
+    try {
+      return await this.#isFound(directory, { shown, mayBe, mayHaveBeen });
+    } catch (error) {
+      if (!(error instanceof NoAnswer || error instanceof SystemError)) {
+        throw error;
+      }
+      // It has exited meanwhile, and its directory is empty.
+      if (isMissing(error)) return false;
+      const { pid, comm } = process;
+      throw new NotKnown(
+        pid,
+        isExhausted(error)
+          ? error.message
+          : `it is not known whether process ${pid} (${comm}) runs the program at ${text}: its file does not answer (${error.message})`,
+        { cause: error },
+      );
+    }
+  }
+
+  async #isFound(
+    directory: ProcDir,
+    { shown, mayBe, mayHaveBeen }: {
+      shown: Bytes;
+      mayBe: boolean;
+      mayHaveBeen: boolean;
+    },
+  ): Promise<boolean> {
+    const { pid, startTime } = directory.opened;
+    const key = `${pid} ${startTime}`;
+    const program = await this.#kernel.make(
+      key,
+      () => identityOf(directory, encoder.encode("exe\0")),
+    );
+    using root = openRoot();
+    const isThere = await this.#leadsTo(program, { root, path: shown, key });
+    // It is not deleted then: its name only ends as if it were.
+    if (isThere) return mayBe;
+    if (!mayHaveBeen || mayHaveArrangedPaths(directory)) return false;
+    const end = shown.lastIndexOf(SLASH, shown.length - DELETED.length);
+    const parent = shown.subarray(0, Math.max(1, end));
+    return await this.#leadsToDevice(program, { root, path: parent, key });
+  }
+
+  /** Whether a path leads to a file. */
+  async #leadsTo(file: FileIdentity, place: Place): Promise<boolean> {
+    const { root, path, key } = place;
+    const found = openCached(root, zeroEnded(path));
+    if (found === NOT_CACHED) {
+      const mounts = mountsOfFirst();
+      if (mounts.some(({ id }) => id === file.mount)) {
+        return !decoder.decode(path).endsWith(DELETED);
+      }
+      const asked = await this.#askFor(file, place, mounts);
+      return asked !== undefined && isSameFile(asked, file);
+    }
+    using opened = found;
+    if (!opened) return isKeptFromUs(file, path);
+    const identity = () => identityOf(opened);
+    return isSameFile(await this.#kernel.make(`${key} file`, identity), file);
+  }
+
+  /** Whether a path leads to the device of a file. */
+  async #leadsToDevice(file: FileIdentity, place: Place): Promise<boolean> {
+    const { root, path, key } = place;
+    const found = openCached(root, zeroEnded(path));
+    if (found === NOT_CACHED || !found) {
+      const mount = mountOf(decoder.decode(path), mountsOfFirst());
+      return found === NOT_CACHED && mount?.device === file.device;
+    }
+    using opened = found;
+    const identity = () => identityOf(opened);
+    const { device } = await this.#kernel.make(`${key} directory`, identity);
+    return device === file.device;
+  }
+
+  /** Asks the file system that a path leads into, where that can be that of a file. */
+  async #askFor(
+    file: FileIdentity,
+    { root, path, key }: Place,
+    mounts: readonly Mount[],
+  ): Promise<FileIdentity | undefined> {
+    const mount = mountOf(decoder.decode(path), mounts);
+    if (mount?.device !== file.device) return undefined;
+    if (/^fuse/.test(mount.type)) {
+      throw new NoAnswer("it is on a FUSE file system, which is not asked");
+    }
+    const start = encoder.encode(mount.directory);
+    const found = openCached(root, zeroEnded(start));
+    if (found === NOT_CACHED || !found) return undefined;
+    using opened = found;
+    // Another one may have been put there meanwhile.
+    const { mount: id } = await this.#kernel.make(
+      `${key} mount`,
+      () => identityOf(opened),
+    );
+    if (id !== mount.id) return undefined;
+    const rest = path.subarray(mount.directory === "/" ? 1 : start.length + 1);
+    return await this.#fileSystem.make(
+      key,
+      () => identityWithin(opened, zeroEnded(rest)),
+    );
+  }
+}
+
+/** Where a path is to be looked up. */
+interface Place {
+  /** The root of the machine. */
+  readonly root: File;
+  readonly path: Bytes;
+  /** Tells lookups for one process from those for others. */
+  readonly key: string;
+}
+
+function zeroEnded(path: Bytes): Bytes {
+  return new Uint8Array([...path, 0]);
+}
+
+/** The mounts of process 1. */
+function mountsOfFirst(): Mount[] {
+  return parseMountinfo(readTextFile("/proc/1/mountinfo"));
+}
+
+/**
+ * Whether a path that leads nowhere for this user is that of a file which its file
+ * system keeps even from root: a FUSE file system of another user.
+ */
+function isKeptFromUs({ inode, mount }: FileIdentity, path: Bytes): boolean {
+  return inode === undefined && !decoder.decode(path).endsWith(DELETED) &&
+    mountsOfFirst().some(({ id }) => id === mount);
+}
+
+const SLASH = "/".charCodeAt(0);
+
+/**
+ * The root of process 1, which is the machine's; where nobody is let near that
+ * process, rcap's own.
+ */
+function openRoot(): File {
+  try {
+    return File.openPlace("/proc/1/root");
+  } catch (error) {
+    if (!isDenied(error) && !isMissing(error)) throw error;
+    return File.openPlace("/");
+  }
+}
+
+/** Whose namespaces are the machine's: process 1 and rcap itself. */
+const TRUSTED = [1, Deno.pid];
+
+/**
+ * Whether a user without privileges may have chosen which directory a path names for
+ * a process: by a mount namespace that a user namespace of his own allows. Of a
+ * deleted program, the path is all that is left.
+ */
+function mayHaveArrangedPaths(directory: ProcDir): boolean {
+  return ["ns/user", "ns/mnt"].every((name) => {
+    const namespace = directory.readLink(name);
+    return TRUSTED.every((pid) => linkIfAny(pid, name) !== namespace);
+  });
+}
+
+/** Where a link of a process points to; `undefined` where nobody is let near. */
+function linkIfAny(pid: number, name: string): string | undefined {
+  try {
+    using directory = ProcDir.openPid(pid);
+    return directory.readLink(name);
+  } catch (error) {
+    if (error instanceof ProcessAccessDenied) return undefined;
+    throw error;
+  }
+}
