@@ -68,15 +68,36 @@ const HURRIED_FLUSH_MS = 30;
 /** Runs a command line; returns the exit code, after a message where one is due. */
 export async function main(args: string[]): Promise<number> {
   const interruption = new AbortController();
-  let isOverdue = false;
-  const overdue = graceAfter(interruption.signal).finally(() =>
-    isOverdue = true
-  );
+  const overdue: Overdue = { hasCome: false };
   // A command that hangs is left to itself: this process ends, and it with it.
-  const exitCode = await Promise.race([run(args, interruption), overdue])
-    .catch(exitCodeOf);
-  await flushMessages(isOverdue ? HURRIED_FLUSH_MS : FLUSH_MS);
+  const exitCode = await Promise.race([
+    run(args, interruption, overdue),
+    graceAfter(interruption.signal).finally(() => overdue.hasCome = true),
+  ]).catch((error) => {
+    const ended = overdue.hasCome ? overdue.cleanUp?.() : undefined;
+    return ended ?? exitCodeOf(error);
+  });
+  tellWhoIsWaitedFor();
+  await flushMessages(overdue.hasCome ? HURRIED_FLUSH_MS : FLUSH_MS);
   return exitCode;
+}
+
+/** The end of a command that does not end within the grace after a signal. */
+interface Overdue {
+  hasCome: boolean;
+  /** {@linkcode Context.cleanUpWhenOverdue}. */
+  cleanUp?: () => number | undefined;
+}
+
+/** Tells who keeps this process from ending, once it has done all else. */
+function tellWhoIsWaitedFor(): void {
+  const pids = operatingSystem().heldBy();
+  if (pids.length === 0) return;
+  printError(
+    `rcap: waiting for process ${
+      pids.join(", ")
+    } to let go of its memory map, which a page-out waits for and nothing can end; all else has ended`,
+  );
 }
 
 /** Throws the reason of an abort once the grace after it is over. */
@@ -89,6 +110,7 @@ async function graceAfter(signal: AbortSignal): Promise<never> {
 async function run(
   args: string[],
   interruption: AbortController,
+  overdue: Overdue,
 ): Promise<number> {
   const survived = new Set<EndingSignal>();
   // Who ran it by nohup has it survive the terminal. To be asked before there is a
@@ -106,6 +128,7 @@ async function run(
   const context: Context = {
     signal: interruption.signal,
     surviveHangup: () => survived.add("SIGHUP"),
+    cleanUpWhenOverdue: (cleanUp) => overdue.cleanUp = cleanUp,
     print: (...texts) => print(texts, interruption.signal),
     get log() {
       return new Log(level);

@@ -23,6 +23,11 @@ export interface Context {
   /** Has SIGHUP abort nothing, for a command that takes it for something else. */
   surviveHangup(): void;
   /**
+   * Has something done when a signal has come and the command does not end in time:
+   * it leaves nothing behind, waits for nothing, and may tell the exit code.
+   */
+  cleanUpWhenOverdue(cleanUp: () => number | undefined): void;
+  /**
    * Writes to standard output; nobody reads it any more where it resolves to `false`.
    *
    * @throws the signal's reason, where that comes before a reader does.

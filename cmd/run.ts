@@ -108,6 +108,12 @@ export function runCommand(context: Context) {
         signal,
         log: context.logAs(options.logFormat),
         version: denoJson.version,
+        onTaken: (release: () => void) =>
+          context.cleanUpWhenOverdue(() => {
+            release();
+            // To end is what a daemon was told; a single scan is interrupted.
+            return options.once ? undefined : 0;
+          }),
       };
       if (!options.once) {
         await runService(service);

@@ -35,6 +35,11 @@ export interface ServiceOptions {
   /** Stops the daemon. */
   readonly signal: AbortSignal;
   readonly log: Log;
+  /**
+   * Takes what leaves nothing behind, without waiting for anything, where the daemon
+   * does not end in time.
+   */
+  readonly onTaken?: (release: () => void) => void;
 }
 
 /**
@@ -53,6 +58,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const directory = held.use(
     StateDirectory.take(options.stateDirectory, (text) => log.warn(text)),
   );
+  options.onTaken?.(() => directory[Symbol.dispose]());
   const notifier = held.use(
     Notifier.fromEnvironment({ warn: (text) => log.warn(text) }),
   );
@@ -126,7 +132,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
  * @throws ConfigError, RcapError as {@linkcode runService}.
  */
 export async function runOnce(
-  { config: paths, stateDirectory, signal, log }: Omit<
+  { config: paths, stateDirectory, signal, log, onTaken }: Omit<
     ServiceOptions,
     "metrics" | "version"
   >,
@@ -138,6 +144,7 @@ export async function runOnce(
     stateDirectory,
     (text) => log.warn(text),
   );
+  onTaken?.(() => directory[Symbol.dispose]());
   using platform = openPlatform(
     config.pagedata,
     (text) => log.warn(text),

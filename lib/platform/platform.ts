@@ -293,8 +293,6 @@ export interface Platform extends Disposable {
    * @param group whose processes share a limit on calls that do not come back.
    */
   open(entry: ProcessEntry, group?: string): MonitoredMemory;
-  /** The processes that keep rcap from ending, since nothing ends its calls on them. */
-  unstoppable?(): number[];
   /** Memory of the machine now. */
   memory(): MachineMemory;
 }
@@ -379,6 +377,8 @@ export interface OperatingSystem {
    * refused whatever the privileges.
    */
   requirePrivileges(): Promise<void>;
+  /** The processes that keep rcap from ending, since nothing ends its calls on them, by pid. */
+  heldBy(): number[];
   /** Gives back memory that rcap itself holds and does not use, where that can be told. */
   trimOwnMemory(): void;
   /** Tries everything that rcap can use. */

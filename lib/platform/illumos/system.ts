@@ -46,6 +46,7 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
         `uid ${uid} cannot control the processes of others; run as root`,
       );
     },
+    heldBy: () => [],
     trimOwnMemory() {
       // Its C library gives back by itself what it can.
     },

@@ -123,10 +123,6 @@ export class LinuxPlatform implements Platform {
     return new LinuxProcessMemory(process, { source, calls, group });
   }
 
-  unstoppable(): number[] {
-    return this.#calls.unstoppable();
-  }
-
   memory(): MachineMemory {
     return machineMemory();
   }

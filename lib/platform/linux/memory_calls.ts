@@ -70,20 +70,31 @@ interface Silence {
   readonly why: string;
 }
 
+/** Attempts whose call not even SIGKILL ends. */
+const unstoppable = new Set<Attempt>();
+
+/** The processes that keep rcap from ending while they do not answer, by pid. */
+export function unstoppableProcesses(): number[] {
+  return [...new Set([...unstoppable].map(({ pid }) => pid))];
+}
+
 /** Makes the calls of one attempt to reach a process. */
 export class Attempt {
   readonly #id: ProcessId;
   readonly #lookAtLock: MemoryCalls["lookAtLock"];
   /** Nobody waits for it any more. */
   isAbandoned = false;
-  /** Whether a call is being made that not even SIGKILL ends. */
-  isUnstoppable = false;
   /** How long it may take, in milliseconds. */
   patience = PATIENCE;
 
   constructor(id: ProcessId, lookAtLock: MemoryCalls["lookAtLock"]) {
     this.#id = id;
     this.#lookAtLock = lookAtLock;
+  }
+
+  /** The process id. */
+  get pid(): number {
+    return this.#id.pid;
   }
 
   /** Allows as much time as a process takes that has so many bytes in memory. */
@@ -105,11 +116,11 @@ export class Attempt {
   ): Promise<void> {
     await this.#waitForLock(use);
     if (this.isAbandoned) throw this.#silent("nobody waits for it any more");
-    this.isUnstoppable = isUnstoppable;
+    if (isUnstoppable) unstoppable.add(this);
     try {
       await calls.make();
     } finally {
-      this.isUnstoppable = false;
+      unstoppable.delete(this);
     }
   }
 
@@ -150,7 +161,6 @@ export class MemoryCalls {
   readonly #silent = new Map<string, Silence>();
   /** Attempts that nobody waits for and that have not ended, by process. */
   readonly #stuck = new Map<string, { attempt: Attempt; group: string }>();
-  readonly #underway = new Set<{ pid: number; attempt: Attempt }>();
 
   /** @param signal has nobody wait any longer. */
   constructor(
@@ -174,12 +184,6 @@ export class MemoryCalls {
     return isLasting ? describe(silence) : undefined;
   }
 
-  /** The processes whose calls keep rcap from ending, since nothing ends them. */
-  unstoppable(): number[] {
-    return [...this.#underway].filter(({ attempt }) => attempt.isUnstoppable)
-      .map(({ pid }) => pid);
-  }
-
   /**
    * Does something with the memory of a process, and waits for that as long as is
    * reasonable.
@@ -199,12 +203,9 @@ export class MemoryCalls {
     const key = keyOf(id);
     this.#refuseSilent(id, group);
     const attempt = new Attempt(id, this.lookAtLock);
-    const entry = { pid: id.pid, attempt };
-    this.#underway.add(entry);
     let hasEnded = false;
     const work = step(attempt).finally(() => {
       hasEnded = true;
-      this.#underway.delete(entry);
       this.#stuck.delete(key);
     });
     // Whatever becomes of it when nobody waits.

@@ -12,6 +12,7 @@ import {
   LinuxPlatform,
   machineMemory,
 } from "./linux_platform.ts";
+import { unstoppableProcesses } from "./memory_calls.ts";
 import { trimOwnMemory } from "./own_memory.ts";
 import { requireOwnProc, warnIfHidden } from "./own_proc.ts";
 import { openPagedataSource, PAGEDATA_SOURCES } from "./pagedata_source.ts";
@@ -39,6 +40,7 @@ export const linux: OperatingSystem = {
     // A daemon compares that with its threshold all the time.
     availableMemory();
   },
+  heldBy: unstoppableProcesses,
   trimOwnMemory,
   examine,
 };
