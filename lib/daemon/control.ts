@@ -32,6 +32,7 @@ export async function setCap(
   name: string,
   bytes: number | undefined,
 ): Promise<{ before: CollectionState; after: CollectionState }> {
+  requireOwnProc();
   const state = readState(directory);
   const before = collectionOf(state, name);
   writeOverride(directory, name, bytes);
@@ -68,6 +69,7 @@ function collectionOf(
 export async function reloadConfiguration(
   directory: string,
 ): Promise<DaemonState> {
+  requireOwnProc();
   const state = readState(directory);
   signalDaemon(state, SIGHUP);
   return await answerOf(
@@ -78,9 +80,11 @@ export async function reloadConfiguration(
   );
 }
 
-/** Sends a signal to exactly the daemon that wrote a state. */
+/**
+ * Sends a signal to exactly the daemon that wrote a state. `/proc` has to be that of
+ * our own pid namespace.
+ */
 function signalDaemon({ pid, startTime }: DaemonState, signal: number): void {
-  requireOwnProc();
   try {
     using pidfd = openPidfd(pid);
     // The descriptor is the daemon's when that still has the pid now.
