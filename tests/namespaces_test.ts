@@ -60,6 +60,11 @@ async function victim() {
       ["run", "--once", "--config", config, "--state-dir", `${folder}/state`],
       ["run", "--config", config, "--state-dir", `${folder}/state`],
     ],
+    /** Those that signal a daemon. */
+    signals: [
+      ["set", "cap", "2M", "--state-dir", `${folder}/state`],
+      ["reload", "--state-dir", `${folder}/state`],
+    ],
     /** Asserts that not even its reference bits were reset. */
     assertUntouched() {
       const { rss, referenced } = mappingFigures(workload.pid, cold.start);
@@ -76,7 +81,7 @@ async function assertNothingWorks(
   { says, remedy }: { says: RegExp; remedy: RegExp },
 ): Promise<void> {
   await using target = await victim();
-  for (const command of target.commands) {
+  for (const command of [...target.commands, ...target.signals]) {
     const { code, stdout, stderr } = await rcap(command, options);
     const told = `rcap ${command.join(" ")}: ${stderr}`;
     assertEquals({ code, stdout }, { code: 4, stdout: "" }, told);

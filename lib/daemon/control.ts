@@ -37,6 +37,7 @@ export async function setCap(
   name: string,
   bytes: number | undefined,
 ): Promise<{ before: CollectionState; after: CollectionState }> {
+  requireOwnProc();
   const state = readState(directory);
   const before = collectionOf(state, name);
   assertHolder(directory, state);
@@ -74,6 +75,7 @@ function collectionOf(
 export async function reloadConfiguration(
   directory: string,
 ): Promise<DaemonState> {
+  requireOwnProc();
   const state = readState(directory);
   assertHolder(directory, state);
   signalDaemon(directory, state, SIGHUP);
@@ -106,7 +108,8 @@ function assertHolder(directory: string, { pid }: DaemonState): void {
 
 /**
  * Sends a signal to exactly the daemon that wrote a state: the process that holds
- * the lock, and started when the state says.
+ * the lock, and started when the state says. `/proc` has to be that of our own pid
+ * namespace.
  */
 function signalDaemon(
   directory: string,
@@ -114,7 +117,6 @@ function signalDaemon(
   signal: number,
 ): void {
   const { pid, startTime } = state;
-  requireOwnProc();
   try {
     using pidfd = openPidfd(pid);
     // The descriptor is the daemon's when that has the pid and the lock now.
