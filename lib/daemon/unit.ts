@@ -33,6 +33,8 @@ const HOPELESS = [2, 4];
 /** A word with a path to a place that `ProtectHome=` hides. */
 const HOMES = /(^|=)\/(home|root|run\/user)(\/|$)/;
 
+const MIB = 2 ** 20;
+
 /** What the unit starts. */
 export interface UnitOptions {
   /** The program, as an absolute path. */
@@ -41,6 +43,8 @@ export interface UnitOptions {
   args: readonly string[];
   /** Where the daemon keeps its state, as an absolute path. */
   stateDirectory: string;
+  /** More memory than it ever takes, in bytes. */
+  mostMemory: number;
   /** Where it serves metrics, if it does: without, it has no network at all. */
   metrics?: Address;
 }
@@ -54,11 +58,12 @@ export interface UnitOptions {
  *   program: Deno.execPath(),
  *   args: ["run"],
  *   stateDirectory: "/run/rcap",
+ *   mostMemory: 768 * 2 ** 20,
  * }));
  * ```
  */
 export function systemdUnit(
-  { program, args, stateDirectory, metrics }: UnitOptions,
+  { program, args, stateDirectory, mostMemory, metrics }: UnitOptions,
 ): string {
   const hasHome = [program, ...args].some((word) => HOMES.test(word));
   return `[Unit]
@@ -74,6 +79,8 @@ Restart=on-failure
 RestartPreventExitStatus=${HOPELESS.join(" ")}
 # It relieves a machine that is short of memory, so it should be there then.
 OOMScoreAdjust=-500
+# Far more than it takes: it limits what it keeps of other processes itself.
+MemoryMax=${Math.ceil(mostMemory / MIB)}M
 
 # Everyone may read the state, as rcap stat does.
 ${stateSettings(stateDirectory)}

@@ -14,6 +14,7 @@ function settingsOf(options: Partial<UnitOptions> = {}): string[] {
     program: "/usr/local/bin/rcap",
     args: ["run"],
     stateDirectory: "/run/rcap",
+    mostMemory: 768 * 2 ** 20,
     ...options,
   });
   let section = "";
@@ -52,6 +53,7 @@ Deno.test("the unit starts, reloads and watches the daemon", () => {
       "Service.RuntimeDirectoryMode=0755",
       "Service.NoNewPrivileges=yes",
       "Service.ProtectHome=yes",
+      "Service.MemoryMax=768M",
       `Service.CapabilityBoundingSet=${CAPABILITIES.join(" ")}`,
       "Install.WantedBy=multi-user.target",
     ],

@@ -187,6 +187,12 @@ export interface MonitoredMemory extends ProcessMemory {
    * tried again less and less often. `undefined` when it is not.
    */
   readonly silence?: string;
+  /**
+   * Why the process is known more coarsely than others, for a person: more of it
+   * would have to be kept than is kept of one. `undefined` when it is not, or was not
+   * read yet.
+   */
+  readonly coarseness?: string;
   /** Whether the system tells of proportional sizes. */
   readonly knowsProportional: boolean;
   /**

@@ -16,6 +16,7 @@ import type {
 } from "../platform.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
+import { precisionBudgets } from "./precision.ts";
 import { ProcDir } from "./proc_dir.ts";
 import { listPids, listProcesses, readProcess } from "./process_list.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
@@ -25,6 +26,7 @@ export class LinuxPlatform implements Platform {
   readonly pageSize: number = pageSize();
   readonly #source: PagedataSource;
   readonly #calls: MemoryCalls;
+  readonly #budgets = precisionBudgets(memoryInfo().totalMemory);
 
   /**
    * Takes over the source: it is closed with the platform.
@@ -81,8 +83,12 @@ export class LinuxPlatform implements Platform {
   }
 
   open(process: ProcessEntry, group?: string): MonitoredMemory {
-    const [source, calls] = [this.#source, this.#calls];
-    return new LinuxProcessMemory(process, { source, calls, group });
+    return new LinuxProcessMemory(process, {
+      source: this.#source,
+      calls: this.#calls,
+      budgets: this.#budgets,
+      group,
+    });
   }
 
   unstoppable(): number[] {

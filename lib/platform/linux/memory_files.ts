@@ -15,6 +15,7 @@ import { pageSize } from "../../../ffi/system.ts";
 import type { ProcessSizes } from "../platform.ts";
 import type { Attempt } from "./memory_calls.ts";
 import { exited, ofProcessSlowly, type ProcDir } from "./proc_dir.ts";
+import { MountinfoParser } from "./mountinfo.ts";
 import { type LinuxMapping, SmapsParser } from "./smaps.ts";
 
 const encoder = new TextEncoder();
@@ -32,6 +33,12 @@ const buffers: Uint8Array<ArrayBuffer>[] = [];
 /** How many are kept at the most. */
 const MOST_BUFFERS = 8;
 
+/**
+ * How much of a mountinfo is looked at, in bytes: 20,000 mounts and more, of the
+ * 100,000 that a namespace may have by default (`fs.mount-max` of proc_sys_fs(5)).
+ */
+const MOST_MOUNTINFO = 4 << 20;
+
 /** The memory files of one process. */
 export class MemoryFiles {
   readonly directory: ProcDir;
@@ -48,14 +55,29 @@ export class MemoryFiles {
     return this.directory.pid;
   }
 
-  /** Reads the mappings with all figures. Costs a walk of the page tables. */
-  async readSmaps(): Promise<LinuxMapping[]> {
-    return await this.#readMappings("smaps");
+  /**
+   * Reads the mappings with all figures. Costs a walk of the page tables.
+   *
+   * @param parser says how much of them is kept.
+   */
+  async readSmaps(parser = new SmapsParser()): Promise<LinuxMapping[]> {
+    return await this.#readMappings("smaps", parser);
   }
 
-  /** Reads the mappings without figures. */
-  async readMaps(): Promise<LinuxMapping[]> {
-    return await this.#readMappings("maps");
+  /** Reads the mappings without figures, likewise. */
+  async readMaps(parser = new SmapsParser()): Promise<LinuxMapping[]> {
+    return await this.#readMappings("maps", parser);
+  }
+
+  /** Reads which devices are memory file systems, in the mount namespace of the process. */
+  async readMemoryDevices(): Promise<ReadonlySet<string>> {
+    const parser = new MountinfoParser();
+    await this.#read(
+      "mountinfo",
+      (bytes) => parser.push(bytes),
+      MOST_MOUNTINFO,
+    );
+    return parser.devices;
   }
 
   /** Reads the proportional set size, in bytes. Costs a walk of the page tables. */
@@ -103,8 +125,10 @@ export class MemoryFiles {
     return this.#attempt.make(calls);
   }
 
-  async #readMappings(name: string): Promise<LinuxMapping[]> {
-    const parser = new SmapsParser();
+  async #readMappings(
+    name: string,
+    parser: SmapsParser,
+  ): Promise<LinuxMapping[]> {
     let length = 0;
     await this.#read(name, (bytes) => {
       length += bytes.length;
@@ -115,10 +139,15 @@ export class MemoryFiles {
     return parser.end();
   }
 
-  /** Reads a file to its end, and has every part of it taken as it comes. */
+  /**
+   * Reads a file to its end, and has every part of it taken as it comes.
+   *
+   * @param most reads no more than about this, in bytes.
+   */
   async #read(
     name: string,
     take: (bytes: Uint8Array<ArrayBuffer>) => void,
+    most = Infinity,
   ): Promise<void> {
     await ofProcessSlowly(this.pid, async () => {
       const buffer = buffers.pop() ?? new Uint8Array(CHUNK * CHUNKS);
@@ -130,7 +159,9 @@ export class MemoryFiles {
       await this.#attempt.make(calls);
       using file = File.own(calls.checked(opened, `open ${name}`), name);
       let reading = { calls, first, buffer: start, name };
-      while (takeParts(reading, take)) {
+      let taken = 0;
+      while (takeParts(reading, take) && taken < most) {
+        taken += buffer.length;
         calls.clear();
         first = calls.readParts(file.fd, buffer, CHUNK);
         reading = { calls, first, buffer, name };
