@@ -4,6 +4,7 @@
  * @module
  */
 
+import "./deadline.ts";
 import { fetchPackages } from "./vm/debian.ts";
 
 /** How long Prometheus may take for anything, in milliseconds. */

@@ -8,6 +8,7 @@
 import { assert } from "@std/assert";
 import { CAPABILITIES } from "../lib/daemon/unit.ts";
 import { PERMISSIONS } from "../scripts/permissions.ts";
+import { waitingFor } from "./deadline.ts";
 
 const SOURCE = new URL("../main.ts", import.meta.url).pathname;
 const AS_USER = new URL("as_user.ts", import.meta.url).pathname;
@@ -67,11 +68,14 @@ export function startRcap(args: string[], options: RunOptions = {}): Running {
   return {
     child,
     async end() {
-      const [stdout, stderr, { code }] = await Promise.all([
-        new Response(child.stdout).text(),
-        new Response(child.stderr).text(),
-        child.status,
-      ]);
+      const [stdout, stderr, { code }] = await waitingFor(
+        `rcap ${args.join(" ")} (process ${child.pid}) to end`,
+        Promise.all([
+          new Response(child.stdout).text(),
+          new Response(child.stderr).text(),
+          child.status,
+        ]),
+      );
       // Whatever happens, no stack trace reaches a user.
       assert(!/^\s+at .*:\d+:\d+/m.test(stderr), `a stack trace:\n${stderr}`);
       assert(!stderr.includes("internal error"), stderr);

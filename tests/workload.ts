@@ -8,12 +8,13 @@
  */
 
 import { statFields } from "../lib/platform/linux/stat.ts";
+import { waitingFor } from "./deadline.ts";
 
 const SCRIPT = new URL("fixtures/workload.pl", import.meta.url).pathname;
 const PAGE_SIZE = 4096;
 
 /** How long the process may take for one answer, in milliseconds. */
-const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 120_000;
 
 /** A mapping of the workload; `end` is the first address after it. */
 export interface Region {
@@ -304,7 +305,7 @@ export class Workload implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     // Not by end of input: the process may be stopped.
     if (isRunning(this.pid)) this.#process.kill("SIGKILL");
-    await this.#process.status;
+    await waitingFor(`workload ${this.pid} to end`, this.#process.status);
     // Whatever was still to be written has nobody to go to.
     await this.#input.abort().catch(() => {});
     for await (const _ of this.#answers);
@@ -330,10 +331,13 @@ export class Workload implements AsyncDisposable {
   }
 
   async #answer<Answer>(line: string): Promise<Answer> {
-    const next = await within(
-      this.#answers.next(),
-      this.#timeout,
-      () => new WorkloadError(`workload ${this.pid}: no answer to "${line}"`),
+    const next = await waitingFor(
+      `workload ${this.pid} to answer "${line}"`,
+      within(
+        this.#answers.next(),
+        this.#timeout,
+        () => new WorkloadError(`workload ${this.pid}: no answer to "${line}"`),
+      ),
     );
     if (next.done) {
       const { code, signal } = await this.#process.status;
@@ -437,11 +441,19 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-/** Waits until `condition` holds; throws after ten seconds. */
+/** Waits until `condition` holds; throws after a minute, or after another time in milliseconds. */
 export async function until(
   condition: () => boolean,
   what: string,
-  timeout = 10_000,
+  timeout = 60_000,
+): Promise<void> {
+  await waitingFor(what, poll(condition, what, timeout));
+}
+
+async function poll(
+  condition: () => boolean,
+  what: string,
+  timeout: number,
 ): Promise<void> {
   const deadline = performance.now() + timeout;
   while (!condition()) {

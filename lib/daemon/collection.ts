@@ -21,6 +21,9 @@ const HISTORY_SHARE = 0.8;
 /** What came back of what was paged out, from which on a collection is left alone for an interval. */
 const SUFFERING_SHARE = 0.25;
 
+/** How many warnings are told at the most. */
+const MOST_WARNINGS = 5;
+
 /** What was seen in one sample. Sizes in bytes. */
 export interface Sample {
   /** The size that counts against the cap, or a bound of it that is not over it. */
@@ -61,6 +64,8 @@ export class Collection {
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** In list order: who joins later stands later. */
   #members = new Map<number, Member>();
+  /** Those that are set aside since they do not answer. */
+  #silent: ReadonlySet<Member> = new Set();
   #joined = 0;
   #left = 0;
   #samples = 0;
@@ -215,6 +220,30 @@ export class Collection {
     return this.#last.size;
   }
 
+  /** Which members do not answer any more, in words, and which do again, by pid. */
+  changedSilences(): { silent: string[]; answering: number[] } {
+    const before = this.#silent;
+    const silent = this.members.filter(({ memory }) => memory.silence);
+    this.#silent = new Set(silent);
+    return {
+      silent: silent.filter((member) => !before.has(member))
+        .flatMap(({ memory }) => memory.silence ?? []),
+      answering: this.members.filter((member) =>
+        before.has(member) && !member.memory.silence
+      ).map(({ entry }) => entry.pid),
+    };
+  }
+
+  /** Why the cap cannot be met, and who does not answer; `null` for nothing to tell. */
+  #warnings(): string | null {
+    const silences = this.members.flatMap(({ memory }) => memory.silence ?? []);
+    const all = [...this.warning === null ? [] : [this.warning], ...silences];
+    if (all.length === 0) return null;
+    const most = all.slice(0, MOST_WARNINGS);
+    const others = all.length - most.length;
+    return most.join("; ") + (others > 0 ? `; and ${others} others` : "");
+  }
+
   /** Notes the size that a scan leaves. */
   noteSize(size: number): void {
     this.#sizeThen = size;
@@ -271,7 +300,7 @@ export class Collection {
         scanTime: statistics.scanTime,
         breathers: this.breathers,
       },
-      warning: this.warning,
+      warning: this.#warnings(),
     };
   }
 }

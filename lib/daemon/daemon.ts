@@ -38,6 +38,8 @@ import { Turns } from "./turns.ts";
 
 /** How many collections are scanned at a time. */
 const SCANS_AT_A_TIME = 2;
+/** After how long one is scanned all the same, in milliseconds: others may be kept waiting. */
+const SCAN_PATIENCE = 2000;
 
 /** How many ages pages can get while they are observed for one scan only. */
 const AGES_OF_ONE_SCAN = 8;
@@ -78,7 +80,7 @@ export class Daemon {
   readonly #tickers: Readonly<
     Record<"process" | "sample" | "report" | "config" | "turn", Ticker>
   >;
-  readonly #turns = new Turns(SCANS_AT_A_TIME);
+  readonly #turns = new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE);
   /** What goes on beside the loop. */
   readonly #work = new Map<Collection, Promise<void>>();
   readonly #startedAt = Date.now() / 1000;
@@ -90,6 +92,10 @@ export class Daemon {
   #collections: Collection[] = [];
   /** Collections whose members were looked for. */
   readonly #refreshed = new WeakSet<Collection>();
+  /** The members are being looked for, beside the loop. */
+  #refreshing: Promise<void> | undefined;
+  /** What has gone wrong in the loop and was told, by step. */
+  readonly #failures = new Map<string, string>();
   #nextId = 1;
   #loadedAt = Date.now() / 1000;
   #serial = 1;
@@ -142,17 +148,52 @@ export class Daemon {
   async run(): Promise<void> {
     const { signal } = this.#around;
     const { process, sample, report, config, turn } = this.#tickers;
+    await this.#refresh().catch((error) => this.#failed("members", error));
+    process.take(performance.now());
     while (!signal.aborted) {
-      if (turn.take(performance.now())) this.#around.onTurn?.();
-      this.#answer();
-      if (config.take(performance.now())) this.#reload(true);
-      if (process.take(performance.now())) await this.#refresh();
-      if (signal.aborted) break;
-      if (sample.take(performance.now())) this.#sample();
-      if (report.take(performance.now())) this.#report();
+      const isDue = (ticker: Ticker) => ticker.take(performance.now());
+      if (isDue(turn)) this.#step("watchdog", () => this.#around.onTurn?.());
+      this.#step("requests", () => this.#answer());
+      if (isDue(config)) this.#step("configuration", () => this.#reload(true));
+      if (isDue(process)) this.#refreshBeside();
+      if (isDue(sample)) this.#step("sample", () => this.#sample());
+      if (isDue(report)) this.#step("report", () => this.#report());
       await this.#rest();
     }
-    await Promise.all(this.#work.values());
+    await Promise.all([this.#refreshing, ...this.#work.values()]);
+  }
+
+  /** Does a step of the loop; what goes wrong is told, and the next turn comes. */
+  #step(name: string, step: () => void): void {
+    try {
+      step();
+      this.#failures.delete(name);
+    } catch (error) {
+      this.#failed(name, error);
+    }
+  }
+
+  /** Tells what has gone wrong in a step, once until something else does. */
+  #failed(name: string, error: unknown): void {
+    const message = describeError(error);
+    if (this.#failures.get(name) === message) return;
+    this.#failures.set(name, message);
+    this.#around.log.warn(`${name}: ${message}; rcap goes on`);
+  }
+
+  /** Looks for the members of all collections beside the loop, unless that goes on already. */
+  #refreshBeside(): void {
+    const membership = this.#membership;
+    this.#refreshing ??= this.#refresh()
+      .then(() => void this.#failures.delete("members"))
+      .catch((error) => this.#failed("members", error))
+      .finally(() => {
+        this.#refreshing = undefined;
+        // What was found is of a configuration that holds no longer.
+        if (membership === this.#membership) return;
+        this.#tickers.process.hurry(performance.now());
+        this.#wake.resolve();
+      });
   }
 
   /**
@@ -238,7 +279,8 @@ export class Daemon {
     return new Collection(
       this.#nextId++,
       definition,
-      (entry) => new Member(entry, platform.open(entry), onRead),
+      (entry) =>
+        new Member(entry, platform.open(entry, definition.name), onRead),
     );
   }
 
@@ -314,7 +356,22 @@ export class Daemon {
     );
     const excesses = this.#shareOut(samples);
     for (const [index, collection] of this.#collections.entries()) {
+      this.#tellOfSilence(collection);
       this.#act(collection, samples[index], excesses[index]);
+    }
+  }
+
+  /** Tells of members that have stopped or begun to answer. */
+  #tellOfSilence(collection: Collection): void {
+    const { log } = this.#around;
+    const { silent, answering } = collection.changedSilences();
+    for (const silence of silent) {
+      log.warn(
+        `${collection.name}: ${silence}; it is set aside, and tried again less and less often`,
+      );
+    }
+    for (const pid of answering) {
+      log.info(`${collection.name}: process ${pid} answers again`);
     }
   }
 
@@ -384,13 +441,11 @@ export class Daemon {
 
   /** Does something with a collection beside the loop; nothing of it ends the daemon. */
   #beside(collection: Collection, step: () => Promise<void>): void {
+    const { log, signal } = this.#around;
     const done = step().catch((error) => {
-      const message = error instanceof Error ? error.message : String(error);
-      this.#around.log.warn(
-        `${collection.name}: ${
-          error instanceof RcapError ? "" : "internal error: "
-        }${message}`,
-      );
+      // To end is what it was told.
+      if (signal.aborted && error === signal.reason) return;
+      log.warn(`${collection.name}: ${describeError(error)}`);
     }).finally(() => this.#work.delete(collection));
     this.#work.set(collection, done);
   }
@@ -489,6 +544,12 @@ export class Daemon {
 
 async function measureAnew(collection: Collection): Promise<void> {
   await collection.measureAnew(performance.now());
+}
+
+/** An error in words. */
+function describeError(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return error instanceof RcapError ? message : `internal error: ${message}`;
 }
 
 /** The longest time that a timer takes, in milliseconds. */

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
+import "../../tests/deadline.ts";
 import { parseSelector } from "../collection/selectors.ts";
 import { openPlatform } from "../platform/open.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import "../../tests/deadline.ts";
 import { RcapError, UsageError } from "../errors.ts";
 import { Metrics, METRICS_FORMATS } from "./metrics.ts";
 import {

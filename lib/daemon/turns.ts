@@ -1,29 +1,50 @@
 /**
- * Letting only so many do something at a time.
+ * Letting only so many do something at a time, without letting any keep all others
+ * from it.
  *
  * @module
  */
 
 /** Hands out turns, first come, first served. */
 export class Turns {
+  /** Below 0 while more have a turn than there are places. */
   #free: number;
+  readonly #patience: number;
   readonly #waiting: (() => void)[] = [];
 
-  /** @param places how many may have a turn at a time. */
-  constructor(places: number) {
+  /**
+   * @param places how many may have a turn at a time.
+   * @param patience after how many milliseconds of waiting a turn is given all the
+   * same: those who have one may be kept waiting themselves.
+   */
+  constructor(places: number, patience: number) {
     this.#free = places;
+    this.#patience = patience;
   }
 
   /** Waits for a turn; `using` ends it. */
   async take(): Promise<Disposable> {
     if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await this.#wait();
     return {
       [Symbol.dispose]: () => {
-        const next = this.#waiting.shift();
+        const next = this.#free < 0 ? undefined : this.#waiting.shift();
         if (next) next();
         else this.#free++;
       },
     };
+  }
+
+  /** Waits until somebody hands over a turn, or for long enough. */
+  async #wait(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push(resolve);
+    const timer = setTimeout(() => {
+      this.#waiting.splice(this.#waiting.indexOf(resolve), 1);
+      this.#free--;
+      resolve();
+    }, this.#patience);
+    await promise;
+    clearTimeout(timer);
   }
 }

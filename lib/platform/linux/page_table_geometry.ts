@@ -143,8 +143,12 @@ function* addressMasks(
 
 /**
  * Where the large zero page lies, physically: large pages of ours that are read
- * before they are written to are that page. Once a process has had it, it stays
- * where it is as long as that process lives.
+ * before they are written to are that page, all of them. Once a process has had it,
+ * it stays where it is as long as that process lives.
+ *
+ * Where the kernel has none, as with `use_zero_page` of
+ * Documentation/admin-guide/mm/transhuge.rst, each is an ordinary page of its own,
+ * which is somebody else's memory a moment later.
  */
 function findLargeZeroPage(
   memory: KernelMemory,
@@ -153,19 +157,26 @@ function findLargeZeroPage(
 ): Halves | undefined {
   const { pageSize, entries } = geometry.layout;
   const size = pageSize * entries;
-  using large = MappedMemory.anonymous(2 * size);
+  using large = MappedMemory.anonymous(3 * size);
   large.adviseLargePages();
   const skip = (size - Number(large.start % BigInt(size))) % size;
-  // Reading it makes it present. It is always 0.
-  if (large.contents[skip] !== 0) return undefined;
   const path = new TablePath(memory, geometry);
-  path.start(halves(topTable));
-  path.enter((Number(large.start) + skip) / pageSize);
-  if (path.isTable || !(path.low & geometry.layout.present)) return undefined;
-  return {
-    low: (path.low & geometry.layout.addressLow) >>> 0,
-    high: (path.high & geometry.addressHigh) >>> 0,
+  const pageAt = (offset: number): Halves | undefined => {
+    path.start(halves(topTable));
+    path.enter((Number(large.start) + offset) / pageSize);
+    if (path.isTable || !(path.low & geometry.layout.present)) return undefined;
+    return {
+      low: (path.low & geometry.layout.addressLow) >>> 0,
+      high: (path.high & geometry.addressHigh) >>> 0,
+    };
   };
+  // Reading them makes them present. They are always 0.
+  const offsets = [skip, skip + size];
+  if (offsets.some((offset) => large.contents[offset] !== 0)) return undefined;
+  const [first, second] = offsets.map(pageAt);
+  const isShared = first !== undefined && first.low === second?.low &&
+    first.high === second.high;
+  return isShared ? first : undefined;
 }
 
 /** The entry of a page of our own, in the lowest table; zero when there is none. */

@@ -1,0 +1,58 @@
+/**
+ * Tests of handing out turns.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { Turns } from "./turns.ts";
+
+/** Whether a promise has been resolved by now. */
+async function isResolved(promise: Promise<unknown>): Promise<boolean> {
+  const pending = Symbol();
+  const now = new Promise((resolve) => setTimeout(resolve, 0, pending));
+  return await Promise.race([promise, now]) !== pending;
+}
+
+Deno.test("turns are handed over in order, and only so many at a time", async () => {
+  const turns = new Turns(2, 60_000);
+  const first = await turns.take();
+  const second = await turns.take();
+  const third = turns.take();
+  const fourth = turns.take();
+  assertEquals(await isResolved(third), false);
+  first[Symbol.dispose]();
+  assertEquals(await isResolved(third), true);
+  assertEquals(await isResolved(fourth), false);
+  second[Symbol.dispose]();
+  assertEquals(await isResolved(fourth), true);
+  (await third)[Symbol.dispose]();
+  (await fourth)[Symbol.dispose]();
+});
+
+Deno.test("who has waited for long gets a turn, whoever keeps theirs", async () => {
+  const turns = new Turns(1, 5);
+  const stuck = await turns.take();
+  const second = await turns.take();
+  const third = await turns.take();
+  // There is one place again only when all but one have ended.
+  second[Symbol.dispose]();
+  third[Symbol.dispose]();
+  const patient = new Turns(1, 60_000);
+  using _held = await patient.take();
+  stuck[Symbol.dispose]();
+  const next = await turns.take();
+  next[Symbol.dispose]();
+});
+
+Deno.test("a turn given early is not handed on", async () => {
+  const turns = new Turns(1, 20);
+  const stuck = await turns.take();
+  const early = await turns.take();
+  const waiting = turns.take();
+  early[Symbol.dispose]();
+  assertEquals(await isResolved(waiting), false);
+  stuck[Symbol.dispose]();
+  assertEquals(await isResolved(waiting), true);
+  (await waiting)[Symbol.dispose]();
+});
