@@ -129,6 +129,38 @@ for (const source of SOURCES) {
   });
 }
 
+Deno.test("mappings that are joined over holes are paged out on both sides of each", async () => {
+  await using _swap = await anySwap({ size: 128 * MIB });
+  await using workload = await Workload.start();
+  await workload.small();
+  const regions = [];
+  for (const name of ["a", "hole", "b", "gap", "c"]) {
+    regions.push(await workload.anon(name, MIB));
+  }
+  await workload.unmap("hole");
+  await workload.unmap("gap");
+  const kept = regions.filter((_, index) => index % 2 === 0);
+  const starts = kept.map(({ start }) => start).sort((a, b) => a < b ? -1 : 1);
+  const [start, , last] = starts;
+  using source = openPagedataSource("pte", () => {});
+  const memory = new LinuxProcessMemory(readProcess(workload.pid), {
+    source,
+    calls: new MemoryCalls(),
+  });
+  await memory.read("glance");
+  using control = await memory.control();
+  const range = { start, end: last + BigInt(MIB), bytes: 3 * MIB };
+  const [result] = await control.pageOut([
+    { ...range, mappingStart: start, isResident: true },
+  ]);
+  // The kernel says afterwards that there were holes.
+  assert(["done", "busy"].includes(result.result), JSON.stringify(result));
+  for (const name of ["a", "b", "c"]) {
+    assertEquals(await workload.resident(name), 0, name);
+  }
+  await assertIntact(workload);
+});
+
 Deno.test("a scan pages a process of 65,000 mappings out, and says how it is known", async () => {
   await using _swap = await anySwap({ size: 512 * MIB });
   await using workload = await crowded();

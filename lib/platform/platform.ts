@@ -201,8 +201,13 @@ export interface MonitoredMemory extends ProcessMemory {
    * user, or the system does not tell. Costs a walk of the page tables.
    */
   readProportional(): Promise<number>;
-  /** The mappings with all figures, in address order. */
-  readMappings(): Promise<MappingFigures[]>;
+  /**
+   * The mappings with all figures, in address order.
+   *
+   * @param purpose `inspect`, as by default, tells of each by its name; otherwise
+   * they are those of a scan, without their names.
+   */
+  readMappings(purpose?: PagedataPurpose): Promise<MappingFigures[]>;
   /** The state of every page of a range, a byte a page: `PAGE_*` of `./page_states.ts`. */
   readPageStates(span: PageSpan): Promise<Uint8Array>;
 }

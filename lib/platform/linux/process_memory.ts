@@ -99,8 +99,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return this.#access.source.hasRun(this.pid);
   }
 
-  async readMappings(): Promise<MappingFigures[]> {
-    const parser = this.#precision.parser("inspect", "all");
+  async readMappings(
+    purpose: PagedataPurpose = "inspect",
+  ): Promise<MappingFigures[]> {
+    const names = purpose === "inspect" ? "all" : "kinds";
+    const parser = this.#precision.parser(purpose, names);
     const { mappings, context } = await this.#readSmaps(parser);
     return mappings.map((mapping) => figuresOf(mapping, context));
   }
