@@ -18,6 +18,8 @@ import { statRows } from "../lib/daemon/stat.ts";
 import { STATE_DIRECTORY } from "../lib/daemon/state_directory.ts";
 import { systemdUnit } from "../lib/daemon/unit.ts";
 import { UsageError } from "../lib/errors.ts";
+import { mostMemory } from "../lib/platform/memory_limits.ts";
+import { operatingSystem } from "../lib/platform/open.ts";
 import { json } from "../lib/report/escape.ts";
 import { LOG_FORMATS, type LogFormat } from "../lib/report/output.ts";
 import { renderTable } from "../lib/report/table.ts";
@@ -96,6 +98,7 @@ export function runCommand(context: Context) {
           program: Deno.execPath(),
           args: unitArguments(options),
           stateDirectory: options.stateDir,
+          mostMemory: mostMemory(operatingSystem().memory().totalMemory),
           metrics: options.metrics,
         }));
         return;

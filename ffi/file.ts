@@ -109,8 +109,12 @@ export class File implements Disposable {
     );
   }
 
-  /** The rest of the file. */
-  readAll(): Uint8Array<ArrayBuffer> {
+  /**
+   * The rest of the file.
+   *
+   * @param most reads no more than about this, in bytes.
+   */
+  readAll(most = Infinity): Uint8Array<ArrayBuffer> {
     const small = this.#readSmall();
     if (small) return small;
     const contents = new Contents(scratch);
@@ -118,7 +122,7 @@ export class File implements Disposable {
     do {
       length = this.read(contents.room());
       contents.filled(length);
-    } while (length > 0);
+    } while (length > 0 && contents.length < most);
     return contents.bytes();
   }
 
@@ -221,6 +225,10 @@ class Contents {
 
   filled(length: number): void {
     this.#length += length;
+  }
+
+  get length(): number {
+    return this.#length;
   }
 
   bytes(): Uint8Array<ArrayBuffer> {

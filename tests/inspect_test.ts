@@ -11,7 +11,7 @@ import type {
   MappingReport,
   PagesReport,
 } from "../lib/collection/inspect.ts";
-import { diskFile, KIB, MIB, requireRoot } from "./live.ts";
+import { diskFile, GIB, KIB, MIB, requireRoot } from "./live.ts";
 import { rcap, rcapJson, type RunOptions } from "./rcap.ts";
 import { anySwap, withoutSwap } from "./swap.ts";
 import { mappingFigures, type Region, rssOf, Workload } from "./workload.ts";
@@ -372,6 +372,32 @@ Deno.test("pages: a character each, with their range or to the end of the mappin
       stderr,
     );
   }
+});
+
+Deno.test("pages of which there are too many to be shown are a usage error that says what to give", async () => {
+  await using workload = await Workload.start();
+  const { start } = await workload.reserve("vast", 60 * 1024 * GIB);
+  const pagesOf = (range: string) =>
+    rcap(["inspect", `${workload.pid}`, ...NOT, "-H", "--pages", range]);
+  const hex = (address: bigint) => `0x${address.toString(16)}`;
+  const most = `${hex(start)}-${hex(start + BigInt(64 * GIB))}`;
+  const tooMany = [
+    hex(start),
+    `${hex(start)}-${hex(start + BigInt(64 * GIB + PAGE))}`,
+    "0-ffffffffffffffff",
+  ];
+  for (const range of tooMany) {
+    const { code, stdout, stderr } = await pagesOf(range);
+    assertEquals({ code, stdout }, { code: 2, stdout: "" }, stderr);
+    assertMatch(stderr, /rcap: --pages: .* can be shown at a time/);
+    assertMatch(stderr, /give the end, at most --pages 0x[0-9a-f]+-0x/);
+    if (range.startsWith("0x")) assert(stderr.includes(most), stderr);
+  }
+  // As many as can be shown are.
+  const { code, stdout, stderr } = await pagesOf(most);
+  assertEquals(code, 0, stderr);
+  assertEquals(stdout.replaceAll(/[.\n]/g, ""), "");
+  assertEquals(stdout.replaceAll("\n", "").length, 64 * GIB / PAGE);
 });
 
 Deno.test("the table, for people and for scripts", async () => {

@@ -8,6 +8,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { ScanReport } from "../lib/collection/scan_once.ts";
 import { CAPABILITIES, systemdUnit } from "../lib/daemon/unit.ts";
+import { memoryInfo } from "../ffi/system.ts";
+import { mostMemory } from "../lib/platform/memory_limits.ts";
 import { parseAddress } from "../lib/daemon/metrics_server.ts";
 import {
   assertIntact,
@@ -40,6 +42,7 @@ function unitFor([program, ...args]: string[], metrics?: string): string {
     program,
     args,
     stateDirectory: "/run/rcap",
+    mostMemory: mostMemory(memoryInfo().totalMemory),
     metrics: metrics === undefined ? undefined : parseAddress(metrics),
   });
 }

@@ -14,7 +14,7 @@ import type {
   SkipReason,
 } from "../platform/platform.ts";
 import { progress } from "../report/output.ts";
-import { hex } from "../report/units.ts";
+import { formatSize, hex } from "../report/units.ts";
 import {
   bitsOfPages,
   countPages,
@@ -138,6 +138,7 @@ export interface InspectOptions {
 export async function inspect(options: InspectOptions): Promise<InspectReport> {
   const { head, memory, pagedata } = await observeProcess(options);
   const mappings = await memory.readMappings();
+  if (memory.coarseness) options.log.warn(memory.coarseness);
   const recorded = new Map(
     pagedata.mappings.map((mapping) => [mapping.start, mapping]),
   );
@@ -158,12 +159,17 @@ export async function inspect(options: InspectOptions): Promise<InspectReport> {
 /**
  * Observes a process and tells of single pages.
  *
- * @throws UsageError when the range does not lie in one mapping.
+ * @throws UsageError when the range does not lie in one mapping, or is too long.
  */
 export async function inspectPages(
   range: AddressRange,
   options: InspectOptions,
 ): Promise<PagesReport> {
+  const { platform } = options;
+  if (range.end !== undefined) {
+    const bytes = range.end - range.start;
+    requireShort(range.start, Number(bytes) / platform.pageSize, platform);
+  }
   const { head, memory, pagedata } = await observeProcess(options);
   const mapping = mappingAt(range, pagedata.mappings);
   const { pageSize } = mapping;
@@ -173,6 +179,7 @@ export async function inspectPages(
     ? mapping.pages
     : Number((range.end - mapping.start + size - 1n) / size);
   const start = mapping.start + BigInt(from) * size;
+  requireShort(start, to - from, mapping);
   const firstPage = Number(start / size);
   const states = await memory.readPageStates({
     firstPage,
@@ -180,17 +187,40 @@ export async function inspectPages(
     pageSize,
   });
   const bits = bitsOfPages(pagedata, mapping, { from, to });
-  let pages = "";
-  for (const [page, state] of states.entries()) {
-    pages += pictureOf(state, bits[page]);
+  const pages = new Uint8Array(states.length);
+  for (let page = 0; page < pages.length; page++) {
+    pages[page] = pictureOf(states[page], bits[page]);
   }
   return {
     ...head,
     start: hex(start),
     end: hex(start + BigInt(to - from) * size),
     pageSize,
-    pages,
+    pages: new TextDecoder().decode(pages),
   };
+}
+
+/** How many pages are shown at the most. */
+const MOST_PAGES = 2 ** 24;
+
+/**
+ * Makes sure that no more pages are to be shown than can be.
+ *
+ * @throws UsageError when there are more; it says what to give instead.
+ */
+function requireShort(
+  start: bigint,
+  pages: number,
+  { pageSize }: { readonly pageSize: number },
+): void {
+  if (pages <= MOST_PAGES) return;
+  const most = MOST_PAGES * pageSize;
+  throw new UsageError(
+    `--pages: from ${hex(start)} on there are ${
+      formatSize(pages * pageSize)
+    }, and ${formatSize(most)} can be shown at a time`,
+    `give the end, at most --pages ${hex(start)}-${hex(start + BigInt(most))}`,
+  );
 }
 
 /** Intervals of ages are at least this long, in milliseconds. */
@@ -250,11 +280,18 @@ export async function inspectAges(
   };
 }
 
+const [SWAPPED, ABSENT, WAS_MODIFIED, WAS_REFERENCED, RESIDENT] =
+  new TextEncoder().encode("s.mr-");
+
 /** The character of a page. */
-function pictureOf(state: number, bits: number): string {
-  if (state === PAGE_SWAPPED) return "s";
-  if (state !== PAGE_PRESENT) return ".";
-  return bits & MODIFIED ? "m" : bits & REFERENCED ? "r" : "-";
+function pictureOf(state: number, bits: number): number {
+  if (state === PAGE_SWAPPED) return SWAPPED;
+  if (state !== PAGE_PRESENT) return ABSENT;
+  return bits & MODIFIED
+    ? WAS_MODIFIED
+    : bits & REFERENCED
+    ? WAS_REFERENCED
+    : RESIDENT;
 }
 
 /** Clears the references of a process, waits, and reads it; `head` begins every report. */

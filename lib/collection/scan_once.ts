@@ -162,6 +162,9 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
       : await scan(collection, scanOptions);
     left = result.excess;
   }
+  for (const { memory } of members) {
+    if (memory.coarseness) log.warn(memory.coarseness);
+  }
   for (const [process, report] of scanned) {
     report.unreferenced = unreferencedOf(process);
     if (dryRun) report.effective = null;

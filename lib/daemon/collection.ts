@@ -238,8 +238,12 @@ export class Collection {
 
   /** Why the cap cannot be met, and who does not answer; `null` for nothing to tell. */
   #warnings(): string | null {
-    const silences = this.members.flatMap(({ memory }) => memory.silence ?? []);
-    const all = [...this.warning === null ? [] : [this.warning], ...silences];
+    const { members } = this;
+    const all = [
+      ...this.warning === null ? [] : [this.warning],
+      ...members.flatMap(({ memory }) => memory.silence ?? []),
+      ...members.flatMap(({ memory }) => memory.coarseness ?? []),
+    ];
     if (all.length === 0) return null;
     const most = all.slice(0, MOST_WARNINGS);
     const others = all.length - most.length;

@@ -29,7 +29,7 @@ export async function whyNotMet(collection: Collection): Promise<string> {
   const bytes = new Map<SkipReason, number>();
   for (const { memory } of collection.members) {
     try {
-      for (const { rss, reason } of await memory.readMappings()) {
+      for (const { rss, reason } of await memory.readMappings("scan")) {
         if (reason) bytes.set(reason, (bytes.get(reason) ?? 0) + rss);
       }
     } catch (error) {

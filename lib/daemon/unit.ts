@@ -48,6 +48,8 @@ const HOPELESS = [2, 4];
 /** A word with a path to a place that `ProtectHome=` hides. */
 const HOMES = /(^|=)\/(home|root|run\/user)(\/|$)/;
 
+const MIB = 2 ** 20;
+
 /** What the unit starts. */
 export interface UnitOptions {
   /** The program, as an absolute path. */
@@ -56,6 +58,8 @@ export interface UnitOptions {
   args: readonly string[];
   /** Where the daemon keeps its state, as an absolute path. */
   stateDirectory: string;
+  /** More memory than it ever takes, in bytes. */
+  mostMemory: number;
   /** Where it serves metrics, if it does: without, it has no network at all. */
   metrics?: Address;
 }
@@ -71,11 +75,12 @@ export interface UnitOptions {
  *   program: Deno.execPath(),
  *   args: ["run"],
  *   stateDirectory: "/run/rcap",
+ *   mostMemory: 768 * 2 ** 20,
  * }));
  * ```
  */
 export function systemdUnit(
-  { program, args, stateDirectory, metrics }: UnitOptions,
+  { program, args, stateDirectory, mostMemory, metrics }: UnitOptions,
 ): Printable {
   requirePlain(program, "the program of the unit, ");
   if (/["'\\]/.test(program)) {
@@ -101,6 +106,8 @@ RestartPreventExitStatus=${HOPELESS.join(" ")}
 OOMScoreAdjust=-500
 # Many times what it has open at once.
 LimitNOFILE=${DESCRIPTORS}
+# Far more than it takes: it limits what it keeps of other processes itself.
+MemoryMax=${Math.ceil(mostMemory / MIB)}M
 
 # Everyone may read the state, as rcap stat does.
 ${stateSettings(stateDirectory)}

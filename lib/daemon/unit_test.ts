@@ -16,6 +16,7 @@ function unitOf(options: Partial<UnitOptions> = {}): string {
     program: "/usr/local/bin/rcap",
     args: ["run"],
     stateDirectory: "/run/rcap",
+    mostMemory: 768 * 2 ** 20,
     ...options,
   });
 }
@@ -60,6 +61,7 @@ Deno.test("the unit starts, reloads and watches the daemon", () => {
       "Service.RuntimeDirectoryMode=0755",
       "Service.NoNewPrivileges=yes",
       "Service.ProtectHome=yes",
+      "Service.MemoryMax=768M",
       `Service.CapabilityBoundingSet=${CAPABILITIES.join(" ")}`,
       "Install.WantedBy=multi-user.target",
     ],

@@ -187,6 +187,12 @@ export interface MonitoredMemory extends ProcessMemory {
    * tried again less and less often. `undefined` when it is not.
    */
   readonly silence?: string;
+  /**
+   * Why the process is known more coarsely than others, for a person: more of it
+   * would have to be kept than is kept of one. `undefined` when it is not, or was not
+   * read yet.
+   */
+  readonly coarseness?: string;
   /** Whether the system tells of proportional sizes. */
   readonly knowsProportional: boolean;
   /**
@@ -195,8 +201,13 @@ export interface MonitoredMemory extends ProcessMemory {
    * user, or the system does not tell. Costs a walk of the page tables.
    */
   readProportional(): Promise<number>;
-  /** The mappings with all figures, in address order. */
-  readMappings(): Promise<MappingFigures[]>;
+  /**
+   * The mappings with all figures, in address order.
+   *
+   * @param purpose `inspect`, as by default, tells of each by its name; otherwise
+   * they are those of a scan, without their names.
+   */
+  readMappings(purpose?: PagedataPurpose): Promise<MappingFigures[]>;
   /** The state of every page of a range, a byte a page: `PAGE_*` of `./page_states.ts`. */
   readPageStates(span: PageSpan): Promise<Uint8Array>;
 }

@@ -9,16 +9,8 @@
  */
 
 import type { SkipReason } from "../platform.ts";
+import { isFileName, isSpecialName } from "./mapping_names.ts";
 import type { LinuxMapping } from "./smaps.ts";
-
-/** Mappings that the kernel itself provides. */
-const SPECIAL_NAMES: ReadonlySet<string> = new Set([
-  "[vdso]",
-  "[vvar]",
-  "[vvar_vclock]",
-  "[vsyscall]",
-  "[uprobes]",
-]);
 
 /** How much of a mapping a page-out can take. */
 export interface Pageable {
@@ -68,7 +60,7 @@ export function mayBePageable(
 function whyNever({ flags, name }: LinuxMapping): SkipReason | undefined {
   if (flags.has("ht")) return "hugetlb";
   if (flags.has("lo")) return "locked";
-  if (flags.has("io") || flags.has("pf") || SPECIAL_NAMES.has(name)) {
+  if (flags.has("io") || flags.has("pf") || isSpecialName(name)) {
     return "special";
   }
   return undefined;
@@ -76,42 +68,8 @@ function whyNever({ flags, name }: LinuxMapping): SkipReason | undefined {
 
 /** Whether a mapping is of a file on a disk, so that clean pages can be dropped. */
 function isFile(
-  mapping: LinuxMapping,
+  { name, device }: LinuxMapping,
   { memoryDevices }: PageableContext,
 ): boolean {
-  return mapping.name.startsWith("/") && !isMemoryFile(mapping, memoryDevices);
-}
-
-/** Whether a mapping is shared memory: its pages have no home but swap. */
-function isMemoryFile(
-  { name, device }: LinuxMapping,
-  memoryDevices: ReadonlySet<string>,
-): boolean {
-  return name.startsWith("/memfd:") || name.startsWith("/SYSV") ||
-    name === "/dev/zero (deleted)" || name.startsWith("[anon_shmem:") ||
-    memoryDevices.has(device);
-}
-
-/**
- * Devices of memory file systems in a `/proc/<pid>/mountinfo`, as
- * {@linkcode LinuxMapping.device}: their pages go to swap, not to a disk.
- */
-export function memoryDevices(mountinfo: string): ReadonlySet<string> {
-  const devices = new Set<string>();
-  for (const line of mountinfo.split("\n")) {
-    // proc_pid_mountinfo(5): field 3 is major:minor in decimal; the type of the
-    // file system follows a field that is a hyphen.
-    const type = / - (\S+) /.exec(line)?.[1];
-    const [, major, minor] = /^\S+ \S+ (\d{1,9}):(\d{1,9}) /.exec(line) ?? [];
-    if (minor === undefined) continue;
-    if (type === "tmpfs" || type === "devtmpfs" || type === "ramfs") {
-      devices.add(`${hex2(Number(major))}:${hex2(Number(minor))}`);
-    }
-  }
-  return devices;
-}
-
-/** A number as maps writes those of devices. */
-function hex2(number: number): string {
-  return number.toString(16).padStart(2, "0");
+  return isFileName(name) && !memoryDevices.has(device);
 }

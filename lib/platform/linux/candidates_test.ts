@@ -6,7 +6,7 @@
 
 import { assertEquals } from "@std/assert";
 import type { SkipReason } from "../platform.ts";
-import { memoryDevices, pageable } from "./candidates.ts";
+import { pageable } from "./candidates.ts";
 import type { LinuxMapping } from "./smaps.ts";
 
 const MIB = 2 ** 20;
@@ -107,16 +107,4 @@ Deno.test("of memory that others map in part, the rest can go", () => {
     3,
     2,
   ]);
-});
-
-Deno.test("devices of memory file systems are found", () => {
-  const mountinfo = `21 28 0:19 / /sys rw,nosuid shared:7 - sysfs sysfs rw
-26 28 0:26 / /dev/shm rw,nosuid - tmpfs tmpfs rw
-27 28 0:6 / /dev rw shared:2 master:1 - devtmpfs udev rw,size=1k
-28 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
-30 28 0:4093 / /mnt/a\\040-\\040tmpfs\\040b rw - ext4 /dev/vdb rw
-31 28 0:300 / /ram rw - ramfs ramfs rw
-`;
-  assertEquals([...memoryDevices(mountinfo)], ["00:1a", "00:06", "00:12c"]);
-  assertEquals([...memoryDevices("")], []);
 });

@@ -8,7 +8,7 @@
 import { assert, assertEquals } from "@std/assert";
 import "../../../ffi/testing.ts";
 import { badNumbers, damagedTexts, fuzz } from "../../fuzzing.ts";
-import { memoryDevices } from "./candidates.ts";
+import { MemoryDevicesParser } from "./memory_devices.ts";
 import { realUid } from "./linux_platform.ts";
 import { parseSmaps } from "./smaps.ts";
 import { parseStat, statFields } from "./stat.ts";
@@ -97,7 +97,9 @@ Deno.test("fuzz: status", () => {
 
 Deno.test("fuzz: mountinfo", () => {
   fuzz(damagedTexts([MOUNTINFO]), 5000, (text) => {
-    for (const device of memoryDevices(text)) {
+    const parser = new MemoryDevicesParser();
+    parser.push(new TextEncoder().encode(text));
+    for (const device of parser.devices) {
       assert(/^[0-9a-f]{2,}:[0-9a-f]{2,}$/.test(device), device);
     }
   });

@@ -24,6 +24,7 @@ import {
 } from "./cgroups.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
+import { precisionBudgets } from "./precision.ts";
 import { ofProcess, ProcDir } from "./proc_dir.ts";
 import { listPids, listProcesses, readProcess } from "./process_list.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
@@ -35,6 +36,7 @@ export class LinuxPlatform implements Platform {
   readonly pageSize: number = pageSize();
   readonly #source: PagedataSource;
   readonly #calls: MemoryCalls;
+  readonly #budgets = precisionBudgets(systemMemory().totalMemory);
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
 
@@ -119,8 +121,12 @@ export class LinuxPlatform implements Platform {
   }
 
   open(process: ProcessEntry, group?: string): MonitoredMemory {
-    const [source, calls] = [this.#source, this.#calls];
-    return new LinuxProcessMemory(process, { source, calls, group });
+    return new LinuxProcessMemory(process, {
+      source: this.#source,
+      calls: this.#calls,
+      budgets: this.#budgets,
+      group,
+    });
   }
 
   memory(): MachineMemory {

@@ -84,8 +84,10 @@ export class Attempt {
   readonly #lookAtLock: MemoryCalls["lookAtLock"];
   /** Nobody waits for it any more. */
   isAbandoned = false;
-  /** How long it may take, in milliseconds. */
+  /** How long a call of it may take, in milliseconds. */
   patience = PATIENCE;
+  /** When a call last came back, as of `performance.now()`. */
+  answeredAt = -Infinity;
 
   constructor(id: ProcessId, lookAtLock: MemoryCalls["lookAtLock"]) {
     this.#id = id;
@@ -119,6 +121,7 @@ export class Attempt {
     if (isUnstoppable) unstoppable.add(this);
     try {
       await calls.make();
+      this.answeredAt = performance.now();
     } finally {
       unstoppable.delete(this);
     }
@@ -231,15 +234,18 @@ export class MemoryCalls {
   ): Promise<T> {
     const began = performance.now();
     for (;;) {
-      const waited = performance.now() - began;
-      const left = attempt.patience - waited % attempt.patience;
+      const quiet = () =>
+        performance.now() - Math.max(began, attempt.answeredAt);
+      const left = attempt.patience - quiet() % attempt.patience;
       const outcome = await this.#within(left, work);
       if (outcome) return outcome.result;
       this.#signal?.throwIfAborted();
       const elapsed = performance.now() - began;
-      if (elapsed < attempt.patience) continue;
+      const longest = attempt.patience * MOST_PATIENCE;
+      // Who answers call by call may have much to say.
+      if (quiet() < attempt.patience && elapsed < longest) continue;
       const isMoving = await this.#isMoving(pid);
-      if (isMoving && elapsed < attempt.patience * MOST_PATIENCE) continue;
+      if (isMoving && elapsed < longest) continue;
       throw new NotAnswering(pid, isMoving === false ? LOCKED : UNKNOWN);
     }
   }

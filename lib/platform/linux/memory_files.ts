@@ -14,6 +14,7 @@ import { SystemError } from "../../../ffi/libc.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import type { ProcessSizes } from "../platform.ts";
 import type { Attempt } from "./memory_calls.ts";
+import { MemoryDevicesParser } from "./memory_devices.ts";
 import {
   exited,
   ofProcess,
@@ -37,6 +38,12 @@ const buffers: Uint8Array<ArrayBuffer>[] = [];
 /** How many are kept at the most. */
 const MOST_BUFFERS = 8;
 
+/**
+ * How much of a mountinfo is looked at, in bytes: 20,000 mounts and more, of the
+ * 100,000 that a namespace may have by default (`fs.mount-max` of proc_sys_fs(5)).
+ */
+const MOST_MOUNTINFO = 4 << 20;
+
 /** The memory files of one process. */
 export class MemoryFiles {
   readonly directory: ProcDir;
@@ -53,14 +60,29 @@ export class MemoryFiles {
     return this.directory.pid;
   }
 
-  /** Reads the mappings with all figures. Costs a walk of the page tables. */
-  async readSmaps(): Promise<LinuxMapping[]> {
-    return await this.#readMappings("smaps");
+  /**
+   * Reads the mappings with all figures. Costs a walk of the page tables.
+   *
+   * @param parser says how much of them is kept.
+   */
+  async readSmaps(parser = new SmapsParser()): Promise<LinuxMapping[]> {
+    return await this.#readMappings("smaps", parser);
   }
 
-  /** Reads the mappings without figures. */
-  async readMaps(): Promise<LinuxMapping[]> {
-    return await this.#readMappings("maps");
+  /** Reads the mappings without figures, likewise. */
+  async readMaps(parser = new SmapsParser()): Promise<LinuxMapping[]> {
+    return await this.#readMappings("maps", parser);
+  }
+
+  /** Reads which devices are memory file systems, in the mount namespace of the process. */
+  async readMemoryDevices(): Promise<ReadonlySet<string>> {
+    const parser = new MemoryDevicesParser();
+    await this.#read(
+      "mountinfo",
+      (bytes) => parser.push(bytes),
+      MOST_MOUNTINFO,
+    );
+    return parser.devices;
   }
 
   /** Reads the proportional set size, in bytes. Costs a walk of the page tables. */
@@ -108,8 +130,10 @@ export class MemoryFiles {
     return this.#attempt.make(calls);
   }
 
-  async #readMappings(name: string): Promise<LinuxMapping[]> {
-    const parser = new SmapsParser();
+  async #readMappings(
+    name: string,
+    parser: SmapsParser,
+  ): Promise<LinuxMapping[]> {
     let length = 0;
     await this.#read(name, (bytes) => {
       length += bytes.length;
@@ -120,10 +144,15 @@ export class MemoryFiles {
     return ofProcess(this.pid, () => parser.end());
   }
 
-  /** Reads a file to its end, and has every part of it taken as it comes. */
+  /**
+   * Reads a file to its end, and has every part of it taken as it comes.
+   *
+   * @param most reads no more than about this, in bytes.
+   */
   async #read(
     name: string,
     take: (bytes: Uint8Array<ArrayBuffer>) => void,
+    most = Infinity,
   ): Promise<void> {
     await ofProcessSlowly(this.pid, async () => {
       const buffer = buffers.pop() ?? new Uint8Array(CHUNK * CHUNKS);
@@ -135,7 +164,9 @@ export class MemoryFiles {
       await this.#attempt.make(calls);
       using file = File.own(calls.checked(opened, `open ${name}`), name);
       let reading = { calls, first, buffer: start, name };
-      while (takeParts(reading, take)) {
+      let taken = 0;
+      while (takeParts(reading, take) && taken < most) {
+        taken += buffer.length;
         calls.clear();
         first = calls.readParts(file.fd, buffer, CHUNK);
         reading = { calls, first, buffer, name };

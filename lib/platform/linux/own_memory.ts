@@ -6,7 +6,7 @@
 
 import { File } from "../../../ffi/file.ts";
 import { libc } from "../../../ffi/libc.ts";
-import { parseSmaps } from "./smaps.ts";
+import { type LinuxMapping, SmapsParser } from "./smaps.ts";
 
 /** `MADV_DONTNEED` of include/uapi/asm-generic/mman-common.h. */
 const MADV_DONTNEED = 4;
@@ -18,12 +18,22 @@ const MADV_DONTNEED = 4;
  */
 export function trimOwnMemory(): void {
   libc().malloc_trim?.(0n);
-  using smaps = File.open("/proc/self/smaps");
-  for (const mapping of parseSmaps(smaps.readAll())) {
+  for (const mapping of ownMappings()) {
     const { start, end, perm, name, anonymous } = mapping;
     // Only of what is all file, and read-only, is nothing lost.
     const isFileOnly = name.startsWith("/") && /^r-.p$/.test(perm) &&
       anonymous === 0;
     if (isFileOnly) libc().madvise(start, end - start, MADV_DONTNEED);
+  }
+}
+
+function ownMappings(): LinuxMapping[] {
+  using smaps = File.open("/proc/self/smaps");
+  const parser = new SmapsParser({ names: "kinds" });
+  const buffer = new Uint8Array(64 * 1024);
+  for (;;) {
+    const length = smaps.read(buffer);
+    if (length === 0) return parser.end();
+    parser.push(buffer.subarray(0, length));
   }
 }

@@ -12,6 +12,7 @@ import type { PageableContext } from "./candidates.ts";
 import type { LockLook } from "./memory_calls.ts";
 import type { MemoryFiles } from "./memory_files.ts";
 import { PageTables } from "./page_tables.ts";
+import type { Precision } from "./precision.ts";
 import { PteSource } from "./pte_source.ts";
 import { SmapsSource } from "./smaps_source.ts";
 
@@ -25,6 +26,8 @@ export const PAGEDATA_SOURCES = [
 export interface PagedataRequest {
   readonly purpose: PagedataPurpose;
   readonly context: PageableContext;
+  /** How exactly the process is known; as exactly as can be where it is not given. */
+  readonly precision?: Precision;
 }
 
 /** A source; closed by `using`. */

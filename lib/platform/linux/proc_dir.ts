@@ -20,6 +20,13 @@ import { parseStat } from "./stat.ts";
 
 const decoder = new TextDecoder();
 
+/**
+ * How much of a file is read, in bytes. A process that belongs to as many groups as it
+ * may (`NGROUPS_MAX`, 65,536) has some 700 KiB of `status`, most of it in one line;
+ * all others are shorter.
+ */
+const MOST_TEXT = 1 << 20;
+
 /** A process's directory; closed by `using`. */
 export class ProcDir implements Disposable {
   readonly pid: number;
@@ -78,11 +85,11 @@ export class ProcDir implements Disposable {
     return ofProcess(this.pid, () => this.#directory.openAt(name, flags));
   }
 
-  /** The text of one of its files. */
+  /** The text of one of its files: short ones, of which the beginning is enough. */
   readText(name: string): string {
     return ofProcess(this.pid, () => {
       using file = this.#directory.openAt(name);
-      return decoder.decode(file.readAll());
+      return decoder.decode(file.readAll(MOST_TEXT));
     });
   }
 

@@ -21,13 +21,14 @@ import type {
   ProcessSizes,
   Residency,
 } from "../platform.ts";
-import { memoryDevices, pageable, type PageableContext } from "./candidates.ts";
+import { pageable, type PageableContext } from "./candidates.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
 import { MemoryFiles, readSizes } from "./memory_files.ts";
 import { LinuxPageout, replaced } from "./pageout.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
 import { ofProcessSlowly, ProcDir } from "./proc_dir.ts";
-import type { LinuxMapping } from "./smaps.ts";
+import { Precision, type PrecisionBudgets } from "./precision.ts";
+import type { LinuxMapping, SmapsParser } from "./smaps.ts";
 
 /** What the memory of processes is reached with. */
 export interface MemoryAccess {
@@ -35,6 +36,8 @@ export interface MemoryAccess {
   readonly calls: MemoryCalls;
   /** Shares a limit on calls that are stuck. */
   readonly group?: string;
+  /** Limits what is kept of them. */
+  readonly budgets?: PrecisionBudgets;
 }
 
 /** The memory of one process. */
@@ -42,6 +45,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
   readonly knowsProportional = true;
   readonly #id: ProcessId;
   readonly #access: MemoryAccess;
+  readonly #precision: Precision;
   /** The address space that is observed, or was last read. */
   #layout: string | undefined;
   /** Mappings that can only go to swap, by start, as of the last reading. */
@@ -50,6 +54,8 @@ export class LinuxProcessMemory implements MonitoredMemory {
   constructor(id: ProcessId, access: MemoryAccess) {
     this.#id = id;
     this.#access = access;
+    const { pid, startTime } = id;
+    this.#precision = new Precision(`${pid}:${startTime}`, access.budgets);
   }
 
   get pid(): number {
@@ -58,6 +64,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
   get silence(): string | undefined {
     return this.#access.calls.silenceOf(this.#id);
+  }
+
+  get coarseness(): string | undefined {
+    const reason = this.#precision.coarseness;
+    return reason && `process ${this.pid} is known more coarsely: ${reason}`;
   }
 
   async readPagedata(): Promise<Pagedata> {
@@ -76,9 +87,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
       const context = {
         swapFree,
         // Where files are makes a difference only where nothing else can go.
-        memoryDevices: swapFree ? NO_DEVICES : readDevices(directory),
+        memoryDevices: swapFree ? NO_DEVICES : await files.readMemoryDevices(),
       };
-      return await this.#access.source.read(files, { purpose, context });
+      const precision = this.#precision;
+      const request = { purpose, context, precision };
+      return await this.#access.source.read(files, request);
     });
   }
 
@@ -86,18 +99,22 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return this.#access.source.hasRun(this.pid);
   }
 
-  async readMappings(): Promise<MappingFigures[]> {
-    const { mappings, context } = await this.#readSmaps();
+  async readMappings(
+    purpose: PagedataPurpose = "inspect",
+  ): Promise<MappingFigures[]> {
+    const names = purpose === "inspect" ? "all" : "kinds";
+    const parser = this.#precision.parser(purpose, names);
+    const { mappings, context } = await this.#readSmaps(parser);
     return mappings.map((mapping) => figuresOf(mapping, context));
   }
 
   /** The mappings, and what it depends on what a page-out could take of them. */
-  async #readSmaps() {
+  async #readSmaps(parser: SmapsParser) {
     return await this.#withFiles(async (files) => {
-      const mappings = await files.readSmaps();
+      const mappings = await files.readSmaps(parser);
       const context: PageableContext = {
         swapFree: memoryInfo().freeSwap > 0,
-        memoryDevices: readDevices(files.directory),
+        memoryDevices: await files.readMemoryDevices(),
       };
       return { mappings, context };
     });
@@ -125,20 +142,26 @@ export class LinuxProcessMemory implements MonitoredMemory {
   }
 
   async readResidency(): Promise<ReadonlyMap<bigint, Residency>> {
-    const { mappings, context } = await this.#readSmaps();
+    const parser = this.#precision.parser("scan");
+    const { mappings, context } = await this.#readSmaps(parser);
     const withoutSwap = { ...context, swapFree: false };
     const residency = new Map<bigint, Residency>();
     const needSwap = new Set<bigint>();
     for (const mapping of mappings) {
-      const { start, end, pageSize } = mapping;
       const { bytes, reason } = pageable(mapping, context);
-      residency.set(start, {
-        start,
-        bytes: Number(end - start),
-        pageable: Math.ceil(bytes / pageSize),
-        reason,
-      });
-      if (pageable(mapping, withoutSwap).bytes === 0) needSwap.add(start);
+      const needsSwap = pageable(mapping, withoutSwap).bytes === 0;
+      const { end, pageSize } = mapping;
+      const size = Number(end - mapping.start);
+      for (const part of this.#precision.partsOf(size, pageSize)) {
+        const start = mapping.start + BigInt(part.offset);
+        residency.set(start, {
+          start,
+          bytes: part.pages * part.pageSize,
+          pageable: Math.ceil(bytes / pageSize),
+          reason,
+        });
+        if (needsSwap) needSwap.add(start);
+      }
     }
     this.#needSwap = needSwap;
     return residency;
@@ -189,10 +212,6 @@ export class LinuxProcessMemory implements MonitoredMemory {
 }
 
 const NO_DEVICES: ReadonlySet<string> = new Set();
-
-function readDevices(directory: ProcDir): ReadonlySet<string> {
-  return memoryDevices(directory.readText("mountinfo"));
-}
 
 /** What smaps tells of a mapping. What is both referenced and dirty may be modified. */
 function figuresOf(

@@ -10,14 +10,16 @@
  */
 
 import { ProcessError } from "../../errors.ts";
-import { type Pagedata, PagedataBuilder } from "../../scanner/pagedata.ts";
+import type { Pagedata } from "../../scanner/pagedata.ts";
 import { mayBePageable } from "./candidates.ts";
 import type { LockLook } from "./memory_calls.ts";
 import { type MemoryFiles, readSizes } from "./memory_files.ts";
 import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
 import type { AddressSpace } from "./task_list.ts";
+import type { PageRecorder } from "./page_recorder.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
-import { flagsOf, type LinuxMapping } from "./smaps.ts";
+import { Precision, requireRoom } from "./precision.ts";
+import { flagsOf, type LinuxMapping, type SmapsParser } from "./smaps.ts";
 
 /** How long one list of all address spaces serves, in milliseconds. */
 const LIST_LIFE = 100;
@@ -56,7 +58,9 @@ export class PteSource implements PagedataSource {
 
   async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
     const { pid, directory } = files;
-    const mappings = await readFlaggedMaps(files);
+    const { purpose, precision = new Precision() } = request;
+    const parser = precision.parser(purpose);
+    const mappings = await readFlaggedMaps(files, parser);
     for (let attempt = 1;; attempt++) {
       const space = this.#space(pid);
       if (!space) {
@@ -69,13 +73,21 @@ export class PteSource implements PagedataSource {
       }
       const { rss } = readSizes(directory);
       const { topTable, runtime } = space;
-      const { pagedata, resident } = this.#readTables(topTable, mappings, {
-        ...request,
-        rss,
-      });
-      if (isPlausible(resident, rss)) {
+      const recorder = precision.recorder(purpose, rss / PAGE_SIZE);
+      const { pagedata, resident } = this.#readTables(
+        { topTable, mappings, recorder },
+        request,
+      );
+      const { leftOut } = parser.joined;
+      if (isPlausible(resident, rss, { mayBeLess: leftOut > 0 })) {
+        requireRoom(pid, recorder, request);
+        if (precision.noteRecorded(recorder, parser.joined, pagedata)) {
+          // More coarsely, it is no other attempt.
+          attempt--;
+          continue;
+        }
         this.#runtimes.set(topTable, runtime);
-        if (request.purpose === "scan") await files.clearReferences();
+        if (purpose === "scan") await files.clearReferences();
         return pagedata;
       }
       if (attempt === ATTEMPTS) {
@@ -89,14 +101,17 @@ export class PteSource implements PagedataSource {
   }
 
   #readTables(
-    topTable: bigint,
-    mappings: readonly LinuxMapping[],
-    { purpose, context, rss }: PagedataRequest & { rss: number },
+    { topTable, mappings, recorder }: {
+      topTable: bigint;
+      mappings: readonly LinuxMapping[];
+      recorder: PageRecorder;
+    },
+    { purpose, context }: PagedataRequest,
   ): { pagedata: Pagedata; resident: number } {
     const wanted = mappings.map((mapping) =>
       purpose === "inspect" || mayBePageable(mapping, context)
     );
-    const sink = new BuildingSink(mappings, { wanted, rss });
+    const sink = new BuildingSink(mappings, { wanted, recorder });
     this.#tables.read(topTable, mappings.map(ownInterval), sink);
     return { pagedata: sink.build(), resident: sink.pages * PAGE_SIZE };
   }
@@ -139,20 +154,34 @@ export class PteSource implements PagedataSource {
   }
 }
 
-/** Whether a count of resident bytes can be right, given the RSS shortly before. */
-function isPlausible(resident: number, rss: number): boolean {
+/**
+ * Whether a count of resident bytes can be right, given the RSS shortly before.
+ *
+ * @param mayBeLess whether not all mappings were looked at.
+ */
+function isPlausible(
+  resident: number,
+  rss: number,
+  { mayBeLess }: { mayBeLess: boolean },
+): boolean {
   const tolerance = 4 * 2 ** 20 + rss / 4;
-  return Math.abs(resident - rss) <= tolerance;
+  return resident - rss <= tolerance &&
+    (mayBeLess || rss - resident <= tolerance);
 }
 
 /**
  * Reads the mappings; with their flags when any of them may be locked or hugetlb,
  * which only smaps can tell.
  */
-async function readFlaggedMaps(files: MemoryFiles): Promise<LinuxMapping[]> {
+async function readFlaggedMaps(
+  files: MemoryFiles,
+  parser: SmapsParser,
+): Promise<LinuxMapping[]> {
   const status = files.directory.readText("status");
   const hasFlags = /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(status);
-  return hasFlags ? await files.readSmaps() : await files.readMaps();
+  return hasFlags
+    ? await files.readSmaps(parser)
+    : await files.readMaps(parser);
 }
 
 /** The pages of a mapping. */
@@ -176,29 +205,31 @@ function ownInterval(mapping: LinuxMapping): PageInterval {
 class BuildingSink implements PageSink {
   readonly #mappings: readonly LinuxMapping[];
   readonly #wanted: readonly boolean[];
-  readonly #builder: PagedataBuilder;
-  /** How many mappings the builder has got. */
+  readonly #recorder: PageRecorder;
+  /** How many mappings the recorder has got. */
   #added = 0;
   /** First page of the mapping that was added last. */
   #firstPage = 0;
   /** Present pages that count to RSS, wanted or not. */
   pages = 0;
 
-  /** @param rss about how much will be found, in bytes. */
   constructor(
     mappings: readonly LinuxMapping[],
-    { wanted, rss }: { wanted: readonly boolean[]; rss: number },
+    { wanted, recorder }: {
+      wanted: readonly boolean[];
+      recorder: PageRecorder;
+    },
   ) {
     this.#mappings = mappings;
     this.#wanted = wanted;
-    this.#builder = new PagedataBuilder(rss / PAGE_SIZE);
+    this.#recorder = recorder;
   }
 
   addPages(interval: number, page: number, bits: Uint8Array): void {
     this.#count(interval, bits.length);
     if (!this.#wanted[interval]) return;
     this.#addMappings(interval + 1);
-    this.#builder.addBits(page - this.#firstPage, bits);
+    this.#recorder.addBits(page - this.#firstPage, bits);
   }
 
   addLargePage(
@@ -209,12 +240,12 @@ class BuildingSink implements PageSink {
     this.#count(interval, count);
     if (!this.#wanted[interval]) return;
     this.#addMappings(interval + 1);
-    this.#builder.addPages(page - this.#firstPage, { count, bits });
+    this.#recorder.addPages(page - this.#firstPage, { count, bits });
   }
 
   build(): Pagedata {
     this.#addMappings(this.#mappings.length);
-    return this.#builder.build();
+    return this.#recorder.build();
   }
 
   #count(interval: number, pages: number): void {
@@ -222,12 +253,12 @@ class BuildingSink implements PageSink {
     if (!this.#mappings[interval].flags.has("ht")) this.pages += pages;
   }
 
-  /** Gives the builder the mappings up to, not including, an index. */
+  /** Gives the recorder the mappings up to, not including, an index. */
   #addMappings(end: number): void {
     for (; this.#added < end; this.#added++) {
       const mapping = this.#mappings[this.#added];
       const { firstPage, endPage } = intervalOf(mapping);
-      this.#builder.addMapping({
+      this.#recorder.addMapping({
         start: mapping.start,
         pages: endPage - firstPage,
         pageSize: PAGE_SIZE,

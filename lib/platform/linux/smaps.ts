@@ -15,17 +15,22 @@ import {
   MA_SHARED,
   MA_WRITE,
 } from "../../scanner/mapping_flags.ts";
+import { JoinedMappings } from "./joined_mappings.ts";
+import { Names, type NamesKept, startsWith } from "./mapping_names.ts";
 
 /** A mapping, as the kernel tells of it. Sizes in bytes; 0 where only maps was read. */
 export interface LinuxMapping {
   readonly start: bigint;
-  readonly end: bigint;
+  end: bigint;
   /** As in maps: `rw-p`. */
-  readonly perm: string;
+  perm: string;
   /** Major and minor number of the file's device, as in maps: `fe:01`. */
-  readonly device: string;
-  /** Path of the file, or a name like `[heap]`; empty for anonymous memory. */
-  readonly name: string;
+  device: string;
+  /**
+   * Path of the file, or a name like `[heap]`; empty for anonymous memory. Where
+   * names are not kept, one that stands for all of its kind.
+   */
+  name: string;
   /** Page size of the mapping's page table entries. */
   pageSize: number;
   rss: number;
@@ -97,6 +102,17 @@ export function parseSmaps(text: Uint8Array<ArrayBuffer>): LinuxMapping[] {
   return parser.end();
 }
 
+/** What is kept of a text. */
+export interface SmapsOptions {
+  /** How many mappings are kept; beyond that, neighbours are joined. */
+  readonly most?: number;
+  /** What is kept of names. */
+  readonly names?: NamesKept;
+}
+
+/** How much is kept of a line whose end is yet to come, in bytes: a header with the longest name that is kept. */
+const LONGEST_LINE = 8192;
+
 /**
  * Parses the text of smaps, or of maps, as it is read.
  *
@@ -105,12 +121,24 @@ export function parseSmaps(text: Uint8Array<ArrayBuffer>): LinuxMapping[] {
  * is always in address order.
  */
 export class SmapsParser {
-  readonly #mappings: LinuxMapping[] = [];
+  readonly #joined: JoinedMappings;
+  readonly #headers: Headers;
   readonly #flagSets = new FlagSets();
   #current: LinuxMapping | undefined;
-  #end = 0n;
+  /** The page behind the last mapping. */
+  #end = 0;
   /** The beginning of a line whose end is yet to come. */
   #rest = new Uint8Array(0);
+
+  constructor({ most = Infinity, names = "all" }: SmapsOptions = {}) {
+    this.#joined = new JoinedMappings(most);
+    this.#headers = new Headers(new Names(names));
+  }
+
+  /** How many mappings there were, and what became of those that were too many. */
+  get joined(): JoinedMappings {
+    return this.#joined;
+  }
 
   /**
    * Takes a part of the text, which may begin and end anywhere.
@@ -121,16 +149,14 @@ export class SmapsParser {
     let at = 0;
     if (this.#rest.length > 0) {
       const newline = text.indexOf(NEWLINE);
-      const line = joined(
+      this.#rest = joined(
         this.#rest,
-        text.subarray(0, newline + 1 || undefined),
+        newline < 0 ? text : text.subarray(0, newline),
       );
-      if (newline < 0) {
-        this.#rest = line;
-        return;
-      }
+      if (newline < 0) return;
+      const line = this.#rest;
       this.#rest = new Uint8Array(0);
-      this.#parseLine(line, 0, line.length - 1);
+      this.#parseLine(line, 0, line.length);
       at = newline + 1;
     }
     for (;;) {
@@ -147,67 +173,180 @@ export class SmapsParser {
     if (this.#rest.length > 0) {
       this.#parseLine(this.#rest, 0, this.#rest.length);
     }
-    return this.#mappings;
+    if (this.#current) this.#joined.add(this.#current);
+    return this.#joined.mappings;
   }
 
   #parseLine(text: Uint8Array, at: number, lineEnd: number): void {
     const first = text[at];
     // Header lines begin with a hexadecimal digit in lower case, others with a
     // capital letter.
-    if (first >= 0x30 && first <= 0x39 || first >= 0x61 && first <= 0x66) {
-      const mapping = parseHeader(text, at, lineEnd);
-      this.#current = mapping.start < this.#end ? undefined : mapping;
-      if (this.#current) {
-        this.#mappings.push(this.#current);
-        this.#end = this.#current.end;
-      }
+    if (HEX[first] !== NONE) {
+      if (this.#current) this.#joined.add(this.#current);
+      this.#current = undefined;
+      const headers = this.#headers;
+      const mapping = headers.parse(text, at, lineEnd);
+      if (headers.startPage < this.#end) return;
+      this.#current = mapping;
+      this.#end = headers.endPage;
     } else if (this.#current) {
       parseField(text, at, lineEnd, this.#current, this.#flagSets);
     }
   }
 }
 
+/** Two parts of a line, but no more than what is kept of one. */
 function joined(
   first: Uint8Array<ArrayBuffer>,
   second: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(first.length + second.length);
+  const room = Math.max(0, LONGEST_LINE - first.length);
+  if (room === 0) return first;
+  const both = new Uint8Array(first.length + Math.min(room, second.length));
   both.set(first);
-  both.set(second, first.length);
+  both.set(second.subarray(0, room), first.length);
   return both;
 }
 
-/** Parses `start-end perm offset device inode name`. */
-function parseHeader(
+/** Not a digit. */
+const NONE = 0xff;
+
+/** The value of every hexadecimal digit in lower case, by its character. */
+const HEX = Uint8Array.from({ length: 256 }, (_, character) => {
+  const digit = "0123456789abcdef".indexOf(String.fromCharCode(character));
+  return digit < 0 ? NONE : digit;
+});
+
+const HYPHEN = 0x2d;
+/** Permissions are four letters. */
+const PERM_LETTERS = 4;
+/** Addresses are multiples of 16^3, the smallest page there is. */
+const PAGE_DIGITS = 3;
+/** Addresses have no more digits than this. */
+const MOST_DIGITS = 16;
+const PAGE_BYTES = 4096;
+
+/**
+ * Parses header lines: `start-end perm offset device inode name`. Few permissions
+ * and devices are different, so each is made once.
+ */
+class Headers {
+  readonly #names: Names;
+  readonly #perms = new Map<number, string>();
+  /** The device of the line before, most often that of the next too. */
+  #device = "00:00";
+  #deviceBytes: Uint8Array = new TextEncoder().encode(this.#device);
+  #at = 0;
+  /** Of the header parsed last, in pages: exact, unlike an address, as a number. */
+  startPage = 0;
+  endPage = 0;
+
+  constructor(names: Names) {
+    this.#names = names;
+  }
+
+  parse(text: Uint8Array, from: number, to: number): LinuxMapping {
+    this.#at = from;
+    this.startPage = this.#parsePage(text, from, to, HYPHEN);
+    this.endPage = this.#parsePage(text, from, to, SPACE);
+    if (this.startPage >= this.endPage) throw malformed(text, from, to);
+    const perm = this.#parsePerm(text, from, to);
+    // The offset.
+    this.#parseWord(text, from, to);
+    const device = this.#parseDevice(text, from, to);
+    // The inode.
+    this.#parseWord(text, from, to);
+    while (this.#at < to && text[this.#at] === SPACE) this.#at++;
+    return {
+      // Exact, since a power of two changes no digit of a number.
+      start: BigInt(this.startPage * PAGE_BYTES),
+      end: BigInt(this.endPage * PAGE_BYTES),
+      perm,
+      device,
+      name: this.#names.at(text, this.#at, to),
+      pageSize: PAGE_BYTES,
+      rss: 0,
+      shared: 0,
+      dirty: 0,
+      referenced: 0,
+      anonymous: 0,
+      swap: 0,
+      locked: 0,
+      flags: NO_FLAGS,
+    };
+  }
+
+  /** The number of a page, by its address, up to a character. */
+  #parsePage(
+    text: Uint8Array,
+    from: number,
+    to: number,
+    end: number,
+  ): number {
+    const first = this.#at;
+    let behind = first;
+    while (behind < to && HEX[text[behind]] !== NONE) behind++;
+    const digits = behind - first;
+    if (digits < 1 || digits > MOST_DIGITS || text[behind] !== end) {
+      throw malformed(text, from, to);
+    }
+    let page = 0;
+    for (let at = first; at < behind - PAGE_DIGITS; at++) {
+      page = page * 16 + HEX[text[at]];
+    }
+    this.#at = behind + 1;
+    return page;
+  }
+
+  #parsePerm(text: Uint8Array, from: number, to: number): string {
+    const at = this.#at;
+    if (at + PERM_LETTERS >= to || text[at + PERM_LETTERS] !== SPACE) {
+      throw malformed(text, from, to);
+    }
+    const key = text[at] << 24 | text[at + 1] << 16 | text[at + 2] << 8 |
+      text[at + 3];
+    let perm = this.#perms.get(key);
+    if (perm === undefined) {
+      perm = decoder.decode(text.subarray(at, at + PERM_LETTERS));
+      this.#perms.set(key, perm);
+    }
+    this.#at = at + PERM_LETTERS + 1;
+    return perm;
+  }
+
+  #parseDevice(text: Uint8Array, from: number, to: number): string {
+    const [start, end] = this.#parseWord(text, from, to);
+    const bytes = this.#deviceBytes;
+    if (bytes.length !== end - start || !startsWith(text, start, bytes)) {
+      this.#deviceBytes = text.slice(start, end);
+      this.#device = decoder.decode(this.#deviceBytes);
+    }
+    return this.#device;
+  }
+
+  /** Where the next word stands. */
+  #parseWord(
+    text: Uint8Array,
+    from: number,
+    to: number,
+  ): [start: number, end: number] {
+    const start = this.#at;
+    let end = start;
+    while (end < to && text[end] !== SPACE) end++;
+    if (end === start) throw malformed(text, from, to);
+    this.#at = Math.min(end + 1, to);
+    return [start, end];
+  }
+}
+
+function malformed(
   text: Uint8Array,
   from: number,
   to: number,
-): LinuxMapping {
-  const line = decoder.decode(text.subarray(from, to));
-  const match =
-    /^([0-9a-f]{1,16})-([0-9a-f]{1,16}) (\S{4}) [0-9a-f]+ (\S+) \d+ *(.*)$/s
-      .exec(line);
-  const start = BigInt(`0x${match?.[1] ?? 0}`);
-  const end = BigInt(`0x${match?.[2] ?? 0}`);
-  if (!match || start >= end) throw malformed(line);
-  const [, , , perm, device, name] = match;
-  return {
-    start,
-    end,
-    perm,
-    device,
-    // The kernel writes a newline in a path as these four characters.
-    name: name.includes("\\012") ? name.replaceAll("\\012", "\n") : name,
-    pageSize: 4096,
-    rss: 0,
-    shared: 0,
-    dirty: 0,
-    referenced: 0,
-    anonymous: 0,
-    swap: 0,
-    locked: 0,
-    flags: NO_FLAGS,
-  };
+  file = "maps",
+): SyntaxError {
+  const line = decoder.decode(text.subarray(from, Math.min(to, from + 80)));
+  return new SyntaxError(`not a line of ${file}: ${line}`);
 }
 
 /** Parses `Name:   number kB`, or the line of flags. */
@@ -231,18 +370,6 @@ function parseField(
   }
 }
 
-/** Whether `prefix` stands at a place of the text. */
-function startsWith(text: Uint8Array, at: number, prefix: Uint8Array): boolean {
-  for (let i = 0; i < prefix.length; i++) {
-    if (text[at + i] !== prefix[i]) return false;
-  }
-  return true;
-}
-
-function malformed(line: string, file = "maps"): SyntaxError {
-  return new SyntaxError(`not a line of ${file}: ${line.slice(0, 80)}`);
-}
-
 /** No size in kB is larger. */
 const LARGEST = 2 ** 53 / 1024;
 
@@ -255,7 +382,7 @@ function parseNumber(text: Uint8Array, from: number, to: number): number {
     const digit = text[at] - 0x30;
     number = number * 10 + digit;
     if (digit < 0 || digit > 9 || number > LARGEST) {
-      throw malformed(decoder.decode(text.subarray(from, to)), "smaps");
+      throw malformed(text, from, to, "smaps");
     }
   }
   return number;

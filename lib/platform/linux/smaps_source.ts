@@ -8,17 +8,17 @@
 
 import type { CallList } from "../../../ffi/call_list.ts";
 import { type OpenedPagemap, presentRuns } from "../../../ffi/pagemap.ts";
-import {
-  MODIFIED,
-  type Pagedata,
-  PagedataBuilder,
-  REFERENCED,
-} from "../../scanner/pagedata.ts";
+import { MODIFIED, type Pagedata, REFERENCED } from "../../scanner/pagedata.ts";
 import { pageable } from "./candidates.ts";
 import type { MemoryFiles } from "./memory_files.ts";
+import { PageRecorder } from "./page_recorder.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
+import { Precision, requireRoom } from "./precision.ts";
 import { ofProcessSlowly } from "./proc_dir.ts";
 import { flagsOf, type LinuxMapping } from "./smaps.ts";
+
+/** Size of the smallest pages. */
+const PAGE_SIZE = 4096;
 
 /** Reads smaps. */
 export class SmapsSource implements PagedataSource {
@@ -36,16 +36,26 @@ export class SmapsSource implements PagedataSource {
   async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
     // Opened first, so that it is of the same address space or an older one.
     using pagemap = await files.openPagemap();
-    const mappings = await files.readSmaps();
-    if (request.purpose === "scan") await this.reset(files);
+    const { purpose, precision = new Precision() } = request;
+    const parser = precision.parser(purpose);
+    const mappings = await files.readSmaps(parser);
+    if (purpose === "scan") await this.reset(files);
     const opened = {
       pagemap,
       make: (calls: CallList) => files.make(calls),
     };
-    return await ofProcessSlowly(
-      files.pid,
-      () => pagedataOfSmaps(mappings, opened, request),
-    );
+    const rss = mappings.reduce((sum, mapping) => sum + mapping.rss, 0);
+    for (;;) {
+      const recorder = precision.recorder(purpose, rss / PAGE_SIZE);
+      const pagedata = await ofProcessSlowly(
+        files.pid,
+        () => pagedataOfSmaps(mappings, opened, { ...request, recorder }),
+      );
+      requireRoom(files.pid, recorder, request);
+      if (!precision.noteRecorded(recorder, parser.joined, pagedata)) {
+        return pagedata;
+      }
+    }
   }
 
   hasRun(): boolean {
@@ -66,19 +76,20 @@ export class SmapsSource implements PagedataSource {
 export async function pagedataOfSmaps(
   mappings: readonly LinuxMapping[],
   pagemap: OpenedPagemap,
-  { purpose, context }: PagedataRequest,
+  { purpose, context, recorder = new PageRecorder() }: PagedataRequest & {
+    readonly recorder?: PageRecorder;
+  },
 ): Promise<Pagedata> {
-  const builder = new PagedataBuilder();
   for (const mapping of mappings) {
     const { start, end, pageSize, rss } = mapping;
     const pages = Number(end - start) / pageSize;
-    builder.addMapping({ start, pages, pageSize, flags: flagsOf(mapping) });
+    recorder.addMapping({ start, pages, pageSize, flags: flagsOf(mapping) });
     const isWanted = purpose === "inspect" ||
       pageable(mapping, context).bytes > 0;
     if (rss === 0 || !isWanted) continue;
     const bits = bitsOf(mapping);
     if (rss === pages * pageSize) {
-      builder.addPages(0, { count: pages, bits });
+      recorder.addPages(0, { count: pages, bits });
       continue;
     }
     const firstPage = Number(start / BigInt(pageSize));
@@ -86,11 +97,11 @@ export async function pagedataOfSmaps(
       pagemap,
       { firstPage, pages, pageSize },
       (page, count) => {
-        builder.addPages(page, { count, bits });
+        recorder.addPages(page, { count, bits });
       },
     );
   }
-  return builder.build();
+  return recorder.build();
 }
 
 /**

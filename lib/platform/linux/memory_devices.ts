@@ -1,0 +1,91 @@
+/**
+ * Which devices are memory file systems, by a `/proc/<pid>/mountinfo`: their pages
+ * go to swap, not to a disk. See proc_pid_mountinfo(5).
+ *
+ * A mount namespace is its owner's: it may hold 100,000 mounts with paths of any
+ * length. The parser takes the text in parts, keeps nothing but the devices, and
+ * looks at no more than a part of a line that is too long.
+ *
+ * @module
+ */
+
+/** How many devices are kept. A file on one more is taken for one on a disk, and stays where it is. */
+const MOST_DEVICES = 4096;
+
+/** How much is kept of a line, in bytes: the file system's type stands behind two paths. */
+const LONGEST_LINE = 16384;
+
+const NEWLINE = 0x0a;
+
+const MEMORY_FILE_SYSTEMS = ["tmpfs", "devtmpfs", "ramfs"];
+
+/** The third field. */
+const DEVICE = /^\S+ \S+ (\d+):(\d+) /;
+
+const decoder = new TextDecoder();
+
+/** Finds memory file systems in the text of mountinfo. */
+export class MemoryDevicesParser {
+  readonly #devices = new Set<string>();
+  readonly #line = new Uint8Array(LONGEST_LINE);
+  #length = 0;
+
+  /** Their devices, as maps has them: `00:1a`. */
+  get devices(): ReadonlySet<string> {
+    return this.#devices;
+  }
+
+  /** Takes a part of the text, which may begin and end anywhere. */
+  push(text: Uint8Array): void {
+    for (let at = 0; at < text.length;) {
+      const newline = text.indexOf(NEWLINE, at);
+      const end = newline < 0 ? text.length : newline;
+      const part = text.subarray(at, end);
+      const room = LONGEST_LINE - this.#length;
+      this.#line.set(part.subarray(0, room), this.#length);
+      this.#length += Math.min(room, part.length);
+      if (newline < 0) return;
+      this.#take(this.#line.subarray(0, this.#length));
+      this.#length = 0;
+      at = newline + 1;
+    }
+  }
+
+  #take(line: Uint8Array): void {
+    // Most are none, and are not worth a string.
+    if (!maybeMemory(line) || this.#devices.size >= MOST_DEVICES) return;
+    const text = decoder.decode(line);
+    // The type of the file system follows a field that is a hyphen. A space in a path
+    // is written as \040.
+    const type = / - (\S+) /.exec(text)?.[1];
+    if (!type || !MEMORY_FILE_SYSTEMS.includes(type)) return;
+    const [, major, minor] = DEVICE.exec(text) ?? [];
+    if (minor === undefined) return;
+    this.#devices.add(`${hex2(Number(major))}:${hex2(Number(minor))}`);
+  }
+}
+
+const MARKS = MEMORY_FILE_SYSTEMS.map((name) =>
+  new TextEncoder().encode(` - ${name} `)
+);
+
+/** Whether the type of a memory file system stands in a line. */
+function maybeMemory(line: Uint8Array): boolean {
+  const [SPACE, HYPHEN] = MARKS[0];
+  for (
+    let at = line.indexOf(HYPHEN);
+    at > 0;
+    at = line.indexOf(HYPHEN, at + 1)
+  ) {
+    if (line[at - 1] !== SPACE || line[at + 1] !== SPACE) continue;
+    return MARKS.some((mark) =>
+      mark.every((byte, index) => line[at - 1 + index] === byte)
+    );
+  }
+  return false;
+}
+
+/** A number as maps writes those of devices. */
+function hex2(number: number): string {
+  return number.toString(16).padStart(2, "0");
+}
