@@ -49,6 +49,7 @@ const COLUMNS: readonly Column<ProcessReport>[] = [
 
 /** What `--help` tells beside the options. */
 function help(): string {
+  const hasProjects = operatingSystem().projectIdOf !== undefined;
   return `
 Selectors, of which several make a union; + joins two that both have to hold:
 ${
@@ -58,12 +59,14 @@ ${
   }
 In a GLOB, * matches any characters, / too. rcap never selects itself, kernel
 threads or zombies${
-    operatingSystem().projectIdOf
+    hasProjects
       ? ""
       : ", nor what a cgroup's owner has left alone (user.rcap.avoid)"
   }.
-Other users choose what comm:, exe:, cgroup: and tree: say of their processes;
-user: and unit: they do not.
+Other users choose what comm:, exe:${
+    hasProjects ? "" : ", cgroup:"
+  } and tree: say of their processes;
+${hasProjects ? "user: they do not" : "user: and unit: they do not"}.
 
 Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
 
@@ -77,7 +80,7 @@ Examples:
   rcap scan user:alice exe:/usr/lib/firefox/* --cap 2G
   rcap scan exe:/usr/bin/postgres + user:postgres --cap 2G
   rcap scan ${
-    operatingSystem().projectIdOf ? "project:web" : "unit:postgresql"
+    hasProjects ? "project:web" : "unit:postgresql"
   } --excess 512M --json`;
 }
 

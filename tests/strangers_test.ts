@@ -375,7 +375,7 @@ Deno.test("a program on a FUSE file system that has fallen silent is known by it
   );
   assertEquals(pids, [machine.pid]);
   assertEquals(problems, [
-    `it is not known whether process ${sandboxed.pid} (prog) runs the program at ${path}: its file does not answer (it is on a FUSE file system, which is not asked)`,
+    `it is not known whether process ${sandboxed.pid} (prog) runs the program at ${path} (it is on a FUSE file system, which is not asked)`,
   ]);
   await assertSelects([`exe:${path}`], [machine], [sandboxed]);
   assertEquals(server.unanswered, []);

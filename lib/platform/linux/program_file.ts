@@ -89,7 +89,7 @@ export class ProgramFiles {
         pid,
         isExhausted(error)
           ? error.message
-          : `it is not known whether process ${pid} (${comm}) runs the program at ${text}: its file does not answer (${error.message})`,
+          : `it is not known whether process ${pid} (${comm}) runs the program at ${text} (${error.message})`,
         { cause: error },
       );
     }
