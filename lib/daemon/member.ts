@@ -55,11 +55,7 @@ export class Member {
 
   /** Adds what shows now to what is known, and resets nothing. */
   async glance(): Promise<void> {
-    const { ages } = this.scanned;
-    const reading = await this.memory.read("glance");
-    if (!ages.pagedata) return this.scanned.merge(reading);
-    ages.look(reading);
-    if (ages.hasMarkedMoves) await this.memory.refresh();
+    this.scanned.merge(await this.memory.read("glance"));
   }
 
   /**
@@ -74,7 +70,9 @@ export class Member {
     if (now - this.windowSince < interval) {
       // Without ages yet, nothing of it can go; and who has not run has used nothing.
       if (!ages.pagedata || !(ages.isStale || this.memory.hasRun())) return;
-      return await this.glance();
+      ages.look(await this.memory.read("glance"));
+      if (ages.hasMarkedMoves) await this.memory.refresh();
+      return;
     }
     ages.advance(await memory.readPagedata());
     this.windowSince = now;
