@@ -59,7 +59,6 @@ Deno.test("coldest keeps a cap, what is in use stays, and stat tells what is idl
     ({ rss, statistics, idle }) =>
       rss > 0 && rss <= 80 * MIB && statistics.effective > 0 && idle !== null,
     "the cap to be met",
-    60_000,
   );
   assert(collection.idle);
   const [first] = collection.idle;
@@ -303,7 +302,6 @@ Deno.test("the daemon takes first what is idle for longest, of all processes", a
           row.intervals === intervals && row.bytes >= bytes
         ) ?? false,
       `${bytes} to be idle for ${intervals} intervals`,
-      40_000,
     );
   await untilIdle(2, idle.size);
   await later.cold("data");
@@ -482,7 +480,6 @@ Deno.test("metrics tell what is idle, from each number of intervals on, of colde
           ? statistics.samples >= 4
           : idle !== null && idle[1].bytes > 0,
       "ages, or some samples",
-      20_000,
     );
     const found = await scrape(port, "rcap_idle_bytes");
     if (policy === "clock") {

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { allow } from "./deadline.ts";
 import { assertFree, Crowd, illumosForTests } from "./illumos.ts";
 import { requireRoot } from "./live.ts";
 
@@ -17,6 +18,7 @@ const DESCRIPTORS = 64;
 const SCANS = 1000;
 
 Deno.test(`${PROCESSES} processes, ${DESCRIPTORS} descriptors, ${SCANS} scans`, async () => {
+  await allow(600);
   await using crowd = await Crowd.start(illumos, {
     count: PROCESSES,
     kilobytes: 64,

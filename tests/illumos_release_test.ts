@@ -7,7 +7,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { assertFree, grabsIn, illumosForTests, stopsIn } from "./illumos.ts";
-import { MIB, requireRoot } from "./live.ts";
+import { MIB, observed, requireRoot } from "./live.ts";
 import { commandLine, startRcap } from "./rcap.ts";
 import { until, Workload } from "./workload.ts";
 
@@ -117,9 +117,17 @@ Deno.test("Ctrl-Z does not leave a process stopped", async () => {
 
 Deno.test("a scan that was run by nohup survives SIGHUP, here and on Linux", async () => {
   await using workload = await Workload.start();
-  await workload.anon("memory", 8 * MIB);
+  const memory = await workload.anon("memory", 8 * MIB);
   const { pid } = workload;
-  for (const env of [{}, illumos.env()]) {
+  const log = illumos.newLog();
+  const onLinux = () => observed(workload, memory);
+  const onIllumos = () => until(() => grabsIn(log) > 0, "a scan");
+  for (
+    const { env, begun } of [
+      { env: {}, begun: onLinux },
+      { env: illumos.env({ log }), begun: onIllumos },
+    ]
+  ) {
     const args = ["scan", `${pid}`, "--excess", "64M", "--observe", "1s"];
     const { command, commandArgs } = commandLine(args);
     const child = new Deno.Command("nohup", {
@@ -130,7 +138,7 @@ Deno.test("a scan that was run by nohup survives SIGHUP, here and on Linux", asy
       stderr: "piped",
     }).spawn();
     const output = child.output();
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await begun();
     child.kill("SIGHUP");
     const { code, stderr } = await output;
     assertEquals(code, 3, new TextDecoder().decode(stderr));

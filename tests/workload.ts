@@ -441,24 +441,32 @@ export function isRunning(pid: number): boolean {
   }
 }
 
-/** Waits until `condition` holds; throws after a minute, or after another time in milliseconds. */
+/**
+ * Waits until `condition` holds. How long that may take is not up to the speed of a
+ * machine: a minute, or another time, is for what does not come at all.
+ *
+ * @param timeout in milliseconds.
+ * @param pause between two looks, in milliseconds.
+ */
 export async function until(
   condition: () => boolean,
   what: string,
   timeout = 60_000,
+  pause = 10,
 ): Promise<void> {
-  await waitingFor(what, poll(condition, what, timeout));
+  await waitingFor(what, poll(condition, what, timeout, pause));
 }
 
 async function poll(
   condition: () => boolean,
   what: string,
   timeout: number,
+  pause: number,
 ): Promise<void> {
   const deadline = performance.now() + timeout;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }
 

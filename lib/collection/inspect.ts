@@ -27,7 +27,7 @@ import {
 import { idleBytes, MAX_AGE, PageAges } from "../scanner/ages.ts";
 import { mergePagedata } from "../scanner/merge.ts";
 import { requireProcess } from "./members.ts";
-import { sleep, watch } from "./observe.ts";
+import { sleep, SOON, watch } from "./observe.ts";
 import type { Messages } from "./scan_once.ts";
 
 /**
@@ -249,6 +249,10 @@ export async function inspectAges(
   const began = performance.now();
   await memory.reset();
   for (let count = 1; count <= intervals; count++) {
+    // Others may reset references too: see watch.
+    await sleep(SOON, signal);
+    signal.throwIfAborted();
+    ages.look(await memory.read("inspect"));
     await sleep(
       began + observation * count / intervals - performance.now(),
       signal,

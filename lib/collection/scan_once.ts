@@ -209,22 +209,15 @@ async function scanByAge(
 ): Promise<ScanResult> {
   for (const { memory, scanned, report } of members) {
     try {
-      await age(memory, scanned);
+      // Ends the last part of the observation.
+      scanned.ages.advance(await memory.read("scan"));
+      await memory.refresh();
       scanned.residency = await memory.readResidency();
     } catch (error) {
       noted(error, report);
     }
   }
   return await scanColdest(collection, options);
-}
-
-/** Ends a part of the observation: what was not referenced in it is one older. */
-async function age(
-  memory: MonitoredMemory,
-  scanned: ScannedProcess,
-): Promise<void> {
-  scanned.ages.advance(await memory.read("scan"));
-  await memory.refresh();
 }
 
 function newMember(
@@ -338,14 +331,24 @@ async function observeMembers(
         noted(error, report);
       }
     };
+    const refresh = () => tolerating(() => memory.refresh());
+    if (policy === "coldest") {
+      const { ages } = scanned;
+      return {
+        glance: () =>
+          tolerating(async () => ages.look(await memory.read("glance"))),
+        endPart: () =>
+          tolerating(async () => ages.advance(await memory.read("scan"))),
+        refresh,
+      };
+    }
     return {
       glance: () =>
         tolerating(async () => {
-          if (policy === "coldest") return await age(memory, scanned);
           if (platform.granularity === "mapping") return;
           scanned.merge(await memory.read("glance"));
         }),
-      refresh: () => tolerating(() => memory.refresh()),
+      refresh,
     };
   });
   try {

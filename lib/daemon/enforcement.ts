@@ -5,7 +5,7 @@
  * @module
  */
 
-import { sleep, TRUSTED_OBSERVATION } from "../collection/observe.ts";
+import { sleep, SOON, TRUSTED_OBSERVATION } from "../collection/observe.ts";
 import { narrate } from "../collection/narrate.ts";
 import { ProcessError } from "../errors.ts";
 import type { Log } from "../report/output.ts";
@@ -170,19 +170,34 @@ function headroomOf({ cap, scanned }: Collection, excess: number): number {
  */
 async function lookAgain(
   members: readonly Member[],
-  { interval, signal, log }: EnforcementOptions,
+  options: EnforcementOptions,
 ): Promise<void> {
-  for (const member of members) {
-    await tolerate(member, log, () => member.memory.refresh());
-  }
+  await lookSoon(members, options);
+  const { interval, signal, log } = options;
   const pause = Math.min(REFRESH, interval / 2) / GLANCES;
   for (let glance = 0; glance < GLANCES && !signal.aborted; glance++) {
     await sleep(pause, signal);
     for (const member of members) {
-      await tolerate(member, log, async () => {
-        await member.glance();
-      });
+      await tolerate(member, log, () => member.glance());
     }
+  }
+}
+
+/**
+ * Has what is in use show once more, and keeps what shows so soon that hardly anybody
+ * has reset it again.
+ */
+async function lookSoon(
+  members: readonly Member[],
+  { signal, log }: EnforcementOptions,
+): Promise<void> {
+  for (const member of members) {
+    await tolerate(member, log, () => member.memory.refresh());
+  }
+  await sleep(SOON, signal);
+  for (const member of members) {
+    if (signal.aborted) return;
+    await tolerate(member, log, () => member.glance());
   }
 }
 

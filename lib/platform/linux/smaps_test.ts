@@ -162,25 +162,25 @@ Deno.test("smaps and maps of this process list the same memory", () => {
   }
 });
 
-Deno.test("10,000 mappings are read and parsed quickly", () => {
+Deno.test("10,000 mappings are parsed about as quickly as they are read", () => {
   using memory = new OwnMemory(10_000);
   memory.write(0, memory.pages);
   memory.split();
   let best = Infinity;
-  for (let turn = 0; turn < 3; turn++) {
-    const began = performance.now();
+  for (let turn = 0; turn < 5; turn++) {
     using file = File.open("/proc/self/smaps");
-    const mappings = parseSmaps(file.readAll());
-    best = Math.min(best, performance.now() - began);
+    const began = performance.now();
+    const text = file.readAll();
+    const read = performance.now();
+    const mappings = parseSmaps(text);
+    const parsed = performance.now();
+    best = Math.min(best, (parsed - read) / (read - began));
     const own = mappings.filter(({ start }) =>
       memory.start <= start && start < memory.end
     );
     assertEquals(own.length, 10_000);
     assert(own.every(({ rss }) => rss === memory.pageSize));
   }
-  console.log(
-    `smaps of 10,000 mappings: ${best.toFixed(0)} ms, of 150 ms it may take`,
-  );
-  // A machine that is busy may take longer than it should.
-  assert(best < 1000, `${best} ms`);
+  // By the time that the kernel takes to write it: so it is on any machine.
+  assert(best < 20, `${best.toFixed(1)} times as long`);
 });
