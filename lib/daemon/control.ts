@@ -20,7 +20,7 @@ import type { CollectionState, DaemonState } from "./state.ts";
 import { holderOf, readState, writeOverride } from "./state_directory.ts";
 
 /** How long a daemon may take to answer, in milliseconds, and how often that is looked at. */
-const PATIENCE = 5000;
+const PATIENCE = 10_000;
 const LOOK_INTERVAL = 20;
 
 /**

@@ -1,0 +1,143 @@
+/**
+ * Tests of the daemon's loop: whatever fails in a turn, the next one comes.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import "../../tests/deadline.ts";
+import { libc } from "../../ffi/libc.ts";
+import { RcapError } from "../errors.ts";
+import { openPlatform } from "../platform/open.ts";
+import type { Platform } from "../platform/platform.ts";
+import { Log } from "../report/output.ts";
+import type { DaemonConfig } from "./config.ts";
+import { Daemon, type DaemonSurroundings } from "./daemon.ts";
+import type { DaemonState } from "./state.ts";
+
+// Opened before the first test, which would seem to leak it otherwise.
+libc();
+
+const CONFIG: DaemonConfig = {
+  sampleInterval: 20,
+  processInterval: 20,
+  reportInterval: 20,
+  configInterval: 20,
+  enforcementThreshold: 0,
+  policy: "clock",
+  pagedata: "smaps",
+  caps: [{ name: "none", select: [], maxRss: 2 ** 30, place: "test:1" }],
+};
+
+/** Fails so many times, in words that change with what is wrong. */
+function failing(times: number, error: () => Error): () => void {
+  return () => {
+    if (times-- > 0) throw error();
+  };
+}
+
+/** A platform with some steps of its own. */
+function withSteps(real: Platform, steps: Partial<Platform>): Platform {
+  return new Proxy(real, {
+    get(_, key) {
+      const from = key in steps ? steps : real;
+      const value = Reflect.get(from, key, from);
+      return typeof value === "function" ? value.bind(from) : value;
+    },
+  });
+}
+
+/** Runs a daemon with steps of its own until it has reported often enough. */
+async function runDaemon(
+  { platform = {}, ...around }: {
+    platform?: Partial<Platform>;
+  } & Partial<Omit<DaemonSurroundings, "platform">>,
+): Promise<{ states: DaemonState[]; messages: string[] }> {
+  using real = openPlatform("smaps", () => {});
+  const ending = new AbortController();
+  const states: DaemonState[] = [];
+  const messages: string[] = [];
+  const log = new Log("info", { write: (line) => messages.push(line) });
+  const { report, ...others } = around;
+  const daemon = new Daemon(CONFIG, {
+    platform: withSteps(real, platform),
+    log,
+    signal: ending.signal,
+    overrides: () => new Map(),
+    reload: () => Promise.resolve(undefined),
+    report(state) {
+      report?.(state);
+      states.push(state);
+      if (states.length === 10) ending.abort();
+    },
+    ...others,
+  });
+  const asking = setInterval(() => daemon.askForOverrides(), 15);
+  await daemon.run();
+  clearInterval(asking);
+  return { states, messages };
+}
+
+const SYSTEM = () => new RcapError("no descriptor is free");
+const FAULT = () => new TypeError("not foreseen");
+
+for (const [kind, error] of [["foreseen", SYSTEM], ["not", FAULT]] as const) {
+  Deno.test(`a turn that fails is told, and the next one comes (${kind})`, async () => {
+    const steps: Record<string, Parameters<typeof runDaemon>[0]> = {
+      report: { report: failing(3, error) },
+      requests: {
+        overrides: () => {
+          overrides();
+          return new Map();
+        },
+      },
+      sample: {
+        platform: {
+          memory() {
+            memory();
+            return {
+              totalMemory: 2 ** 34,
+              availableMemory: 2 ** 33,
+              totalSwap: 0,
+              freeSwap: 0,
+            };
+          },
+        },
+      },
+      members: {
+        platform: {
+          listPids() {
+            listPids();
+            return [];
+          },
+        },
+      },
+      watchdog: { turnInterval: 20, onTurn: failing(3, error) },
+    };
+    const [overrides, memory, listPids] = [1, 2, 3].map(() =>
+      failing(3, error)
+    );
+    for (const [name, step] of Object.entries(steps)) {
+      const { states, messages } = await runDaemon(step);
+      assertEquals(states.length, 10, name);
+      const told = messages.filter((line) => line.includes(error().message));
+      // Every request is told of, and what is asked for and what is due are steps
+      // of their own.
+      const most = name === "requests" ? 3 : 2;
+      assert(told.length >= 1 && told.length <= most, `${name}: ${messages}`);
+      assertEquals(
+        told[0].includes("internal error"),
+        kind === "not",
+        told[0],
+      );
+    }
+  });
+}
+
+Deno.test("a configuration that cannot be read is told, and the one that runs stays", async () => {
+  const { states, messages } = await runDaemon({
+    reload: () => Promise.reject(SYSTEM()),
+  });
+  assertEquals(states.at(-1)?.configuration.serial, 1);
+  assert(messages.some((line) => line.includes("no descriptor is free")));
+});
