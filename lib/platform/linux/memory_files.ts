@@ -121,8 +121,14 @@ export class MemoryFiles {
     const opened = calls.open(this.directory.fd, "pagemap", O_RDONLY);
     return await ofProcessSlowly(this.pid, async () => {
       await this.#attempt.make(calls);
-      return File.own(calls.checked(opened, "open pagemap"), "pagemap");
+      const path = this.#path("pagemap");
+      return File.own(calls.checked(opened, `open ${path}`), path);
     });
+  }
+
+  /** The path of a file, for messages. */
+  #path(name: string): string {
+    return `/proc/${this.pid}/${name}`;
   }
 
   /** Makes calls on an opened pagemap. */
@@ -155,6 +161,7 @@ export class MemoryFiles {
     most = Infinity,
   ): Promise<void> {
     await ofProcessSlowly(this.pid, async () => {
+      const path = this.#path(name);
       const buffer = buffers.pop() ?? new Uint8Array(CHUNK * CHUNKS);
       const calls = new CallList();
       const opened = calls.open(this.directory.fd, name, O_RDONLY);
@@ -162,14 +169,14 @@ export class MemoryFiles {
       const start = buffer.subarray(0, CHUNK * FIRST_CHUNKS);
       let first = calls.readParts(OPENED, start, CHUNK);
       await this.#attempt.make(calls);
-      using file = File.own(calls.checked(opened, `open ${name}`), name);
-      let reading = { calls, first, buffer: start, name };
+      using file = File.own(calls.checked(opened, `open ${path}`), path);
+      let reading = { calls, first, buffer: start, path };
       let taken = 0;
       while (takeParts(reading, take) && taken < most) {
         taken += buffer.length;
         calls.clear();
         first = calls.readParts(file.fd, buffer, CHUNK);
-        reading = { calls, first, buffer, name };
+        reading = { calls, first, buffer, path };
         await this.#attempt.make(calls);
       }
       if (buffers.length < MOST_BUFFERS) buffers.push(buffer);
@@ -183,30 +190,31 @@ export class MemoryFiles {
       calls.write(OPENED, encoder.encode(value))
     );
     await ofProcessSlowly(this.pid, async () => {
+      const path = this.#path("clear_refs");
       await this.#attempt.make(calls, { use: "write" });
       using _file = File.own(
-        calls.checked(opened, "open clear_refs"),
-        "clear_refs",
+        calls.checked(opened, `open ${path}`),
+        path,
       );
-      for (const write of writes) calls.checked(write, "write clear_refs");
+      for (const write of writes) calls.checked(write, `write ${path}`);
     });
   }
 }
 
 /** Has the parts taken that were read; returns whether there may be more. */
 function takeParts(
-  { calls, first, buffer, name }: {
+  { calls, first, buffer, path }: {
     calls: CallList;
     first: number;
     buffer: Uint8Array<ArrayBuffer>;
-    name: string;
+    path: string;
   },
   take: (bytes: Uint8Array<ArrayBuffer>) => void,
 ): boolean {
   for (let at = 0; at < buffer.length; at += CHUNK) {
     const length = calls.result(first + at / CHUNK);
     if (length === undefined || length === 0) return false;
-    if (length < 0) throw new SystemError(`read ${name}`, -length);
+    if (length < 0) throw new SystemError(`read ${path}`, -length);
     take(buffer.subarray(at, at + length));
   }
   return true;
