@@ -121,14 +121,19 @@ interface Choice {
   readonly bytes: number;
 }
 
+/** How many processes are under control at a time: each takes descriptors. */
+const MOST_CONTROLLED = 8;
+
 /** One scan in progress. */
 class Pass implements Disposable {
   readonly #collection: ScanCollection;
   readonly #options: ColdestOptions;
   /** Without those that cannot be controlled. */
   readonly #processes: Set<ScannedProcess>;
+  /** Processes under control, the one that was used last at the end. */
   readonly #turns = new Map<ScannedProcess, Turn>();
-  readonly #held = new DisposableStack();
+  /** Processes that were under control. */
+  readonly #victims = new Set<ScannedProcess>();
   #excess: number;
   /** What {@linkcode Pass.#measure} found, while that holds. */
   #sizes: Float64Array | undefined;
@@ -379,12 +384,19 @@ class Pass implements Disposable {
   /** Takes control of a process; `undefined` when that fails. */
   async #control(process: ScannedProcess): Promise<Turn | undefined> {
     const known = this.#turns.get(process);
-    if (known) return known;
+    if (known) {
+      this.#turns.delete(process);
+      this.#turns.set(process, known);
+      return known;
+    }
     try {
+      this.#releaseDownTo(MOST_CONTROLLED - 1);
       const { rss } = process.memory.readSizes();
-      const control = this.#held.use(await process.memory.control());
+      const control = await process.memory.control();
       const turn = { process, control, rss };
       this.#turns.set(process, turn);
+      if (this.#victims.has(process)) return turn;
+      this.#victims.add(process);
       this.#emit({
         type: "victim",
         process,
@@ -401,6 +413,15 @@ class Pass implements Disposable {
     }
   }
 
+  /** Lets go of those that were used longest ago, until so many are left. */
+  #releaseDownTo(count: number): void {
+    for (const [process, { control }] of this.#turns) {
+      if (this.#turns.size <= count) return;
+      this.#turns.delete(process);
+      control[Symbol.dispose]();
+    }
+  }
+
   /** Accounts for the fall of RSS since it was last read; 0 when it cannot be read. */
   #accountFall(turn: Turn): number {
     const fell = takeFall(turn.process, turn);
@@ -410,7 +431,7 @@ class Pass implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#held[Symbol.dispose]();
+    this.#releaseDownTo(0);
   }
 }
 
