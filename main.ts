@@ -16,7 +16,7 @@ import { setCommand } from "./cmd/set.ts";
 import { statCommand } from "./cmd/stat.ts";
 import denoJson from "./deno.json" with { type: "json" };
 import { RcapError, UsageError } from "./lib/errors.ts";
-import { operatingSystem } from "./lib/platform/open.ts";
+import { chosenSystem, operatingSystem } from "./lib/platform/open.ts";
 import { lines } from "./lib/report/escape.ts";
 import {
   flushMessages,
@@ -91,7 +91,7 @@ interface Overdue {
 
 /** Tells who keeps this process from ending, once it has done all else. */
 function tellWhoIsWaitedFor(): void {
-  const pids = operatingSystem().heldBy();
+  const pids = chosenSystem()?.heldBy() ?? [];
   if (pids.length === 0) return;
   printError(
     `rcap: waiting for process ${

@@ -236,5 +236,5 @@ function picture(
   }
   const legend =
     ". not resident  - resident  r referenced  m modified  s swapped";
-  return lines(...rows, ...(bare ? [] : ["", legend]));
+  return lines(rows, bare ? [] : ["", legend]);
 }

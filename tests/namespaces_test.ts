@@ -201,8 +201,10 @@ if (!needsOwnExe) {
         config,
         '[[cap]]\nname = "a"\nselect = ["user:root"]\nmax_rss = "50%"\n',
       );
+      // Whose file systems lie on the way to it stands in /proc.
       const run = await rcap(["check", "--config", config], { prefix });
-      assertEquals(run.code, 0, run.stderr);
+      assertEquals(run.code, 2, run.stderr);
+      assertMatch(run.stderr, /mount the \/proc of this pid namespace/);
     } finally {
       Deno.removeSync(folder, { recursive: true });
     }

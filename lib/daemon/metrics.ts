@@ -138,7 +138,7 @@ const COLLECTION_FAMILIES: readonly Family<CollectionState>[] = [
   {
     kind: "gauge",
     name: "rcap_warning",
-    help: "1 while the cap cannot be met, else 0.",
+    help: "1 while there is a warning about the cap, else 0.",
     value: ({ warning }) => warning === null ? 0 : 1,
   },
   {

@@ -52,6 +52,7 @@ export interface ServiceOptions {
 export async function runService(options: ServiceOptions): Promise<void> {
   const { log, signal } = options;
   await using held = new AsyncDisposableStack();
+  operatingSystem().requireOwnProcesses();
   const configuration = new Configuration(options.config, log);
   const config = await configuration.load(signal);
   await operatingSystem().requirePrivileges();
@@ -138,6 +139,7 @@ export async function runOnce(
   >,
   observation: number,
 ): Promise<DaemonState> {
+  operatingSystem().requireOwnProcesses();
   const config = await new Configuration(paths, log).load(signal);
   await operatingSystem().requirePrivileges();
   using directory = StateDirectory.take(

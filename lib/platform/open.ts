@@ -28,6 +28,11 @@ export function operatingSystem(): OperatingSystem {
   return chosen ??= systemOf(Deno.build.os);
 }
 
+/** The operating system, where that has been asked for already. */
+export function chosenSystem(): OperatingSystem | undefined {
+  return chosen;
+}
+
 /**
  * What rcap knows an operating system by.
  *

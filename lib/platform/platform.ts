@@ -382,6 +382,13 @@ export interface OperatingSystem {
   /** A new look at the caps of projects, where the system has such. */
   projectCaps?(): ProjectCapSource;
   /**
+   * Makes sure that processes can be told apart: that what is read of a pid and what
+   * is done with it are of the same process.
+   *
+   * @throws CapabilityError when they cannot.
+   */
+  requireOwnProcesses(): void;
+  /**
    * Makes sure that the processes of every user can be scanned.
    *
    * @throws CapabilityError when a privilege is missing, or what is asked for is

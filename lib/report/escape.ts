@@ -54,9 +54,13 @@ export function escapeLine(text: string): string {
   });
 }
 
-/** Lines for a terminal, each with its end. */
-export function lines(...texts: string[]): Printable {
-  return printable(texts.map((text) => `${escapeLine(text)}\n`).join(""));
+/** Lines for a terminal, each with its end; of a list, every text is one. */
+export function lines(
+  ...texts: readonly (string | readonly string[])[]
+): Printable {
+  return printable(
+    texts.flat().map((text) => `${escapeLine(text)}\n`).join(""),
+  );
 }
 
 /**

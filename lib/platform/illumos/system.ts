@@ -39,6 +39,8 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
     projectIdOf: (name) => projects().idOf(name),
     zoneIdOf: (name) => system().zoneIdOf(name),
     projectCaps: projects,
+    // A process sees its own zone's processes only, by one name.
+    requireOwnProcesses() {},
     requirePrivileges() {
       const uid = system().effectiveUid();
       if (uid === 0) return Promise.resolve();

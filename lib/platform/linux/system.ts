@@ -33,6 +33,7 @@ export const linux: OperatingSystem = {
   ignoresHangup,
   memory: machineMemory,
   uidOfUser,
+  requireOwnProcesses: requireOwnProc,
   async requirePrivileges() {
     requireOwnProc();
     requireCapabilities();
