@@ -391,6 +391,11 @@ export function rssOf(pid: number): number {
   return field(Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`), "Rss");
 }
 
+/** The proportional set size of a process: what it shares counts by the number of sharers. */
+export function pssOf(pid: number): number {
+  return field(Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`), "Pss");
+}
+
 /** How many pages of a process had to come back from swap or a file: field 12 of proc_pid_stat(5). */
 export function majorFaults(pid: number): number {
   const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);

@@ -10,6 +10,7 @@ import { scanColdest } from "../scanner/coldest.ts";
 import type { Collection } from "./collection.ts";
 import {
   type EnforcementOptions,
+  lookSoon,
   type ScanOutcome,
   tolerate,
 } from "./enforcement.ts";
@@ -67,8 +68,9 @@ export async function keepAges(
 export async function enforceByAge(
   collection: Collection,
   excess: number,
-  { signal, log, isBounded = false, isOnlyScan }: EnforcementOptions,
+  options: EnforcementOptions,
 ): Promise<ScanOutcome | undefined> {
+  const { signal, log, isBounded = false, isOnlyScan } = options;
   const members = collection.members;
   const aged = members.filter((member) =>
     member.scanned.ages.pagedata !== undefined
@@ -92,6 +94,9 @@ export async function enforceByAge(
   // Far from its cap, nothing will have to go in the next interval.
   if (signal.aborted || (allowed <= 0 && over < -2 * reserve)) return undefined;
 
+  // Nothing goes that is in use and only looks idle, since others reset references.
+  if (allowed > 0) await lookSoon(aged, options);
+  if (signal.aborted) return undefined;
   for (const member of aged) {
     await tolerate(member, log, () => member.keepResidency(RESIDENCY_LIFE));
   }

@@ -187,7 +187,7 @@ async function lookAgain(
  * Has what is in use show once more, and keeps what shows so soon that hardly anybody
  * has reset it again.
  */
-async function lookSoon(
+export async function lookSoon(
   members: readonly Member[],
   { signal, log }: EnforcementOptions,
 ): Promise<void> {

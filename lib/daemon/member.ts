@@ -55,7 +55,11 @@ export class Member {
 
   /** Adds what shows now to what is known, and resets nothing. */
   async glance(): Promise<void> {
-    this.scanned.merge(await this.memory.read("glance"));
+    const { ages } = this.scanned;
+    const reading = await this.memory.read("glance");
+    if (!ages.pagedata) return this.scanned.merge(reading);
+    ages.look(reading);
+    if (ages.hasMarkedMoves) await this.memory.refresh();
   }
 
   /**
@@ -70,9 +74,7 @@ export class Member {
     if (now - this.windowSince < interval) {
       // Without ages yet, nothing of it can go; and who has not run has used nothing.
       if (!ages.pagedata || !(ages.isStale || this.memory.hasRun())) return;
-      ages.look(await this.memory.read("glance"));
-      if (ages.hasMarkedMoves) await this.memory.refresh();
-      return;
+      return await this.glance();
     }
     ages.advance(await memory.readPagedata());
     this.windowSince = now;
