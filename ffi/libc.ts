@@ -114,7 +114,10 @@ let opened: Libc | undefined;
 
 /** The C library's functions. A name that ends in `Away` runs on another thread. */
 export function libc(): Libc {
-  opened ??= Deno.dlopen("libc.so.6", SYMBOLS).symbols;
+  if (!opened) {
+    opened = Deno.dlopen("libc.so.6", SYMBOLS).symbols;
+    errnoOfThread = findErrno();
+  }
   return opened;
 }
 
@@ -161,10 +164,25 @@ export class SystemError extends RcapError {
   }
 }
 
-/** `errno` of this thread, right after a call that was not made `Away`. */
+/** Where the main thread has its `errno`: errno(3). */
+let errnoOfThread: Int32Array<ArrayBuffer> | undefined;
+
+/**
+ * `errno` of this thread, right after a call that was not made `Away`.
+ *
+ * It is read from memory, since to call a function for it would give the runtime time
+ * for calls of its own, which have errors of their own.
+ */
 export function errno(): number {
+  errnoOfThread ??= findErrno();
+  return errnoOfThread[0];
+}
+
+function findErrno(): Int32Array<ArrayBuffer> {
   const at = libc().__errno_location();
-  return at === null ? 0 : new Deno.UnsafePointerView(at).getInt32();
+  // The C library always has one.
+  if (at === null) return new Int32Array(1);
+  return new Int32Array(Deno.UnsafePointerView.getArrayBuffer(at, 4));
 }
 
 /**

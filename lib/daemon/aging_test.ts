@@ -72,7 +72,9 @@ class SharedMemory extends FakeMemory implements MonitoredMemory {
     return true;
   }
 
-  checkAccess(): void {}
+  checkAccess(): Promise<void> {
+    return Promise.resolve();
+  }
 
   readProportional(): Promise<number> {
     return Promise.resolve(this.readSizes().rss);
@@ -82,7 +84,7 @@ class SharedMemory extends FakeMemory implements MonitoredMemory {
     throw new Error("not asked for here");
   }
 
-  readPageStates(): Uint8Array {
+  readPageStates(): Promise<Uint8Array> {
     throw new Error("not asked for here");
   }
 }

@@ -13,7 +13,11 @@ import {
   fingerprintOf,
   readConfigFiles,
 } from "./config_files.ts";
-import { type ConfigProblem, placeOf } from "./config_problem.ts";
+import {
+  type ConfigProblem,
+  type FoundProblem,
+  placeOf,
+} from "./config_problem.ts";
 import {
   type DaemonSettings,
   DEFAULT_SETTINGS,
@@ -142,7 +146,7 @@ export function understandConfig(
   const { totalMemory, hasOtherCaps = false } = surroundings;
   const files = parsed.map((file) => readFile(file, surroundings));
   const caps = files.flatMap(({ caps }) => caps);
-  const problems: (ConfigProblem & { isPassing?: boolean })[] = [
+  const problems: FoundProblem[] = [
     ...sources.problems,
     ...files.flatMap(({ problems }) => problems),
     ...duplicates(caps),
@@ -185,7 +189,7 @@ interface FileReading {
   readonly root?: TomlNode;
   /** `undefined` when there are problems. */
   readonly settings?: FileSettings;
-  readonly problems: readonly (ConfigProblem & { isPassing?: boolean })[];
+  readonly problems: readonly FoundProblem[];
   /** Also those that are not as they should be. */
   readonly caps: readonly CapPlace[];
 }

@@ -6,7 +6,12 @@
 
 import { type Entry, NotAFile, readUpTo } from "../../ffi/directory.ts";
 import { type File, isDenied, isMissing } from "../../ffi/file.ts";
-import { Errno, errnoMessage, SystemError } from "../../ffi/libc.ts";
+import {
+  Errno,
+  errnoMessage,
+  isExhausted,
+  SystemError,
+} from "../../ffi/libc.ts";
 import {
   DistrustError,
   openTrustedDirectory,
@@ -14,7 +19,7 @@ import {
 } from "../../ffi/trusted_path.ts";
 import { RcapError } from "../errors.ts";
 import { exactSize } from "../report/units.ts";
-import type { ConfigProblem } from "./config_problem.ts";
+import type { FoundProblem } from "./config_problem.ts";
 
 /** Where a configuration is. */
 export interface ConfigPaths {
@@ -36,7 +41,7 @@ export interface ConfigFiles {
   /** Those that could be read: the main file, then the drop-ins in name order. */
   readonly files: readonly ConfigFile[];
   /** Of those that could not. */
-  readonly problems: readonly ConfigProblem[];
+  readonly problems: readonly FoundProblem[];
 }
 
 /** A file that could be read. */
@@ -84,7 +89,7 @@ export function readConfigFiles(
 /** Reads files, one after the other. */
 class Reader implements ConfigFiles {
   readonly files: ConfigFile[] = [];
-  readonly problems: ConfigProblem[] = [];
+  readonly problems: FoundProblem[] = [];
   #total = 0;
   /** With what others have a say: one of them can stand on the way to several files. */
   readonly #distrusted = new Set<string>();
@@ -170,7 +175,7 @@ class Reader implements ConfigFiles {
   }
 }
 
-function contents(path: string, file: File): ConfigFile | ConfigProblem {
+function contents(path: string, file: File): ConfigFile | FoundProblem {
   const bytes = readUpTo(file, LARGEST_FILE);
   if (!bytes) return tooLarge(path, "", LARGEST_FILE);
   try {
@@ -191,7 +196,7 @@ function contents(path: string, file: File): ConfigFile | ConfigProblem {
   }
 }
 
-function tooLarge(file: string, how: string, most: number): ConfigProblem {
+function tooLarge(file: string, how: string, most: number): FoundProblem {
   return {
     file,
     line: 0,
@@ -201,8 +206,18 @@ function tooLarge(file: string, how: string, most: number): ConfigProblem {
 }
 
 /** Why a file, or a directory of drop-ins, cannot be read. */
-function problemOf(file: string, error: unknown): ConfigProblem {
+function problemOf(file: string, error: unknown): FoundProblem {
   if (error instanceof DistrustError) return distrusted(file, error);
+  // Without a descriptor or memory nothing is known of the file.
+  if (error instanceof RcapError && isExhausted(error)) {
+    return {
+      file,
+      line: 0,
+      message: `it cannot be read for the moment: ${error.message}`,
+      suggestion: null,
+      isPassing: true,
+    };
+  }
   if (error instanceof SystemError) return unreadable(file, error);
   if (!(error instanceof RcapError)) throw error;
   if (!(error instanceof NotAFile)) {
@@ -219,7 +234,7 @@ function problemOf(file: string, error: unknown): ConfigProblem {
 function distrusted(
   file: string,
   { path, type, problem, remedy }: DistrustError,
-): ConfigProblem {
+): FoundProblem {
   return {
     file,
     line: 0,
@@ -230,7 +245,7 @@ function distrusted(
   };
 }
 
-function unreadable(path: string, error: SystemError): ConfigProblem {
+function unreadable(path: string, error: SystemError): FoundProblem {
   return {
     file: path,
     line: 0,
@@ -241,7 +256,7 @@ function unreadable(path: string, error: SystemError): ConfigProblem {
   };
 }
 
-function missing({ file, dropIns }: ConfigPaths): ConfigProblem {
+function missing({ file, dropIns }: ConfigPaths): FoundProblem {
   return {
     file,
     line: 0,
@@ -254,10 +269,13 @@ function missing({ file, dropIns }: ConfigPaths): ConfigProblem {
 /**
  * A text that is the same for as long as no file of a configuration changes. All
  * files are read for it: they are small, and neither times nor sizes tell of every
- * change.
+ * change. `undefined` when they cannot be read for the moment.
  */
-export function fingerprint(paths: ConfigPaths): string {
-  return fingerprintOf(readConfigFiles(paths));
+export function fingerprint(paths: ConfigPaths): string | undefined {
+  const files = readConfigFiles(paths);
+  return files.problems.some(({ isPassing }) => isPassing)
+    ? undefined
+    : fingerprintOf(files);
 }
 
 /** The fingerprint of files that have been read. */

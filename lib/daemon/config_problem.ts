@@ -17,6 +17,12 @@ export interface ConfigProblem {
   readonly suggestion: string | null;
 }
 
+/** A problem, as it is found. */
+export interface FoundProblem extends ConfigProblem {
+  /** Whether it says nothing of the configuration, which is only not known for the moment. */
+  readonly isPassing?: boolean;
+}
+
 /** The configuration is not valid; its problems stand below the message, a line each. */
 export class ConfigError extends UsageError {
   override name = "ConfigError";

@@ -25,6 +25,8 @@ export interface Reloaded {
   readonly config?: DaemonConfig;
   /** A line each. */
   readonly problems: readonly string[];
+  /** Whether it may be valid, and is only not known to be for the moment. */
+  readonly isPassing?: boolean;
 }
 
 /** The configuration of a daemon. */
@@ -60,11 +62,13 @@ export class Configuration {
    * @param onlyIfChanged gives nothing when no file has changed.
    */
   async reload(onlyIfChanged: boolean): Promise<Reloaded | undefined> {
-    const hasChanged = this.#readProjects() ||
-      fingerprint(this.#paths) !== this.#fingerprint;
-    if (onlyIfChanged && !hasChanged) return undefined;
-    const { config, problems } = await this.#read();
-    return { config, problems: problems.map(describeProblem) };
+    const hasNewProjects = this.#readProjects();
+    const now = fingerprint(this.#paths);
+    // What cannot be read for the moment may not have changed.
+    const hasChanged = now !== undefined && now !== this.#fingerprint;
+    if (onlyIfChanged && !hasNewProjects && !hasChanged) return undefined;
+    const { config, problems, isPassing } = await this.#read();
+    return { config, problems: problems.map(describeProblem), isPassing };
   }
 
   /** Reads the caps of projects; returns whether they may have changed. */

@@ -314,13 +314,14 @@ export class Daemon {
     });
   }
 
-  #takeOver({ config, problems }: Reloaded): void {
+  #takeOver({ config, problems, isPassing }: Reloaded): void {
     const { log, onReload, platform } = this.#around;
     this.#problems = problems;
     this.#serial++;
     for (const problem of problems) log.warn(problem);
     if (!config) {
-      log.warn("the configuration is invalid: the one that runs stays");
+      const why = isPassing ? "is not known for the moment" : "is invalid";
+      log.warn(`the configuration ${why}: the one that runs stays`);
       return;
     }
     this.#loadedAt = Date.now() / 1000;

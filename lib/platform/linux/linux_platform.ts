@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readTextFile } from "../../../ffi/file.ts";
+import { isDenied, isMissing, readTextFile } from "../../../ffi/file.ts";
 import { isExhausted, SystemError } from "../../../ffi/libc.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import { CapabilityError, NotKnown, ProcessError } from "../../errors.ts";
@@ -210,7 +210,10 @@ export function availableMemory(): number {
     const kilobytes = /^MemAvailable: *(\d+) kB$/m.exec(meminfo)?.[1];
     return Number(kilobytes ?? 0) * 1024;
   } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
+    // Whatever else is in the way passes, as a want of descriptors.
+    if (
+      !(error instanceof SystemError) || !isMissing(error) && !isDenied(error)
+    ) throw error;
     throw new CapabilityError(
       `how much memory is available is not known (${error.message})`,
       {
