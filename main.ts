@@ -58,7 +58,7 @@ class Interrupted extends Error {
 }
 
 /** How long a command may take to end after a signal, in milliseconds. */
-const GRACE_MS = 200;
+const GRACE_MS = 160;
 
 /** How long standard error may take for the last messages, in milliseconds. */
 const FLUSH_MS = 100;

@@ -243,6 +243,19 @@ export class CallList {
     }
   }
 
+  /**
+   * Has the calls fail that have not been made yet, while others are being made: those
+   * on a descriptor do, since there is none any more.
+   */
+  cancel(): void {
+    for (let index = 0; index < this.#count; index++) {
+      if (this.result(index) !== undefined) continue;
+      const at = index * CALL_WORDS * HALVES;
+      this.#halves[at + 1] &= ~FROM_FIRST;
+      this.#halves.fill(0xffff_ffff, at + HALVES, at + 2 * HALVES);
+    }
+  }
+
   /** Takes all calls off the list, so that others can be put on it. */
   clear(): void {
     this.#count = 0;

@@ -5,10 +5,23 @@
  * @module
  */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { libc } from "../ffi/libc.ts";
+import {
+  MemoryCalls,
+  NotAnswering,
+} from "../lib/platform/linux/memory_calls.ts";
 import { PageTables } from "../lib/platform/linux/page_tables.ts";
-import { cap, QUICKLY, TestDaemon } from "./daemon.ts";
+import { readProcess } from "../lib/platform/linux/process_list.ts";
+import { LinuxProcessMemory } from "../lib/platform/linux/process_memory.ts";
+import { SmapsSource } from "../lib/platform/linux/smaps_source.ts";
+import { POLICIES } from "../lib/scanner/policy.ts";
+import { cap, QUICKLY, quicklyBy, TestDaemon } from "./daemon.ts";
 import { waitingFor } from "./deadline.ts";
 import { assertIntact, BRIEFLY, MIB, requireRoot, scanJson } from "./live.ts";
 import { LockHolder } from "./lock_holder.ts";
@@ -132,6 +145,65 @@ function referencedOf(pid: number): number {
   const text = Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`);
   return Number(/^Referenced: *(\d+) kB$/m.exec(text)?.[1]) * 1024;
 }
+
+Deno.test("one hold of the lock during a page-out exempts nobody from a cap", async () => {
+  await using _swap = await zramSwap({ size: 512 * MIB });
+  for (const policy of POLICIES) {
+    await using holder = await LockHolder.start({ size: 192 * MIB });
+    await using daemon = await TestDaemon.start({
+      config: quicklyBy(policy) + cap("evil", [`pid:${holder.pid}`], "16M"),
+    });
+    const before = statmRss(holder.pid);
+    await until(
+      () => statmRss(holder.pid) < before - MIB,
+      "the page-out to begin",
+      60_000,
+      1,
+    );
+    await holder.lock();
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await holder.unlock();
+    await daemon.untilCollection(
+      "evil",
+      ({ rss }) => rss <= 17 * MIB,
+      "the process to be paged out all the same",
+      120_000,
+    );
+    assertEquals((await daemon.stop()).code, 0);
+    assert(await holder.isIntact());
+  }
+});
+
+/** The resident set size of a process, which is told without its lock, in bytes. */
+function statmRss(pid: number): number {
+  const [, pages] = Deno.readTextFileSync(`/proc/${pid}/statm`).split(" ");
+  return Number(pages) * 4096;
+}
+
+Deno.test("what a process answers too late leaves no descriptor open", async () => {
+  await using holder = await LockHolder.start({ size: 4 * MIB });
+  const calls = new MemoryCalls();
+  const memory = new LinuxProcessMemory(readProcess(holder.pid), {
+    source: new SmapsSource(),
+    calls,
+  });
+  const open = () =>
+    [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
+      try {
+        return /pidfd|pagemap/.test(Deno.readLinkSync(`/proc/self/fd/${name}`));
+      } catch {
+        // That of the directory itself.
+        return false;
+      }
+    }).length;
+  // Deno has one of each of its children.
+  const before = open();
+  await holder.lock();
+  await assertRejects(() => memory.control(), NotAnswering);
+  assert(open() > before, "its descriptors are in use");
+  await holder.unlock();
+  await until(() => open() === before, "all descriptors to be closed");
+});
 
 for (const source of SOURCES) {
   Deno.test(`the daemon goes on beside processes that hold their locks (${source})`, async () => {

@@ -95,6 +95,8 @@ export class Daemon {
   readonly #refreshed = new WeakSet<Collection>();
   /** The members are being looked for, beside the loop. */
   #refreshing: Promise<void> | undefined;
+  /** Why processes cannot be reached that have done nothing for it, where they cannot. */
+  #overload: string | undefined;
   /** What has gone wrong in the loop and was told, by step. */
   readonly #failures = new Map<string, string>();
   /** Why it is not known which processes belong to which cap, where it is not. */
@@ -150,6 +152,7 @@ export class Daemon {
     const age = performance.now() - this.#sampledAt;
     const most = this.#config.sampleInterval * HEALTHY_INTERVALS + 1000;
     if (age > most) return `no sample for ${(age / 1000).toFixed(1)} s`;
+    if (this.#overload !== undefined) return this.#overload;
     return this.#exhausted === undefined
       ? undefined
       : `it is not known which processes belong to which cap (${this.#exhausted})`;
@@ -414,10 +417,21 @@ export class Daemon {
       collection.sample(this.#around.platform, this.#sampledAt)
     );
     const excesses = this.#shareOut(samples);
+    this.#tellOfOverload();
     for (const [index, collection] of this.#collections.entries()) {
       this.#tellOfSilence(collection);
       this.#act(collection, samples[index], excesses[index]);
     }
+  }
+
+  #tellOfOverload(): void {
+    const { log, platform: { overload } } = this.#around;
+    if (overload !== undefined && this.#overload === undefined) {
+      log.warn(overload);
+    } else if (overload === undefined && this.#overload !== undefined) {
+      log.info("all processes can be reached again");
+    }
+    this.#overload = overload;
   }
 
   /** Tells of members that have stopped or begun to answer. */

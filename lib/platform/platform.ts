@@ -96,6 +96,8 @@ export interface PageoutResult {
   readonly reason?: SkipReason;
   /** Why it is `busy` or `failed`, for a person. */
   readonly message?: string;
+  /** Whether it has failed for the moment only: the process does not answer. */
+  readonly isPassing?: boolean;
 }
 
 /** Control over one process, for page-outs. */
@@ -304,6 +306,11 @@ export interface Platform extends Disposable {
    * @param group whose processes share a limit on calls that do not come back.
    */
   open(entry: ProcessEntry, group?: string): MonitoredMemory;
+  /**
+   * Why processes cannot be reached that have done nothing for it, for a person;
+   * `undefined` while all can.
+   */
+  readonly overload?: string;
   /** Memory of the machine now. */
   memory(): MachineMemory;
 }

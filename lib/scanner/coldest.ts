@@ -245,12 +245,15 @@ class Pass implements Disposable {
     this.#sizes = undefined;
     const most = Math.min(control.maxRanges, ranges.length);
     for (let from = 0; from < ranges.length; from += most) {
-      if (this.#isStopped || process.unscannable) return left;
+      if (this.#isStopped || !this.#processes.has(process)) return left;
       const batch = ranges.slice(from, from + most);
       const results = await control.pageOut(batch, this.#options.signal);
-      const failed = results.at(-1)?.result === "failed";
+      const last = results.at(-1);
+      const failed = last?.result === "failed";
       const done = failed ? results.length - 1 : results.length;
-      if (failed) process.unscannable = true;
+      if (failed && !last.isPassing) process.unscannable = true;
+      // No victim of this pass any more.
+      if (failed) this.#processes.delete(process);
       for (const { bytes, offset, pages } of batch.slice(0, done)) {
         statistics.attempted += bytes;
         const { bits } = process.ages.pagedata!;

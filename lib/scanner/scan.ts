@@ -352,9 +352,10 @@ class Scan {
     const { victim, pagedata, control } = turn;
     const { statistics } = this.#collection;
     const results = await control.pageOut(batch, this.#signal);
-    const failed = results.at(-1)?.result === "failed";
+    const last = results.at(-1);
+    const failed = last?.result === "failed";
     const done = failed ? results.length - 1 : results.length;
-    if (failed) victim.unscannable = true;
+    if (failed && !last.isPassing) victim.unscannable = true;
 
     const fell = done > 0 ? this.#accountFall(turn) : 0;
     this.#emit({

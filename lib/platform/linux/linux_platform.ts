@@ -129,6 +129,10 @@ export class LinuxPlatform implements Platform {
     });
   }
 
+  get overload(): string | undefined {
+    return this.#calls.overload;
+  }
+
   memory(): MachineMemory {
     return machineMemory();
   }

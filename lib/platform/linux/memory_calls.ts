@@ -44,20 +44,25 @@ const LOOK_INTERVAL = 20;
 /** How long calls may take, and how much longer for each GiB in memory, in milliseconds. */
 const PATIENCE = 2000;
 const PATIENCE_PER_GIB = 1000;
-/** How many times as long they may take while the lock is seen to change hands. */
-const MOST_PATIENCE = 10;
+/** How long they may take in any case: a process says itself how much it has in memory. */
+const MOST_PATIENCE = 10_000;
+/** How long an attempt may take while calls come back, or the lock is seen to change hands. */
+const LONGEST_ATTEMPT = 60_000;
 
 /** How long calls may go on once rcap has been told to end, in milliseconds. */
-const PATIENCE_AT_THE_END = 100;
+const PATIENCE_AT_THE_END = 60;
 
 /** How long a process is set aside at first, and at the most, in milliseconds. */
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 5 * 60_000;
 
-/** How many calls may be stuck at a time: the runtime has 32 threads for all of them. */
-const MOST_STUCK = 24;
-/** How many of them may be of one group of processes. */
-const MOST_STUCK_OF_A_GROUP = 6;
+/** How many calls are made at a time: the runtime has 32 threads for all that waits. */
+const PLACES = 16;
+/** How many of them may be stuck for one group of processes, while few are and while many are. */
+const MOST_STUCK_OF_A_GROUP = 4;
+const MANY_STUCK = PLACES / 2;
+/** How many may be stuck before no group gets a second one. */
+const MOST_STUCK = PLACES - 4;
 
 const GIB = 2 ** 30;
 
@@ -82,16 +87,26 @@ export function unstoppableProcesses(): number[] {
 export class Attempt {
   readonly #id: ProcessId;
   readonly #lookAtLock: MemoryCalls["lookAtLock"];
+  readonly #places: Places;
+  /** What is being made. */
+  #calls: CallList | undefined;
   /** Nobody waits for it any more. */
-  isAbandoned = false;
+  #isAbandoned = false;
+  /** Whether it waits for a place, so that nothing is known of the process. */
+  isQueued = false;
   /** How long a call of it may take, in milliseconds. */
   patience = PATIENCE;
   /** When a call last came back, as of `performance.now()`. */
   answeredAt = -Infinity;
 
-  constructor(id: ProcessId, lookAtLock: MemoryCalls["lookAtLock"]) {
+  constructor(
+    id: ProcessId,
+    lookAtLock?: MemoryCalls["lookAtLock"],
+    places = new Places(PLACES),
+  ) {
     this.#id = id;
     this.#lookAtLock = lookAtLock;
+    this.#places = places;
   }
 
   /** The process id. */
@@ -101,7 +116,25 @@ export class Attempt {
 
   /** Allows as much time as a process takes that has so many bytes in memory. */
   allowFor(bytes: number): void {
-    this.patience = PATIENCE + bytes / GIB * PATIENCE_PER_GIB;
+    this.patience = Math.min(
+      PATIENCE + bytes / GIB * PATIENCE_PER_GIB,
+      MOST_PATIENCE,
+    );
+  }
+
+  /** Whether the lock can be looked at before a call takes it. */
+  get canLook(): boolean {
+    return this.#lookAtLock?.(this.#id.pid, false) !== undefined;
+  }
+
+  get isAbandoned(): boolean {
+    return this.#isAbandoned;
+  }
+
+  /** Leaves it to itself; what of its calls is not made yet will not be made. */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#calls?.cancel();
   }
 
   /**
@@ -116,13 +149,18 @@ export class Attempt {
       isUnstoppable?: boolean;
     } = {},
   ): Promise<void> {
+    this.isQueued = true;
+    using _place = await this.#places.take();
+    this.isQueued = false;
     await this.#waitForLock(use);
-    if (this.isAbandoned) throw this.#silent("nobody waits for it any more");
+    if (this.#isAbandoned) throw this.#silent("nobody waits for it any more");
     if (isUnstoppable) unstoppable.add(this);
+    this.#calls = calls;
     try {
       await calls.make();
       this.answeredAt = performance.now();
     } finally {
+      this.#calls = undefined;
       unstoppable.delete(this);
     }
   }
@@ -145,6 +183,29 @@ export class Attempt {
   }
 }
 
+/** Hands out places, first come, first served. */
+class Places {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  /** Waits for a place; `using` gives it back. */
+  async take(): Promise<Disposable> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return {
+      [Symbol.dispose]: () => {
+        const next = this.#waiting.shift();
+        if (next) next();
+        else this.#free++;
+      },
+    };
+  }
+}
+
 const LOCKED =
   "its memory map is locked, by itself or by somebody who reads it";
 const UNKNOWN =
@@ -163,7 +224,8 @@ export class MemoryCalls {
   readonly #signal: AbortSignal | undefined;
   readonly #silent = new Map<string, Silence>();
   /** Attempts that nobody waits for and that have not ended, by process. */
-  readonly #stuck = new Map<string, { attempt: Attempt; group: string }>();
+  readonly #stuck = new Map<string, { pid: number; group: string }>();
+  readonly #places = new Places(PLACES);
 
   /** @param signal has nobody wait any longer. */
   constructor(
@@ -188,6 +250,18 @@ export class MemoryCalls {
   }
 
   /**
+   * Why processes cannot be reached that have done nothing for it; `undefined` while
+   * all can.
+   */
+  get overload(): string | undefined {
+    if (this.#stuck.size < MOST_STUCK) return undefined;
+    const pids = [...this.#stuck.values()].map(({ pid }) => pid);
+    return `${pids.length} calls do not come back, so that others have to wait: of processes ${
+      pids.join(", ")
+    }`;
+  }
+
+  /**
    * Does something with the memory of a process, and waits for that as long as is
    * reasonable.
    *
@@ -205,24 +279,28 @@ export class MemoryCalls {
   ): Promise<T> {
     const key = keyOf(id);
     this.#refuseSilent(id, group);
-    const attempt = new Attempt(id, this.lookAtLock);
+    const attempt = new Attempt(id, this.lookAtLock, this.#places);
     let hasEnded = false;
     const work = step(attempt).finally(() => {
       hasEnded = true;
       this.#stuck.delete(key);
     });
-    // Whatever becomes of it when nobody waits.
-    work.catch(() => {});
+    // Whatever becomes of it when nobody waits: what it holds is let go.
+    work.then((result) => {
+      if (attempt.isAbandoned && isDisposable(result)) result[Symbol.dispose]();
+    }, () => {});
     try {
       const result = await this.#waitFor(work, id, attempt);
       this.#silent.delete(key);
       return result;
     } catch (error) {
-      if (!hasEnded) {
-        attempt.isAbandoned = true;
-        this.#stuck.set(key, { attempt, group });
+      const wasQueued = attempt.isQueued;
+      attempt.abandon();
+      if (!hasEnded && !wasQueued) {
+        this.#stuck.set(key, { pid: id.pid, group });
       }
       if (!(error instanceof NotAnswering)) throw error;
+      if (wasQueued) throw this.#passedOver(id);
       throw this.#setAside(id, error.message);
     }
   }
@@ -241,7 +319,7 @@ export class MemoryCalls {
       if (outcome) return outcome.result;
       this.#signal?.throwIfAborted();
       const elapsed = performance.now() - began;
-      const longest = attempt.patience * MOST_PATIENCE;
+      const longest = Math.max(LONGEST_ATTEMPT, attempt.patience);
       // Who answers call by call may have much to say.
       if (quiet() < attempt.patience && elapsed < longest) continue;
       const isMoving = await this.#isMoving(pid);
@@ -293,15 +371,19 @@ export class MemoryCalls {
     const silence = this.#silent.get(key);
     const isEarly = silence && performance.now() < silence.retryAt;
     if (silence && (isEarly || this.#stuck.has(key))) throw errorOf(silence);
-    const others = [...this.#stuck.values()].filter((one) =>
-      group !== "" && one.group === group
-    );
-    if (
-      this.#stuck.size < MOST_STUCK && others.length < MOST_STUCK_OF_A_GROUP
-    ) return;
-    throw new NotAnswering(
-      id.pid,
-      `process ${id.pid} is passed over: ${this.#stuck.size} other processes do not answer, and no more are tried at a time`,
+    const stuck = this.#stuck.size;
+    const ofGroup =
+      [...this.#stuck.values()].filter((one) => one.group === group).length;
+    const most = group === "" || stuck < MANY_STUCK ? MOST_STUCK_OF_A_GROUP : 1;
+    const mayStick = group === "" ? stuck < MOST_STUCK : ofGroup < most;
+    if (ofGroup > 0 && !mayStick) throw this.#passedOver(id);
+  }
+
+  /** The error of a process that has done nothing, and cannot be tried for others. */
+  #passedOver({ pid }: ProcessId): NotAnswering {
+    return new NotAnswering(
+      pid,
+      `process ${pid} is passed over: ${this.#stuck.size} other processes do not answer, and no more are tried at a time`,
     );
   }
 
@@ -334,6 +416,11 @@ export class MemoryCalls {
       }
     }
   }
+}
+
+function isDisposable(value: unknown): value is Disposable {
+  return typeof value === "object" && value !== null &&
+    Symbol.dispose in value;
 }
 
 function keyOf({ pid, startTime }: ProcessId): string {

@@ -11,6 +11,7 @@
 import { CallList, OPENED } from "../../../ffi/call_list.ts";
 import { File, O_RDONLY, O_WRONLY } from "../../../ffi/file.ts";
 import { SystemError } from "../../../ffi/libc.ts";
+import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import type { ProcessSizes } from "../platform.ts";
 import type { Attempt } from "./memory_calls.ts";
@@ -126,6 +127,17 @@ export class MemoryFiles {
     });
   }
 
+  /**
+   * Waits for the lock as a reader, where it cannot be looked at: who waits to write
+   * keeps the process's own threads from reading.
+   */
+  async #waitAsReader(): Promise<void> {
+    using pagemap = await this.openPagemap();
+    const calls = new CallList();
+    lookWhetherAlive(pagemap, calls);
+    await this.#attempt.make(calls);
+  }
+
   /** The path of a file, for messages. */
   #path(name: string): string {
     return `/proc/${this.pid}/${name}`;
@@ -191,6 +203,7 @@ export class MemoryFiles {
     );
     await ofProcessSlowly(this.pid, async () => {
       const path = this.#path("clear_refs");
+      if (!this.#attempt.canLook) await this.#waitAsReader();
       await this.#attempt.make(calls, { use: "write" });
       using _file = File.own(
         calls.checked(opened, `open ${path}`),

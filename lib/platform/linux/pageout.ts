@@ -336,13 +336,11 @@ export class LinuxPageout implements PageoutControl {
     const alive = lookWhetherAlive(this.#pagemap, calls);
     const advised = this.#pidfd.advise(calls, this.#ranges, { from, advice });
     try {
-      await this.#make(calls, { isUnstoppable: true });
+      await this.#make(calls, { isUnstoppable: true, placement });
       if ((calls.result(alive) ?? 0) <= 0) return this.#failureOfLost();
       return calls.checked(advised, "process_madvise");
     } catch (error) {
-      if (error instanceof NotAnswering) {
-        return { result: "failed", message: error.message };
-      }
+      if (error instanceof NotAnswering) return notAnswering(error);
       if (!(error instanceof SystemError)) throw error;
       // Locked or otherwise refused; or unmapped by now, at least in part.
       const { EINVAL, ENOMEM, EAGAIN, EINTR } = Errno;
@@ -380,7 +378,7 @@ export class LinuxPageout implements PageoutControl {
       await this.#make(calls);
     } catch (error) {
       if (!(error instanceof NotAnswering)) throw error;
-      return { result: "failed", message: error.message };
+      return notAnswering(error);
     }
     return (calls.result(alive) ?? 0) > 0 ? undefined : this.#failureOfLost();
   }
@@ -394,14 +392,19 @@ export class LinuxPageout implements PageoutControl {
   /** Makes calls that take the lock of the process. */
   async #make(
     calls: CallList,
-    options: { isUnstoppable?: boolean } = {},
+    { isUnstoppable, placement }: {
+      isUnstoppable?: boolean;
+      placement?: Placement;
+    } = {},
   ): Promise<void> {
     const { calls: memoryCalls, group } = this.#options;
     await memoryCalls.patiently(this.#id, async (attempt) => {
       this.#underway++;
       try {
-        await attempt.make(calls, options);
+        await attempt.make(calls, { isUnstoppable });
       } finally {
+        // Also when nobody waits for it any more.
+        placement?.goHome();
         this.#underway--;
         if (this.#isDisposed) this.#close();
       }
@@ -438,6 +441,11 @@ export class LinuxPageout implements PageoutControl {
     this.#pidfd[Symbol.dispose]();
     this.#pagemap[Symbol.dispose]();
   }
+}
+
+/** The failure of page-outs for as long as a process does not answer. */
+function notAnswering({ message }: NotAnswering): PageoutResult {
+  return { result: "failed", message, isPassing: true };
 }
 
 const DONE: PageoutResult = { result: "done" };
