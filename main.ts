@@ -15,6 +15,7 @@ import { scanCommand } from "./cmd/scan.ts";
 import { setCommand } from "./cmd/set.ts";
 import { statCommand } from "./cmd/stat.ts";
 import denoJson from "./deno.json" with { type: "json" };
+import { isExhausted } from "./ffi/libc.ts";
 import { RcapError, UsageError } from "./lib/errors.ts";
 import { chosenSystem, operatingSystem } from "./lib/platform/open.ts";
 import { lines } from "./lib/report/escape.ts";
@@ -219,7 +220,10 @@ function exitCodeOf(error: unknown): number {
   if (error instanceof Interrupted) return error.exitCode;
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof RcapError) {
-    printError(`rcap: ${message}`, ...error.details);
+    const remedy = isExhausted(error)
+      ? "; raise the limit of open files (ulimit -n), or give the machine memory"
+      : "";
+    printError(`rcap: ${message}${remedy}`, ...error.details);
     return error.exitCode;
   }
   printError(

@@ -43,7 +43,8 @@ last counts.
 In select, those in a list of their own have to hold together:
   select = [["exe:/usr/bin/postgres", "user:postgres"], "unit:nginx"]
 
-Exit status: 0 valid; 2 not valid, or usage; 1 anything else.
+Exit status: 0 valid; 2 not valid, or usage; 1 it is not known for the
+moment, as when the name service does not answer, or anything else.
 
 Examples:
   rcap check

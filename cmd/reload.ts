@@ -13,8 +13,9 @@ import { type Context, stateDirectoryOption } from "./options.ts";
 const HELP = `
 Collections whose selectors stay the same keep their history and totals.
 
-Exit status: 0 done; 1 rcap is not running or does not answer; 2 the
-configuration is invalid, and the one that runs stays; 4 this user may not.`;
+Exit status: 0 done; 1 rcap is not running, does not answer, or its state
+directory cannot be trusted; 2 the configuration is invalid, and the one that
+runs stays; 4 this user may not.`;
 
 /** The command. */
 export function reloadCommand({ print }: Context) {

@@ -48,8 +48,9 @@ Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the daemon
 after the page-out in flight. Nothing has to be undone.
 
 Exit status: 0 ended as it was told to; 1 another daemon runs, others can write
-to the state directory, or something else is in the way; 2 usage, or an invalid configuration; 4 a privilege or kernel
-feature is missing. With --once, 3 when a cap is not met.
+to the state directory, or something else is in the way; 2 usage, or an invalid
+configuration; 4 a privilege or kernel feature is missing. With --once, 3 when a
+cap is not met.
 
 Examples:
   rcap run

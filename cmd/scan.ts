@@ -66,7 +66,11 @@ threads or zombies${
 Other users choose what comm:, exe:${
     hasProjects ? "" : ", cgroup:"
   } and tree: say of their processes;
-${hasProjects ? "user: they do not" : "user: and unit: they do not"}.
+${
+    hasProjects
+      ? "user: they do not"
+      : "user: and unit: they do not, but for unit:user@UID/NAME of their own"
+  }.
 
 Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
 

@@ -26,8 +26,8 @@ const SMALLEST = 4096;
 const HELP = `
 Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
 
-Exit status: 0 done; 1 rcap is not running or does not answer; 2 usage; 4 this
-user may not.
+Exit status: 0 done; 1 rcap is not running, does not answer, or its state
+directory cannot be trusted; 2 usage; 4 this user may not.
 
 Examples:
   rcap set browsers 1G

@@ -88,7 +88,7 @@ export class Avoidance {
     if (this.#wishes.has(key)) return this.#wishes.get(key);
     using directory = File.openPlace(mount);
     const note = noteAt(directory, cgroup, AVOID);
-    const isWish = note !== undefined && TRUE.test(note.value) &&
+    const isWish = note !== undefined && TRUE.test(note.value.trim()) &&
       (note.mode & (S_IWGRP | S_IWOTH)) === 0;
     const wish = isWish ? { uid: note.uid } : undefined;
     this.#wishes.set(key, wish);

@@ -17,7 +17,7 @@ import {
   fileSystemOf,
   PROC_SUPER_MAGIC,
 } from "../../../ffi/file_system.ts";
-import { SystemError } from "../../../ffi/libc.ts";
+import { isExhausted, SystemError } from "../../../ffi/libc.ts";
 import { CapabilityError } from "../../errors.ts";
 import { isNested } from "./namespaces.ts";
 import { fieldOf, ownStatus } from "./own_status.ts";
@@ -70,7 +70,8 @@ export function procProblem(): Problem | undefined {
       return OTHER_NAMESPACE;
     }
   } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
+    // Without a descriptor nothing is known of it.
+    if (!(error instanceof SystemError) || isExhausted(error)) throw error;
     // Whoever is not in the namespace that it shows has no `self` there.
     if (isMissing(error)) return OTHER_NAMESPACE;
     return { detail: error.message, remedy: NOT_MOUNTED.remedy };
