@@ -134,6 +134,14 @@ export class OwnMemory implements Disposable {
   }
 }
 
+/**
+ * How many processors the machine has: proc_stat(5). `navigator.hardwareConcurrency`
+ * counts as many as a quota of the cgroup is worth, which is less than there are.
+ */
+export function processors(): number {
+  return [...Deno.readTextFileSync("/proc/stat").matchAll(/^cpu\d/gm)].length;
+}
+
 /** A process that sleeps; killed and reaped when disposed. */
 export class Sleeper implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { Sleeper } from "../../../ffi/testing.ts";
+import { processors, Sleeper } from "../../../ffi/testing.ts";
 import { until } from "../../../tests/workload.ts";
 import { runningOn } from "./running_on.ts";
 
@@ -21,7 +21,7 @@ Deno.test("a process that runs is on one of the processors, one that sleeps on n
   // perl itself starts within its first moments.
   let cpu: number | undefined;
   await until(() => (cpu = runningOn(busy.pid)) !== undefined, "perl to run");
-  assert(cpu! < navigator.hardwareConcurrency);
+  assert(cpu! < processors());
   await until(
     () => runningOn(sleeper.pid) === undefined,
     "the sleeper to sleep",
