@@ -357,8 +357,13 @@ const swap: Examination = {
 
 /** Names of the swap devices: proc_swaps(5). */
 function swapDevices(): string[] {
-  const lines = readTextFile("/proc/swaps").trimEnd().split("\n").slice(1);
-  return lines.map((line) => line.split(/\s+/)[0]);
+  return parseSwaps(readTextFile("/proc/swaps"));
+}
+
+/** The names in a `/proc/swaps`, behind its line of titles. */
+export function parseSwaps(text: string): string[] {
+  return text.trimEnd().split("\n").slice(1)
+    .map((line) => line.split(/\s+/)[0]);
 }
 
 function swapDevicesIfKnown(): string[] | undefined {

@@ -9,7 +9,12 @@ import { assert, assertEquals } from "@std/assert";
 import "../../../ffi/testing.ts";
 import { badNumbers, damagedTexts, fuzz } from "../../fuzzing.ts";
 import { MemoryDevicesParser } from "./memory_devices.ts";
-import { realUid } from "./linux_platform.ts";
+import { isOutside, parseCgroups, systemdPath } from "./cgroups.ts";
+import { parseSwaps } from "./doctor.ts";
+import { parseMemAvailable, realUid } from "./linux_platform.ts";
+import { parseRollup, parseStatm } from "./memory_files.ts";
+import { mountOf, parseMountinfo } from "./mountinfo.ts";
+import { isOwn, parseProcOptions } from "./own_proc.ts";
 import { parseSmaps } from "./smaps.ts";
 import { parseStat, statFields } from "./stat.ts";
 
@@ -102,5 +107,38 @@ Deno.test("fuzz: mountinfo", () => {
     for (const device of parser.devices) {
       assert(/^[0-9a-f]{2,}:[0-9a-f]{2,}$/.test(device), device);
     }
+  });
+});
+
+const STATM = "2345 678 90 1 0 345 0\n";
+const ROLLUP =
+  "55c79c0b6000-7ffd2000 ---p 00000000 00:00 0    [rollup]\nRss:   8 kB\nPss:                4 kB\n";
+const MEMINFO = "MemTotal: 100 kB\nMemAvailable:   23456 kB\nSwapTotal: 0 kB\n";
+const SWAPS =
+  "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0 partition 1 0 -2\n";
+const CGROUP =
+  "12:memory:/a:b\n1:name=systemd:/system.slice/nginx.service\n0::/../x\n";
+
+Deno.test("fuzz: the small files of /proc", () => {
+  assertEquals(parseStatm(STATM).rss % 678, 0);
+  assertEquals(parseRollup(ROLLUP), 4096);
+  assertEquals(parseMemAvailable(MEMINFO), 23456 * 1024);
+  assertEquals(parseSwaps(SWAPS), ["/dev/zram0"]);
+  assertEquals(
+    systemdPath(parseCgroups(CGROUP)),
+    "/system.slice/nginx.service",
+  );
+  const others = [ROLLUP, MEMINFO, SWAPS, CGROUP, STATUS, MOUNTINFO];
+  fuzz(damagedTexts([STATM, ...others]), 10_000, (text) => {
+    assertEquals(badNumbers(resultOf(() => parseStatm(text))), []);
+    assertEquals(badNumbers(resultOf(() => parseRollup(text))), []);
+    assertEquals(badNumbers(parseMemAvailable(text)), []);
+    for (const name of parseSwaps(text)) assert(!/\s/.test(name), name);
+    const places = parseCgroups(text);
+    assert(places.length <= text.split("\n").length);
+    assert(!isOutside(systemdPath(places) ?? "") || text.includes("/.."));
+    mountOf("/a b", parseMountinfo(text));
+    assertEquals(badNumbers(parseProcOptions(text)), []);
+    isOwn("42", text, 42);
   });
 });

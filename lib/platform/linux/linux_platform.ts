@@ -203,6 +203,12 @@ export function machineMemory(): MachineMemory {
   };
 }
 
+/** `MemAvailable` in a `meminfo`, in bytes; 0 where there is none. */
+export function parseMemAvailable(meminfo: string): number {
+  const kilobytes = /^MemAvailable: *(\d{1,12}) kB$/m.exec(meminfo)?.[1];
+  return Number(kilobytes ?? 0) * 1024;
+}
+
 /**
  * `MemAvailable` of proc_meminfo(5), in bytes.
  *
@@ -211,8 +217,7 @@ export function machineMemory(): MachineMemory {
 export function availableMemory(): number {
   try {
     const meminfo = readTextFile("/proc/meminfo");
-    const kilobytes = /^MemAvailable: *(\d+) kB$/m.exec(meminfo)?.[1];
-    return Number(kilobytes ?? 0) * 1024;
+    return parseMemAvailable(meminfo);
   } catch (error) {
     // Whatever else is in the way passes, as a want of descriptors.
     if (

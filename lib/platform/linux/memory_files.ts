@@ -90,8 +90,7 @@ export class MemoryFiles {
   async readProportional(): Promise<number> {
     let text = "";
     await this.#read("smaps_rollup", (bytes) => text += decoder.decode(bytes));
-    const kilobytes = /^Pss: *(\d+) kB$/m.exec(text)?.[1];
-    return Number(kilobytes ?? 0) * 1024;
+    return ofProcess(this.pid, () => parseRollup(text));
   }
 
   /** Resets the reference bits: clear_refs of proc(5), value 1. */
@@ -235,6 +234,38 @@ function takeParts(
 
 /** Reads RSS and image size: proc_pid_statm(5), fields 2 and 1, in pages. */
 export function readSizes(directory: ProcDir): ProcessSizes {
-  const [image, rss] = directory.readText("statm").split(" ").map(Number);
-  return { rss: rss * pageSize(), image: image * pageSize() };
+  const text = directory.readText("statm");
+  return ofProcess(directory.pid, () => parseStatm(text));
+}
+
+/**
+ * The sizes in a `statm`.
+ *
+ * @throws SyntaxError when it is none.
+ */
+export function parseStatm(text: string): ProcessSizes {
+  const [, image, rss] = /^(\d{1,12}) (\d{1,12}) /.exec(text) ?? [];
+  if (rss === undefined) {
+    throw new SyntaxError(`not a line of statm: ${text.slice(0, 80)}`);
+  }
+  return {
+    rss: Number(rss) * pageSize(),
+    image: Number(image) * pageSize(),
+  };
+}
+
+/**
+ * The proportional set size in a `smaps_rollup`, in bytes; 0 where there is none.
+ *
+ * @throws SyntaxError when it is none.
+ */
+export function parseRollup(text: string): number {
+  const kilobytes = /^Pss:(.*)$/m.exec(text)?.[1] ?? " 0 kB";
+  const [, number] = /^ *(\d{1,12}) kB$/.exec(kilobytes) ?? [];
+  if (number === undefined) {
+    throw new SyntaxError(
+      `not a size in smaps_rollup:${kilobytes.slice(0, 80)}`,
+    );
+  }
+  return Number(number) * 1024;
 }
