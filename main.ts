@@ -62,14 +62,17 @@ class Interrupted extends Error {
 const GRACE_MS = 160;
 
 /** How long standard error may take for the last messages, in milliseconds. */
-const FLUSH_MS = 100;
-/** The same where a signal wants an end, and the grace is used up. */
-const HURRIED_FLUSH_MS = 30;
+const FLUSH_MS = 1000;
+/** When all is to be over after a signal, in milliseconds. */
+const END_MS = 225;
 
 /** Runs a command line; returns the exit code, after a message where one is due. */
 export async function main(args: string[]): Promise<number> {
   const interruption = new AbortController();
   const overdue: Overdue = { hasCome: false };
+  interruption.signal.addEventListener("abort", () => {
+    overdue.signalledAt = performance.now();
+  });
   // A command that hangs is left to itself: this process ends, and it with it.
   const exitCode = await Promise.race([
     run(args, interruption, overdue),
@@ -79,12 +82,18 @@ export async function main(args: string[]): Promise<number> {
     return ended ?? exitCodeOf(error);
   });
   tellWhoIsWaitedFor();
-  await flushMessages(overdue.hasCome ? HURRIED_FLUSH_MS : FLUSH_MS);
+  await flushMessages(
+    overdue.signalledAt === undefined
+      ? FLUSH_MS
+      : overdue.signalledAt + END_MS - performance.now(),
+  );
   return exitCode;
 }
 
 /** The end of a command that does not end within the grace after a signal. */
 interface Overdue {
+  /** When the signal came, as of `performance.now()`. */
+  signalledAt?: number;
   hasCome: boolean;
   /** {@linkcode Context.cleanUpWhenOverdue}. */
   cleanUp?: () => number | undefined;

@@ -73,13 +73,18 @@ export class LineQueue {
     this.#draining ??= this.#drain().finally(() => this.#draining = undefined);
   }
 
-  /** Waits until all is written, for so many milliseconds at most. */
+  /** Waits until all is written, for so many milliseconds at most while nothing is. */
   async flush(milliseconds: number): Promise<void> {
-    if (!this.#draining) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, milliseconds);
-    await Promise.race([this.#draining, promise]);
-    clearTimeout(timer);
+    const called = performance.now();
+    while (this.#draining) {
+      const since = Math.max(called, this.#began);
+      const left = since + milliseconds - performance.now();
+      if (left <= 0) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, left);
+      await Promise.race([this.#draining, promise]);
+      clearTimeout(timer);
+    }
   }
 
   #hasRoom(bytes: number): boolean {
