@@ -308,6 +308,7 @@ class Headers {
     let perm = this.#perms.get(key);
     if (perm === undefined) {
       perm = decoder.decode(text.subarray(at, at + PERM_LETTERS));
+      if (!/^[!-~]{4}$/.test(perm)) throw malformed(text, from, to);
       this.#perms.set(key, perm);
     }
     this.#at = at + PERM_LETTERS + 1;
