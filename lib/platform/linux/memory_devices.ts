@@ -20,7 +20,7 @@ const NEWLINE = 0x0a;
 const MEMORY_FILE_SYSTEMS = ["tmpfs", "devtmpfs", "ramfs"];
 
 /** The third field. */
-const DEVICE = /^\S+ \S+ (\d+):(\d+) /;
+const DEVICE = /^\S+ \S+ (\d{1,9}):(\d{1,9}) /;
 
 const decoder = new TextDecoder();
 
