@@ -7,7 +7,8 @@
  */
 
 import { File, isDenied, isMissing } from "./file.ts";
-import { checked, cString, Errno, errno, libc, SystemError } from "./libc.ts";
+import { cString, Errno, errno, libc, SystemError } from "./libc.ts";
+import { statusOf } from "./statx.ts";
 
 // include/uapi/asm-generic/unistd.h; the same on every architecture.
 const SYS_OPENAT2 = 437n;
@@ -15,18 +16,11 @@ const SYS_OPENAT2 = 437n;
 // <fcntl.h> of Linux; O_DIRECTORY is another one on arm64.
 const O_DIRECTORY = Deno.build.arch === "aarch64" ? 0o40000n : 0o200000n;
 const O_CLOEXEC = 0o2000000n;
-const AT_EMPTY_PATH = 0x1000;
 
 // <linux/openat2.h>
 const RESOLVE_NO_XDEV = 0x01n;
 const RESOLVE_NO_SYMLINKS = 0x04n;
 const RESOLVE_BENEATH = 0x08n;
-
-// <linux/stat.h>: what to ask, and the offsets in struct statx.
-const STATX_MODE_AND_UID = 0x2 | 0x8;
-const STATX_SIZE = 256;
-const STX_UID = 20;
-const STX_MODE = 28;
 
 /** The longest value that is read of an attribute, in bytes. */
 const LONGEST_VALUE = 64;
@@ -37,7 +31,7 @@ export interface CgroupNote {
   readonly value: string;
   /** Who owns the directory. */
   readonly uid: number;
-  /** Its type and permissions: inode(7). */
+  /** Its permissions: inode(7). */
   readonly mode: number;
 }
 
@@ -77,17 +71,8 @@ export function noteAt(
   using directory = File.own(fd, path);
   const value = attributeOf(directory, attribute);
   if (value === undefined) return undefined;
-  const stat = new Uint8Array(STATX_SIZE);
-  checked(
-    libc().statx(fd, cString(""), AT_EMPTY_PATH, STATX_MODE_AND_UID, stat),
-    `stat cgroup ${path}`,
-  );
-  const view = new DataView(stat.buffer);
-  return {
-    value,
-    uid: view.getUint32(STX_UID, true),
-    mode: view.getUint16(STX_MODE, true),
-  };
+  const { uid, mode } = statusOf(fd, `cgroup ${path}`);
+  return { value, uid, mode };
 }
 
 const decoder = new TextDecoder();

@@ -183,52 +183,41 @@ export function matcher(
     .toSorted((a, b) => costOf(a) - costOf(b))
     .map((part) => plainMatcher(part, all, platform));
   return parts.length === 1 ? parts[0] : {
-    matches: (entry) => matchesAll(parts, entry),
+    matches: (entry) => decided(parts, entry, false),
     isCheap: parts.every(({ isCheap }) => isCheap),
   };
-}
-
-/** Whether all of some match; what one does not know, another may rule out. */
-async function matchesAll(
-  matchers: readonly Matcher[],
-  entry: ProcessEntry,
-): Promise<boolean> {
-  let unknown: NotKnown | undefined;
-  for (const { matches } of matchers) {
-    try {
-      if (!await matches(entry)) return false;
-    } catch (error) {
-      if (!(error instanceof NotKnown)) throw error;
-      unknown ??= error;
-    }
-  }
-  if (unknown) throw unknown;
-  return true;
 }
 
 /** What matches when any of some do; what one does not know, another may decide. */
 export function anyOf(matchers: readonly Matcher[]): Matcher {
   return {
-    matches: (entry) => matchesAny(matchers, entry),
+    matches: (entry) => decided(matchers, entry, true),
     isCheap: matchers.every(({ isCheap }) => isCheap),
   };
 }
 
-async function matchesAny(
+/**
+ * What matchers say together: the first that gives a verdict decides, and what one
+ * does not know, another may.
+ *
+ * @param verdict what decides: `false` where all have to match, `true` where any does.
+ */
+async function decided(
   matchers: readonly Matcher[],
   entry: ProcessEntry,
+  verdict: boolean,
 ): Promise<boolean> {
   let unknown: NotKnown | undefined;
   for (const { matches } of matchers) {
     try {
-      if (await matches(entry)) return true;
+      if (await matches(entry) === verdict) return verdict;
     } catch (error) {
       if (!(error instanceof NotKnown)) throw error;
       unknown ??= error;
     }
   }
   if (unknown) throw unknown;
-  return false;
+  return !verdict;
 }
 
 /** What it costs to ask: nothing, a look at the process, or one at its program's file. */
