@@ -395,7 +395,7 @@ testEachPolicy("64 descriptors do for 300 processes", async (policy) => {
   await using daemon = await TestDaemon.start({
     config: quicklyBy(policy) + cap("many", [`tree:${parent.pid}`], "2M") +
       cap("large", [`pid:${large.pid}`], "64M"),
-    prefix: ["prlimit", "--nofile=64:64"],
+    descriptors: 64,
   });
   await daemon.untilCollection(
     "many",

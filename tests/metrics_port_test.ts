@@ -20,7 +20,7 @@ Deno.test("200 connections starve the daemon of nothing, with few descriptors ei
     await using daemon = await TestDaemon.start({
       config: QUICKLY + cap("theirs", [`user:${SOMEONE}`], "1G"),
       args: ["--metrics", "0"],
-      prefix: ["prlimit", `--nofile=${descriptors}:${descriptors}`],
+      descriptors,
     });
     const hostname = "127.0.0.1";
     const port = await daemon.listeningPort();

@@ -24,8 +24,10 @@ export interface RunOptions {
   /** The user to run as; the caller has to be root. */
   uid?: number;
   env?: Record<string, string>;
-  /** A program that runs it, with its own arguments: prlimit, say. */
+  /** A program that runs it, with its own arguments: unshare, say. */
   prefix?: string[];
+  /** How many descriptors it may have open; it inherits none but the standard streams. */
+  descriptors?: number;
   /** Whether to run with the privileges of the systemd unit only, as `RCAP_CONFINED` says by default. */
   confined?: boolean;
 }
@@ -55,7 +57,12 @@ export async function rcapJson<T>(
 /** Starts rcap. */
 export function startRcap(args: string[], options: RunOptions = {}): Running {
   const { command, commandArgs } = commandLine(args, options);
-  const [program, ...rest] = [...options.prefix ?? [], command, ...commandArgs];
+  const [program, ...rest] = [
+    ...withDescriptors(options.descriptors),
+    ...options.prefix ?? [],
+    command,
+    ...commandArgs,
+  ];
   const child = new Deno.Command(program, {
     args: rest,
     env: options.env,
@@ -128,6 +135,25 @@ function plainCommandLine(args: string[], { uid }: RunOptions) {
     command: Deno.execPath(),
     commandArgs: ["run", ...PERMISSIONS, ...script, ...args],
   };
+}
+
+/**
+ * The beginning of a command line that limits the descriptors of what follows:
+ * prlimit(1). It closes those that the tests have inherited from whoever runs them,
+ * which would count.
+ */
+function withDescriptors(limit: number | undefined): string[] {
+  if (limit === undefined) return [];
+  const script = "for link in /proc/self/fd/*; do fd=${link##*/}; " +
+    '[ "$fd" -le 2 ] || eval "exec $fd>&-"; done; exec "$@"';
+  return [
+    "bash",
+    "-c",
+    script,
+    "bash",
+    "prlimit",
+    `--nofile=${limit}:${limit}`,
+  ];
 }
 
 let copy: string | undefined;

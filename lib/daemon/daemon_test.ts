@@ -119,7 +119,8 @@ for (const [kind, error] of [["foreseen", SYSTEM], ["not", FAULT]] as const) {
     );
     for (const [name, step] of Object.entries(steps)) {
       const { states, messages } = await runDaemon(step);
-      assertEquals(states.length, 10, name);
+      // Another turn may come before it ends.
+      assert(states.length >= 10, `${name}: ${states.length} reports`);
       const told = messages.filter((line) => line.includes(error().message));
       // Once a step; a request that works meanwhile begins anew.
       assert(told.length >= 1 && told.length <= 3, `${name}: ${messages}`);
