@@ -137,6 +137,20 @@ interface ProgramKind {
   readonly attachId?: number;
 }
 
+/** How often a program is loaded while signals come. */
+const LOAD_ATTEMPTS = 10;
+
+/**
+ * Has the kernel check and load a program. The check gives up with EAGAIN when the
+ * thread has a signal to handle first: `do_check` of kernel/bpf/verifier.c.
+ */
+function load(attributes: Attributes): number {
+  for (let attempt = 1;; attempt++) {
+    const fd = bpf(BPF_PROG_LOAD, attributes);
+    if (fd !== -Errno.EAGAIN || attempt === LOAD_ATTEMPTS) return fd;
+  }
+}
+
 /** Loads a program; an error holds the verifier's log. */
 function loadProgram(
   name: string,
@@ -148,12 +162,11 @@ function loadProgram(
     new Attributes().u32(0, type).u32(4, code.length / INSTRUCTION_SIZE)
       .address(8, code).address(16, LICENSE).u32(44, flags)
       .u32(68, attachType).u32(108, attachId);
-  const fd = bpf(BPF_PROG_LOAD, attributes());
+  const fd = load(attributes());
   if (fd >= 0) return File.own(fd, name);
   // Once more, for the log of the verifier.
   const log = new Uint8Array(LOG_SIZE);
-  const again = bpf(
-    BPF_PROG_LOAD,
+  const again = load(
     attributes().u32(24, 1).u32(28, LOG_SIZE).address(32, log),
   );
   if (again >= 0) return File.own(again, name);

@@ -139,8 +139,8 @@ function plainCommandLine(args: string[], { uid }: RunOptions) {
 
 /**
  * The beginning of a command line that limits the descriptors of what follows:
- * prlimit(1). It closes those that the tests have inherited from whoever runs them,
- * which would count.
+ * prlimit(1). It closes those that are inherited, which would count: Deno's runner
+ * of tests has two more for every module that it has run.
  */
 function withDescriptors(limit: number | undefined): string[] {
   if (limit === undefined) return [];

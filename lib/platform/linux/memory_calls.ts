@@ -149,10 +149,10 @@ export class Attempt {
       isUnstoppable?: boolean;
     } = {},
   ): Promise<void> {
-    this.isQueued = true;
-    using _place = await this.#places.take();
-    this.isQueued = false;
-    await this.#waitForLock(use);
+    // Where nothing is to be waited for, the calls are under way when this returns.
+    using _place = this.#places.takeFree() ?? await this.#queue();
+    const held = this.#heldLock(use, false);
+    if (held) await this.#waitForLock(use, held);
     if (this.#isAbandoned) throw this.#silent("nobody waits for it any more");
     if (isUnstoppable) unstoppable.add(this);
     this.#calls = calls;
@@ -165,17 +165,26 @@ export class Attempt {
     }
   }
 
-  async #waitForLock(use: LockUse): Promise<void> {
-    let first: string | undefined;
-    for (let looks = 1;; looks++) {
-      const look = this.#lookAtLock?.(this.#id.pid, looks > 1);
-      const isHeld = use === "read" ? look?.blocksReaders : look?.blocksWriters;
-      if (look === undefined || !isHeld) return;
-      first ??= look.holders;
-      if (look.holders !== first) return;
-      if (looks === LOOKS) throw this.#silent(LOCKED);
+  async #queue(): Promise<Disposable> {
+    this.isQueued = true;
+    const place = await this.#places.take();
+    this.isQueued = false;
+    return place;
+  }
+
+  /** The lock, while somebody who wants to use it so has to wait, as far as can be seen. */
+  #heldLock(use: LockUse, anew: boolean): LockLook | undefined {
+    const look = this.#lookAtLock?.(this.#id.pid, anew);
+    const isHeld = use === "read" ? look?.blocksReaders : look?.blocksWriters;
+    return isHeld ? look : undefined;
+  }
+
+  async #waitForLock(use: LockUse, { holders }: LockLook): Promise<void> {
+    for (let looks = 1; looks < LOOKS; looks++) {
       await pause(LOOK_INTERVAL);
+      if (this.#heldLock(use, true)?.holders !== holders) return;
     }
+    throw this.#silent(LOCKED);
   }
 
   #silent(why: string): NotAnswering {
@@ -192,10 +201,22 @@ class Places {
     this.#free = count;
   }
 
+  /** A place, when one is free; `using` gives it back. */
+  takeFree(): Disposable | undefined {
+    if (this.#free === 0) return undefined;
+    this.#free--;
+    return this.#taken();
+  }
+
   /** Waits for a place; `using` gives it back. */
   async take(): Promise<Disposable> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    const free = this.takeFree();
+    if (free) return free;
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return this.#taken();
+  }
+
+  #taken(): Disposable {
     return {
       [Symbol.dispose]: () => {
         const next = this.#waiting.shift();

@@ -11,6 +11,7 @@
 
 import { ProcessError } from "../../errors.ts";
 import type { Pagedata } from "../../scanner/pagedata.ts";
+import type { ProcessSizes } from "../platform.ts";
 import { mayBePageable } from "./candidates.ts";
 import type { LockLook } from "./memory_calls.ts";
 import { type MemoryFiles, readSizes } from "./memory_files.ts";
@@ -19,6 +20,7 @@ import type { AddressSpace } from "./task_list.ts";
 import type { PageRecorder } from "./page_recorder.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
 import { Precision, requireRoom } from "./precision.ts";
+import type { JoinedMappings } from "./joined_mappings.ts";
 import { flagsOf, type LinuxMapping, type SmapsParser } from "./smaps.ts";
 
 /** How long one list of all address spaces serves, in milliseconds. */
@@ -59,8 +61,11 @@ export class PteSource implements PagedataSource {
   async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
     const { pid, directory } = files;
     const { purpose, precision = new Precision() } = request;
-    const parser = precision.parser(purpose);
-    const mappings = await readFlaggedMaps(files, parser);
+    const { mappings, joined, sizes } = await readMappings(
+      files,
+      () => precision.parser(purpose),
+    );
+    let { rss } = sizes;
     for (let attempt = 1;; attempt++) {
       const space = this.#space(pid);
       if (!space) {
@@ -71,17 +76,16 @@ export class PteSource implements PagedataSource {
           `process ${pid}: BPF does not show it; use --pagedata smaps`,
         );
       }
-      const { rss } = readSizes(directory);
+      if (attempt > 1) ({ rss } = readSizes(directory));
       const { topTable, runtime } = space;
       const recorder = precision.recorder(purpose, rss / PAGE_SIZE);
       const { pagedata, resident } = this.#readTables(
         { topTable, mappings, recorder },
         request,
       );
-      const { leftOut } = parser.joined;
-      if (isPlausible(resident, rss, { mayBeLess: leftOut > 0 })) {
+      if (isPlausible(resident, rss, { mayBeLess: joined.leftOut > 0 })) {
         requireRoom(pid, recorder, request);
-        if (precision.noteRecorded(recorder, parser.joined, pagedata)) {
+        if (precision.noteRecorded(recorder, joined, pagedata)) {
           // More coarsely, it is no other attempt.
           attempt--;
           continue;
@@ -171,17 +175,44 @@ function isPlausible(
 
 /**
  * Reads the mappings; with their flags when any of them may be locked or hugetlb,
- * which only smaps can tell.
+ * which only smaps can tell. Few processes have such, so maps is read while that is
+ * found out.
  */
-async function readFlaggedMaps(
+async function readMappings(
   files: MemoryFiles,
-  parser: SmapsParser,
-): Promise<LinuxMapping[]> {
-  const status = files.directory.readText("status");
-  const hasFlags = /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(status);
-  return hasFlags
-    ? await files.readSmaps(parser)
-    : await files.readMaps(parser);
+  newParser: () => SmapsParser,
+): Promise<
+  { mappings: LinuxMapping[]; joined: JoinedMappings; sizes: ProcessSizes }
+> {
+  const { directory } = files;
+  let parser = newParser();
+  const [maps, { hasFlags, sizes }] = await meanwhile(
+    files.readMaps(parser),
+    () => ({
+      hasFlags: /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(
+        directory.readText("status"),
+      ),
+      sizes: readSizes(directory),
+    }),
+  );
+  if (!hasFlags) return { mappings: maps, joined: parser.joined, sizes };
+  parser = newParser();
+  const mappings = await files.readSmaps(parser);
+  return { mappings, joined: parser.joined, sizes };
+}
+
+/**
+ * Does a step on this thread while calls are made on another, and waits for both,
+ * whatever becomes of either.
+ */
+async function meanwhile<Called, Done>(
+  calls: Promise<Called>,
+  step: () => Done,
+): Promise<[Called, Done]> {
+  const [called, done] = await Promise.allSettled([calls, Promise.try(step)]);
+  if (called.status === "rejected") throw called.reason;
+  if (done.status === "rejected") throw done.reason;
+  return [called.value, done.value];
 }
 
 /** The pages of a mapping. */
