@@ -484,12 +484,7 @@ async function timeToEnd(): Promise<number> {
 testEachPolicy(
   "a signal in the middle of a page-out ends rcap within 250 ms, and the victim runs on",
   async (policy) => {
-    const idle = await timeToEnd();
-    // What the machine takes by itself is not rcap's.
-    const promptly = idle <= PROMPTLY / 10 ? PROMPTLY : 10 * idle;
-    if (promptly > PROMPTLY) {
-      cannotShow(`${PROMPTLY} ms: a program that does nothing takes ${idle}`);
-    }
+    const idleBefore = await timeToEnd();
     await using victim = await largeVictim();
     const { workload, cold } = victim;
     const times: number[] = [];
@@ -515,6 +510,12 @@ testEachPolicy(
     }
     const shown = times.map((time) => `${Math.round(time)} ms`).join(", ");
     console.log(`rcap ended ${shown} after the signal`);
+    // What the machine takes by itself is not rcap's.
+    const idle = Math.max(idleBefore, await timeToEnd());
+    const promptly = Math.max(PROMPTLY, 10 * idle);
+    if (promptly > PROMPTLY) {
+      cannotShow(`${PROMPTLY} ms: a program that does nothing takes ${idle}`);
+    }
     assert(Math.min(...times) < promptly, shown);
     assert(Math.max(...times) < GENEROUSLY, shown);
     await assertIntact(workload);

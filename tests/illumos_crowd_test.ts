@@ -15,7 +15,7 @@ const illumos = await illumosForTests();
 
 const PROCESSES = 300;
 const DESCRIPTORS = 64;
-const SCANS = 1000;
+const SCANS = 300;
 
 Deno.test(`${PROCESSES} processes, ${DESCRIPTORS} descriptors, ${SCANS} scans`, async () => {
   await allow(600);

@@ -247,6 +247,8 @@ export class MemoryCalls {
   /** Attempts that nobody waits for and that have not ended, by process. */
   readonly #stuck = new Map<string, { pid: number; group: string }>();
   readonly #places = new Places(PLACES);
+  /** Shortens every wait there is. */
+  readonly #waits = new Set<() => void>();
 
   /** @param signal has nobody wait any longer. */
   constructor(
@@ -257,6 +259,9 @@ export class MemoryCalls {
   ) {
     this.lookAtLock = lookAtLock;
     this.#signal = signal;
+    signal?.addEventListener("abort", () => {
+      for (const hurry of this.#waits) hurry();
+    });
   }
 
   /** Why a process is set aside; `undefined` when it is not, or was only just. */
@@ -365,12 +370,12 @@ export class MemoryCalls {
       clearTimeout(timer);
       timer = setTimeout(end, PATIENCE_AT_THE_END);
     };
-    signal?.addEventListener("abort", hurry, { once: true });
+    this.#waits.add(hurry);
     try {
       return await Promise.race([work.then((result) => ({ result })), over]);
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", hurry);
+      this.#waits.delete(hurry);
     }
   }
 
