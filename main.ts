@@ -104,9 +104,9 @@ function tellWhoIsWaitedFor(): void {
   const pids = chosenSystem()?.heldBy() ?? [];
   if (pids.length === 0) return;
   printError(
-    `rcap: waiting for process ${
+    `rcap: waiting for a page-out of process ${
       pids.join(", ")
-    } to let go of its memory map, which a page-out waits for and nothing can end; all else has ended`,
+    }, which nothing can end: its memory map is locked, or the machine very busy; all else has ended`,
   );
 }
 

@@ -11,7 +11,6 @@
 
 import { ProcessError } from "../../errors.ts";
 import type { Pagedata } from "../../scanner/pagedata.ts";
-import type { ProcessSizes } from "../platform.ts";
 import { mayBePageable } from "./candidates.ts";
 import type { LockLook } from "./memory_calls.ts";
 import { type MemoryFiles, readSizes } from "./memory_files.ts";
@@ -61,11 +60,11 @@ export class PteSource implements PagedataSource {
   async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
     const { pid, directory } = files;
     const { purpose, precision = new Precision() } = request;
-    const { mappings, joined, sizes } = await readMappings(
+    const { mappings, joined } = await readMappings(
       files,
       () => precision.parser(purpose),
     );
-    let { rss } = sizes;
+    let { rss } = directory.opened;
     for (let attempt = 1;; attempt++) {
       const space = this.#space(pid);
       if (!space) {
@@ -181,24 +180,22 @@ function isPlausible(
 async function readMappings(
   files: MemoryFiles,
   newParser: () => SmapsParser,
-): Promise<
-  { mappings: LinuxMapping[]; joined: JoinedMappings; sizes: ProcessSizes }
-> {
+): Promise<{ mappings: LinuxMapping[]; joined: JoinedMappings }> {
   const { directory } = files;
   let parser = newParser();
-  const [maps, { hasFlags, sizes }] = await meanwhile(
+  const [maps, hasFlags] = await meanwhile(
     files.readMaps(parser),
-    () => ({
-      hasFlags: /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(
-        directory.readText("status"),
-      ),
-      sizes: readSizes(directory),
-    }),
+    () => mayHaveFlags(directory.readText("status")),
   );
-  if (!hasFlags) return { mappings: maps, joined: parser.joined, sizes };
+  if (!hasFlags) return { mappings: maps, joined: parser.joined };
   parser = newParser();
   const mappings = await files.readSmaps(parser);
-  return { mappings, joined: parser.joined, sizes };
+  return { mappings, joined: parser.joined };
+}
+
+/** Whether a process has memory that is locked or hugetlb: proc_pid_status(5). */
+function mayHaveFlags(status: string): boolean {
+  return /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(status);
 }
 
 /**
