@@ -18,7 +18,6 @@ import denoJson from "./deno.json" with { type: "json" };
 import { isExhausted } from "./ffi/libc.ts";
 import { RcapError, UsageError } from "./lib/errors.ts";
 import { chosenSystem, operatingSystem } from "./lib/platform/open.ts";
-import { lines } from "./lib/report/escape.ts";
 import {
   flushMessages,
   isTerminal,
@@ -27,7 +26,8 @@ import {
   type LogLevel,
   print,
   printError,
-} from "./lib/report/output.ts";
+} from "./lib/platform/output.ts";
+import { lines } from "./lib/report/escape.ts";
 
 /** Exit codes of a process that a signal has ended, as shells have them. */
 const SIGNAL_EXIT_CODES = {

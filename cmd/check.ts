@@ -10,13 +10,13 @@ import {
   ConfigError,
   describeProblem,
   readConfig,
-} from "../lib/daemon/config.ts";
-import { configPaths, DEFAULT_CONFIG } from "../lib/daemon/config_files.ts";
+} from "../lib/config/config.ts";
+import { configPaths, DEFAULT_CONFIG } from "../lib/config/config_files.ts";
 import {
   checkReport,
   describeCaps,
   renderConfig,
-} from "../lib/daemon/config_report.ts";
+} from "../lib/config/config_report.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
 import { json } from "../lib/report/escape.ts";
 import { configOption, type Context, jsonOption } from "./options.ts";

@@ -5,6 +5,9 @@
  */
 
 import { Command, Option } from "@commander-js/extra-typings";
+import { dim, green, red, type Style, yellow } from "@std/fmt/colors";
+import { parsePid } from "../lib/collection/selectors.ts";
+import { UsageError } from "../lib/errors.ts";
 import {
   type AgeRow,
   type AgesReport,
@@ -16,17 +19,14 @@ import {
   type PagesReport,
   parseAddressRange,
   type Verdict,
-} from "../lib/collection/inspect.ts";
-import { parsePid } from "../lib/collection/selectors.ts";
+} from "../lib/oneshot/inspect.ts";
 import { json, lines, type Printable } from "../lib/report/escape.ts";
 import {
   chooseColumns,
   type Column,
   renderTable,
 } from "../lib/report/table.ts";
-import { UsageError } from "../lib/errors.ts";
 import { formatSize, hex } from "../lib/report/units.ts";
-import { dim, green, red, type Style, yellow } from "@std/fmt/colors";
 import {
   bareOption,
   type Context,

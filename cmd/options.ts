@@ -6,15 +6,15 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
-import { DEFAULT_CONFIG } from "../lib/daemon/config_files.ts";
-import { STATE_DIRECTORY } from "../lib/daemon/state_directory.ts";
+import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
+import { DEFAULT_CONFIG } from "../lib/config/config_files.ts";
 import { UsageError } from "../lib/errors.ts";
 import { openPlatform, operatingSystem } from "../lib/platform/open.ts";
+import type { Log, LogFormat } from "../lib/platform/output.ts";
 import type { PagedataSourceName, Platform } from "../lib/platform/platform.ts";
 import type { Printable } from "../lib/report/escape.ts";
-import type { Log, LogFormat } from "../lib/report/output.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
-import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
+import { STATE_DIRECTORY } from "../lib/service/state_directory.ts";
 
 /** What a command gets from `main.ts` beside its own arguments. */
 export interface Context {

@@ -5,9 +5,9 @@
  */
 
 import { Command } from "@commander-js/extra-typings";
-import { reloadConfiguration } from "../lib/daemon/control.ts";
 import { UsageError } from "../lib/errors.ts";
 import { lines } from "../lib/report/escape.ts";
+import { reloadConfiguration } from "../lib/service/control.ts";
 import { type Context, stateDirectoryOption } from "./options.ts";
 
 const HELP = `

@@ -7,22 +7,22 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
-import { configPaths, DEFAULT_CONFIG } from "../lib/daemon/config_files.ts";
+import { configPaths, DEFAULT_CONFIG } from "../lib/config/config_files.ts";
+import { UsageError } from "../lib/errors.ts";
+import { mostMemory } from "../lib/platform/memory_limits.ts";
+import { operatingSystem } from "../lib/platform/open.ts";
+import { LOG_FORMATS, type LogFormat } from "../lib/platform/output.ts";
+import { json } from "../lib/report/escape.ts";
+import { renderTable } from "../lib/report/table.ts";
 import {
   type Address,
   formatAddress,
   parseAddress,
-} from "../lib/daemon/metrics_server.ts";
-import { runOnce, runService } from "../lib/daemon/service.ts";
-import { statRows } from "../lib/daemon/stat.ts";
-import { STATE_DIRECTORY } from "../lib/daemon/state_directory.ts";
-import { systemdUnit } from "../lib/daemon/unit.ts";
-import { UsageError } from "../lib/errors.ts";
-import { mostMemory } from "../lib/platform/memory_limits.ts";
-import { operatingSystem } from "../lib/platform/open.ts";
-import { json } from "../lib/report/escape.ts";
-import { LOG_FORMATS, type LogFormat } from "../lib/report/output.ts";
-import { renderTable } from "../lib/report/table.ts";
+} from "../lib/service/metrics_server.ts";
+import { runOnce, runService } from "../lib/service/service.ts";
+import { statRows } from "../lib/service/stat.ts";
+import { STATE_DIRECTORY } from "../lib/service/state_directory.ts";
+import { systemdUnit } from "../lib/service/unit.ts";
 import {
   configOption,
   type Context,

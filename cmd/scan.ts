@@ -5,13 +5,13 @@
  */
 
 import { Command, Option } from "@commander-js/extra-typings";
-import { type ProcessReport, scanOnce } from "../lib/collection/scan_once.ts";
 import { parseArguments, selectorHelp } from "../lib/collection/selectors.ts";
+import { DEFAULT_POLICY, POLICIES } from "../lib/config/policy_names.ts";
 import { UsageError } from "../lib/errors.ts";
+import { type ProcessReport, scanOnce } from "../lib/oneshot/scan_once.ts";
+import { describeScan } from "../lib/oneshot/scan_summary.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
-import { DEFAULT_POLICY, POLICIES } from "../lib/scanner/policy.ts";
 import { json } from "../lib/report/escape.ts";
-import { describeScan } from "../lib/report/scan_summary.ts";
 import {
   chooseColumns,
   type Column,

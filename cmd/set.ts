@@ -5,11 +5,11 @@
  */
 
 import { Command } from "@commander-js/extra-typings";
-import { setCap } from "../lib/daemon/control.ts";
 import { UsageError } from "../lib/errors.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
 import { json, lines } from "../lib/report/escape.ts";
 import { formatSize } from "../lib/report/units.ts";
+import { setCap } from "../lib/service/control.ts";
 import {
   type Context,
   jsonOption,

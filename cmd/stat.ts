@@ -5,10 +5,9 @@
  */
 
 import { Argument, Command, Option } from "@commander-js/extra-typings";
-import { isSameDaemon, type StatRow, statRows } from "../lib/daemon/stat.ts";
-import type { DaemonState } from "../lib/daemon/state.ts";
-import { readState } from "../lib/daemon/state_directory.ts";
+import { sleep } from "../lib/collection/observe.ts";
 import { UsageError } from "../lib/errors.ts";
+import type { DaemonState } from "../lib/group/state.ts";
 import { json, lines, type Printable } from "../lib/report/escape.ts";
 import {
   chooseColumns,
@@ -16,7 +15,8 @@ import {
   renderTable,
 } from "../lib/report/table.ts";
 import { formatSize, parseDuration } from "../lib/report/units.ts";
-import { sleep } from "../lib/collection/observe.ts";
+import { isSameDaemon, type StatRow, statRows } from "../lib/service/stat.ts";
+import { readState } from "../lib/service/state_directory.ts";
 import {
   bareOption,
   type Context,

@@ -123,10 +123,10 @@ export const DIRENT_NAME = 18;
 /** Where the user id stands in `struct passwd`. */
 export const PASSWD_UID = 16;
 
-// Bits of a page in pagedata, beside those of lib/scanner/pagedata.ts.
+// Bits of a page in pagedata, beside those of lib/memory/pagedata.ts.
 export const PG_HWMAPPED = 0x04;
 
-// Flags of a mapping, beside those of lib/scanner/mapping_flags.ts.
+// Flags of a mapping, beside those of lib/memory/mapping_flags.ts.
 export const MA_BREAK = 0x10;
 export const MA_STACK = 0x20;
 export const MA_ISM = 0x80;

@@ -13,7 +13,7 @@ import {
   PAGE_PRESENT,
   PAGE_SWAPPED,
   type PageSpan,
-} from "../lib/platform/page_states.ts";
+} from "../lib/memory/page_states.ts";
 import { CallList } from "./call_list.ts";
 import type { File } from "./file.ts";
 import { Errno, SystemError } from "./libc.ts";

@@ -9,7 +9,7 @@ import {
   PAGE_ABSENT,
   PAGE_PRESENT,
   type PageSpan,
-} from "../lib/platform/page_states.ts";
+} from "../lib/memory/page_states.ts";
 import { CallList } from "./call_list.ts";
 import { File } from "./file.ts";
 import {

@@ -5,16 +5,16 @@
  * @module
  */
 
-import { type Column, renderTable } from "../lib/report/table.ts";
-import { PageAges } from "../lib/scanner/ages.ts";
-import { IgnoredSet } from "../lib/scanner/ignored_set.ts";
-import { mergePagedata } from "../lib/scanner/merge.ts";
 import {
   type Pagedata,
   PagedataBuilder,
   REFERENCED,
   unreferencedBytes,
-} from "../lib/scanner/pagedata.ts";
+} from "../lib/memory/pagedata.ts";
+import { type Column, renderTable } from "../lib/report/table.ts";
+import { PageAges } from "../lib/scanner/ages.ts";
+import { IgnoredSet } from "../lib/scanner/ignored_set.ts";
+import { mergePagedata } from "../lib/scanner/merge.ts";
 import { takeUnreferencedRange } from "../lib/scanner/walk.ts";
 
 const PAGES = 4_000_000;

@@ -11,12 +11,12 @@
 import { readTextFile } from "../ffi/file.ts";
 import { ownUsage } from "../ffi/usage.ts";
 import { parseSelector } from "../lib/collection/selectors.ts";
-import { Collection } from "../lib/daemon/collection.ts";
-import { Member } from "../lib/daemon/member.ts";
-import { Membership } from "../lib/daemon/membership.ts";
+import { CappedGroup } from "../lib/group/capped_group.ts";
+import { Member } from "../lib/group/member.ts";
+import { Membership } from "../lib/group/membership.ts";
+import { mappingBytes, mappingEnd } from "../lib/memory/pagedata.ts";
 import { openPlatform } from "../lib/platform/open.ts";
 import { formatSize } from "../lib/report/units.ts";
-import { mappingBytes, mappingEnd } from "../lib/scanner/pagedata.ts";
 import { Fleet } from "../tests/fleet.ts";
 import { zramSwap } from "../tests/swap.ts";
 
@@ -72,7 +72,7 @@ async function measure(
   const select = [parseSelector(`comm:${NAME}`)];
   const definition = { name: NAME, select, maxRss: 1, place: "" };
   const membership = new Membership(platform, [definition]);
-  const collection = new Collection(
+  const collection = new CappedGroup(
     1,
     definition,
     (entry) => new Member(entry, platform.open(entry), () => {}),

@@ -9,8 +9,8 @@
  * @module
  */
 
+import { POLICIES, type PolicyName } from "../lib/config/policy_names.ts";
 import { formatSize } from "../lib/report/units.ts";
-import { POLICIES, type Policy } from "../lib/scanner/policy.ts";
 import { cap, quicklyBy, TestDaemon } from "../tests/daemon.ts";
 import { rssOf, Workload } from "../tests/workload.ts";
 
@@ -37,7 +37,7 @@ console.log("| --- | --- | --- | --- |");
 for (const policy of POLICIES) await measure(policy);
 
 /** Measures the daemon with a policy. */
-async function measure(policy: Policy): Promise<void> {
+async function measure(policy: PolicyName): Promise<void> {
   await using daemon = await TestDaemon.start({
     config: quicklyBy(policy) +
       cap(

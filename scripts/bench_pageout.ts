@@ -11,12 +11,15 @@
 import { libc } from "../ffi/libc.ts";
 import { pageSize } from "../ffi/system.ts";
 import { ownUsage } from "../ffi/usage.ts";
+import type {
+  PageoutControl,
+  PageRange,
+} from "../lib/memory/process_memory.ts";
 import { MemoryCalls } from "../lib/platform/linux/memory_calls.ts";
 import { LinuxPageout } from "../lib/platform/linux/pageout.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
 import { LinuxProcessMemory } from "../lib/platform/linux/process_memory.ts";
 import { SmapsSource } from "../lib/platform/linux/smaps_source.ts";
-import type { PageoutControl, PageRange } from "../lib/platform/platform.ts";
 import { type Column, renderTable } from "../lib/report/table.ts";
 import { zramSwap } from "../tests/swap.ts";
 import { median } from "./bench/report.ts";

@@ -8,8 +8,8 @@
  * @module
  */
 
-import { NOTIFY_ENVIRONMENT } from "../lib/daemon/notify.ts";
 import { PLATFORM_ENVIRONMENT } from "../lib/platform/environment.ts";
+import { NOTIFY_ENVIRONMENT } from "../lib/service/notify.ts";
 
 const ENVIRONMENT = [
   "NO_COLOR",

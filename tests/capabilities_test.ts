@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { CAPABILITIES } from "../lib/daemon/unit.ts";
+import { CAPABILITIES } from "../lib/service/unit.ts";
 import { assertIntact, BRIEFLY, diskFile, MIB, requireRoot } from "./live.ts";
 import { commandLine, withCapabilities } from "./rcap.ts";
 import { rssOf, Workload } from "./workload.ts";

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { CheckReport } from "../lib/daemon/config_report.ts";
+import type { CheckReport } from "../lib/config/config_report.ts";
 import { rcap, rcapJson, type RunOptions } from "./rcap.ts";
 
 /** A user that need not exist. */

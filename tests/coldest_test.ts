@@ -6,14 +6,14 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { libc } from "../ffi/libc.ts";
-import type { AgesReport } from "../lib/collection/inspect.ts";
-import type { ScanReport } from "../lib/collection/scan_once.ts";
+import { POLICIES } from "../lib/config/policy_names.ts";
+import { endOffset, firstOffset } from "../lib/memory/pagedata.ts";
+import type { AgesReport } from "../lib/oneshot/inspect.ts";
+import type { ScanReport } from "../lib/oneshot/scan_once.ts";
 import { openPlatform } from "../lib/platform/open.ts";
 import { PageAges } from "../lib/scanner/ages.ts";
-import { ScanCollection, ScannedProcess } from "../lib/scanner/collection.ts";
-import { POLICIES } from "../lib/scanner/policy.ts";
 import { scanColdest } from "../lib/scanner/coldest.ts";
-import { endOffset, firstOffset } from "../lib/scanner/pagedata.ts";
+import { ScanCollection, ScannedProcess } from "../lib/scanner/collection.ts";
 import { cap, quicklyBy, TestDaemon } from "./daemon.ts";
 import { assertIntact, assertResident, KIB, MIB, requireRoot } from "./live.ts";
 import { rcapJson } from "./rcap.ts";

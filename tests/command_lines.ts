@@ -5,9 +5,9 @@
  * @module
  */
 
-import { main } from "../main.ts";
-import { flushMessages, print, printError } from "../lib/report/output.ts";
+import { flushMessages, print, printError } from "../lib/platform/output.ts";
 import { lines } from "../lib/report/escape.ts";
+import { main } from "../main.ts";
 
 const signal = new AbortController().signal;
 for (const args of JSON.parse(Deno.args[0])) {

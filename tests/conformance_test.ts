@@ -6,12 +6,12 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { ScanCollection, ScannedProcess } from "../lib/scanner/collection.ts";
 import {
   endOffset,
   firstOffset,
   type Pagedata,
-} from "../lib/scanner/pagedata.ts";
+} from "../lib/memory/pagedata.ts";
+import { ScanCollection, ScannedProcess } from "../lib/scanner/collection.ts";
 import { scan } from "../lib/scanner/scan.ts";
 import { IllumosGoldenMemory } from "./golden_illumos.ts";
 import {

@@ -6,8 +6,8 @@
  */
 
 import { assert } from "@std/assert";
-import type { Policy } from "../lib/scanner/policy.ts";
-import type { CollectionState, DaemonState } from "../lib/daemon/state.ts";
+import type { PolicyName } from "../lib/config/policy_names.ts";
+import type { CollectionState, DaemonState } from "../lib/group/state.ts";
 import { type Run, type RunOptions, startRcap } from "./rcap.ts";
 import { isRunning, until } from "./workload.ts";
 
@@ -203,7 +203,7 @@ max_rss = "${maxRss}"
 }
 
 /** Intervals that make tests quick, with a policy. */
-export function quicklyBy(policy: Policy): string {
+export function quicklyBy(policy: PolicyName): string {
   return `${QUICKLY}policy = "${policy}"\n`;
 }
 

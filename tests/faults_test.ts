@@ -12,8 +12,8 @@ import {
   assertMatch,
   assertStringIncludes,
 } from "@std/assert";
-import type { ScanReport } from "../lib/collection/scan_once.ts";
-import type { Policy } from "../lib/scanner/policy.ts";
+import type { PolicyName } from "../lib/config/policy_names.ts";
+import type { ScanReport } from "../lib/oneshot/scan_once.ts";
 import {
   assertIntact,
   assertResident,
@@ -69,7 +69,7 @@ async function largeVictim(): Promise<LargeVictim> {
 }
 
 /** Starts a scan that takes all of a large victim, and lets it get going. */
-async function startPageout({ workload }: LargeVictim, policy: Policy) {
+async function startPageout({ workload }: LargeVictim, policy: PolicyName) {
   const { pid } = workload;
   const args = ["scan", `pid:${pid}`, "--cap", "16M", ...BRIEFLY, "--json"];
   args.push("--policy", policy);

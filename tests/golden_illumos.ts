@@ -5,12 +5,12 @@
  * @module
  */
 
+import type { Pagedata } from "../lib/memory/pagedata.ts";
+import type { Residency } from "../lib/memory/process_memory.ts";
 import { decodePagedata } from "../lib/platform/illumos/pagedata_file.ts";
 import { encodePagedata, encodeXmap } from "../lib/platform/illumos/testing.ts";
 import { decodeXmap } from "../lib/platform/illumos/xmap_file.ts";
-import type { Residency } from "../lib/platform/platform.ts";
-import type { Pagedata } from "../lib/scanner/pagedata.ts";
-import { xmapResidency } from "../lib/scanner/xmap_residency.ts";
+import { xmapResidency } from "../lib/platform/illumos/xmap_residency.ts";
 import { address, GoldenMemory } from "./golden_platform.ts";
 
 /** One process of a case. */

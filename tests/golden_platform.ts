@@ -6,6 +6,7 @@
  */
 
 import { ProcessError } from "../lib/errors.ts";
+import { type Pagedata, PagedataBuilder } from "../lib/memory/pagedata.ts";
 import type {
   PageoutControl,
   PageoutResult,
@@ -13,9 +14,8 @@ import type {
   ProcessMemory,
   ProcessSizes,
   Residency,
-} from "../lib/platform/platform.ts";
-import { type Pagedata, PagedataBuilder } from "../lib/scanner/pagedata.ts";
-import { xmapResidency } from "../lib/scanner/xmap_residency.ts";
+} from "../lib/memory/process_memory.ts";
+import { xmapResidency } from "../lib/platform/illumos/xmap_residency.ts";
 
 export interface GoldenFile {
   format: 1;

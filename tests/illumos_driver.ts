@@ -6,14 +6,14 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { scanOnce } from "../lib/collection/scan_once.ts";
 import { NoMatch, ProcessError } from "../lib/errors.ts";
+import type { ProcessMemory } from "../lib/memory/process_memory.ts";
+import { scanOnce } from "../lib/oneshot/scan_once.ts";
 import {
   type IllumosPaths,
   IllumosPlatform,
 } from "../lib/platform/illumos/illumos_platform.ts";
 import { illumos } from "../lib/platform/illumos/system.ts";
-import type { ProcessMemory } from "../lib/platform/platform.ts";
 import { ScanCollection, ScannedProcess } from "../lib/scanner/collection.ts";
 import { scan } from "../lib/scanner/scan.ts";
 import { assertFree } from "./illumos.ts";

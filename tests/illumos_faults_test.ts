@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { ScanReport } from "../lib/collection/scan_once.ts";
+import type { ScanReport } from "../lib/oneshot/scan_once.ts";
 import {
   assertFree,
   Crowd,

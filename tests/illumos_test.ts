@@ -8,11 +8,11 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import * as structs from "../ffi/illumos_structs.ts";
 import { fieldSize, type Struct } from "../ffi/struct.ts";
-import type { InspectReport, PagesReport } from "../lib/collection/inspect.ts";
-import type { ScanReport } from "../lib/collection/scan_once.ts";
+import type { InspectReport, PagesReport } from "../lib/oneshot/inspect.ts";
+import type { ScanReport } from "../lib/oneshot/scan_once.ts";
+import { VARIABLES } from "../lib/platform/environment.ts";
 import type { Finding } from "../lib/platform/platform.ts";
 import { cap, Place, QUICKLY, TestDaemon } from "./daemon.ts";
-import { VARIABLES } from "../lib/platform/environment.ts";
 import { assertFree, controlOf, illumosForTests, stopsIn } from "./illumos.ts";
 import { assertIntact, assertResident, KIB, MIB, requireRoot } from "./live.ts";
 import { rcap, rcapJson, type Run, startRcap } from "./rcap.ts";

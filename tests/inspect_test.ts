@@ -10,7 +10,7 @@ import type {
   InspectReport,
   MappingReport,
   PagesReport,
-} from "../lib/collection/inspect.ts";
+} from "../lib/oneshot/inspect.ts";
 import { diskFile, GIB, KIB, MIB, requireRoot } from "./live.ts";
 import { rcap, rcapJson, type RunOptions } from "./rcap.ts";
 import { anySwap, withoutSwap } from "./swap.ts";

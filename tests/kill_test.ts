@@ -8,7 +8,7 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { POLICIES } from "../lib/scanner/policy.ts";
+import { POLICIES } from "../lib/config/policy_names.ts";
 import { cap, Place, quicklyBy, TestDaemon } from "./daemon.ts";
 import { allow } from "./deadline.ts";
 import { assertIntact, falling, MIB, requireRoot } from "./live.ts";

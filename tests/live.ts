@@ -7,12 +7,12 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import type { ScanReport } from "../lib/collection/scan_once.ts";
 import {
   DEFAULT_POLICY,
   POLICIES,
-  type Policy,
-} from "../lib/scanner/policy.ts";
+  type PolicyName,
+} from "../lib/config/policy_names.ts";
+import type { ScanReport } from "../lib/oneshot/scan_once.ts";
 import { rcapJson, type RunOptions } from "./rcap.ts";
 import {
   isRunning,
@@ -49,7 +49,7 @@ export function requireRoot(): void {
  */
 export function testEachPolicy(
   name: string,
-  test: (policy: Policy) => Promise<void>,
+  test: (policy: PolicyName) => Promise<void>,
 ): void {
   const policies = Deno.env.has("RCAP_BIN") ? [DEFAULT_POLICY] : POLICIES;
   for (const policy of policies) {

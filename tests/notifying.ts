@@ -6,7 +6,7 @@
  * @module
  */
 
-import { Notifier } from "../lib/daemon/notify.ts";
+import { Notifier } from "../lib/service/notify.ts";
 
 if (import.meta.main) {
   const notifier = Notifier.fromEnvironment({ warn: console.error });

@@ -7,9 +7,9 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { InspectReport } from "../lib/collection/inspect.ts";
-import type { ScanReport } from "../lib/collection/scan_once.ts";
-import type { CheckReport } from "../lib/daemon/config_report.ts";
+import type { CheckReport } from "../lib/config/config_report.ts";
+import type { InspectReport } from "../lib/oneshot/inspect.ts";
+import type { ScanReport } from "../lib/oneshot/scan_once.ts";
 import { escapeLine } from "../lib/report/escape.ts";
 import { firstUnsafe } from "../lib/report/testing.ts";
 import { PERMISSIONS } from "../scripts/permissions.ts";

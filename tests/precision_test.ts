@@ -7,16 +7,16 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { libc } from "../ffi/libc.ts";
+import { recordedBytes } from "../lib/memory/pagedata.ts";
 import { Budget } from "../lib/platform/linux/budget.ts";
 import { MemoryCalls } from "../lib/platform/linux/memory_calls.ts";
-import { openPagedataSource } from "../lib/platform/linux/pagedata_source.ts";
+import { openPagedataSource } from "../lib/platform/linux/open_source.ts";
 import { BLOCK } from "../lib/platform/linux/page_recorder.ts";
 import type { PrecisionBudgets } from "../lib/platform/linux/precision.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
 import { LinuxProcessMemory } from "../lib/platform/linux/process_memory.ts";
 import { openPlatform } from "../lib/platform/open.ts";
 import type { PagedataSourceName } from "../lib/platform/platform.ts";
-import { recordedBytes } from "../lib/scanner/pagedata.ts";
 import { cap, quicklyBy, TestDaemon } from "./daemon.ts";
 import {
   assertIntact,

@@ -5,9 +5,9 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { Metrics } from "../lib/daemon/metrics.ts";
-import { formatAddress, MetricsServer } from "../lib/daemon/metrics_server.ts";
-import { collectionState, daemonState } from "../lib/daemon/testing.ts";
+import { collectionState, daemonState } from "../lib/group/testing.ts";
+import { Metrics } from "../lib/service/metrics.ts";
+import { formatAddress, MetricsServer } from "../lib/service/metrics_server.ts";
 import { Prometheus, type Sample } from "./prometheus.ts";
 
 const MIB = 2 ** 20;

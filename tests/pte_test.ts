@@ -13,19 +13,15 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { libc } from "../ffi/libc.ts";
 import { watch } from "../lib/collection/observe.ts";
-import type { InspectReport } from "../lib/collection/inspect.ts";
-import type { ScanReport } from "../lib/collection/scan_once.ts";
-import { openPagedataSource } from "../lib/platform/linux/pagedata_source.ts";
+import { MODIFIED, type Pagedata, REFERENCED } from "../lib/memory/pagedata.ts";
+import type { InspectReport } from "../lib/oneshot/inspect.ts";
+import type { ScanReport } from "../lib/oneshot/scan_once.ts";
+import { MemoryCalls } from "../lib/platform/linux/memory_calls.ts";
+import { openPagedataSource } from "../lib/platform/linux/open_source.ts";
 import type { PagedataSource } from "../lib/platform/linux/pagedata_source.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
-import { MemoryCalls } from "../lib/platform/linux/memory_calls.ts";
 import { LinuxProcessMemory } from "../lib/platform/linux/process_memory.ts";
 import { mergePagedata } from "../lib/scanner/merge.ts";
-import {
-  MODIFIED,
-  type Pagedata,
-  REFERENCED,
-} from "../lib/scanner/pagedata.ts";
 import { cannotShow, largeZeroPage, zeroBytes } from "./machine.ts";
 import { commandLine, rcap, rcapJson } from "./rcap.ts";
 import { anySwap } from "./swap.ts";

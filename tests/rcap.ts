@@ -6,7 +6,7 @@
  */
 
 import { assert } from "@std/assert";
-import { CAPABILITIES } from "../lib/daemon/unit.ts";
+import { CAPABILITIES } from "../lib/service/unit.ts";
 import { PERMISSIONS } from "../scripts/permissions.ts";
 import { waitingFor } from "./deadline.ts";
 

@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import type { ScanReport } from "../lib/collection/scan_once.ts";
+import type { ScanReport } from "../lib/oneshot/scan_once.ts";
 import { requireRoot, scanJson } from "./live.ts";
 import { rcap, startRcap } from "./rcap.ts";
 import { until, Workload } from "./workload.ts";

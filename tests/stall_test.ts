@@ -12,6 +12,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { libc } from "../ffi/libc.ts";
+import { POLICIES } from "../lib/config/policy_names.ts";
 import {
   MemoryCalls,
   NotAnswering,
@@ -20,7 +21,6 @@ import { PageTables } from "../lib/platform/linux/page_tables.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
 import { LinuxProcessMemory } from "../lib/platform/linux/process_memory.ts";
 import { SmapsSource } from "../lib/platform/linux/smaps_source.ts";
-import { POLICIES } from "../lib/scanner/policy.ts";
 import { cap, QUICKLY, quicklyBy, TestDaemon } from "./daemon.ts";
 import { waitingFor } from "./deadline.ts";
 import { assertIntact, BRIEFLY, MIB, requireRoot, scanJson } from "./live.ts";

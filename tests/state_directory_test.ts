@@ -13,7 +13,7 @@ import {
 } from "@std/assert";
 import { boottimeSeconds } from "../ffi/clock.ts";
 import "../ffi/testing.ts";
-import { collectionState, daemonState } from "../lib/daemon/testing.ts";
+import { collectionState, daemonState } from "../lib/group/testing.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
 import { cap, Place, QUICKLY, TestDaemon } from "./daemon.ts";
 import { requireRoot } from "./live.ts";

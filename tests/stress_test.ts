@@ -10,13 +10,13 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { libc } from "../ffi/libc.ts";
-import { inspect } from "../lib/collection/inspect.ts";
-import { scanOnce } from "../lib/collection/scan_once.ts";
 import { parseSelector } from "../lib/collection/selectors.ts";
+import { POLICIES, type PolicyName } from "../lib/config/policy_names.ts";
 import { NoMatch, ProcessError, UsageError } from "../lib/errors.ts";
+import { inspect } from "../lib/oneshot/inspect.ts";
+import { scanOnce } from "../lib/oneshot/scan_once.ts";
 import { openPlatform } from "../lib/platform/open.ts";
 import type { Platform } from "../lib/platform/platform.ts";
-import { POLICIES, type Policy } from "../lib/scanner/policy.ts";
 import { cap, Place, quicklyBy, TestDaemon } from "./daemon.ts";
 import { allow, DEADLINE_SECONDS } from "./deadline.ts";
 import { stateOf, testEachPolicy } from "./live.ts";
@@ -333,7 +333,7 @@ Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is t
 /** Keeps processes under a cap by one daemon after another; some are killed. */
 async function capAll(
   signal: AbortSignal,
-  { counts, policy }: { counts: Counts; policy: Policy },
+  { counts, policy }: { counts: Counts; policy: PolicyName },
 ): Promise<void> {
   using place = new Place();
   const config = quicklyBy(policy).replaceAll("1s", "200ms") +

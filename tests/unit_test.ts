@@ -6,11 +6,11 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { ScanReport } from "../lib/collection/scan_once.ts";
-import { CAPABILITIES, systemdUnit } from "../lib/daemon/unit.ts";
 import { memoryInfo } from "../ffi/system.ts";
+import type { ScanReport } from "../lib/oneshot/scan_once.ts";
 import { mostMemory } from "../lib/platform/memory_limits.ts";
-import { parseAddress } from "../lib/daemon/metrics_server.ts";
+import { parseAddress } from "../lib/service/metrics_server.ts";
+import { CAPABILITIES, systemdUnit } from "../lib/service/unit.ts";
 import {
   assertIntact,
   assertScanReport,
@@ -268,7 +268,7 @@ Deno.test("in the unit's sandbox nothing is missing that rcap looks for", async 
 
 Deno.test("in the unit's sandbox metrics are served", async () => {
   await using manager = await ServiceManager.start();
-  const script = new URL("../lib/daemon/metrics_child.ts", import.meta.url);
+  const script = new URL("../lib/service/metrics_child.ts", import.meta.url);
   const args = ["run", "--quiet", "--no-prompt", "--allow-net"];
   const out = `${manager.folder}/out`;
   await manager.install(

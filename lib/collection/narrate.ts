@@ -4,12 +4,12 @@
  * @module
  */
 
-import { formatSize, hex } from "../report/units.ts";
 import {
   mappingBytes,
   mappingEnd,
   type PagedataMapping,
-} from "../scanner/pagedata.ts";
+} from "../memory/pagedata.ts";
+import { formatSize, hex } from "../report/units.ts";
 import type { ScanEvent } from "../scanner/scan.ts";
 
 /** What an event says, in lines. */

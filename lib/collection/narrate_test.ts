@@ -6,12 +6,12 @@
 
 import { assertEquals } from "@std/assert";
 import { ProcessError } from "../errors.ts";
+import type { PagedataMapping } from "../memory/pagedata.ts";
 import { DryRunMemory } from "../platform/dry_run.ts";
 import { MemoryCalls } from "../platform/linux/memory_calls.ts";
 import { LinuxProcessMemory } from "../platform/linux/process_memory.ts";
 import { SmapsSource } from "../platform/linux/smaps_source.ts";
 import { ScannedProcess } from "../scanner/collection.ts";
-import type { PagedataMapping } from "../scanner/pagedata.ts";
 import { narrate } from "./narrate.ts";
 
 const MIB = 2 ** 20;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { progress } from "../report/output.ts";
+import { progress } from "../platform/output.ts";
 
 /**
  * The shortest observation, in milliseconds, that can be trusted: the processor

@@ -6,8 +6,8 @@
  */
 
 import { SystemError } from "../../ffi/libc.ts";
-import { BoundedCalls, NoAnswer } from "../bounded_calls.ts";
 import { UsageError } from "../errors.ts";
+import { BoundedCalls, NoAnswer } from "../platform/bounded_calls.ts";
 import { operatingSystem } from "../platform/open.ts";
 
 /** The name service has not told whether there is a user; it may later. */

@@ -7,8 +7,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Errno, SystemError } from "../../ffi/libc.ts";
 import "../../ffi/testing.ts";
-import { BoundedCalls } from "../bounded_calls.ts";
 import { UsageError } from "../errors.ts";
+import { BoundedCalls } from "../platform/bounded_calls.ts";
 import { UserNotKnown, Users } from "./users.ts";
 
 Deno.test("names are looked up, once each; numbers are not", async () => {

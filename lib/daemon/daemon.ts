@@ -11,30 +11,28 @@
 import { boottimeSeconds } from "../../ffi/clock.ts";
 import { ownUsage } from "../../ffi/usage.ts";
 import { describeAvoided, told } from "../collection/members.ts";
-import { RcapError } from "../errors.ts";
-import type { Platform } from "../platform/platform.ts";
-import type { Log } from "../report/output.ts";
-import { formatSize } from "../report/units.ts";
-import { enforceByAge, keepAges } from "./aging.ts";
-import { Collection, type Sample } from "./collection.ts";
-import type { CapConfig, DaemonConfig } from "./config.ts";
-import type { Reloaded } from "./configuration.ts";
-import { whyNotMet } from "./diagnosis.ts";
-import {
-  describeOutcome,
-  enforce,
-  type EnforcementOptions,
-  forgetHistory,
-  keepHistory,
-  type ScanOutcome,
-} from "./enforcement.ts";
-import type { OnRead } from "./measured_memory.ts";
-import { Member } from "./member.ts";
-import { type Avoided, Membership, type Pass } from "./membership.ts";
 import { sleep } from "../collection/observe.ts";
 import { writtenAs } from "../collection/selectors.ts";
-import type { Policy } from "../scanner/policy.ts";
-import type { DaemonState } from "./state.ts";
+import type { CapConfig, DaemonConfig } from "../config/config.ts";
+import type { Reloaded } from "../config/live_config.ts";
+import type { PolicyName } from "../config/policy_names.ts";
+import { RcapError } from "../errors.ts";
+import { CappedGroup, type Sample } from "../group/capped_group.ts";
+import { whyNotMet } from "../group/diagnosis.ts";
+import type { OnRead } from "../group/measured_memory.ts";
+import { Member } from "../group/member.ts";
+import { type Avoided, Membership, type Pass } from "../group/membership.ts";
+import type { DaemonState } from "../group/state.ts";
+import type { Log } from "../platform/output.ts";
+import type { Platform } from "../platform/platform.ts";
+import { enforce, forgetHistory, keepHistory } from "../policy/clock.ts";
+import { enforceByAge, keepAges } from "../policy/coldest.ts";
+import {
+  describeOutcome,
+  type EnforcementOptions,
+  type ScanOutcome,
+} from "../policy/policy.ts";
+import { formatSize } from "../report/units.ts";
 import { shareOut } from "./threshold.ts";
 import { Ticker } from "./ticker.ts";
 import { Turns } from "./turns.ts";
@@ -83,16 +81,16 @@ export class Daemon {
   >;
   readonly #turns = new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE);
   /** What goes on beside the loop. */
-  readonly #work = new Map<Collection, Promise<void>>();
+  readonly #work = new Map<CappedGroup, Promise<void>>();
   readonly #startedAt = Date.now() / 1000;
   readonly #startTime: number;
   /** Holds until the daemon ends. */
-  readonly #policy: Policy;
+  readonly #policy: PolicyName;
   #config: DaemonConfig;
   #membership: Membership;
-  #collections: Collection[] = [];
+  #collections: CappedGroup[] = [];
   /** Collections whose members were looked for. */
-  readonly #refreshed = new WeakSet<Collection>();
+  readonly #refreshed = new WeakSet<CappedGroup>();
   /** The members are being looked for, beside the loop. */
   #refreshing: Promise<void> | undefined;
   /** Why processes cannot be reached that have done nothing for it, where they cannot. */
@@ -247,7 +245,7 @@ export class Daemon {
 
   /** Lets the members of collections run for a while. */
   async #observe(
-    collections: readonly Collection[],
+    collections: readonly CappedGroup[],
     milliseconds: number,
   ): Promise<void> {
     if (collections.length === 0) return;
@@ -291,9 +289,9 @@ export class Daemon {
     if (reading || overrides) this.#report();
   }
 
-  #newCollection(definition: CapConfig): Collection {
+  #newCollection(definition: CapConfig): CappedGroup {
     const { platform, onRead = () => {} } = this.#around;
-    return new Collection(
+    return new CappedGroup(
       this.#nextId++,
       definition,
       (entry) =>
@@ -435,7 +433,7 @@ export class Daemon {
   }
 
   /** Tells of members that have stopped or begun to answer. */
-  #tellOfSilence(collection: Collection): void {
+  #tellOfSilence(collection: CappedGroup): void {
     const { log } = this.#around;
     const { silent, answering } = collection.changedSilences();
     for (const silence of silent) {
@@ -466,7 +464,7 @@ export class Daemon {
 
   /** Decides what to do about a collection, and has it done. */
   #act(
-    collection: Collection,
+    collection: CappedGroup,
     { wantsHistory, suffers, excess, isOld }: Sample,
     mayTake: number,
   ): void {
@@ -505,7 +503,7 @@ export class Daemon {
   }
 
   /** Notes that a collection is under its cap, or has been brought there. */
-  #settle(collection: Collection): void {
+  #settle(collection: CappedGroup): void {
     collection.backoff.reset();
     if (collection.warning === null) return;
     collection.warning = null;
@@ -513,7 +511,7 @@ export class Daemon {
   }
 
   /** Does something with a collection beside the loop; nothing of it ends the daemon. */
-  #beside(collection: Collection, step: () => Promise<void>): void {
+  #beside(collection: CappedGroup, step: () => Promise<void>): void {
     const { log, signal } = this.#around;
     const done = step().catch((error) => {
       // To end is what it was told.
@@ -524,7 +522,7 @@ export class Daemon {
   }
 
   async #scan(
-    collection: Collection,
+    collection: CappedGroup,
     excess: number,
     options: EnforcementOptions,
   ): Promise<void> {
@@ -562,7 +560,7 @@ export class Daemon {
   }
 
   async #enforceByClock(
-    collection: Collection,
+    collection: CappedGroup,
     excess: number,
     options: EnforcementOptions,
   ): Promise<ScanOutcome | undefined> {
@@ -615,7 +613,7 @@ export class Daemon {
   }
 }
 
-async function measureAnew(collection: Collection): Promise<void> {
+async function measureAnew(collection: CappedGroup): Promise<void> {
   await collection.measureAnew(performance.now());
 }
 

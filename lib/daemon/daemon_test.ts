@@ -5,15 +5,15 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import "../../tests/deadline.ts";
 import { libc } from "../../ffi/libc.ts";
+import "../../tests/deadline.ts";
+import type { DaemonConfig } from "../config/config.ts";
 import { RcapError } from "../errors.ts";
+import type { DaemonState } from "../group/state.ts";
 import { openPlatform } from "../platform/open.ts";
+import { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";
-import { Log } from "../report/output.ts";
-import type { DaemonConfig } from "./config.ts";
 import { Daemon, type DaemonSurroundings } from "./daemon.ts";
-import type { DaemonState } from "./state.ts";
 
 // Opened before the first test, which would seem to leak it otherwise.
 libc();

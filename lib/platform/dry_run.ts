@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Pagedata } from "../scanner/pagedata.ts";
+import type { Pagedata } from "../memory/pagedata.ts";
 import type {
   PageoutControl,
   PageoutResult,
@@ -13,7 +13,7 @@ import type {
   ProcessMemory,
   ProcessSizes,
   Residency,
-} from "./platform.ts";
+} from "../memory/process_memory.ts";
 
 /** The memory of a process, with page-outs planned only. */
 export class DryRunMemory implements ProcessMemory {

@@ -5,9 +5,13 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { PagedataBuilder } from "../scanner/pagedata.ts";
+import { PagedataBuilder } from "../memory/pagedata.ts";
+import type {
+  PageRange,
+  ProcessMemory,
+  ProcessSizes,
+} from "../memory/process_memory.ts";
 import { DryRunMemory } from "./dry_run.ts";
-import type { PageRange, ProcessMemory, ProcessSizes } from "./platform.ts";
 
 /** A process that notes what is done to it, and grows by a page whenever its size is read. */
 class NotingMemory implements ProcessMemory {

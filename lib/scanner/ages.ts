@@ -6,9 +6,9 @@
  * @module
  */
 
+import { endOffset, firstOffset, type Pagedata } from "../memory/pagedata.ts";
 import { AgeCarrier, TRIED } from "./carry_ages.ts";
 import { findMoves } from "./moves.ts";
-import { endOffset, firstOffset, type Pagedata } from "./pagedata.ts";
 
 /** The highest age: older pages stay at it. */
 export const MAX_AGE = 255;

@@ -6,10 +6,10 @@
 
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
+import { MA_READ, MA_WRITE } from "../memory/mapping_flags.ts";
+import { type DrawnMapping, PAGE, pagedataOf } from "../memory/testing.ts";
 import { idleBytes, MAX_AGE, PageAges } from "./ages.ts";
 import { COOLED } from "./carry_ages.ts";
-import { MA_READ, MA_WRITE } from "./mapping_flags.ts";
-import { type DrawnMapping, PAGE, pagedataOf } from "./testing.ts";
 
 const START = 0x10000n;
 

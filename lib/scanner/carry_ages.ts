@@ -9,14 +9,6 @@
  */
 
 import {
-  type Extent,
-  extentOf,
-  lengthOf,
-  type Move,
-  UNIT,
-  unitOf,
-} from "./moves.ts";
-import {
   endOffset,
   firstOffset,
   MODIFIED,
@@ -24,7 +16,15 @@ import {
   recordSamePages,
   REFERENCED,
   runAt,
-} from "./pagedata.ts";
+} from "../memory/pagedata.ts";
+import {
+  type Extent,
+  extentOf,
+  lengthOf,
+  type Move,
+  UNIT,
+  unitOf,
+} from "./moves.ts";
 
 // Beside REFERENCED and MODIFIED, the bits of an aged reading say what was done
 // with a page. They stay until the page is referenced or goes.

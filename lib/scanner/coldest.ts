@@ -14,7 +14,13 @@
  */
 
 import { ProcessError } from "../errors.ts";
-import type { PageoutControl, PageRange } from "../platform/platform.ts";
+import { MA_ANON, MA_WRITE } from "../memory/mapping_flags.ts";
+import {
+  endOffset,
+  firstOffset,
+  type PagedataMapping,
+} from "../memory/pagedata.ts";
+import type { PageoutControl, PageRange } from "../memory/process_memory.ts";
 import { BAND_OF_AGE, BANDS } from "./ages.ts";
 import { COOLED, TRIED } from "./carry_ages.ts";
 import {
@@ -22,8 +28,6 @@ import {
   type ScannedProcess,
   takeFall,
 } from "./collection.ts";
-import { MA_ANON, MA_WRITE } from "./mapping_flags.ts";
-import { endOffset, firstOffset, type PagedataMapping } from "./pagedata.ts";
 import type { ScanEvent, ScanOptions, ScanResult } from "./scan.ts";
 import { skipReason } from "./walk.ts";
 

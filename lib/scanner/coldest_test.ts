@@ -5,10 +5,10 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { ScanCollection, ScannedProcess } from "./collection.ts";
+import { MA_READ } from "../memory/mapping_flags.ts";
+import { FakeMemory, PAGE } from "../memory/testing.ts";
 import { scanColdest } from "./coldest.ts";
-import { MA_READ } from "./mapping_flags.ts";
-import { FakeMemory, PAGE } from "./testing.ts";
+import { ScanCollection, ScannedProcess } from "./collection.ts";
 
 /** Lets an interval end in which the drawn pages were referenced. */
 async function age(process: ScannedProcess): Promise<void> {

@@ -6,11 +6,11 @@
  */
 
 import { ProcessError } from "../errors.ts";
-import type { ProcessMemory, Residency } from "../platform/platform.ts";
+import { type Pagedata, unreferencedBytes } from "../memory/pagedata.ts";
+import type { ProcessMemory, Residency } from "../memory/process_memory.ts";
 import { PageAges } from "./ages.ts";
 import { IgnoredSet } from "./ignored_set.ts";
 import { mergePagedata } from "./merge.ts";
-import { type Pagedata, unreferencedBytes } from "./pagedata.ts";
 
 /** One process of a collection, as the scanner knows it. */
 export class ScannedProcess {

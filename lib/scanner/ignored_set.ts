@@ -11,7 +11,7 @@ import {
   mappingBytes,
   type Pagedata,
   type PagedataMapping,
-} from "./pagedata.ts";
+} from "../memory/pagedata.ts";
 
 /** Whole mappings to leave alone, by start address and length in bytes. */
 export class IgnoredSet {

@@ -5,9 +5,9 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { SCHEDCTL_FLAGS } from "../memory/mapping_flags.ts";
+import { type DrawnMapping, PAGE, pagedataOf } from "../memory/testing.ts";
 import { IgnoredSet } from "./ignored_set.ts";
-import { SCHEDCTL_FLAGS } from "./mapping_flags.ts";
-import { type DrawnMapping, PAGE, pagedataOf } from "./testing.ts";
 
 /** A set that ignores every mapping of a drawing. */
 function ignoring(mappings: readonly DrawnMapping[]): IgnoredSet {

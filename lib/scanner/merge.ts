@@ -12,7 +12,7 @@ import {
   type Pagedata,
   type PagedataMapping,
   recordSamePages,
-} from "./pagedata.ts";
+} from "../memory/pagedata.ts";
 
 /**
  * Merges two readings of one address space: `next` gains every bit `previous`

@@ -5,9 +5,14 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { SCHEDCTL_FLAGS } from "./mapping_flags.ts";
+import { SCHEDCTL_FLAGS } from "../memory/mapping_flags.ts";
+import {
+  drawingOf,
+  type DrawnMapping,
+  PAGE,
+  pagedataOf,
+} from "../memory/testing.ts";
 import { mergePagedata } from "./merge.ts";
-import { drawingOf, type DrawnMapping, PAGE, pagedataOf } from "./testing.ts";
 
 /** A first mapping that stays, so that the rule for first mappings is not in play. */
 const first: DrawnMapping = { start: 0x1000n, pages: "0" };

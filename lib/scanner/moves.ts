@@ -4,7 +4,11 @@
  * @module
  */
 
-import { mappingBytes, mappingEnd, type PagedataMapping } from "./pagedata.ts";
+import {
+  mappingBytes,
+  mappingEnd,
+  type PagedataMapping,
+} from "../memory/pagedata.ts";
 
 /** Addresses are counted in the smallest pages there are, of so many bytes. */
 export const UNIT = 4096;

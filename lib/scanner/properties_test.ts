@@ -9,30 +9,30 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { NoSuchProcess, ProcessError } from "../errors.ts";
-import type { Residency } from "../platform/platform.ts";
-import { ScanCollection, ScannedProcess } from "./collection.ts";
 import {
   MA_ANON,
   MA_READ,
   MA_SHARED,
   SCHEDCTL_FLAGS,
-} from "./mapping_flags.ts";
-import { mergePagedata } from "./merge.ts";
+} from "../memory/mapping_flags.ts";
 import {
   isSchedctl,
   mappingBytes,
   mappingEnd,
   type Pagedata,
   type PagedataMapping,
-} from "./pagedata.ts";
-import { scan, type ScanEvent } from "./scan.ts";
+} from "../memory/pagedata.ts";
+import type { Residency } from "../memory/process_memory.ts";
 import {
   drawingOf,
   type FakeMapping,
   FakeMemory,
   PAGE,
   pagedataOf,
-} from "./testing.ts";
+} from "../memory/testing.ts";
+import { ScanCollection, ScannedProcess } from "./collection.ts";
+import { mergePagedata } from "./merge.ts";
+import { scan, type ScanEvent } from "./scan.ts";
 import { addressAt } from "./walk.ts";
 
 const LARGE_PAGE = 4 * PAGE;

@@ -7,24 +7,24 @@
  */
 
 import { ProcessError } from "../errors.ts";
+import {
+  clearBits,
+  type Pagedata,
+  type PagedataMapping,
+  recordedBytes,
+} from "../memory/pagedata.ts";
 import type {
   PageoutControl,
   PageoutResult,
   PageRange,
   Residency,
   SkipReason,
-} from "../platform/platform.ts";
+} from "../memory/process_memory.ts";
 import {
   type ScanCollection,
   type ScannedProcess,
   takeFall,
 } from "./collection.ts";
-import {
-  clearBits,
-  type Pagedata,
-  type PagedataMapping,
-  recordedBytes,
-} from "./pagedata.ts";
 import { processAfter, validVictim } from "./victim.ts";
 import {
   addressAt,

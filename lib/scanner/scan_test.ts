@@ -6,10 +6,10 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { NoSuchProcess, ProcessError } from "../errors.ts";
-import type { Residency } from "../platform/platform.ts";
+import type { Residency } from "../memory/process_memory.ts";
+import { drawingOf, FakeMemory, PAGE } from "../memory/testing.ts";
 import { ScanCollection, ScannedProcess } from "./collection.ts";
 import { scan, type ScanEvent } from "./scan.ts";
-import { drawingOf, FakeMemory, PAGE } from "./testing.ts";
 
 function collectionOf(...memories: FakeMemory[]): ScanCollection {
   return new ScanCollection(

@@ -5,7 +5,6 @@
  * @module
  */
 
-import type { Residency, SkipReason } from "../platform/platform.ts";
 import {
   endOffset,
   firstOffset,
@@ -15,7 +14,8 @@ import {
   type Pagedata,
   type PagedataMapping,
   runAt,
-} from "./pagedata.ts";
+} from "../memory/pagedata.ts";
+import type { Residency, SkipReason } from "../memory/process_memory.ts";
 
 /** A place in an address space. */
 export interface Position {

@@ -5,9 +5,9 @@
  */
 
 import { assertEquals } from "@std/assert";
-import type { SkipReason } from "../platform/platform.ts";
-import { SCHEDCTL_FLAGS } from "./mapping_flags.ts";
-import { drawingOf, PAGE, pagedataOf } from "./testing.ts";
+import { SCHEDCTL_FLAGS } from "../memory/mapping_flags.ts";
+import type { SkipReason } from "../memory/process_memory.ts";
+import { drawingOf, PAGE, pagedataOf } from "../memory/testing.ts";
 import {
   addressAt,
   positionOf,

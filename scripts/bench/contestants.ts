@@ -5,7 +5,7 @@
  * @module
  */
 
-import { POLICIES } from "../../lib/scanner/policy.ts";
+import { POLICIES } from "../../lib/config/policy_names.ts";
 import { TestDaemon } from "../../tests/daemon.ts";
 import { until } from "../../tests/workload.ts";
 import { exists, type RunningWorkload } from "./workloads.ts";

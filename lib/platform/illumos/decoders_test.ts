@@ -14,7 +14,7 @@ import {
   PSINFO,
 } from "../../../ffi/illumos_structs.ts";
 import { MalformedData } from "../../../ffi/struct.ts";
-import { MODIFIED, REFERENCED } from "../../scanner/pagedata.ts";
+import { MODIFIED, REFERENCED } from "../../memory/pagedata.ts";
 import { decodePagedata } from "./pagedata_file.ts";
 import { decodePsinfo } from "./psinfo_file.ts";
 import {

@@ -12,7 +12,7 @@ import {
   type Pagedata,
   type PagedataMapping,
   REFERENCED,
-} from "../../scanner/pagedata.ts";
+} from "../../memory/pagedata.ts";
 
 /** Mappings begin at multiples of this many bytes. */
 const ALIGNMENT = 8;

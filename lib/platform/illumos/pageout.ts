@@ -22,8 +22,8 @@ import type {
   PageoutControl,
   PageoutResult,
   PageRange,
-  ProcessId,
-} from "../platform.ts";
+} from "../../memory/process_memory.ts";
+import type { ProcessId } from "../platform.ts";
 import type { DescriptorPool } from "./descriptor_pool.ts";
 import { exited, type ProcessFiles } from "./process_files.ts";
 

@@ -20,7 +20,7 @@ import {
   ProcessAccessDenied,
   ProcessError,
 } from "../../errors.ts";
-import type { Pagedata } from "../../scanner/pagedata.ts";
+import type { Pagedata } from "../../memory/pagedata.ts";
 import type { ProcessId } from "../platform.ts";
 import type { DescriptorPool } from "./descriptor_pool.ts";
 import { decodePagedata } from "./pagedata_file.ts";

@@ -19,28 +19,34 @@ import {
   MA_SHARED,
   MA_WRITE,
   SCHEDCTL_FLAGS,
-} from "../../scanner/mapping_flags.ts";
+} from "../../memory/mapping_flags.ts";
+import {
+  PAGE_ABSENT,
+  PAGE_PRESENT,
+  type PageSpan,
+} from "../../memory/page_states.ts";
 import {
   bitsOfPages,
   mappingEnd,
   MODIFIED,
   type Pagedata,
   REFERENCED,
-} from "../../scanner/pagedata.ts";
-import { xmapResidency } from "../../scanner/xmap_residency.ts";
-import { PAGE_ABSENT, PAGE_PRESENT, type PageSpan } from "../page_states.ts";
+} from "../../memory/pagedata.ts";
 import type {
-  MappingFigures,
-  MonitoredMemory,
   PageoutControl,
-  ProcessId,
   ProcessSizes,
   Residency,
   SkipReason,
+} from "../../memory/process_memory.ts";
+import type {
+  MappingFigures,
+  MonitoredMemory,
+  ProcessId,
 } from "../platform.ts";
 import { IllumosPageout, replaced } from "./pageout.ts";
 import { type ProcAccess, ProcessFiles } from "./process_files.ts";
 import type { XmapEntry } from "./xmap_file.ts";
+import { xmapResidency } from "./xmap_residency.ts";
 
 /** How processes are seen, and controlled. */
 export interface IllumosAccess extends ProcAccess {

@@ -8,9 +8,9 @@
  * @module
  */
 
-import type { SkipReason } from "../platform.ts";
+import type { SkipReason } from "../../memory/process_memory.ts";
+import type { LinuxMapping } from "./linux_mapping.ts";
 import { isFileName, isSpecialName } from "./mapping_names.ts";
-import type { LinuxMapping } from "./smaps.ts";
 
 /** How much of a mapping a page-out can take. */
 export interface Pageable {

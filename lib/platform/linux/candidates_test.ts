@@ -5,9 +5,9 @@
  */
 
 import { assertEquals } from "@std/assert";
-import type { SkipReason } from "../platform.ts";
+import type { SkipReason } from "../../memory/process_memory.ts";
 import { pageable } from "./candidates.ts";
-import type { LinuxMapping } from "./smaps.ts";
+import type { LinuxMapping } from "./linux_mapping.ts";
 
 const MIB = 2 ** 20;
 

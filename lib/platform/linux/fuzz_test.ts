@@ -7,11 +7,15 @@
 
 import { assert, assertEquals } from "@std/assert";
 import "../../../ffi/testing.ts";
-import { badNumbers, damagedTexts, fuzz } from "../../fuzzing.ts";
-import { MemoryDevicesParser } from "./memory_devices.ts";
+import {
+  badNumbers,
+  damagedTexts,
+  fuzz,
+} from "../../../tests/support/fuzzing.ts";
 import { isOutside, parseCgroups, systemdPath } from "./cgroups.ts";
 import { parseSwaps } from "./doctor.ts";
 import { parseMemAvailable, realUid } from "./linux_platform.ts";
+import { MemoryDevicesParser } from "./memory_devices.ts";
 import { parseRollup, parseStatm } from "./memory_files.ts";
 import { mountOf, parseMountinfo } from "./mountinfo.ts";
 import { isOwn, parseProcOptions } from "./own_proc.ts";

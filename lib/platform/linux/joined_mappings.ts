@@ -13,8 +13,8 @@
  * @module
  */
 
+import type { LinuxMapping } from "./linux_mapping.ts";
 import { isFileName, isSpecialName, kindOfName } from "./mapping_names.ts";
-import type { LinuxMapping } from "./smaps.ts";
 
 /** Steps of coarseness: what is joined. */
 const STEPS: readonly ((a: LinuxMapping, b: LinuxMapping) => boolean)[] = [

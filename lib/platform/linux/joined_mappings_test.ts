@@ -5,8 +5,9 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { flagsOf, type LinuxMapping, SmapsParser } from "./smaps.ts";
-import { MA_ANON, MA_READ, MA_WRITE } from "../../scanner/mapping_flags.ts";
+import { MA_ANON, MA_READ, MA_WRITE } from "../../memory/mapping_flags.ts";
+import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
+import { SmapsParser } from "./smaps.ts";
 
 const PAGE = 4096;
 const encoder = new TextEncoder();

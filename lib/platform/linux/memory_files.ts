@@ -13,7 +13,8 @@ import { File, O_RDONLY, O_WRONLY } from "../../../ffi/file.ts";
 import { SystemError } from "../../../ffi/libc.ts";
 import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import { pageSize } from "../../../ffi/system.ts";
-import type { ProcessSizes } from "../platform.ts";
+import type { ProcessSizes } from "../../memory/process_memory.ts";
+import type { LinuxMapping } from "./linux_mapping.ts";
 import type { Attempt } from "./memory_calls.ts";
 import { MemoryDevicesParser } from "./memory_devices.ts";
 import {
@@ -22,7 +23,7 @@ import {
   ofProcessSlowly,
   type ProcDir,
 } from "./proc_dir.ts";
-import { type LinuxMapping, SmapsParser } from "./smaps.ts";
+import { SmapsParser } from "./smaps.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();

@@ -6,7 +6,8 @@
 
 import { File } from "../../../ffi/file.ts";
 import { libc } from "../../../ffi/libc.ts";
-import { type LinuxMapping, SmapsParser } from "./smaps.ts";
+import type { LinuxMapping } from "./linux_mapping.ts";
+import { SmapsParser } from "./smaps.ts";
 
 /** `MADV_DONTNEED` of include/uapi/asm-generic/mman-common.h. */
 const MADV_DONTNEED = 4;

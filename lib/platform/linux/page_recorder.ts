@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Pagedata, PagedataBuilder } from "../../scanner/pagedata.ts";
+import { type Pagedata, PagedataBuilder } from "../../memory/pagedata.ts";
 
 /** Size of the pages of which blocks are made. */
 const PAGE = 4096;

@@ -11,7 +11,7 @@ import {
   mappingBytes,
   type Pagedata,
   recordedBytes,
-} from "../../scanner/pagedata.ts";
+} from "../../memory/pagedata.ts";
 import { BLOCK, COARSEST, PageRecorder, partsOf } from "./page_recorder.ts";
 
 const PAGE = 4096;

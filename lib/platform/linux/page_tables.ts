@@ -8,19 +8,19 @@
  * @module
  */
 
-import { Btf, BtfError } from "../../../ffi/btf.ts";
 import { BpfError } from "../../../ffi/bpf.ts";
+import { Btf, BtfError } from "../../../ffi/btf.ts";
 import { Errno, SystemError } from "../../../ffi/libc.ts";
 import { CapabilityError } from "../../errors.ts";
-import { MODIFIED, REFERENCED } from "../../scanner/pagedata.ts";
+import { MODIFIED, REFERENCED } from "../../memory/pagedata.ts";
 import { bpfRefusal } from "./bpf_refusal.ts";
 import { BATCH, KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
 import type { LockLook } from "./memory_calls.ts";
 import { MmapLocks } from "./mmap_lock.ts";
 import { isNested } from "./namespaces.ts";
-import { isSysMounted } from "./sysfs.ts";
 import { findGeometry } from "./page_table_geometry.ts";
 import { PAGE_TABLE_LAYOUTS } from "./page_table_layout.ts";
+import { isSysMounted } from "./sysfs.ts";
 import {
   type Geometry,
   type Halves,

@@ -1,26 +1,15 @@
 /**
- * Where the reference bits of Linux processes come from, and the choice among the
- * sources.
+ * Where the reference bits of Linux processes come from.
  *
  * @module
  */
 
-import { CapabilityError } from "../../errors.ts";
-import type { Pagedata } from "../../scanner/pagedata.ts";
+import type { Pagedata } from "../../memory/pagedata.ts";
 import type { PagedataPurpose, PagedataSourceName } from "../platform.ts";
 import type { PageableContext } from "./candidates.ts";
 import type { LockLook } from "./memory_calls.ts";
 import type { MemoryFiles } from "./memory_files.ts";
-import { PageTables } from "./page_tables.ts";
 import type { Precision } from "./precision.ts";
-import { PteSource } from "./pte_source.ts";
-import { SmapsSource } from "./smaps_source.ts";
-
-/** Names of the sources, the better first. */
-export const PAGEDATA_SOURCES = [
-  "pte",
-  "smaps",
-] as const satisfies readonly PagedataSourceName[];
 
 /** What to read of a process. */
 export interface PagedataRequest {
@@ -55,35 +44,4 @@ export interface PagedataSource extends Disposable {
    * @param anew whether what is known of the process may be outdated.
    */
   lookAtLock?(pid: number, anew: boolean): LockLook | undefined;
-}
-
-/**
- * Opens a source.
- *
- * @param choice `auto` takes the best that works.
- * @param warn told why, when `auto` does not get the best.
- * @throws CapabilityError when the chosen one does not work here.
- */
-export function openPagedataSource(
-  choice: PagedataSourceName | "auto",
-  warn: (message: string) => void,
-): PagedataSource {
-  if (choice === "smaps") return new SmapsSource();
-  try {
-    return new PteSource(PageTables.open());
-  } catch (error) {
-    if (!(error instanceof CapabilityError)) throw error;
-    if (choice === "pte") {
-      throw new CapabilityError(
-        `--pagedata pte does not work: ${error.message}`,
-        {
-          cause: error,
-        },
-      );
-    }
-    warn(
-      `references are known a mapping at a time only (smaps): ${error.message}`,
-    );
-    return new SmapsSource();
-  }
 }

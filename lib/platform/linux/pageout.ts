@@ -5,11 +5,10 @@
  * @module
  */
 
-import { ProcessAccessDenied, ProcessError } from "../../errors.ts";
-import { type File, isMissing } from "../../../ffi/file.ts";
-import { Errno, SystemError } from "../../../ffi/libc.ts";
 import { Placement } from "../../../ffi/affinity.ts";
 import { CallList } from "../../../ffi/call_list.ts";
+import { type File, isMissing } from "../../../ffi/file.ts";
+import { Errno, SystemError } from "../../../ffi/libc.ts";
 import { lookWhetherAlive, presentRuns } from "../../../ffi/pagemap.ts";
 import {
   MADV_COLD,
@@ -19,12 +18,13 @@ import {
   RemoteRanges,
 } from "../../../ffi/pidfd.ts";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
+import { ProcessAccessDenied, ProcessError } from "../../errors.ts";
 import type {
   PageoutControl,
   PageoutResult,
   PageRange,
-  ProcessId,
-} from "../platform.ts";
+} from "../../memory/process_memory.ts";
+import type { ProcessId } from "../platform.ts";
 import {
   type Attempt,
   type MemoryCalls,

@@ -9,7 +9,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { memoryInfo } from "../../../ffi/system.ts";
 import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
 import { NoSuchProcess, ProcessError } from "../../errors.ts";
-import type { PageRange } from "../platform.ts";
+import type { PageRange } from "../../memory/process_memory.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import { LinuxPageout } from "./pageout.ts";
 import { readProcess } from "./process_list.ts";

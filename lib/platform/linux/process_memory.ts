@@ -10,25 +10,28 @@
 import { pageStates } from "../../../ffi/pagemap.ts";
 import { memoryInfo } from "../../../ffi/system.ts";
 import { ProcessAccessDenied } from "../../errors.ts";
-import type { Pagedata } from "../../scanner/pagedata.ts";
-import type { PageSpan } from "../page_states.ts";
+import type { PageSpan } from "../../memory/page_states.ts";
+import type { Pagedata } from "../../memory/pagedata.ts";
+import type {
+  PageoutControl,
+  ProcessSizes,
+  Residency,
+} from "../../memory/process_memory.ts";
 import type {
   MappingFigures,
   MonitoredMemory,
   PagedataPurpose,
-  PageoutControl,
   ProcessId,
-  ProcessSizes,
-  Residency,
 } from "../platform.ts";
 import { pageable, type PageableContext } from "./candidates.ts";
+import type { LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
 import { MemoryFiles, readSizes } from "./memory_files.ts";
-import { LinuxPageout, replaced } from "./pageout.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
-import { ofProcessSlowly, ProcDir } from "./proc_dir.ts";
+import { LinuxPageout, replaced } from "./pageout.ts";
 import { Precision, type PrecisionBudgets } from "./precision.ts";
-import type { LinuxMapping, SmapsParser } from "./smaps.ts";
+import { ofProcessSlowly, ProcDir } from "./proc_dir.ts";
+import type { SmapsParser } from "./smaps.ts";
 
 /** What the memory of processes is reached with. */
 export interface MemoryAccess {

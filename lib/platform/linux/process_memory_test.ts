@@ -8,11 +8,11 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
 import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
 import { NoSuchProcess } from "../../errors.ts";
-import { countPages, REFERENCED } from "../../scanner/pagedata.ts";
-import { PAGE_ABSENT, PAGE_PRESENT } from "../page_states.ts";
+import { PAGE_ABSENT, PAGE_PRESENT } from "../../memory/page_states.ts";
+import { countPages, REFERENCED } from "../../memory/pagedata.ts";
 import { MemoryCalls } from "./memory_calls.ts";
-import { LinuxProcessMemory } from "./process_memory.ts";
 import { readProcess } from "./process_list.ts";
+import { LinuxProcessMemory } from "./process_memory.ts";
 import { SmapsSource } from "./smaps_source.ts";
 
 const MIB = 2 ** 20;

@@ -29,8 +29,8 @@ import {
   NOT_CACHED,
   openCached,
 } from "../../../ffi/path_lookup.ts";
-import { BoundedCalls, NoAnswer } from "../../bounded_calls.ts";
 import { NotKnown, ProcessAccessDenied } from "../../errors.ts";
+import { BoundedCalls, NoAnswer } from "../bounded_calls.ts";
 import type { ProcessEntry } from "../platform.ts";
 import { type Mount, mountOf, parseMountinfo } from "./mountinfo.ts";
 import { ProcDir } from "./proc_dir.ts";

@@ -10,17 +10,18 @@
  */
 
 import { ProcessError } from "../../errors.ts";
-import type { Pagedata } from "../../scanner/pagedata.ts";
+import type { Pagedata } from "../../memory/pagedata.ts";
 import { mayBePageable } from "./candidates.ts";
+import type { JoinedMappings } from "./joined_mappings.ts";
+import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
 import type { LockLook } from "./memory_calls.ts";
 import { type MemoryFiles, readSizes } from "./memory_files.ts";
-import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
-import type { AddressSpace } from "./task_list.ts";
 import type { PageRecorder } from "./page_recorder.ts";
+import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
 import { Precision, requireRoom } from "./precision.ts";
-import type { JoinedMappings } from "./joined_mappings.ts";
-import { flagsOf, type LinuxMapping, type SmapsParser } from "./smaps.ts";
+import type { SmapsParser } from "./smaps.ts";
+import type { AddressSpace } from "./task_list.ts";
 
 /** How long one list of all address spaces serves, in milliseconds. */
 const LIST_LIFE = 100;

@@ -8,14 +8,14 @@
 
 import type { CallList } from "../../../ffi/call_list.ts";
 import { type OpenedPagemap, presentRuns } from "../../../ffi/pagemap.ts";
-import { MODIFIED, type Pagedata, REFERENCED } from "../../scanner/pagedata.ts";
+import { MODIFIED, type Pagedata, REFERENCED } from "../../memory/pagedata.ts";
 import { pageable } from "./candidates.ts";
+import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryFiles } from "./memory_files.ts";
 import { PageRecorder } from "./page_recorder.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
 import { Precision, requireRoom } from "./precision.ts";
 import { ofProcessSlowly } from "./proc_dir.ts";
-import { flagsOf, type LinuxMapping } from "./smaps.ts";
 
 /** Size of the smallest pages. */
 const PAGE_SIZE = 4096;

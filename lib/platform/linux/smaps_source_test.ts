@@ -5,8 +5,8 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { ownPagemap } from "../../../ffi/pagemap.ts";
 import { File } from "../../../ffi/file.ts";
+import { ownPagemap } from "../../../ffi/pagemap.ts";
 import { OwnMemory } from "../../../ffi/testing.ts";
 import {
   MA_ANON,
@@ -14,15 +14,16 @@ import {
   MA_READ,
   MA_SHARED,
   MA_WRITE,
-} from "../../scanner/mapping_flags.ts";
+} from "../../memory/mapping_flags.ts";
 import {
   MODIFIED,
   type Pagedata,
   recordedBytes,
   REFERENCED,
-} from "../../scanner/pagedata.ts";
+} from "../../memory/pagedata.ts";
+import type { LinuxMapping } from "./linux_mapping.ts";
 import type { PagedataRequest } from "./pagedata_source.ts";
-import { type LinuxMapping, parseSmaps } from "./smaps.ts";
+import { parseSmaps } from "./smaps.ts";
 import { pagedataOfSmaps } from "./smaps_source.ts";
 
 /** Pagedata of mappings of this process, as if swap had room or not. */

@@ -13,9 +13,9 @@ import {
   machineMemory,
 } from "./linux_platform.ts";
 import { unstoppableProcesses } from "./memory_calls.ts";
+import { openPagedataSource, PAGEDATA_SOURCES } from "./open_source.ts";
 import { trimOwnMemory } from "./own_memory.ts";
 import { requireOwnProc, warnIfHidden } from "./own_proc.ts";
-import { openPagedataSource, PAGEDATA_SOURCES } from "./pagedata_source.ts";
 import { requireCapabilities } from "./privileges.ts";
 import { requirePageout, systemMemory } from "./system_calls.ts";
 

@@ -1,0 +1,342 @@
+/**
+ * The configuration of the daemon: read, checked and merged.
+ *
+ * @module
+ */
+
+import type { Selector } from "../collection/selectors.ts";
+import { formatSize } from "../report/units.ts";
+import {
+  type ConfigFile,
+  type ConfigFiles,
+  type ConfigPaths,
+  fingerprintOf,
+  readConfigFiles,
+} from "./config_files.ts";
+import {
+  type ConfigProblem,
+  type FoundProblem,
+  placeOf,
+} from "./config_problem.ts";
+import {
+  type DaemonSettings,
+  DEFAULT_SETTINGS,
+  type FileSettings,
+  type FileSurroundings,
+  type PagedataChoice,
+  selectorsIn,
+  understand,
+} from "./config_schema.ts";
+import type { PolicyName } from "./policy_names.ts";
+import {
+  lineOf,
+  parseToml,
+  TomlError,
+  type TomlNode,
+  type TomlPath,
+  type TomlValue,
+} from "./toml.ts";
+import { unknownKeys } from "./unknown_keys.ts";
+
+export { fingerprint } from "./config_files.ts";
+export { ConfigError, describeProblem } from "./config_problem.ts";
+export type { ConfigProblem };
+
+/** What the daemon does, and how often. Intervals are in milliseconds. */
+export interface DaemonConfig {
+  /** Between readings of sizes, with which caps are enforced. */
+  readonly sampleInterval: number;
+  /** Between refreshes of membership. */
+  readonly processInterval: number;
+  /** Between writings of the state file. */
+  readonly reportInterval: number;
+  /** Between looks at the files of the configuration. */
+  readonly configInterval: number;
+  /** Share of physical memory, 0 to 1, above which caps are enforced. */
+  readonly enforcementThreshold: number;
+  readonly policy: PolicyName;
+  readonly pagedata: PagedataChoice;
+  /** In the order of the main file, then of the drop-ins. */
+  readonly caps: readonly CapConfig[];
+}
+
+/** A cap. */
+export interface CapConfig {
+  readonly name: string;
+  readonly select: readonly Selector[];
+  /** In bytes. */
+  readonly maxRss: number;
+  /** Where it stands, as `FILE:LINE`. */
+  readonly place: string;
+}
+
+/** What reading a configuration came to. */
+export interface ConfigReading {
+  /** `undefined` when there are problems. */
+  readonly config: DaemonConfig | undefined;
+  /** All of all files, in the order of the files, by line. */
+  readonly problems: ConfigProblem[];
+  /** Whether all of them may be none, and are only not known for the moment. */
+  readonly isPassing: boolean;
+  /** What is valid and hardly meant, likewise. */
+  readonly warnings: ConfigProblem[];
+  /** The files that were read. */
+  readonly files: string[];
+  /**
+   * Where each setting of `[daemon]` stands, as `FILE:LINE`; the last place counts.
+   */
+  readonly settings: ReadonlyMap<string, readonly string[]>;
+  /** Equal to what `fingerprint` says for as long as no file changes. */
+  readonly fingerprint: string;
+}
+
+/** What reading a configuration takes. */
+export interface ConfigSurroundings extends FileSurroundings {
+  /** Whether there need be no caps here. */
+  readonly hasOtherCaps?: boolean;
+}
+
+/**
+ * Reads the main file and the drop-ins, and merges them: caps add up, of a setting
+ * of the daemon the last counts. What is wrong with what a user wrote is returned,
+ * never thrown.
+ *
+ * @param signal ends the lookup of users.
+ * @returns also, for a person, which users could not be looked up and are taken for
+ * whom they were before.
+ * @throws the signal's reason when it is aborted.
+ */
+export async function readConfig(
+  paths: ConfigPaths,
+  surroundings: ConfigSurroundings,
+  signal?: AbortSignal,
+): Promise<ConfigReading & { readonly oldUsers: readonly string[] }> {
+  const parsed = parseConfig(paths, surroundings);
+  const oldUsers = await surroundings.users.lookUp(parsed.selectors, signal);
+  return { ...understandConfig(paths, parsed, surroundings), oldUsers };
+}
+
+/** The files of a configuration, as far as they are TOML. */
+export interface ParsedConfig {
+  readonly sources: ConfigFiles;
+  readonly files: readonly ParsedFile[];
+  /** All selectors, as they are written. */
+  readonly selectors: readonly string[];
+}
+
+/** Reads the files of a configuration. */
+export function parseConfig(
+  paths: ConfigPaths,
+  { hasOtherCaps = false }: { hasOtherCaps?: boolean },
+): ParsedConfig {
+  const sources = readConfigFiles(paths, { mayBeMissing: hasOtherCaps });
+  const files = sources.files.map(parseFile);
+  const selectors = files.flatMap(({ value }) =>
+    value === undefined ? [] : selectorsIn(value)
+  );
+  return { sources, files, selectors };
+}
+
+/** Understands files whose users were looked up. */
+export function understandConfig(
+  paths: ConfigPaths,
+  { sources, files: parsed }: ParsedConfig,
+  surroundings: ConfigSurroundings,
+): ConfigReading {
+  const { totalMemory, hasOtherCaps = false } = surroundings;
+  const files = parsed.map((file) => readFile(file, surroundings));
+  const caps = files.flatMap(({ caps }) => caps);
+  const problems: FoundProblem[] = [
+    ...sources.problems,
+    ...files.flatMap(({ problems }) => problems),
+    ...duplicates(caps),
+  ];
+  // What cannot be read or is no list of caps may hold some nevertheless.
+  const isWithoutCaps = !hasOtherCaps && sources.problems.length === 0 &&
+    files.every(({ root }) => root && !root.children.get("cap")?.children.size);
+  if (isWithoutCaps) {
+    problems.push({
+      file: paths.file,
+      line: 0,
+      message: `there is no cap in it, nor in a drop-in in ${paths.dropIns}`,
+      suggestion:
+        "add a table [[cap]] with name, select and max_rss, as rcap check --help shows",
+    });
+  }
+  const { config, settings } = merge(files);
+  return {
+    config: problems.length === 0 ? config : undefined,
+    problems: inOrder(
+      problems.map(({ isPassing: _, ...problem }) => problem),
+      paths,
+    ),
+    isPassing: problems.length > 0 &&
+      problems.every(({ isPassing = false }) => isPassing),
+    warnings: inOrder(
+      files.flatMap((file) => doubts(file, totalMemory)),
+      paths,
+    ),
+    files: files.map(({ path }) => path),
+    settings,
+    fingerprint: fingerprintOf(sources),
+  };
+}
+
+/** A file, as far as it could be understood. */
+interface FileReading {
+  readonly path: string;
+  /** `undefined` when it is not TOML. */
+  readonly root?: TomlNode;
+  /** `undefined` when there are problems. */
+  readonly settings?: FileSettings;
+  readonly problems: readonly FoundProblem[];
+  /** Also those that are not as they should be. */
+  readonly caps: readonly CapPlace[];
+}
+
+interface CapPlace {
+  readonly name: string | undefined;
+  readonly file: string;
+  readonly line: number;
+}
+
+/** A file, as far as it is TOML. */
+interface ParsedFile {
+  readonly path: string;
+  readonly root?: TomlNode;
+  readonly value?: TomlValue;
+  readonly problem?: ConfigProblem;
+}
+
+function parseFile({ path, text }: ConfigFile): ParsedFile {
+  try {
+    return { path, ...parseToml(text) };
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const { line, problem: message, remedy: suggestion = null } = error;
+    return { path, problem: { file: path, line, message, suggestion } };
+  }
+}
+
+function readFile(
+  { path, root, value, problem }: ParsedFile,
+  surroundings: FileSurroundings,
+): FileReading {
+  if (!root || value === undefined) {
+    return { path, problems: problem ? [problem] : [], caps: [] };
+  }
+  const { settings, faults } = understand(value, surroundings);
+  const problems = [...faults, ...unknownKeys(root)].map((
+    { path: keys, ...fault },
+  ) => ({ file: path, line: lineOf(root, keys), ...fault }));
+  return { path, root, settings, problems, caps: capsOf(root, path) };
+}
+
+function capsOf(root: TomlNode, file: string): CapPlace[] {
+  // Without an index it is a key of what is no list of caps, which is told already.
+  return [...root.children.get("cap")?.children ?? []]
+    .filter(([index]) => typeof index === "number")
+    .map(([, cap]) => {
+      const name = cap.children.get("name");
+      const text = name?.scalar;
+      return {
+        name: typeof text === "string" ? text : undefined,
+        file,
+        line: name?.line ?? cap.line,
+      };
+    });
+}
+
+/** Caps whose names are taken. */
+function duplicates(caps: readonly CapPlace[]): ConfigProblem[] {
+  const taken = new Map<string, string>();
+  return caps.flatMap(({ name, file, line }) => {
+    if (name === undefined) return [];
+    const place = taken.get(name);
+    if (place === undefined) {
+      taken.set(name, placeOf(file, line));
+      return [];
+    }
+    return [{
+      file,
+      line,
+      message: `there is a cap "${name}" already, at ${place}`,
+      suggestion: "rename one of them, or take it away",
+    }];
+  });
+}
+
+/** What is valid, but will not do what it looks like. */
+function doubts(
+  { path, root, settings }: FileReading,
+  totalMemory: number,
+): ConfigProblem[] {
+  if (!root || !settings) return [];
+  const { daemon, cap = [] } = settings;
+  const warnings = cap.flatMap(({ name, max_rss }, index) =>
+    max_rss <= totalMemory ? [] : [{
+      file: path,
+      line: lineOf(root, ["cap", index, "max_rss"]),
+      message: `cap "${name}" of ${formatSize(max_rss)} is above the ${
+        formatSize(totalMemory)
+      } of memory of this machine`,
+      suggestion: "it is never exceeded; lower it",
+    }]
+  );
+  if (daemon?.enforcement_threshold === 1) {
+    warnings.push({
+      file: path,
+      line: lineOf(root, ["daemon", "enforcement_threshold"]),
+      message: "enforcement_threshold is 100%: no cap is ever enforced",
+      suggestion: `lower it; "0%" enforces caps at all times`,
+    });
+  }
+  return warnings;
+}
+
+function merge(
+  files: readonly FileReading[],
+): Pick<ConfigReading, "config" | "settings"> {
+  let daemon: DaemonSettings = DEFAULT_SETTINGS;
+  const caps: CapConfig[] = [];
+  const places = new Map<string, string[]>();
+  for (const { path, root, settings } of files) {
+    if (!root || !settings) continue;
+    const place = (...keys: TomlPath) => placeOf(path, lineOf(root, keys));
+    daemon = { ...daemon, ...settings.daemon };
+    for (const key of Object.keys(settings.daemon ?? {})) {
+      const others = places.get(key) ?? [];
+      places.set(key, [...others, place("daemon", key)]);
+    }
+    settings.cap?.forEach(({ name, select, max_rss }, index) =>
+      caps.push({ name, select, maxRss: max_rss, place: place("cap", index) })
+    );
+  }
+  return {
+    config: {
+      sampleInterval: daemon.sample_interval,
+      processInterval: daemon.process_interval,
+      reportInterval: daemon.report_interval,
+      configInterval: daemon.config_interval,
+      enforcementThreshold: daemon.enforcement_threshold,
+      policy: daemon.policy,
+      pagedata: daemon.pagedata,
+      caps,
+    },
+    settings: places,
+  };
+}
+
+/** Problems by file, the main one first, and by line. */
+function inOrder(
+  problems: readonly ConfigProblem[],
+  { file: main }: ConfigPaths,
+): ConfigProblem[] {
+  const compare = (a: string, b: string) => {
+    if (a === b) return 0;
+    return a === main || b !== main && a < b ? -1 : 1;
+  };
+  return problems.toSorted((a, b) =>
+    compare(a.file, b.file) || a.line - b.line
+  );
+}

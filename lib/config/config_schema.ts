@@ -1,0 +1,371 @@
+/**
+ * What may stand in a file of the configuration, and what it means.
+ *
+ * @module
+ */
+
+import * as v from "valibot";
+import {
+  join,
+  parseSelector,
+  type PlainSelector,
+  type Selector,
+} from "../collection/selectors.ts";
+import { UserNotKnown, type Users } from "../collection/users.ts";
+import { UsageError } from "../errors.ts";
+import { operatingSystem } from "../platform/open.ts";
+import type { PagedataSourceName } from "../platform/platform.ts";
+import { escapeLine } from "../report/escape.ts";
+import {
+  exactSize,
+  parseDuration,
+  parsePercent,
+  parseSize,
+} from "../report/units.ts";
+import { didYouMean } from "./did_you_mean.ts";
+import { DEFAULT_POLICY, POLICIES, type PolicyName } from "./policy_names.ts";
+import type { TomlPath, TomlValue } from "./toml.ts";
+
+/** Where reference bits come from; `auto` is the best source that works. */
+export type PagedataChoice = "auto" | PagedataSourceName;
+
+/** The choices there are on this operating system. */
+function pagedataChoices(): PagedataChoice[] {
+  return ["auto", ...operatingSystem().pagedataSources];
+}
+
+/** Settings of the daemon by their names in a file; intervals in milliseconds. */
+export interface DaemonSettings {
+  readonly sample_interval: number;
+  readonly process_interval: number;
+  readonly report_interval: number;
+  readonly config_interval: number;
+  /** From 0 to 1. */
+  readonly enforcement_threshold: number;
+  readonly policy: PolicyName;
+  readonly pagedata: PagedataChoice;
+}
+
+/** The settings where no file has others. */
+export const DEFAULT_SETTINGS: DaemonSettings = {
+  sample_interval: 5_000,
+  process_interval: 15_000,
+  report_interval: 5_000,
+  config_interval: 60_000,
+  enforcement_threshold: 0,
+  policy: DEFAULT_POLICY,
+  pagedata: "auto",
+};
+
+/** A cap by the names in a file; the size in bytes. */
+export interface CapSettings {
+  readonly name: string;
+  readonly select: readonly Selector[];
+  readonly max_rss: number;
+}
+
+/** The keys of a cap; it has all of them. */
+export const CAP_KEYS = ["name", "select", "max_rss"] as const;
+
+/** A file, understood. */
+export interface FileSettings {
+  readonly daemon?: Partial<DaemonSettings>;
+  readonly cap?: readonly CapSettings[];
+}
+
+/** Something in a file that is not as it should be. */
+export interface Fault {
+  readonly path: TomlPath;
+  readonly message: string;
+  readonly suggestion: string | null;
+  /** Whether it may be right, and is only not known for the moment. */
+  readonly isPassing?: boolean;
+}
+
+/**
+ * The selectors in a file, as they are written, for their users to be looked up.
+ * What is no selector is passed over.
+ */
+export function selectorsIn(value: TomlValue): string[] {
+  const listed = (value: unknown): unknown[] =>
+    Array.isArray(value) ? value : [];
+  const caps = isTable(value) ? listed(value.cap) : [];
+  return caps.flatMap((cap) => isTable(cap) ? listed(cap.select) : [])
+    .flatMap((selector) => Array.isArray(selector) ? selector : [selector])
+    .filter((selector) => typeof selector === "string");
+}
+
+/**
+ * Understands what stands in a file. Keys that it does not know are left to
+ * {@linkcode unknownKeys}.
+ *
+ * @param surroundings `totalMemory` is what sizes in percent are of, in bytes;
+ * `users` knows those that {@linkcode selectorsIn} names.
+ */
+export function understand(
+  value: TomlValue,
+  surroundings: FileSurroundings,
+): { settings?: FileSettings; faults: Fault[] } {
+  const result = v.safeParse(fileSchema(surroundings), value);
+  if (result.success) return { settings: result.output, faults: [] };
+  const faults = result.issues.map(({ path, message, received }): Fault => {
+    const [what, suggestion = null] = message.split("\n");
+    const keys = path?.map(({ key }) => key) ?? [];
+    return {
+      path: keys.filter(isKey),
+      message: what,
+      suggestion,
+      isPassing: received === PASSING,
+    };
+  });
+  return { faults };
+}
+
+/** What understanding a file takes. */
+export interface FileSurroundings {
+  readonly totalMemory: number;
+  readonly users: Users;
+}
+
+/** What an issue of valibot's says was received where that is not known for the moment. */
+const PASSING = "not known";
+
+function isKey(key: unknown): key is string | number {
+  return typeof key === "string" || typeof key === "number";
+}
+
+/** The only text that an issue of valibot's can carry: the problem, then the remedy. */
+function issueText(problem: string, remedy?: string): string {
+  return [problem, ...(remedy ? [remedy] : [])].map(escapeLine).join("\n");
+}
+
+function fileSchema({ totalMemory, users }: FileSurroundings) {
+  const interval = (key: string) =>
+    v.optional(parsed((value) => parseInterval(value, key)));
+  const daemon = table({
+    sample_interval: interval("sample_interval"),
+    process_interval: interval("process_interval"),
+    report_interval: interval("report_interval"),
+    config_interval: interval("config_interval"),
+    enforcement_threshold: v.optional(parsed(parseThreshold)),
+    policy: v.optional(
+      parsed((value) => parseChoice(value, "policy", POLICIES)),
+    ),
+    pagedata: v.optional(
+      parsed((value) => parseChoice(value, "pagedata", pagedataChoices())),
+    ),
+  }, { what: "daemon", remedy: "begin the table with [daemon]" });
+  const cap = table({
+    name: parsed(parseName),
+    select: v.pipe(
+      v.array(
+        parsed((value) => parseSelection(value, users)),
+        ({ input }) =>
+          issueText(
+            `select is ${describe(input)}, not a list`,
+            `put selectors into brackets: ["${
+              typeof input === "string" ? input : "unit:nginx"
+            }"]`,
+          ),
+      ),
+      v.minLength(
+        1,
+        issueText(
+          "select is empty: the cap is for no process",
+          `name some, as in ["unit:nginx"], or take the cap away`,
+        ),
+      ),
+    ),
+    max_rss: parsed((value) => parseMaxRss(value, totalMemory)),
+  }, { what: "the cap", remedy: "begin it with [[cap]]" });
+  return v.object({
+    daemon: v.optional(daemon),
+    cap: v.optional(v.array(cap, ({ input }) =>
+      issueText(
+        `cap is ${describe(input)}, not a list of tables`,
+        "begin every cap with [[cap]], in two brackets",
+      ))),
+  });
+}
+
+/** A table with some keys, of which none may be missing unless it is optional. */
+function table<Entries extends v.ObjectEntries>(
+  entries: Entries,
+  { what, remedy }: { what: string; remedy: string },
+) {
+  return v.pipe(
+    // Lists and dates are objects too.
+    v.custom<Record<string, unknown>>(
+      isTable,
+      ({ input }) =>
+        issueText(`${what} is ${describe(input)}, not a table`, remedy),
+    ),
+    v.object(entries, ({ expected }) =>
+      issueText(
+        `${what} has no ${expected?.replaceAll('"', "")}`,
+        `every cap has ${CAP_KEYS.join(", ")}`,
+      )),
+  );
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null &&
+    !Array.isArray(value) && !(value instanceof Date);
+}
+
+/** A value that a function parses, which throws a `UsageError` for what is none. */
+function parsed<T>(parse: (value: unknown) => T) {
+  return v.pipe(
+    v.unknown(),
+    v.rawTransform<unknown, T>(({ dataset, addIssue, NEVER }) => {
+      try {
+        return parse(dataset.value);
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error;
+        addIssue({
+          message: issueText(error.problem, error.remedy),
+          received: error instanceof UserNotKnown ? PASSING : undefined,
+        });
+        return NEVER;
+      }
+    }),
+  );
+}
+
+/** Shorter ones keep a processor busy; a longer one is a slip of the unit. */
+const INTERVALS = { least: 10, most: 24 * 3_600_000 };
+
+function parseInterval(value: unknown, key: string): number {
+  if (typeof value === "string") return parseDuration(value, key, INTERVALS);
+  throw wrongType(value, {
+    key,
+    wanted: "a duration",
+    example: (number) => `${number ?? 5}s`,
+  });
+}
+
+function parseThreshold(value: unknown): number {
+  const key = "enforcement_threshold";
+  if (typeof value === "string") return parsePercent(value, key);
+  throw wrongType(value, {
+    key,
+    wanted: "a percentage",
+    example: (number) => `${number ?? 80}%`,
+  });
+}
+
+/** The smallest page there is: nothing resident is smaller. */
+const LEAST_CAP = 4096;
+
+function parseMaxRss(value: unknown, totalMemory: number): number {
+  const key = "max_rss";
+  if (typeof value !== "string" && typeof value !== "bigint") {
+    throw wrongType(value, {
+      key,
+      wanted: "a size",
+      example: (number) => `${number ?? 2}G`,
+    });
+  }
+  const text = String(value);
+  const bytes = parseSize(text, {
+    what: key,
+    totalMemory: () => totalMemory,
+  });
+  if (bytes < LEAST_CAP) {
+    throw new UsageError(
+      `${key}: "${text}" is less than a page of memory, ${
+        exactSize(LEAST_CAP)
+      }`,
+      /^\d+$/.test(text)
+        ? `a number without a unit is bytes: did you mean "${text}M"?`
+        : undefined,
+    );
+  }
+  return bytes;
+}
+
+/** What is easy to type, and to read in a table and in a label of a metric. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
+
+function parseName(value: unknown): string {
+  if (typeof value !== "string") {
+    throw wrongType(value, {
+      key: "name",
+      wanted: "text",
+      example: (number) => `${number ?? "web"}`,
+    });
+  }
+  if (!NAME.test(value)) {
+    throw new UsageError(
+      `name: "${value}" cannot be the name of a cap`,
+      "use up to 64 letters, digits and . _ @ -, the first a letter or digit",
+    );
+  }
+  return value;
+}
+
+/** A selector, or a list of those of which all have to hold. */
+function parseSelection(value: unknown, users: Users): Selector {
+  if (!Array.isArray(value)) return parseWord(value, users);
+  if (value.length === 0) {
+    throw new UsageError(
+      "a list in select is empty: it would select everything",
+      `name those that have to hold together, as in [["exe:/usr/bin/postgres", "user:postgres"]]`,
+    );
+  }
+  return join(value.map((word) => parseWord(word, users)));
+}
+
+function parseWord(value: unknown, users: Users): PlainSelector {
+  if (typeof value === "string") return parseSelector(value, users);
+  throw wrongType(value, {
+    key: "a selector",
+    wanted: "text",
+    example: (number) => number === undefined ? "unit:nginx" : `pid:${number}`,
+  });
+}
+
+function parseChoice<T extends string>(
+  value: unknown,
+  key: string,
+  choices: readonly T[],
+): T {
+  const choice = choices.find((choice) => choice === value);
+  if (choice !== undefined) return choice;
+  const guess = typeof value === "string"
+    ? didYouMean(value, choices)
+    : undefined;
+  throw new UsageError(
+    `${key} is ${describe(value)}`,
+    guess === undefined
+      ? `it is one of ${choices.map((choice) => `"${choice}"`).join(", ")}`
+      : `did you mean "${guess}"?`,
+  );
+}
+
+/** @param example a right value, of the number that was written if one was. */
+function wrongType(
+  value: unknown,
+  { key, wanted, example }: {
+    key: string;
+    wanted: string;
+    example: (number: number | bigint | undefined) => string;
+  },
+): UsageError {
+  const isUsable = typeof value === "bigint" && value > 0n ||
+    typeof value === "number" && value > 0 && Number.isFinite(value);
+  return new UsageError(
+    `${key} is ${describe(value)}, not ${wanted}`,
+    `write it in quotation marks: "${example(isUsable ? value : undefined)}"`,
+  );
+}
+
+/** A value in words, by what TOML calls it. */
+function describe(value: unknown): string {
+  if (typeof value === "string") return `"${value}"`;
+  if (typeof value === "bigint") return `the integer ${value}`;
+  if (typeof value === "number") return `the number ${value}`;
+  if (typeof value === "boolean") return `the boolean ${value}`;
+  if (Array.isArray(value)) return "a list";
+  return value instanceof Date ? "a date" : "a table";
+}

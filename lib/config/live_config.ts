@@ -1,0 +1,107 @@
+/**
+ * The configuration that a daemon runs with: the files of its own, and beside them
+ * the caps that the system keeps for its projects, each read again when it changes.
+ *
+ * @module
+ */
+
+import { Users } from "../collection/users.ts";
+import { operatingSystem } from "../platform/open.ts";
+import type { Log } from "../platform/output.ts";
+import type { ProjectCap, ProjectCapSource } from "../platform/platform.ts";
+import {
+  ConfigError,
+  type DaemonConfig,
+  describeProblem,
+  fingerprint,
+  readConfig,
+} from "./config.ts";
+import type { ConfigPaths } from "./config_files.ts";
+import { besideProjectCaps } from "./project_caps.ts";
+
+/** What reading the configuration again came to. */
+export interface Reloaded {
+  /** `undefined` when there are problems. */
+  readonly config?: DaemonConfig;
+  /** A line each. */
+  readonly problems: readonly string[];
+  /** Whether it may be valid, and is only not known to be for the moment. */
+  readonly isPassing?: boolean;
+}
+
+/** The configuration of a daemon. */
+export class LiveConfig {
+  readonly #paths: ConfigPaths;
+  readonly #log: Log;
+  readonly #source: ProjectCapSource | undefined;
+  readonly #users = new Users();
+  #projects: readonly ProjectCap[] = [];
+  #fingerprint = "";
+
+  constructor(paths: ConfigPaths, log: Log) {
+    this.#paths = paths;
+    this.#log = log;
+    this.#source = operatingSystem().projectCaps?.();
+  }
+
+  /**
+   * @param signal ends it early.
+   * @throws ConfigError when it is invalid.
+   */
+  async load(signal?: AbortSignal): Promise<DaemonConfig> {
+    this.#readProjects();
+    const { config, problems, isPassing } = await this.#read(signal);
+    if (!config) throw new ConfigError(problems, isPassing);
+    return config;
+  }
+
+  /**
+   * Takes as long as the name service, which is asked only when there is something
+   * to read.
+   *
+   * @param onlyIfChanged gives nothing when no file has changed.
+   */
+  async reload(onlyIfChanged: boolean): Promise<Reloaded | undefined> {
+    const hasNewProjects = this.#readProjects();
+    const now = fingerprint(this.#paths);
+    // What cannot be read for the moment may not have changed.
+    const hasChanged = now !== undefined && now !== this.#fingerprint;
+    if (onlyIfChanged && !hasNewProjects && !hasChanged) return undefined;
+    const { config, problems, isPassing } = await this.#read();
+    return { config, problems: problems.map(describeProblem), isPassing };
+  }
+
+  /** Reads the caps of projects; returns whether they may have changed. */
+  #readProjects(): boolean {
+    const read = this.#source?.changedCaps();
+    if (!read) return false;
+    for (const problem of read.problems) this.#log.warn(problem);
+    // What cannot be read stays what it was.
+    this.#projects = read.caps ?? this.#projects;
+    return true;
+  }
+
+  async #read(signal?: AbortSignal) {
+    const { totalMemory } = operatingSystem().memory();
+    const reading = await readConfig(this.#paths, {
+      totalMemory,
+      hasOtherCaps: this.#projects.length > 0,
+      users: this.#users,
+    }, signal);
+    const { config, problems, isPassing } = reading;
+    // What is not known for the moment is looked up again without a change.
+    this.#fingerprint = isPassing ? "" : reading.fingerprint;
+    for (const message of reading.oldUsers) this.#log.warn(message);
+    for (const warning of reading.warnings) {
+      this.#log.warn(describeProblem(warning));
+    }
+    if (!config || !this.#source) return { config, problems, isPassing };
+    const { path } = this.#source;
+    const { caps, messages } = besideProjectCaps(config.caps, {
+      projects: this.#projects,
+      path,
+    });
+    for (const message of messages) this.#log.info(message);
+    return { config: { ...config, caps }, problems, isPassing };
+  }
+}

@@ -1,0 +1,331 @@
+/**
+ * The processes that share one cap, as the daemon watches them: their sizes, what
+ * scans did with them, and what that gave.
+ *
+ * @module
+ */
+
+import { whyNot } from "../collection/members.ts";
+import type { CapConfig } from "../config/config.ts";
+import { NoSuchProcess, ProcessError } from "../errors.ts";
+import type { Platform, ProcessEntry } from "../platform/platform.ts";
+import { type IdleBytes, idleBytes } from "../scanner/ages.ts";
+import { ScanCollection } from "../scanner/collection.ts";
+import { Backoff, type Circumstances } from "./backoff.ts";
+import type { Member } from "./member.ts";
+import type { CollectionState } from "./state.ts";
+
+/** References are recorded from this share of the cap on. */
+const HISTORY_SHARE = 0.8;
+
+/** What came back of what was paged out, from which on a collection is left alone for an interval. */
+const SUFFERING_SHARE = 0.25;
+
+/** How many warnings are told at the most. */
+const MOST_WARNINGS = 5;
+
+/** What was seen in one sample. Sizes in bytes. */
+export interface Sample {
+  /** The size that counts against the cap, or a bound of it that is not over it. */
+  readonly size: number;
+  readonly accounting: "rss" | "pss";
+  /** Whether references should be recorded. */
+  readonly wantsHistory: boolean;
+  /** By how much the cap is exceeded, or will soon be, at the most; 0 when it is not. */
+  readonly excess: number;
+  /** Whether the size rests on proportional sizes that were read long ago. */
+  readonly isOld: boolean;
+  /** Whether more than a quarter of what was last paged out has come back. */
+  readonly suffers: boolean;
+}
+
+/** One collection. Sizes in bytes, times in milliseconds of a monotonic clock. */
+export class CappedGroup {
+  readonly id: number;
+  readonly scanned = new ScanCollection([]);
+  readonly backoff = new Backoff();
+  /** Replaces the cap of the configuration, until told otherwise. */
+  override: number | undefined;
+  /** Why the cap cannot be met. */
+  warning: string | null = null;
+  /** Scans that were begun. */
+  scans = 0;
+  /** Scans that went once through everything and did not cover the excess. */
+  ineffectiveScans = 0;
+  breathers = 0;
+  unenforcedSamples = 0;
+  /** How many processes would be members, and are to be left alone. */
+  avoided = 0;
+  /** Whether the last scan took pages that were in use. */
+  tookInUse = true;
+  /** By how much it is expected to grow in an interval, where that is known. */
+  expectedGrowth = 0;
+  /** Whether its pages age with every sample, since little of it is idle. */
+  agesFaster = false;
+  #definition: CapConfig;
+  readonly #newMember: (entry: ProcessEntry) => Member;
+  /** In list order: who joins later stands later. */
+  #members = new Map<number, Member>();
+  /** Those that are set aside since they do not answer. */
+  #silent: ReadonlySet<Member> = new Set();
+  #joined = 0;
+  #left = 0;
+  #samples = 0;
+  #least: number | null = null;
+  #most: number | null = null;
+  #last: Pick<Sample, "size" | "accounting"> = { size: 0, accounting: "rss" };
+  /** The size that the last scan left, as far as is known. */
+  #sizeThen: number | undefined;
+  /** `effective` as of the last sample. */
+  #effectiveThen = 0;
+
+  constructor(
+    id: number,
+    definition: CapConfig,
+    newMember: (entry: ProcessEntry) => Member,
+  ) {
+    this.id = id;
+    this.#definition = definition;
+    this.#newMember = newMember;
+  }
+
+  get name(): string {
+    return this.#definition.name;
+  }
+
+  get definition(): CapConfig {
+    return this.#definition;
+  }
+
+  /** The cap in force. */
+  get cap(): number {
+    return this.override ?? this.#definition.maxRss;
+  }
+
+  get members(): Member[] {
+    return [...this.#members.values()];
+  }
+
+  /** The size as of the last sample. */
+  get size(): number {
+    return this.#last.size;
+  }
+
+  /** Takes over a definition that selects the same processes. */
+  redefine(definition: CapConfig): void {
+    this.#definition = definition;
+  }
+
+  /**
+   * Takes over the members of a pass; those that stay keep their place.
+   *
+   * @returns how many have joined and left.
+   */
+  update(entries: readonly ProcessEntry[]): { joined: number; left: number } {
+    const [joined, left] = [this.#joined, this.#left];
+    const present = new Set(entries.map(({ pid }) => pid));
+    for (const pid of this.#members.keys()) {
+      if (!present.has(pid)) this.#remove(pid);
+    }
+    for (const entry of entries) {
+      const member = this.#members.get(entry.pid);
+      if (member?.is(entry)) continue;
+      if (member && member.entry.startTime !== entry.startTime) {
+        // Another process has got the pid: it stands at the end of the list.
+        this.#remove(entry.pid);
+      }
+      if (!this.#members.has(entry.pid)) this.#joined++;
+      this.#members.set(entry.pid, this.#newMember(entry));
+    }
+    this.#dropFromScan();
+    return { joined: this.#joined - joined, left: this.#left - left };
+  }
+
+  #remove(pid: number): void {
+    if (this.#members.delete(pid)) this.#left++;
+  }
+
+  /** A scan goes on without who has left. */
+  #dropFromScan(): void {
+    const scanned = new Set(this.members.map(({ scanned }) => scanned));
+    const { processes } = this.scanned;
+    if (processes.every((process) => scanned.has(process))) return;
+    this.scanned.processes = processes.filter((one) => scanned.has(one));
+  }
+
+  /** Reads the sizes of all members, at little cost; who has exited is dropped. */
+  sample(platform: Platform, now: number): Sample {
+    let rss = 0;
+    let faults = 0;
+    for (const [pid, member] of this.#members) {
+      const entry = readAgain(platform, member.entry);
+      if (!entry) {
+        this.#remove(pid);
+        continue;
+      }
+      faults += Math.max(0, entry.majorFaults - member.entry.majorFaults);
+      if (member.is(entry)) member.entry = entry;
+      // It has started another program; its place is kept.
+      else this.#members.set(pid, this.#newMember(entry));
+      rss += entry.rss;
+    }
+    this.#dropFromScan();
+
+    const { effective } = this.scanned.statistics;
+    const pagedOut = effective - this.#effectiveThen;
+    this.#effectiveThen = effective;
+    const cameBack = faults * platform.pageSize;
+    this.#last = this.#sizeOf(rss);
+    const { size, accounting } = this.#last;
+    this.#samples++;
+    this.#least = Math.min(this.#least ?? size, size);
+    this.#most = Math.max(this.#most ?? size, size);
+    return {
+      ...this.#last,
+      wantsHistory: size >= this.cap * HISTORY_SHARE,
+      excess: Math.max(0, size + this.expectedGrowth - this.cap),
+      isOld: accounting === "pss" &&
+        this.members.some((member) => member.isProportionalOld(now)),
+      suffers: this.tookInUse && pagedOut > 0 &&
+        cameBack > pagedOut * SUFFERING_SHARE,
+    };
+  }
+
+  /** What counts against the cap, as far as it can be told without reading it. */
+  #sizeOf(rss: number): Pick<Sample, "size" | "accounting"> {
+    if (this.#members.size < 2 || rss <= this.cap) {
+      return { size: rss, accounting: "rss" };
+    }
+    const bound = this.members.reduce(
+      (sum, member) => sum + member.proportionalBound,
+      0,
+    );
+    return { size: bound, accounting: "pss" };
+  }
+
+  /**
+   * Reads what counts against the cap: proportional sizes, where several members
+   * may share what puts them over it.
+   */
+  async measure(now: number): Promise<number> {
+    if (this.#last.accounting === "rss" || this.#last.size <= this.cap) {
+      return this.#last.size;
+    }
+    return await this.measureAnew(now);
+  }
+
+  /** Reads the proportional sizes of all members. */
+  async measureAnew(now: number): Promise<number> {
+    for (const member of this.members) await member.readProportional(now);
+    const rss = this.members.reduce((sum, { entry }) => sum + entry.rss, 0);
+    this.#last = this.#sizeOf(rss);
+    return this.#last.size;
+  }
+
+  /** Which members do not answer any more, in words, and which do again, by pid. */
+  changedSilences(): { silent: string[]; answering: number[] } {
+    const before = this.#silent;
+    const silent = this.members.filter(({ memory }) => memory.silence);
+    this.#silent = new Set(silent);
+    return {
+      silent: silent.filter((member) => !before.has(member))
+        .flatMap(({ memory }) => memory.silence ?? []),
+      answering: this.members.filter((member) =>
+        before.has(member) && !member.memory.silence
+      ).map(({ entry }) => entry.pid),
+    };
+  }
+
+  /** Why the cap cannot be met, and who does not answer; `null` for nothing to tell. */
+  #warnings(): string | null {
+    const { members } = this;
+    const all = [
+      ...this.warning === null ? [] : [this.warning],
+      ...members.flatMap(({ memory }) => memory.silence ?? []),
+      ...members.flatMap(({ memory }) => memory.coarseness ?? []),
+    ];
+    if (all.length === 0) return null;
+    const most = all.slice(0, MOST_WARNINGS);
+    const others = all.length - most.length;
+    return most.join("; ") + (others > 0 ? `; and ${others} others` : "");
+  }
+
+  /** Notes the size that a scan leaves. */
+  noteSize(size: number): void {
+    this.#sizeThen = size;
+  }
+
+  /** By how much the size has grown since it was noted, in bytes; what shrank has negative growth. */
+  takeGrowth(): number {
+    const grown = this.size - (this.#sizeThen ?? this.size);
+    this.#sizeThen = this.size;
+    return grown;
+  }
+
+  /** What a scan that brought nothing depends on. */
+  circumstances(hasFreeSwap: boolean): Circumstances {
+    return {
+      size: this.#last.size,
+      cap: this.cap,
+      membership: this.#joined + this.#left,
+      hasFreeSwap,
+    };
+  }
+
+  #idle(): IdleBytes[] | null {
+    const aged = this.members.map(({ scanned }) => scanned.ages)
+      .filter(({ pagedata }) => pagedata !== undefined);
+    return aged.length > 0 ? idleBytes(aged) : null;
+  }
+
+  /** What there is to tell. */
+  state(): CollectionState {
+    const { statistics } = this.scanned;
+    return {
+      id: this.id,
+      name: this.name,
+      cap: this.cap,
+      configuredCap: this.#definition.maxRss,
+      processes: this.#members.size,
+      avoided: this.avoided,
+      image: this.members.reduce((sum, { entry }) => sum + entry.image, 0),
+      rss: this.#last.size,
+      accounting: this.#last.accounting,
+      idle: this.#idle(),
+      statistics: {
+        attempted: statistics.attempted,
+        effective: statistics.effective,
+        scans: this.scans,
+        completeScans: statistics.scanCount,
+        ineffectiveScans: this.ineffectiveScans,
+        unenforcedSamples: this.unenforcedSamples,
+        samples: this.#samples,
+        minimumRss: this.#least,
+        maximumRss: this.#most,
+        processesIn: this.#joined,
+        processesOut: this.#left,
+        scanTime: statistics.scanTime,
+        breathers: this.breathers,
+      },
+      warning: this.#warnings(),
+    };
+  }
+}
+
+/** A process as it is now; `undefined` when it is gone or no longer a member of anything. */
+function readAgain(
+  platform: Platform,
+  before: ProcessEntry,
+): ProcessEntry | undefined {
+  try {
+    const entry = platform.readProcess(before.pid);
+    return entry.startTime === before.startTime && !whyNot(entry)
+      ? entry
+      : undefined;
+  } catch (error) {
+    if (error instanceof NoSuchProcess) return undefined;
+    // It cannot be read for the moment: for want of a descriptor, say.
+    if (error instanceof ProcessError) return before;
+    throw error;
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The choice among the sources of reference bits.
+ *
+ * @module
+ */
+
+import { CapabilityError } from "../../errors.ts";
+import type { PagedataSourceName } from "../platform.ts";
+import { PageTables } from "./page_tables.ts";
+import type { PagedataSource } from "./pagedata_source.ts";
+import { PteSource } from "./pte_source.ts";
+import { SmapsSource } from "./smaps_source.ts";
+
+/** Names of the sources, the better first. */
+export const PAGEDATA_SOURCES = [
+  "pte",
+  "smaps",
+] as const satisfies readonly PagedataSourceName[];
+
+/**
+ * Opens a source.
+ *
+ * @param choice `auto` takes the best that works.
+ * @param warn told why, when `auto` does not get the best.
+ * @throws CapabilityError when the chosen one does not work here.
+ */
+export function openPagedataSource(
+  choice: PagedataSourceName | "auto",
+  warn: (message: string) => void,
+): PagedataSource {
+  if (choice === "smaps") return new SmapsSource();
+  try {
+    return new PteSource(PageTables.open());
+  } catch (error) {
+    if (!(error instanceof CapabilityError)) throw error;
+    if (choice === "pte") {
+      throw new CapabilityError(
+        `--pagedata pte does not work: ${error.message}`,
+        {
+          cause: error,
+        },
+      );
+    }
+    warn(
+      `references are known a mapping at a time only (smaps): ${error.message}`,
+    );
+    return new SmapsSource();
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * Tests of the metrics, by what is written for a reader.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { collectionState, daemonState } from "../group/testing.ts";
+import { Metrics, METRICS_FORMATS, type MetricsFormat } from "./metrics.ts";
+
+const [OPENMETRICS, PROMETHEUS] = METRICS_FORMATS;
+
+/** The samples of metrics: what stands before the value, and the value. */
+async function samplesOf(
+  metrics: Metrics,
+  format: MetricsFormat = OPENMETRICS,
+): Promise<Record<string, number>> {
+  const text = await metrics.render(format);
+  const lines = text.split("\n").filter((line) => /^[^#]/.test(line));
+  return Object.fromEntries(lines.map((line) => {
+    const at = line.lastIndexOf(" ");
+    return [line.slice(0, at), Number(line.slice(at + 1))];
+  }));
+}
+
+/** Asserts some of the samples. */
+function assertSamples(
+  samples: Record<string, number>,
+  expected: Record<string, number | undefined>,
+): void {
+  const found = Object.fromEntries(
+    Object.keys(expected).map((name) => [name, samples[name]]),
+  );
+  assertEquals(found, expected);
+}
+
+Deno.test("collections and the daemon are told of as they were last said to be", async () => {
+  const metrics = new Metrics({ version: "1.2.3" });
+  const browsers = collectionState({
+    statistics: {
+      attempted: 4096,
+      effective: 2048,
+      scans: 7,
+      ineffectiveScans: 2,
+      breathers: 1,
+      unenforcedSamples: 3,
+    },
+  });
+  const builds = collectionState({
+    name: "builds",
+    rss: 5,
+    warning: "there is no swap",
+  });
+  metrics.update(daemonState({ collections: [browsers] }));
+  metrics.update(daemonState({ collections: [browsers, builds] }));
+  for (const format of METRICS_FORMATS) {
+    assertSamples(await samplesOf(metrics, format), {
+      'rcap_build_info{version="1.2.3",pagedata="pte"}': 1,
+      'rcap_rss_bytes{collection="browsers"}': 2 ** 29,
+      'rcap_rss_bytes{collection="builds"}': 5,
+      'rcap_cap_bytes{collection="browsers"}': 2 ** 30,
+      'rcap_processes{collection="browsers"}': 3,
+      'rcap_warning{collection="browsers"}': 0,
+      'rcap_warning{collection="builds"}': 1,
+      'rcap_attempted_bytes_total{collection="browsers"}': 4096,
+      'rcap_effective_bytes_total{collection="browsers"}': 2048,
+      'rcap_scans_total{collection="browsers"}': 7,
+      'rcap_scans_total{collection="builds"}': 0,
+      'rcap_ineffective_scans_total{collection="browsers"}': 2,
+      'rcap_breathers_total{collection="browsers"}': 1,
+      'rcap_unenforced_samples_total{collection="browsers"}': 3,
+      rcap_process_cpu_seconds_total: 0.25,
+      rcap_process_resident_memory_bytes: 50 * 2 ** 20,
+      rcap_process_start_time_seconds: 1_700_000_000,
+      rcap_process_uptime_seconds: 60,
+      rcap_memory_used_bytes: 2 ** 33,
+    });
+  }
+});
+
+Deno.test("a collection that is gone is not told of, and one that starts again starts at nothing", async () => {
+  const metrics = new Metrics({ version: "1" });
+  const gone = collectionState({ name: "gone" });
+  const again = (scans: number) =>
+    collectionState({ name: "again", statistics: { scans } });
+  metrics.update(daemonState({ collections: [gone, again(9)] }));
+  assertSamples(await samplesOf(metrics), {
+    'rcap_rss_bytes{collection="gone"}': 2 ** 29,
+    'rcap_scans_total{collection="again"}': 9,
+  });
+  metrics.update(daemonState({ collections: [again(1)] }));
+  const samples = await samplesOf(metrics);
+  assertSamples(samples, { 'rcap_scans_total{collection="again"}': 1 });
+  assert(!Object.keys(samples).some((name) => name.includes("gone")));
+});
+
+Deno.test("idle memory is told by how long it is idle, where ages are kept", async () => {
+  const metrics = new Metrics({ version: "1" });
+  const aged = collectionState({
+    name: "aged",
+    idle: [{ intervals: 1, bytes: 8192 }, { intervals: 2, bytes: 0 }],
+  });
+  const other = collectionState({ name: "other", idle: null });
+  metrics.update(daemonState({ collections: [aged, other] }));
+  const idleOf = (samples: Record<string, number>) =>
+    Object.entries(samples).filter(([name]) =>
+      name.startsWith("rcap_idle_bytes")
+    );
+  for (const format of METRICS_FORMATS) {
+    assertEquals(idleOf(await samplesOf(metrics, format)), [
+      ['rcap_idle_bytes{collection="aged",intervals="1"}', 8192],
+      ['rcap_idle_bytes{collection="aged",intervals="2"}', 0],
+    ]);
+  }
+  // They are forgotten far from the cap.
+  metrics.update(daemonState({ collections: [other] }));
+  assertEquals(idleOf(await samplesOf(metrics)), []);
+});
+
+Deno.test("scans are counted by how long they took, readings add up", async () => {
+  const metrics = new Metrics({ version: "1" });
+  metrics.observeScan(0.004);
+  metrics.observeScan(0.3);
+  metrics.observeScan(120);
+  metrics.observeRead({ pages: 1000, seconds: 0.5 });
+  metrics.observeRead({ pages: 500, seconds: 0.25 });
+  // Twice, for readers must not disturb each other.
+  for (const format of [OPENMETRICS, PROMETHEUS, OPENMETRICS]) {
+    assertSamples(await samplesOf(metrics, format), {
+      'rcap_scan_duration_seconds_bucket{le="0.0025"}': 0,
+      'rcap_scan_duration_seconds_bucket{le="0.005"}': 1,
+      'rcap_scan_duration_seconds_bucket{le="0.5"}': 2,
+      'rcap_scan_duration_seconds_bucket{le="60"}': 2,
+      'rcap_scan_duration_seconds_bucket{le="+Inf"}': 3,
+      rcap_scan_duration_seconds_count: 3,
+      rcap_scan_duration_seconds_sum: 120.304,
+      rcap_pages_read_total: 1500,
+      rcap_page_read_seconds_total: 0.75,
+    });
+  }
+});
+
+Deno.test("before the first report there is what rcap is, and no collection", async () => {
+  const samples = await samplesOf(new Metrics({ version: "1" }));
+  assertSamples(samples, {
+    'rcap_build_info{version="1",pagedata="none"}': 1,
+    rcap_scan_duration_seconds_count: 0,
+    rcap_process_start_time_seconds: undefined,
+  });
+});
+
+Deno.test("names of collections cannot break the format", async () => {
+  const metrics = new Metrics({ version: "1" });
+  const name = 'a "b"\\\n{c="d"} 1 größe';
+  metrics.update(daemonState({ collections: [collectionState({ name })] }));
+  assertSamples(await samplesOf(metrics), {
+    'rcap_processes{collection="a \\"b\\"\\\\\\n{c=\\"d\\"} 1 größe"}': 3,
+  });
+});
+
+Deno.test("every family has a name of ours, a help and a type, in the form of its format", async () => {
+  const metrics = new Metrics({ version: "1" });
+  metrics.update(daemonState({ collections: [collectionState()] }));
+  const open = await metrics.render(OPENMETRICS);
+  const older = await metrics.render(PROMETHEUS);
+  assert(open.endsWith("\n# EOF\n"));
+  assert(!older.includes("# EOF"));
+  // A counter's family has no suffix in OpenMetrics, only its samples have.
+  assert(open.includes("# TYPE rcap_scans counter\nrcap_scans_total{"));
+  assert(older.includes("# TYPE rcap_scans_total counter\nrcap_scans_total{"));
+  for (const text of [open, older]) {
+    for (const line of text.trimEnd().split("\n")) {
+      const ok = line === "" || line === "# EOF" ||
+        /^# HELP rcap_\w+ [A-Z1].*\.$/.test(line) ||
+        /^# TYPE rcap_\w+ (gauge|counter|histogram)$/.test(line) ||
+        /^rcap_\w+(\{[^}]*\})? [\d.e+-]+$/.test(line);
+      assert(ok, line);
+    }
+  }
+});

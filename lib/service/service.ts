@@ -1,0 +1,202 @@
+/**
+ * The daemon as a service: its configuration, state directory, signals, service
+ * manager and metrics, around the loop.
+ *
+ * @module
+ */
+
+import { openFilesLimit } from "../../ffi/usage.ts";
+import type { ConfigPaths } from "../config/config_files.ts";
+import { LiveConfig } from "../config/live_config.ts";
+import { Daemon } from "../daemon/daemon.ts";
+import { RcapError } from "../errors.ts";
+import type { DaemonState } from "../group/state.ts";
+import { openPlatform, operatingSystem } from "../platform/open.ts";
+import type { Log } from "../platform/output.ts";
+import { Metrics } from "./metrics.ts";
+import {
+  type Address,
+  formatAddress,
+  MetricsServer,
+} from "./metrics_server.ts";
+import { Notifier } from "./notify.ts";
+import { StateDirectory } from "./state_directory.ts";
+
+/** How often the daemon gives back memory that it does not use, in milliseconds. */
+const TRIM_INTERVAL = 60_000;
+
+export interface ServiceOptions {
+  readonly config: ConfigPaths;
+  readonly stateDirectory: string;
+  /** Where to serve metrics. */
+  readonly metrics?: Address;
+  /** rcap's. */
+  readonly version: string;
+  /** Stops the daemon. */
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /**
+   * Takes what leaves nothing behind, without waiting for anything, where the daemon
+   * does not end in time.
+   */
+  readonly onTaken?: (release: () => void) => void;
+}
+
+/**
+ * Runs the daemon until it is stopped. Nothing is left behind then but an empty
+ * state directory.
+ *
+ * @throws ConfigError when the configuration is invalid.
+ * @throws RcapError when another daemon runs, or something else is in the way.
+ */
+export async function runService(options: ServiceOptions): Promise<void> {
+  const { log, signal } = options;
+  await using held = new AsyncDisposableStack();
+  operatingSystem().requireOwnProcesses();
+  const configuration = new LiveConfig(options.config, log);
+  const config = await configuration.load(signal);
+  await operatingSystem().requirePrivileges();
+  const directory = held.use(
+    StateDirectory.take(options.stateDirectory, (text) => log.warn(text)),
+  );
+  options.onTaken?.(() => directory[Symbol.dispose]());
+  const notifier = held.use(
+    Notifier.fromEnvironment({ warn: (text) => log.warn(text) }),
+  );
+  const platform = held.use(
+    openPlatform(config.pagedata, (text) => log.warn(text), signal),
+  );
+  const metrics = new Metrics({ version: options.version });
+  const report = new StateWriter(directory, log);
+
+  const daemon = new Daemon(config, {
+    platform,
+    log,
+    signal,
+    report: (state) => {
+      report.write(state);
+      metrics.update(state);
+    },
+    overrides: () => directory.overrides(),
+    reload: async (onlyIfChanged) => {
+      const result = await configuration.reload(onlyIfChanged);
+      if (!result) return undefined;
+      notifier.reloading();
+      // Nothing is loaded then.
+      if (!result.config) notifier.ready();
+      return result;
+    },
+    onReload: () => notifier.ready(),
+    onTurn: () => notifier.watchdog(),
+    turnInterval: notifier.watchdogInterval,
+    onScan: (seconds) => metrics.observeScan(seconds),
+    onRead: (reading) => metrics.observeRead(reading),
+  });
+  for (
+    const [name, listener] of [
+      ["SIGHUP", () => daemon.askForReload()],
+      ["SIGUSR1", () => daemon.askForOverrides()],
+    ] as const
+  ) {
+    Deno.addSignalListener(name, listener);
+    held.defer(() => Deno.removeSignalListener(name, listener));
+  }
+  if (options.metrics) {
+    const server = held.use(
+      new MetricsServer({
+        address: options.metrics,
+        metrics,
+        health: () => daemon.problem(),
+        warn: (text) => log.warn(text),
+        descriptors: openFilesLimit(),
+      }),
+    );
+    log.info(`metrics on http://${formatAddress(server.address)}/metrics`);
+  }
+  log.info(
+    `watching ${config.caps.length} collections, references from ${platform.pagedata}`,
+  );
+  notifier.ready(`watching ${config.caps.length} collections`);
+  trimOwnMemory();
+  const trim = setInterval(trimOwnMemory, TRIM_INTERVAL);
+  held.defer(() => clearInterval(trim));
+  await daemon.run();
+  notifier.stopping();
+  log.info("stopped");
+}
+
+/**
+ * Scans once what is over its cap, and ends.
+ *
+ * @param observation for how long to watch, in milliseconds.
+ * @returns what there is to tell then.
+ * @throws ConfigError, RcapError as {@linkcode runService}.
+ */
+export async function runOnce(
+  { config: paths, stateDirectory, signal, log, onTaken }: Omit<
+    ServiceOptions,
+    "metrics" | "version"
+  >,
+  observation: number,
+): Promise<DaemonState> {
+  operatingSystem().requireOwnProcesses();
+  const config = await new LiveConfig(paths, log).load(signal);
+  await operatingSystem().requirePrivileges();
+  using directory = StateDirectory.take(
+    stateDirectory,
+    (text) => log.warn(text),
+  );
+  onTaken?.(() => directory[Symbol.dispose]());
+  using platform = openPlatform(
+    config.pagedata,
+    (text) => log.warn(text),
+    signal,
+  );
+  const daemon = new Daemon(config, {
+    platform,
+    log,
+    signal,
+    report: () => {},
+    overrides: () => directory.overrides(),
+    reload: () => Promise.resolve(undefined),
+  });
+  const state = await daemon.once(observation);
+  signal.throwIfAborted();
+  return state;
+}
+
+/** Gives back memory that is free or not used. */
+function trimOwnMemory(): void {
+  // V8 has this where it was asked for, as the built binary does.
+  const { gc } = globalThis as { gc?: () => void };
+  gc?.();
+  operatingSystem().trimOwnMemory();
+}
+
+/** Writes the state; what is in the way of that is told once and ends nothing. */
+class StateWriter {
+  readonly #directory: StateDirectory;
+  readonly #log: Log;
+  #failed = false;
+
+  constructor(directory: StateDirectory, log: Log) {
+    this.#directory = directory;
+    this.#log = log;
+  }
+
+  write(state: DaemonState): void {
+    try {
+      this.#directory.write(state);
+      if (this.#failed) this.#log.info("the state can be written again");
+      this.#failed = false;
+    } catch (error) {
+      if (!(error instanceof RcapError)) throw error;
+      if (!this.#failed) {
+        this.#log.warn(
+          `the state cannot be written, so that rcap stat shows nothing new (${error.message}); caps are enforced all the same`,
+        );
+      }
+      this.#failed = true;
+    }
+  }
+}

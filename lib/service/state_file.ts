@@ -1,0 +1,99 @@
+/**
+ * The daemon's state as a text: written by the daemon, and read with as much care
+ * as anything that another process has written.
+ *
+ * @module
+ */
+
+import * as v from "valibot";
+import type { DaemonState } from "../group/state.ts";
+import { json } from "../report/escape.ts";
+
+/** What stands in a state file. */
+export interface StateFile extends DaemonState {
+  /**
+   * The pid namespace that `pid` is of, as `/proc/self/ns/pid` names it; null where
+   * that is not known, as to versions before this was told.
+   */
+  readonly pidNamespace: string | null;
+}
+
+/** The text of a state file. */
+export function formatState(state: StateFile): string {
+  return json(state);
+}
+
+/**
+ * Understands the text of a state file.
+ *
+ * @returns `undefined` for what no daemon of this version has written.
+ */
+export function parseState(text: string): StateFile | undefined {
+  try {
+    const result = v.safeParse(STATE, JSON.parse(text));
+    return result.success ? result.output : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** JSON has no NaN, but 1e999 is infinite. */
+const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
+const whole = v.pipe(amount, v.safeInteger());
+const pid = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2 ** 22));
+
+const STATISTICS = v.looseObject({
+  attempted: amount,
+  effective: amount,
+  scans: whole,
+  completeScans: whole,
+  ineffectiveScans: whole,
+  unenforcedSamples: whole,
+  samples: whole,
+  minimumRss: v.nullable(amount),
+  maximumRss: v.nullable(amount),
+  processesIn: whole,
+  processesOut: whole,
+  scanTime: amount,
+  breathers: whole,
+});
+
+const COLLECTION = v.looseObject({
+  id: whole,
+  name: v.string(),
+  cap: amount,
+  configuredCap: amount,
+  processes: whole,
+  image: amount,
+  rss: amount,
+  accounting: v.picklist(["rss", "pss"]),
+  idle: v.nullable(
+    v.array(v.looseObject({ intervals: whole, bytes: amount })),
+  ),
+  statistics: STATISTICS,
+  warning: v.nullable(v.string()),
+  // What versions before did not tell.
+  avoided: v.optional(whole, 0),
+});
+
+// Loose, for what a version adds that this one does not know.
+const STATE = v.looseObject({
+  version: v.literal(1),
+  pid,
+  startTime: whole,
+  startedAt: amount,
+  updatedAt: amount,
+  monotonic: amount,
+  reportInterval: amount,
+  pagedata: v.string(),
+  memory: v.looseObject({ total: amount, used: amount, threshold: amount }),
+  own: v.looseObject({ cpu: amount, rss: amount }),
+  configuration: v.looseObject({
+    serial: whole,
+    loadedAt: amount,
+    problems: v.array(v.string()),
+  }),
+  collections: v.array(COLLECTION),
+  pidNamespace: v.optional(v.nullable(v.string()), null),
+});

@@ -1,0 +1,224 @@
+/**
+ * Checks the direction of imports: in the house of the sources every import points
+ * down, and no files import each other in a circle. Type-only imports count as well.
+ *
+ *     deno run --allow-read --allow-write --allow-run scripts/check_imports.ts [DIRECTORY]
+ *
+ * Prints each import that breaks the rule, and ends with exit code 1 if there are any.
+ *
+ * @module
+ */
+
+/**
+ * The rooms of the house, from the top down. A file imports from its own room and
+ * from the rooms on lines below it, not from other rooms on the same line.
+ */
+export const ROOMS: readonly (readonly string[])[] = [
+  ["main.ts"],
+  ["cmd"],
+  ["lib/service"],
+  ["lib/daemon"],
+  ["lib/oneshot"],
+  ["lib/policy"],
+  ["lib/group"],
+  ["lib/config"],
+  ["lib/collection"],
+  ["lib/platform"],
+  ["lib/scanner", "ffi", "lib/report"],
+  ["lib/memory"],
+  ["lib/errors.ts"],
+  ["lib/std"],
+];
+
+/** Folders outside of the house. They import from wherever they like. */
+const OUTSIDE = ["bench", "scripts", "tests"];
+
+/** The folder outside of the house that test files may import from. */
+const TEST_HELPERS = "tests";
+
+/** Files in the house that only tests use, `x_child.ts` as a process of its own. */
+const TEST_FILE = /(?:^|[/_])(?:test|testing|child)\.ts$/;
+
+const RULE =
+  `Imports, type-only ones too, point down the rooms of scripts/check_imports.ts:
+${ROOMS.map((row) => `  ${row.join("   ")}`).join("\n")}
+Rooms on one line do not import each other, and no files import each other in a
+circle. Only *_test.ts, testing.ts and *_child.ts import from ${TEST_HELPERS}/ and from
+testing.ts and *_child.ts.`;
+
+/** The files of a tree with the files that each imports, as paths from its root. */
+export type ImportGraph = ReadonlyMap<string, readonly string[]>;
+
+/**
+ * Checks a tree.
+ *
+ * @returns what breaks the rule, a line each.
+ */
+export function checkImports(graph: ImportGraph): string[] {
+  const problems: string[] = [];
+  for (const [file, imported] of graph) {
+    if (!isOutside(file) && !placeOf(file)) {
+      problems.push(`${file} is in no room`);
+    }
+    for (const other of imported) {
+      const problem = checkImport(file, other);
+      if (problem) problems.push(`${file} imports ${other}: ${problem}`);
+    }
+  }
+  for (const circle of circlesOf(graph)) {
+    const [first, second] = circle;
+    problems.push(
+      `${first} imports ${second}: a circle, ${
+        [...circle, first].join(" -> ")
+      }`,
+    );
+  }
+  return problems;
+}
+
+/** What is wrong with an import; `undefined` for nothing. */
+function checkImport(file: string, other: string): string | undefined {
+  if (isOutside(file)) return undefined;
+  const isTest = TEST_FILE.test(file);
+  if (!isTest && TEST_FILE.test(other)) return "it is for tests only";
+  const from = placeOf(file);
+  const to = placeOf(other);
+  if (!to) {
+    const isAllowed = isTest && isIn(other, TEST_HELPERS);
+    return isAllowed ? undefined : "it is in no room";
+  }
+  // A file in no room is reported as such.
+  if (!from || from.room === to.room) return undefined;
+  if (to.line < from.line) return `${to.room} is above ${from.room}`;
+  if (to.line > from.line) return undefined;
+  return `${to.room} and ${from.room} are on one line`;
+}
+
+/** The room of a file, and its line from the top; `undefined` for none. */
+function placeOf(file: string): { room: string; line: number } | undefined {
+  // The test of a room that is one file belongs to that room.
+  const tested = file.replace(/_test\.ts$/, ".ts");
+  for (const [line, row] of ROOMS.entries()) {
+    const room = row.find((room) => isIn(file, room) || tested === room);
+    if (room !== undefined) return { room, line };
+  }
+}
+
+function isOutside(file: string): boolean {
+  return OUTSIDE.some((folder) => isIn(file, folder));
+}
+
+function isIn(file: string, room: string): boolean {
+  return file === room || file.startsWith(`${room}/`);
+}
+
+/**
+ * Finds files that import each other in a circle.
+ *
+ * @returns circles, each with its files in the order of their imports. Once all of
+ * them are cut, others may show.
+ */
+function circlesOf(graph: ImportGraph): string[][] {
+  const circles: string[][] = [];
+  const done = new Set<string>();
+  const path: string[] = [];
+  const visit = (file: string) => {
+    const at = path.indexOf(file);
+    if (at >= 0) circles.push(path.slice(at));
+    if (at >= 0 || done.has(file)) return;
+    path.push(file);
+    graph.get(file)?.forEach(visit);
+    path.pop();
+    done.add(file);
+  };
+  for (const file of graph.keys()) visit(file);
+  return circles;
+}
+
+/** What is used of the output of `deno info --json`. */
+interface DenoInfo {
+  readonly modules: readonly {
+    readonly specifier: string;
+    readonly error?: string;
+    readonly dependencies?: readonly {
+      readonly code?: { readonly specifier?: string };
+      readonly type?: { readonly specifier?: string };
+    }[];
+  }[];
+}
+
+/**
+ * Reads which of the TypeScript files below a directory import which, as Deno
+ * resolves them with the `deno.json` there.
+ *
+ * @throws Error when Deno cannot tell, of a file with a syntax error say.
+ */
+export async function readImports(directory: string): Promise<ImportGraph> {
+  const root = await Deno.realPath(directory);
+  const files = (await Array.fromAsync(sourcesBelow(root))).sort();
+  const { modules } = await denoInfo(root, files);
+  const pathOf = (specifier = "") => {
+    if (!specifier.startsWith("file:")) return undefined;
+    const path = decodeURIComponent(new URL(specifier).pathname);
+    return path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path;
+  };
+  const graph = new Map<string, string[]>(files.map((file) => [file, []]));
+  for (const { specifier, error, dependencies = [] } of modules) {
+    if (error !== undefined) throw new Error(error);
+    const imported = graph.get(pathOf(specifier) ?? "");
+    const paths = dependencies.flatMap(({ code, type }) =>
+      pathOf(code?.specifier ?? type?.specifier) ?? []
+    );
+    // deno.json is imported, too, and imports nothing.
+    imported?.push(...new Set(paths.filter((path) => !path.endsWith(".json"))));
+  }
+  return graph;
+}
+
+/** What Deno tells of some files and all that they import. */
+async function denoInfo(
+  root: string,
+  files: readonly string[],
+): Promise<DenoInfo> {
+  // It takes one file: one that imports all the others.
+  const entry = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    const statements = files.map((file) =>
+      `import ${JSON.stringify(new URL(file, `file://${root}/`).href)};\n`
+    );
+    await Deno.writeTextFile(entry, statements.join(""));
+    const { success, stdout, stderr } = await new Deno.Command(
+      Deno.execPath(),
+      { args: ["info", "--json", "--config", `${root}/deno.json`, entry] },
+    ).output();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    return JSON.parse(new TextDecoder().decode(stdout));
+  } finally {
+    await Deno.remove(entry);
+  }
+}
+
+/** The TypeScript files below a directory, hidden and built ones left out. */
+async function* sourcesBelow(
+  root: string,
+  folder = "",
+): AsyncGenerator<string> {
+  for await (const { name, isDirectory } of Deno.readDir(`${root}/${folder}`)) {
+    if (name.startsWith(".") || name === "dist" || name === "node_modules") {
+      continue;
+    }
+    if (isDirectory) yield* sourcesBelow(root, `${folder}${name}/`);
+    else if (name.endsWith(".ts")) yield folder + name;
+  }
+}
+
+if (import.meta.main) {
+  const [directory = new URL("..", import.meta.url).pathname] = Deno.args;
+  const graph = await readImports(directory);
+  const problems = checkImports(graph);
+  if (problems.length > 0) {
+    console.error(`${problems.join("\n")}\n\n${RULE}`);
+    Deno.exit(1);
+  }
+  console.log(`Checked imports of ${graph.size} files`);
+}
