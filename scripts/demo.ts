@@ -8,8 +8,13 @@
  */
 
 import { formatSize } from "../lib/report/units.ts";
-import { anySwap, swapFree } from "../tests/swap.ts";
-import { type Region, residentOf, rssOf, Workload } from "../tests/workload.ts";
+import { anySwap, swapFree } from "../tests/support/swap.ts";
+import {
+  type Region,
+  residentOf,
+  rssOf,
+  Workload,
+} from "../tests/support/workload.ts";
 import { PERMISSIONS } from "./permissions.ts";
 
 const MIB = 2 ** 20;

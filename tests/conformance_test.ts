@@ -13,14 +13,14 @@ import {
   type Pagedata,
 } from "../lib/scanner/pagedata.ts";
 import { scan } from "../lib/scanner/scan.ts";
-import { IllumosGoldenMemory } from "./golden_illumos.ts";
+import { IllumosGoldenMemory } from "./support/golden_illumos.ts";
 import {
   type GoldenCase,
   type GoldenExpected,
   type GoldenFile,
   GoldenMemory,
   hex,
-} from "./golden_platform.ts";
+} from "./support/golden_platform.ts";
 
 const folder = Deno.env.get("RCAP_VECTORS") ??
   new URL("vectors", import.meta.url).pathname;

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import "../../tests/deadline.ts";
+import "../../tests/support/deadline.ts";
 import { libc } from "../../ffi/libc.ts";
 import { RcapError } from "../errors.ts";
 import { openPlatform } from "../platform/open.ts";

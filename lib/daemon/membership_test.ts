@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
-import "../../tests/deadline.ts";
+import "../../tests/support/deadline.ts";
 import { join, parseSelector } from "../collection/selectors.ts";
 import { NotKnown } from "../errors.ts";
 import { openPlatform } from "../platform/open.ts";

@@ -5,7 +5,7 @@
  */
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
-import "../../tests/deadline.ts";
+import "../../tests/support/deadline.ts";
 import { RcapError, UsageError } from "../errors.ts";
 import { Metrics, METRICS_FORMATS } from "./metrics.ts";
 import {
