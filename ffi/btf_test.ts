@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { damagedBytes, fuzz } from "../lib/fuzzing.ts";
+import { damagedBytes, fuzz } from "../tests/support/fuzzing.ts";
 import { Btf, BtfError, BtfKind } from "./btf.ts";
 import { libc } from "./libc.ts";
 

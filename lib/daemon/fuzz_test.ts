@@ -9,7 +9,12 @@ import { Users } from "../collection/users.ts";
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import "../../ffi/testing.ts";
-import { badNumbers, damagedTexts, fuzz, fuzzSeed } from "../fuzzing.ts";
+import {
+  badNumbers,
+  damagedTexts,
+  fuzz,
+  fuzzSeed,
+} from "../../tests/support/fuzzing.ts";
 import { understand } from "./config_schema.ts";
 import { endOfHead, HttpError, parseHead } from "./http_request.ts";
 import { Metrics } from "./metrics.ts";

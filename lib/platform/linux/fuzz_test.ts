@@ -7,7 +7,11 @@
 
 import { assert, assertEquals } from "@std/assert";
 import "../../../ffi/testing.ts";
-import { badNumbers, damagedTexts, fuzz } from "../../fuzzing.ts";
+import {
+  badNumbers,
+  damagedTexts,
+  fuzz,
+} from "../../../tests/support/fuzzing.ts";
 import { MemoryDevicesParser } from "./memory_devices.ts";
 import { isOutside, parseCgroups, systemdPath } from "./cgroups.ts";
 import { parseSwaps } from "./doctor.ts";

@@ -273,7 +273,7 @@ Deno.test("in the unit's sandbox nothing is missing that rcap looks for", async 
 Deno.test("in the unit's sandbox metrics are served", async () => {
   await using manager = await ServiceManager.start();
   const script = new URL(
-    "../../../lib/daemon/metrics_child.ts",
+    "../../support/metrics_child.ts",
     import.meta.url,
   );
   const args = ["run", "--quiet", "--no-prompt", "--allow-net"];

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { writeOverride } from "./state_directory.ts";
+import { writeOverride } from "../../lib/daemon/state_directory.ts";
 
 if (import.meta.main) {
   const [directory, name] = Deno.args;

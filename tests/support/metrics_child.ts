@@ -5,8 +5,8 @@
  * @module
  */
 
-import { Metrics } from "./metrics.ts";
-import { MetricsServer } from "./metrics_server.ts";
+import { Metrics } from "../../lib/daemon/metrics.ts";
+import { MetricsServer } from "../../lib/daemon/metrics_server.ts";
 
 if (import.meta.main) {
   const { address } = new MetricsServer({

@@ -7,9 +7,9 @@
  * @module
  */
 
-import { FileLock, lockHolder } from "./file_lock.ts";
-import { SystemError } from "./libc.ts";
-import { openTrustedDirectory } from "./trusted_path.ts";
+import { FileLock, lockHolder } from "../../ffi/file_lock.ts";
+import { SystemError } from "../../ffi/libc.ts";
+import { openTrustedDirectory } from "../../ffi/trusted_path.ts";
 
 /** What the process says. */
 export interface LockChildAnswer {
