@@ -181,10 +181,11 @@ export class GoldenMemory implements ProcessMemory {
 
   #pageOut({ start, end }: PageRange): PageoutResult {
     const mappings = this.#scan.mappings;
-    const errno = mappings.find(({ vaddr, pages, pageSize }) => {
+    // A range that starts in no mapping of this scan succeeds.
+    const { errno = 0 } = mappings.find(({ vaddr, pages, pageSize }) => {
       const first = address(vaddr);
       return first <= start && start < first + BigInt(pages * pageSize);
-    })!.errno;
+    }) ?? {};
     this.#pageouts.push([this.pid, hex(start), hex(end), errno]);
     if (errno === EBUSY) return { result: "busy" };
     if (errno !== 0) return { result: "failed" };
