@@ -21,6 +21,7 @@ import {
   WORKLOADS,
   type WorkloadSizes,
 } from "./support/workloads.ts";
+import { complain, say } from "../tests/support/say.ts";
 
 /** How often a limit is adjusted until mean RSS is as wanted. */
 const ADJUSTMENTS = 3;
@@ -180,10 +181,10 @@ try {
   }
 } catch (error) {
   if (!stop.signal.aborted) throw error;
-  console.error("interrupted; what was measured so far:");
+  complain("interrupted; what was measured so far:");
 }
-console.log(machine());
-console.log(report(runs, killed, workloads, sizes));
+say(machine());
+say(report(runs, killed, workloads, sizes));
 
 /**
  * Runs a contestant, with its limit adjusted until the mean RSS is as wanted.
@@ -212,14 +213,14 @@ async function runMatched(
     } catch (error) {
       if (!(error instanceof WorkloadEnded)) throw error;
       killed.push({ workload: workload.name, contestant: contestant.name });
-      console.error(`${key}: ${error.message}: it was killed (see dmesg)`);
+      complain(`${key}: ${error.message}: it was killed (see dmesg)`);
       if (adjustment === ADJUSTMENTS) return undefined;
       continue;
     }
     const share = figures.meanRss / figures.cap;
     const off = wanted === undefined ? 1 : share / wanted;
     const isMatched = wanted === undefined || Math.abs(off - 1) <= TOLERANCE;
-    console.error(
+    complain(
       `${key}: ${Math.round(figures.speed)} operations/s (${
         (figures.speed / figures.freeSpeed * 100).toFixed(1)
       } %), p99 ${figures.p99.toFixed(2)} µs, RSS ${

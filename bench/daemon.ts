@@ -19,6 +19,7 @@ import { formatSize } from "../lib/report/units.ts";
 import { mappingBytes, mappingEnd } from "../lib/scanner/pagedata.ts";
 import { Fleet } from "../tests/support/fleet.ts";
 import { zramSwap } from "../tests/support/swap.ts";
+import { complain, say } from "../tests/support/say.ts";
 
 const MIB = 2 ** 20;
 const PAGE = 4096;
@@ -37,23 +38,23 @@ interface Costs {
   paging: number;
 }
 
-using platform = openPlatform("auto", (message) => console.error(message));
+using platform = openPlatform("auto", (message) => complain(message));
 await using _swap = await zramSwap({ size: 8192 * MIB });
 const counts = Deno.args.length > 0
   ? Deno.args.map(Number)
   : [10, 100, 1000, 5000];
 
-console.log(
+say(
   `Kernel ${Deno.osRelease()}, source ${platform.pagedata}; ms of processor time, median of ${ROUNDS} rounds.\n`,
 );
 const header = "baseline | membership | sampling | reading | clearing | paging";
-console.log(`| processes of 1 MiB | ${header} |`);
-console.log("| --- ".repeat(7) + "|");
+say(`| processes of 1 MiB | ${header} |`);
+say("| --- ".repeat(7) + "|");
 for (const count of counts) {
   print(String(count), await measure({ count, size: MIB }));
 }
-console.log(`\n| one process of | ${header} |`);
-console.log("| --- ".repeat(7) + "|");
+say(`\n| one process of | ${header} |`);
+say("| --- ".repeat(7) + "|");
 for (const size of [64, 256, 1024, 4096]) {
   const costs = await measure({ count: 1, size: size * MIB });
   print(formatSize(size * MIB), costs);
@@ -61,7 +62,7 @@ for (const size of [64, 256, 1024, 4096]) {
 
 function print(what: string, costs: Costs): void {
   const cells = Object.values(costs).map((one) => one.toFixed(2));
-  console.log(`| ${what} | ${cells.join(" | ")} |`);
+  say(`| ${what} | ${cells.join(" | ")} |`);
 }
 
 /** Measures an interval with so many processes of a size. */

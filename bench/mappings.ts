@@ -13,6 +13,7 @@ import { formatSize } from "../lib/report/units.ts";
 import { POLICIES, type Policy } from "../lib/scanner/policy.ts";
 import { cap, quicklyBy, TestDaemon } from "../tests/support/daemon.ts";
 import { rssOf, Workload } from "../tests/support/workload.ts";
+import { say } from "../tests/support/say.ts";
 
 const PAGE = 4096;
 
@@ -29,11 +30,11 @@ for (let count = 0; count < processes; count++) {
   pids.push(workload.pid);
 }
 
-console.log(
+say(
   `Kernel ${Deno.osRelease()}; ${processes} processes of ${mappings} mappings, RSS of the daemon.\n`,
 );
-console.log("| policy | at the start | after | at the most |");
-console.log("| --- | --- | --- | --- |");
+say("| policy | at the start | after | at the most |");
+say("| --- | --- | --- | --- |");
 for (const policy of POLICIES) await measure(policy);
 
 /** Measures the daemon with a policy. */
@@ -55,5 +56,5 @@ async function measure(policy: Policy): Promise<void> {
   const sizes = [start, rssOf(daemon.pid), most].map((size) =>
     formatSize(size)
   );
-  console.log(`| ${policy} | ${sizes.join(" | ")} |`);
+  say(`| ${policy} | ${sizes.join(" | ")} |`);
 }

@@ -18,6 +18,7 @@ import { ProcDir } from "../lib/platform/linux/proc_dir.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
 import { PteSource } from "../lib/platform/linux/pte_source.ts";
 import { Workload } from "../tests/support/workload.ts";
+import { say } from "../tests/support/say.ts";
 
 const MIB = 2 ** 20;
 const PAGE = 4096;
@@ -39,17 +40,17 @@ const sizes = Deno.args.length > 0
 
 const { setup, tables } = openTables();
 using source = new PteSource(tables);
-console.log(`Setup of the pte source: ${setup.toFixed(1)} ms, once a run.`);
-console.log(
+say(`Setup of the pte source: ${setup.toFixed(1)} ms, once a run.`);
+say(
   `Share of it that is kernel copy: ${show(await copyCost())} ns a page.\n`,
 );
-console.log(
+say(
   `Kernel ${Deno.osRelease()}; ns per resident 4 KiB page, median (least to most) of ${ROUNDS} rounds after a warm-up.\n`,
 );
-console.log(
+say(
   "| process | pte | pagemap read | smaps read | clear_refs | pagemap / pte |",
 );
-console.log("| --- | --- | --- | --- | --- | --- |");
+say("| --- | --- | --- | --- | --- | --- |");
 for (const size of sizes) await benchmark(size);
 
 /** Measures every way on a process with `size` bytes of anonymous memory. */
@@ -69,7 +70,7 @@ async function benchmark(size: number): Promise<void> {
   const smaps = await cost(pages, () => readWhole(directory, "smaps"));
   const clear = await cost(pages, () => files().clearReferences());
   const times = (pagemap.median / pte.median).toFixed(1);
-  console.log(
+  say(
     `| ${formatSize(size)} | ${show(pte)} | ${show(pagemap)} | ${
       show(smaps)
     } | ${show(clear)} | ${times} |`,

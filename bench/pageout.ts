@@ -25,6 +25,7 @@ import {
   RunningWorkload,
   WORKLOADS,
 } from "./support/workloads.ts";
+import { say } from "../tests/support/say.ts";
 
 const SIZE = 2 ** 30;
 const ROUNDS = 7;
@@ -105,10 +106,10 @@ const columns: Column<Row>[] = [
   { name: "CPU µs/page", kind: "number", value: ({ cpu }) => spread(cpu) },
   { name: "µs/page", kind: "number", value: ({ wall }) => spread(wall) },
 ];
-console.log(
+say(
   `${PAGES} pages at a time to zram, alone or 64 in a row; median of ${ROUNDS} rounds, with the least and the most\n`,
 );
-console.log(
+say(
   renderTable(columns, { rows, bare: false, exact: false, color: false }),
 );
 

@@ -16,6 +16,7 @@ import {
   unreferencedBytes,
 } from "../lib/scanner/pagedata.ts";
 import { takeUnreferencedRange } from "../lib/scanner/walk.ts";
+import { say } from "../tests/support/say.ts";
 
 const PAGES = 4_000_000;
 const MAPPINGS = 64;
@@ -225,11 +226,11 @@ for (
     rows.push({ recorded, loop: bench.name, times: measure(bench) });
   }
 }
-console.log(
+say(
   `${PAGES / 1e6} million recorded pages in ${MAPPINGS} mappings, ` +
     `${REFERENCED_SHARE * 100} % referenced; median of ${ROUNDS} rounds\n`,
 );
-console.log(
+say(
   renderTable(columns, { rows, bare: false, exact: false, color: false }),
 );
-console.log(`Deno ${Deno.version.deno}, check ${sink}`);
+say(`Deno ${Deno.version.deno}, check ${sink}`);

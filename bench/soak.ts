@@ -14,6 +14,7 @@ import { formatSize } from "../lib/report/units.ts";
 import { cap, TestDaemon } from "../tests/support/daemon.ts";
 import { Fleet } from "../tests/support/fleet.ts";
 import { zramSwap } from "../tests/support/swap.ts";
+import { say } from "../tests/support/say.ts";
 
 const MIB = 2 ** 20;
 const COLLECTIONS = 20;
@@ -88,7 +89,7 @@ for (let minute = SETTLING + 1; minute <= minutes; minute++) {
     (n, { statistics }) => n + statistics.scans,
     0,
   );
-  console.log(
+  say(
     `minute ${minute}: ${
       ((now.cpu - before.cpu) / 0.6).toFixed(2)
     } % of a core, ${
@@ -104,7 +105,7 @@ const growth = Math.max(...sizes.slice(-third)) -
   Math.max(...sizes.slice(0, third));
 const { collections } = daemon.state();
 const processes = collections.reduce((n, one) => n + one.processes, 0);
-console.log(
+say(
   `\n${collections.length} collections, ${processes} processes: ${
     (share * 100).toFixed(2)
   } % of a core, at most ${formatSize(most)} resident, ${

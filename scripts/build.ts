@@ -5,6 +5,7 @@
  */
 
 import { PERMISSIONS } from "./permissions.ts";
+import { complain } from "../tests/support/say.ts";
 
 /**
  * A daemon is to be small: little garbage before it is collected, and a way to have
@@ -31,7 +32,7 @@ if (import.meta.main) {
     env: { RUST_MIN_STACK: String(64 * 2 ** 20) },
   }).spawn().status;
   if (code !== 0) {
-    console.error(
+    complain(
       "The build failed. `deno compile` downloads a runtime for the binary unless DENORT_BIN names one.",
     );
   }

@@ -21,6 +21,7 @@ import {
   GoldenMemory,
   hex,
 } from "./support/golden_platform.ts";
+import { say } from "./support/say.ts";
 
 const folder = Deno.env.get("RCAP_VECTORS") ??
   new URL("vectors", import.meta.url).pathname;
@@ -108,7 +109,7 @@ async function runAll(Memory: typeof GoldenMemory): Promise<void> {
     }
   }
   assert(cases > 0, `no case in ${folder}`);
-  console.log(`${cases} golden cases ran`);
+  say(`${cases} golden cases ran`);
 }
 
 Deno.test("golden cases of the scan algorithm", async () => {

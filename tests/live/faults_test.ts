@@ -43,6 +43,7 @@ import {
   until,
   Workload,
 } from "../support/workload.ts";
+import { say } from "../support/say.ts";
 
 requireRoot();
 
@@ -514,7 +515,7 @@ testEachPolicy(
       assert(isRunning(workload.pid));
     }
     const shown = times.map((time) => `${Math.round(time)} ms`).join(", ");
-    console.log(`rcap ended ${shown} after the signal`);
+    say(`rcap ended ${shown} after the signal`);
     assert(Math.min(...times) < promptly, shown);
     assert(Math.max(...times) < GENEROUSLY, shown);
     await assertIntact(workload);

@@ -8,6 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { allow } from "../support/deadline.ts";
 import { assertFree, Crowd, illumosForTests } from "../support/illumos.ts";
 import { requireRoot } from "../support/live.ts";
+import { say } from "../support/say.ts";
 
 requireRoot();
 
@@ -34,7 +35,7 @@ Deno.test(`${PROCESSES} processes, ${DESCRIPTORS} descriptors, ${SCANS} scans`, 
     leaked: number;
   }>("crowd", { pids: crowd.pids, rounds: SCANS }, { limit: DESCRIPTORS });
   const seconds = (performance.now() - began) / 1000;
-  console.log(`${JSON.stringify(result)} in ${seconds.toFixed(0)} s`);
+  say(`${JSON.stringify(result)} in ${seconds.toFixed(0)} s`);
   const { opened, revoked, capacity, most, errors, scans, leaked } = result;
   assertEquals({ errors, scans, leaked }, {
     errors: 0,

@@ -17,6 +17,7 @@ import {
 import { assertIntact, MIB, requireRoot } from "../support/live.ts";
 import { rcap } from "../support/rcap.ts";
 import { Workload } from "../support/workload.ts";
+import { say } from "../support/say.ts";
 
 requireRoot();
 
@@ -183,7 +184,7 @@ Deno.test("a process may exit between any two calls", async () => {
     outcomes: Record<string, number>;
     leaked: number;
   }>("exits", { pids: crowd.pids });
-  console.log(
+  say(
     `killed before each of ${calls} calls: ${JSON.stringify(outcomes)}`,
   );
   assert(calls > 40, `${calls}`);

@@ -15,6 +15,7 @@ import {
 import { MIB, observed, requireRoot } from "../support/live.ts";
 import { commandLine, startRcap } from "../support/rcap.ts";
 import { until, Workload } from "../support/workload.ts";
+import { say } from "../support/say.ts";
 
 requireRoot();
 
@@ -74,7 +75,7 @@ Deno.test(
       assert(await workload.checksum());
     }));
     assertEquals(took.length, 3 * ROUNDS);
-    console.log(
+    say(
       `rcap ended within ${Math.max(...took).toFixed(0)} ms of the signal`,
     );
   },

@@ -17,6 +17,7 @@ import {
   withProc,
 } from "../support/surroundings.ts";
 import { mappingFigures, Workload } from "../support/workload.ts";
+import { complain } from "../support/say.ts";
 
 requireRoot();
 
@@ -131,7 +132,7 @@ testIn(
 /** Where not even the runtime of the built binary starts: it looks for itself in /proc. */
 const needsOwnExe = Deno.env.has("RCAP_BIN");
 if (needsOwnExe) {
-  console.warn(
+  complain(
     "NOT SHOWN with a built binary: surroundings without /proc/self/exe, which it needs to start",
   );
 }

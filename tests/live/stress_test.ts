@@ -28,6 +28,7 @@ import {
   until,
   Workload,
 } from "../support/workload.ts";
+import { say } from "../support/say.ts";
 
 const MIB = 1024 * 1024;
 const PAGE = 4096;
@@ -312,7 +313,7 @@ async function stress(
   assertEquals(residentOf(pid, region.start, region.end), region.size);
   assertEquals(majorFaults(pid), faults);
   assertEquals(await bystander.checksum(), true);
-  console.log(`stress: ${JSON.stringify(counts)}`);
+  say(`stress: ${JSON.stringify(counts)}`);
   assertEquals(untried(counts, tries), [], "not everything was tried");
 }
 

@@ -20,6 +20,7 @@ import {
 } from "../../lib/scanner/collection.ts";
 import { scan } from "../../lib/scanner/scan.ts";
 import { assertFree } from "./illumos.ts";
+import { say } from "./say.ts";
 
 /** What a mode is told. */
 interface Task {
@@ -299,4 +300,4 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
 };
 
 const [mode, task] = Deno.args;
-console.log(JSON.stringify(await MODES[mode](JSON.parse(task))));
+say(JSON.stringify(await MODES[mode](JSON.parse(task))));

@@ -10,6 +10,7 @@
 import { FileLock, lockHolder } from "../../ffi/file_lock.ts";
 import { SystemError } from "../../ffi/libc.ts";
 import { openTrustedDirectory } from "../../ffi/trusted_path.ts";
+import { say } from "./say.ts";
 
 /** What the process says. */
 export interface LockChildAnswer {
@@ -45,6 +46,6 @@ if (import.meta.main) {
     holder: attempt(() => lockHolder(directory, "lock") ?? null),
     lock: attempt(() => FileLock.tryLock(directory, "lock") !== undefined),
   };
-  console.log(JSON.stringify(answer));
+  say(JSON.stringify(answer));
   setInterval(() => {}, 1 << 30);
 }

@@ -6,12 +6,13 @@
  */
 
 import { mappingFigures, type Region, type Workload } from "./workload.ts";
+import { say } from "./say.ts";
 
 const USE_ZERO_PAGE = "/sys/kernel/mm/transparent_hugepage/use_zero_page";
 
 /** Says what the machine cannot show; the test goes on with all else. */
 export function cannotShow(what: string): void {
-  console.log(`this machine cannot show ${what}`);
+  say(`this machine cannot show ${what}`);
 }
 
 /**

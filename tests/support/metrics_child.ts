@@ -7,13 +7,14 @@
 
 import { Metrics } from "../../lib/daemon/metrics.ts";
 import { MetricsServer } from "../../lib/daemon/metrics_server.ts";
+import { say } from "./say.ts";
 
 if (import.meta.main) {
   const { address } = new MetricsServer({
     address: { hostname: "127.0.0.1", port: 0 },
     metrics: new Metrics({ version: "1" }),
     health: () => undefined,
-    warn: (message) => console.log(message),
+    warn: (message) => say(message),
   });
-  console.log(address.port);
+  say(address.port);
 }

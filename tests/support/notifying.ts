@@ -7,9 +7,10 @@
  */
 
 import { Notifier } from "../../lib/daemon/notify.ts";
+import { complain } from "./say.ts";
 
 if (import.meta.main) {
-  const notifier = Notifier.fromEnvironment({ warn: console.error });
+  const notifier = Notifier.fromEnvironment({ warn: complain });
   let reloads = 0;
   Deno.addSignalListener("SIGHUP", () => {
     notifier.reloading();

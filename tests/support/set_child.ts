@@ -6,11 +6,12 @@
  */
 
 import { writeOverride } from "../../lib/daemon/state_directory.ts";
+import { say } from "./say.ts";
 
 if (import.meta.main) {
   const [directory, name] = Deno.args;
   for (let i = 1;; i++) {
     writeOverride(directory, name, i % 3 === 0 ? undefined : 4096 * i);
-    if (i === 10) console.log("sets");
+    if (i === 10) say("sets");
   }
 }

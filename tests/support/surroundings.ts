@@ -6,6 +6,7 @@
  */
 
 import { assert } from "@std/assert";
+import { complain } from "./say.ts";
 
 const FIXTURES = new URL("../fixtures", import.meta.url).pathname;
 
@@ -47,7 +48,7 @@ export async function isPossible(
     stderr: "piped",
   }).output();
   if (!success) {
-    console.warn(
+    complain(
       `NOT SHOWN on this machine: ${what}: ${
         new TextDecoder().decode(stderr).trim()
       }`,

@@ -29,6 +29,7 @@ import { rcap } from "../../support/rcap.ts";
 import { anySwap, withoutSwap, zramSwap } from "../../support/swap.ts";
 import { fetchPackages } from "../../vm/debian.ts";
 import { isRunning, rssOf, until, Workload } from "../../support/workload.ts";
+import { say } from "../../support/say.ts";
 
 requireRoot();
 
@@ -294,7 +295,7 @@ testEachPolicy(
       await daemon.ended;
       await assertUnharmed();
     }
-    console.log(`${kills} kills, ${scans} scans`);
+    say(`${kills} kills, ${scans} scans`);
     await using daemon = await TestDaemon.start({ place, config });
     await daemon.untilCollection(
       "kill",
@@ -347,7 +348,7 @@ Deno.test("a storm of forks does not disturb it", async () => {
   const seconds = (performance.now() - began) / 1000;
   await storm.stdin.close();
   const forks = Number(await storm.stdout.text());
-  console.log(`${forks} forks; 20 samples took ${seconds.toFixed(1)} s`);
+  say(`${forks} forks; 20 samples took ${seconds.toFixed(1)} s`);
   // How many is up to the machine; that there is one all the time is not.
   assert(forks >= 20, `${forks} forks`);
   await daemon.untilCollection(

@@ -21,6 +21,7 @@ import {
   readPresent,
 } from "../../../ffi/pagemap.ts";
 import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
+import { say } from "../../support/say.ts";
 
 /** First page and number of pages of every run. */
 async function runsBy(
@@ -96,7 +97,7 @@ Deno.test("a page that was only read is present where it counts as resident: not
   const resident = residentPages(memory);
   const hasZeroPage = resident === 0;
   if (!hasZeroPage) {
-    console.log("this machine cannot show the zero page: it has none");
+    say("this machine cannot show the zero page: it has none");
     assertEquals(resident, 4);
   }
   memory.write(2);

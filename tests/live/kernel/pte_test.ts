@@ -36,6 +36,7 @@ import {
   until,
   Workload,
 } from "../../support/workload.ts";
+import { say } from "../../support/say.ts";
 
 const MIB = 1024 * 1024;
 const PAGE = 4096;
@@ -216,7 +217,7 @@ async function observe(
       return check(read);
     } catch (error) {
       if (!haveVanished || observation === OBSERVATIONS) throw error;
-      console.log("others have reset references; observing once more");
+      say("others have reset references; observing once more");
     }
   }
 }

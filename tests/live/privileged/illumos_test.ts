@@ -32,6 +32,7 @@ import {
 import { rcap, rcapJson, type Run, startRcap } from "../../support/rcap.ts";
 import { anySwap } from "../../support/swap.ts";
 import { residentOf, rssOf, until, Workload } from "../../support/workload.ts";
+import { say } from "../../support/say.ts";
 
 requireRoot();
 
@@ -140,7 +141,7 @@ Deno.test("a process is brought under its cap; what is hot stays, and it is stop
   );
   assertEquals(strays, []);
   const longest = Math.max(...stops.map(({ from, to }) => to - from));
-  console.log(
+  say(
     `stopped for ${longest.toFixed(1)} ms at the longest, to page out ${
       json.effective! / MIB
     } MiB`,

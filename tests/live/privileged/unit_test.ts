@@ -25,6 +25,7 @@ import {
   ServiceManager,
 } from "../../support/service_manager.ts";
 import { rssOf, until, Workload } from "../../support/workload.ts";
+import { say } from "../../support/say.ts";
 
 requireRoot();
 
@@ -109,7 +110,7 @@ Deno.test("systemd finds nothing wrong with the unit, and little exposed", async
       file.path,
     ]);
     assertEquals(code, 0, stdout);
-    console.log(stdout.split("\n").at(-1));
+    say(stdout.split("\n").at(-1));
   }
 });
 
