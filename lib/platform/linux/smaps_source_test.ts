@@ -22,7 +22,8 @@ import {
   REFERENCED,
 } from "../../scanner/pagedata.ts";
 import type { PagedataRequest } from "./pagedata_source.ts";
-import { type LinuxMapping, parseSmaps } from "./smaps.ts";
+import type { LinuxMapping } from "./smaps.ts";
+import { parseSmaps } from "./testing.ts";
 import { pagedataOfSmaps } from "./smaps_source.ts";
 
 /** Pagedata of mappings of this process, as if swap had room or not. */
