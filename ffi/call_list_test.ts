@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import "../tests/deadline.ts";
+import "../tests/support/deadline.ts";
 import { CallList, LOOPS, OPENED } from "./call_list.ts";
 import { AT_FDCWD, File, O_RDONLY, O_WRONLY } from "./file.ts";
 import { Errno, libc, SystemError } from "./libc.ts";

@@ -13,12 +13,10 @@ const CLOCK_BOOTTIME = 7;
 
 const timespec = new BigInt64Array(2);
 
-/** Seconds since some moment in the past; stands still while the machine is suspended. */
-export function monotonicSeconds(): number {
-  return secondsOf(CLOCK_MONOTONIC);
-}
-
-/** Microseconds of the same clock, as the notify protocol of systemd wants them. */
+/**
+ * Microseconds since some moment in the past, as the notify protocol of systemd wants
+ * them; stands still while the machine is suspended.
+ */
 export function monotonicMicroseconds(): bigint {
   readClock(CLOCK_MONOTONIC);
   return timespec[0] * 1_000_000n + timespec[1] / 1000n;
@@ -26,11 +24,7 @@ export function monotonicMicroseconds(): bigint {
 
 /** Seconds since the machine was started, those while it was suspended too. */
 export function boottimeSeconds(): number {
-  return secondsOf(CLOCK_BOOTTIME);
-}
-
-function secondsOf(clock: number): number {
-  readClock(clock);
+  readClock(CLOCK_BOOTTIME);
   return Number(timespec[0]) + Number(timespec[1]) / 1e9;
 }
 

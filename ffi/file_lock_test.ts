@@ -8,11 +8,12 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Entry } from "./directory.ts";
 import { FileLock, lockHolder } from "./file_lock.ts";
 import { SystemError } from "./libc.ts";
-import type { LockChildAnswer } from "./lock_child.ts";
+import type { LockChildAnswer } from "../tests/support/lock_child.ts";
 import { openTrustedDirectory } from "./trusted_path.ts";
 import "./testing.ts";
 
-const CHILD = new URL("lock_child.ts", import.meta.url).pathname;
+const CHILD =
+  new URL("../tests/support/lock_child.ts", import.meta.url).pathname;
 const NOBODY = 65534;
 
 /** A directory for a lock file, open for every user as a state directory is. */

@@ -130,5 +130,4 @@ export const PG_HWMAPPED = 0x04;
 export const MA_BREAK = 0x10;
 export const MA_STACK = 0x20;
 export const MA_ISM = 0x80;
-export const MA_NORESERVE = 0x100;
 export const MA_SHM = 0x200;

@@ -6,7 +6,7 @@
  */
 
 // Whatever starts processes has a deadline.
-import "../tests/deadline.ts";
+import "../tests/support/deadline.ts";
 import { libc } from "./libc.ts";
 import { pageSize } from "./system.ts";
 

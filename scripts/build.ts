@@ -1,10 +1,17 @@
 /**
- * Builds `dist/rcap`, one binary with everything in it.
+ * Builds `dist/rcap`, one binary with everything in it, or the file that is named.
  *
  * @module
  */
 
 import { PERMISSIONS } from "./permissions.ts";
+import denoJson from "../deno.json" with { type: "json" };
+import { complain } from "../tests/support/say.ts";
+
+const ROOT = new URL("..", import.meta.url).pathname;
+
+/** How long the binary may take to print its version, in milliseconds. */
+const START_MS = 60_000;
 
 /**
  * A daemon is to be small: little garbage before it is collected, and a way to have
@@ -22,18 +29,64 @@ export const COMPILE_FLAGS: readonly string[] = [
   `--v8-flags=${V8_FLAGS.join(",")}`,
 ];
 
-if (import.meta.main) {
-  const { code } = await new Deno.Command(Deno.execPath(), {
-    args: ["compile", ...COMPILE_FLAGS, "--output", "dist/rcap", "main.ts"],
-    cwd: new URL("..", import.meta.url).pathname,
+/**
+ * Builds the binary and runs it once: `deno compile` writes one from any file that
+ * it takes for a runtime, and does not try whether it starts.
+ *
+ * @param output where it goes.
+ * @throws Error when there is no binary, or none that works.
+ */
+async function build(output: string): Promise<void> {
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["compile", ...COMPILE_FLAGS, "--output", output, "main.ts"],
+    cwd: ROOT,
     // The analysis of npm packages needs more than a thread's usual 2 MiB of stack:
     // without it, Deno 2.6.8 ends with an overflow.
     env: { RUST_MIN_STACK: String(64 * 2 ** 20) },
   }).spawn().status;
-  if (code !== 0) {
-    console.error(
-      "The build failed. `deno compile` downloads a runtime for the binary unless DENORT_BIN names one.",
+  if (!success) {
+    throw new Error(
+      "deno compile failed. It downloads its runtime, denort, from dl.deno.land " +
+        "unless DENORT_BIN names the file; see CONTRIBUTING.md",
     );
   }
-  Deno.exit(code);
+  const problem = await problemOf(output);
+  if (problem === undefined) return;
+  Deno.removeSync(output);
+  const runtime = Deno.env.get("DENORT_BIN");
+  throw new Error(
+    `${output} ${problem}; it was removed. The runtime in it ` +
+      (runtime === undefined ? "" : `(DENORT_BIN=${runtime}) `) +
+      `does not fit Deno ${Deno.version.deno}: ` +
+      `let DENORT_BIN name the denort of this version, or build with the Deno of its version; see CONTRIBUTING.md`,
+  );
+}
+
+/** What is wrong with a binary; `undefined` when it prints the version of this source. */
+async function problemOf(binary: string): Promise<string | undefined> {
+  const signal = AbortSignal.timeout(START_MS);
+  const { code, stdout, stderr } = await new Deno.Command(binary, {
+    args: ["--version"],
+    signal,
+  }).output();
+  if (signal.aborted) return `has not ended after ${START_MS / 1000} s`;
+  const [printed, complaint] = [stdout, stderr]
+    .map((bytes) => new TextDecoder().decode(bytes).trim().split("\n")[0]);
+  if (code !== 0) {
+    return `does not start (exit code ${code}${complaint && `: ${complaint}`})`;
+  }
+  return printed === denoJson.version
+    ? undefined
+    : `prints ${
+      JSON.stringify(printed)
+    } as its version, not ${denoJson.version}`;
+}
+
+if (import.meta.main) {
+  try {
+    await build(Deno.args[0] ?? `${ROOT}dist/rcap`);
+  } catch (error) {
+    complain(error instanceof Error ? error.message : error);
+    Deno.exit(1);
+  }
 }

@@ -9,6 +9,8 @@
  * @module
  */
 
+import { complain, say } from "../tests/support/say.ts";
+
 /**
  * The rooms of the house, from the top down. A file imports from its own room and
  * from the rooms on lines below it, not from other rooms on the same line.
@@ -217,8 +219,8 @@ if (import.meta.main) {
   const graph = await readImports(directory);
   const problems = checkImports(graph);
   if (problems.length > 0) {
-    console.error(`${problems.join("\n")}\n\n${RULE}`);
+    complain(`${problems.join("\n")}\n\n${RULE}`);
     Deno.exit(1);
   }
-  console.log(`Checked imports of ${graph.size} files`);
+  say(`Checked imports of ${graph.size} files`);
 }

@@ -8,9 +8,15 @@
  */
 
 import { formatSize } from "../lib/report/units.ts";
-import { anySwap, swapFree } from "../tests/swap.ts";
-import { type Region, residentOf, rssOf, Workload } from "../tests/workload.ts";
+import { anySwap, swapFree } from "../tests/support/swap.ts";
+import {
+  type Region,
+  residentOf,
+  rssOf,
+  Workload,
+} from "../tests/support/workload.ts";
 import { PERMISSIONS } from "./permissions.ts";
+import { say } from "../tests/support/say.ts";
 
 const MIB = 2 ** 20;
 const ROOT = new URL("..", import.meta.url).pathname;
@@ -56,10 +62,10 @@ for (const part of PARTS) {
   parts.push({ ...part, region });
 }
 const rss = rssOf(workload.pid);
-say(`Process ${workload.pid} holds ${formatSize(rss)}:`);
+explain(`Process ${workload.pid} holds ${formatSize(rss)}:`);
 tell(parts, workload.pid);
 
-say("What it uses, as rcap sees it (mappings of a mebibyte and more):");
+explain("What it uses, as rcap sees it (mappings of a mebibyte and more):");
 await rcap(["inspect", `${workload.pid}`], isLarge);
 
 const kept = parts.filter(({ isHot, isFile }) =>
@@ -67,12 +73,12 @@ const kept = parts.filter(({ isHot, isFile }) =>
 );
 const cap = kept.reduce((sum, { size }) => sum + size, ALLOWANCE);
 const scan = ["scan", `pid:${workload.pid}`, "--cap", `${cap / MIB}M`];
-say("What a scan would do:");
+explain("What a scan would do:");
 await rcap([...scan, "--dry-run"]);
-say("The scan:");
+explain("The scan:");
 await rcap(scan);
 
-say("What is left:");
+explain("What is left:");
 tell(parts, workload.pid);
 const usedParts = parts.filter(({ isHot }) => isHot);
 if (
@@ -83,7 +89,9 @@ if (
 if (!await workload.checksum()) {
   throw new Error("the memory of the process has changed");
 }
-say("The process has read all of its memory again: every byte is as it was.");
+explain(
+  "The process has read all of its memory again: every byte is as it was.",
+);
 
 /** Sees to swap; says so where there will be none. */
 async function prepareSwap(cleanup: AsyncDisposableStack): Promise<boolean> {
@@ -91,14 +99,14 @@ async function prepareSwap(cleanup: AsyncDisposableStack): Promise<boolean> {
     if (swapFree() >= SWAP_SIZE) return true;
     try {
       cleanup.use(await anySwap({ size: SWAP_SIZE }));
-      say(
+      explain(
         `This machine has no ${
           formatSize(SWAP_SIZE)
         } of free swap: the demo adds that much, and takes it away again.`,
       );
       return true;
     } catch (error) {
-      say(
+      explain(
         `No swap can be added: ${
           error instanceof Error ? error.message : error
         }`,
@@ -106,7 +114,7 @@ async function prepareSwap(cleanup: AsyncDisposableStack): Promise<boolean> {
     }
   }
   if (swapFree() > 0) return true;
-  say(
+  explain(
     "There is no swap: anonymous memory will stay, only file-backed memory can go.",
   );
   return false;
@@ -145,7 +153,7 @@ function tell(parts: Part[], pid: number): void {
   for (const part of parts) {
     const resident = formatSize(residentBytes(part, pid)).padStart(7);
     const size = formatSize(part.size).padStart(6);
-    console.log(`  ${part.name.padEnd(22)} ${resident} of ${size} in memory`);
+    say(`  ${part.name.padEnd(22)} ${resident} of ${size} in memory`);
   }
 }
 
@@ -158,14 +166,14 @@ async function rcap(
   args: string[],
   wanted: (line: string) => boolean = () => true,
 ): Promise<void> {
-  console.log(`$ rcap ${args.join(" ")}`);
+  say(`$ rcap ${args.join(" ")}`);
   const { stdout, stderr, code } = await new Deno.Command(Deno.execPath(), {
     args: ["run", ...PERMISSIONS, `${ROOT}main.ts`, ...args],
     stderr: "piped",
   }).output();
   const decoder = new TextDecoder();
   const lines = decoder.decode(stdout).trimEnd().split("\n");
-  console.log(lines.filter(wanted).join("\n"));
+  say(lines.filter(wanted).join("\n"));
   if (code !== 0) {
     throw new Error(`rcap ended with ${code}: ${decoder.decode(stderr)}`);
   }
@@ -177,6 +185,6 @@ function isLarge(line: string): boolean {
   return !line.startsWith("0x") || /[MG]$/.test(rss);
 }
 
-function say(text: string): void {
-  console.log(`\n${text}`);
+function explain(text: string): void {
+  say(`\n${text}`);
 }

@@ -13,14 +13,15 @@ import {
 } from "../lib/memory/pagedata.ts";
 import { ScanCollection, ScannedProcess } from "../lib/scanner/collection.ts";
 import { scan } from "../lib/scanner/scan.ts";
-import { IllumosGoldenMemory } from "./golden_illumos.ts";
+import { IllumosGoldenMemory } from "./support/golden_illumos.ts";
 import {
   type GoldenCase,
   type GoldenExpected,
   type GoldenFile,
   GoldenMemory,
   hex,
-} from "./golden_platform.ts";
+} from "./support/golden_platform.ts";
+import { say } from "./support/say.ts";
 
 const folder = Deno.env.get("RCAP_VECTORS") ??
   new URL("vectors", import.meta.url).pathname;
@@ -108,7 +109,7 @@ async function runAll(Memory: typeof GoldenMemory): Promise<void> {
     }
   }
   assert(cases > 0, `no case in ${folder}`);
-  console.log(`${cases} golden cases ran`);
+  say(`${cases} golden cases ran`);
 }
 
 Deno.test("golden cases of the scan algorithm", async () => {

@@ -6,8 +6,8 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import "./deadline.ts";
-import { isRunning, until } from "./workload.ts";
+import "./support/deadline.ts";
+import { isRunning, until } from "./support/workload.ts";
 
 const ROOT = new URL("../", import.meta.url).pathname;
 const WATCHDOG = `${ROOT}tests/fixtures/watchdog.pl`;
@@ -17,7 +17,7 @@ Deno.test("a test that hangs fails in words, its processes are ended, and the ne
   const pids = `${path}.pids`;
   Deno.writeTextFileSync(
     path,
-    `import { allow, waitingFor } from "${ROOT}tests/deadline.ts";
+    `import { allow, waitingFor } from "${ROOT}tests/support/deadline.ts";
     Deno.test("hangs", async () => {
       await allow(1);
       // A child, a grandchild, and one that no SIGTERM ends.
@@ -135,7 +135,7 @@ Deno.test("all tests that start processes have a deadline", () => {
     const graph = modulesOf(path);
     return [...graph].some((path) =>
       Deno.readTextFileSync(path).includes("new Deno.Command(")
-    ) && !graph.has(`${ROOT}tests/deadline.ts`);
+    ) && !graph.has(`${ROOT}tests/support/deadline.ts`);
   });
   assert(modules.length > 50, `${modules.length} modules of tests`);
   assertEquals(unbounded, []);

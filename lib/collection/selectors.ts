@@ -52,7 +52,7 @@ export interface JoinedSelector {
 }
 
 /** Joins selectors on the command line, as an argument of its own. */
-export const JOINT = "+";
+const JOINT = "+";
 
 /** A selector as it is written in a configuration. */
 export type WrittenSelector = string | readonly string[];

@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
-import "../../tests/deadline.ts";
+import "../../tests/support/deadline.ts";
 import type { DaemonConfig } from "../config/config.ts";
 import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";

@@ -5,7 +5,7 @@
  */
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
-import "../../tests/deadline.ts";
+import "../../tests/support/deadline.ts";
 import { RcapError, UsageError } from "../errors.ts";
 import { Metrics, METRICS_FORMATS } from "./metrics.ts";
 import {
@@ -195,7 +195,8 @@ Deno.test("addresses", () => {
   assertEquals(formatAddress({ hostname: "::1", port: 1 }), "[::1]:1");
 });
 
-const CHILD = new URL("metrics_child.ts", import.meta.url).pathname;
+const CHILD =
+  new URL("../../tests/support/metrics_child.ts", import.meta.url).pathname;
 
 /** How long anything may take on a busy machine, in milliseconds. */
 const PATIENCE_MS = 30_000;

@@ -1,6 +1,6 @@
 /**
  * Tests of the systemd unit's text. What systemd makes of it is tested in
- * `tests/unit_test.ts`.
+ * `tests/live/privileged/unit_test.ts`.
  *
  * @module
  */

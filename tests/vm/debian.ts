@@ -11,6 +11,7 @@
 
 import { homedir } from "node:os";
 import { ageOf, readIfAny, remove } from "./files.ts";
+import { complain } from "../support/say.ts";
 
 /** A release of Debian; `sid` has the newest of everything. */
 export type Release = "bookworm" | "trixie" | "sid";
@@ -114,7 +115,7 @@ class Apt {
     } catch (error) {
       // What the cache has is better than nothing.
       if (age === Infinity || !(error instanceof PackagesError)) throw error;
-      console.warn(`Using packages of the cache: ${error.message}`);
+      complain(`Using packages of the cache: ${error.message}`);
     }
   }
 

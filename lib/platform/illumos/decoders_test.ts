@@ -24,6 +24,7 @@ import {
   type PagedataExample,
 } from "./testing.ts";
 import { decodeXmap } from "./xmap_file.ts";
+import { say } from "../../../tests/support/say.ts";
 
 /** How many hostile inputs each decoder gets. */
 const CASES = 50_000;
@@ -385,7 +386,7 @@ function report(
   what: string,
   { decoded, refused }: { decoded: number; refused: number },
 ): void {
-  console.log(`${what}: ${refused} inputs refused, ${decoded} decoded`);
+  say(`${what}: ${refused} inputs refused, ${decoded} decoded`);
   assert(refused > CASES / 4 && decoded > CASES / 50);
 }
 

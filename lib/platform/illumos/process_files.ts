@@ -230,7 +230,7 @@ export function exited(pid: number, options?: ErrorOptions): NoSuchProcess {
 }
 
 /** The error of a process that is gone, and another has its pid. */
-export function replacedPid(pid: number): NoSuchProcess {
+function replacedPid(pid: number): NoSuchProcess {
   return new NoSuchProcess(
     pid,
     `process ${pid} has exited; its pid is another's now`,

@@ -15,7 +15,7 @@ import { type CgroupPlace, isOutside } from "./cgroups.ts";
 import { type Mount, parseMountinfo } from "./mountinfo.ts";
 
 /** The attribute. */
-export const AVOID = "user.rcap.avoid";
+const AVOID = "user.rcap.avoid";
 
 /** What systemd takes for true in an attribute: `parse_boolean` in its source. */
 const TRUE = /^(1|yes|y|true|t|on)$/i;

@@ -19,7 +19,7 @@ import { MemoryDevicesParser } from "./memory_devices.ts";
 import { parseRollup, parseStatm } from "./memory_files.ts";
 import { mountOf, parseMountinfo } from "./mountinfo.ts";
 import { isOwn, parseProcOptions } from "./own_proc.ts";
-import { parseSmaps } from "./smaps.ts";
+import { parseSmaps } from "./testing.ts";
 import { parseStat, statFields } from "./stat.ts";
 
 const STAT =

@@ -24,7 +24,7 @@ export function isSpecialName(name: string): boolean {
 const MEMORY_FILES = ["/memfd:", "/SYSV", "/dev/zero (deleted)"];
 
 /** Whether a name is that of shared memory, whose pages have no home but swap. */
-export function isMemoryFileName(name: string): boolean {
+function isMemoryFileName(name: string): boolean {
   return MEMORY_FILES.some((start) => name.startsWith(start));
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import "../../../tests/deadline.ts";
+import "../../../tests/support/deadline.ts";
 import { CallList } from "../../../ffi/call_list.ts";
 import { File, O_WRONLY } from "../../../ffi/file.ts";
 import { libc } from "../../../ffi/libc.ts";

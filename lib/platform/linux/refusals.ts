@@ -113,7 +113,7 @@ function whyForbidden({ name, capabilities }: SystemCall): Reason {
 }
 
 /** Whether a system call filter is active; `false` where that is not told. */
-export function isFiltered(): boolean {
+function isFiltered(): boolean {
   try {
     return ownStatus("Seccomp") === SECCOMP_MODE_FILTER;
   } catch (error) {

@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { processors, Sleeper } from "../../../ffi/testing.ts";
-import { until } from "../../../tests/workload.ts";
+import { until } from "../../../tests/support/workload.ts";
 import { runningOn } from "./running_on.ts";
 
 /** Runs perl until it is disposed. */

@@ -46,17 +46,6 @@ const FIELDS_BY_LETTER: readonly (typeof FIELDS | undefined)[] = Array.from(
   },
 );
 
-/**
- * Parses the text of smaps, or of maps.
- *
- * @throws SyntaxError when a line is neither.
- */
-export function parseSmaps(text: Uint8Array<ArrayBuffer>): LinuxMapping[] {
-  const parser = new SmapsParser();
-  parser.push(text);
-  return parser.end();
-}
-
 /** What is kept of a text. */
 export interface SmapsOptions {
   /** How many mappings are kept; beyond that, neighbours are joined. */

@@ -23,7 +23,7 @@ import {
 } from "../../memory/pagedata.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 import type { PagedataRequest } from "./pagedata_source.ts";
-import { parseSmaps } from "./smaps.ts";
+import { parseSmaps } from "./testing.ts";
 import { pagedataOfSmaps } from "./smaps_source.ts";
 
 /** Pagedata of mappings of this process, as if swap had room or not. */

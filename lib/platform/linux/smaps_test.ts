@@ -8,7 +8,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { File } from "../../../ffi/file.ts";
 import { OwnMemory } from "../../../ffi/testing.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
-import { parseSmaps } from "./smaps.ts";
+import { parseSmaps } from "./testing.ts";
 
 const KIB = 1024;
 

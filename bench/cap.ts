@@ -1,0 +1,247 @@
+/**
+ * The contest: workloads under a cap that rcap holds, a memory cgroup, or somebody
+ * who knows nothing of what is in use; compared at equal mean RSS.
+ *
+ * It needs root, gcc, zram, a memory cgroup, and for Redis Debian's packages.
+ * `RCAP_BIN` names a binary to run, else rcap runs from source.
+ *
+ * @module
+ */
+
+import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
+import { UsageError } from "../lib/errors.ts";
+import { parseDuration, parseSize } from "../lib/report/units.ts";
+import { zramSwap } from "../tests/support/swap.ts";
+import { Cgroup, type Contestant, CONTESTANTS } from "./support/contestants.ts";
+import { type Figures, runOnce, WorkloadEnded } from "./support/measure.ts";
+import { type Killed, report, type Run, TOLERANCE } from "./support/report.ts";
+import {
+  compileGenerators,
+  type WorkloadKind,
+  WORKLOADS,
+  type WorkloadSizes,
+} from "./support/workloads.ts";
+import { complain, say } from "../tests/support/say.ts";
+
+/** How often a limit is adjusted until mean RSS is as wanted. */
+const ADJUSTMENTS = 3;
+
+const size = (name: string) => (text: string) =>
+  parsed(() =>
+    parseSize(text, {
+      what: name,
+      totalMemory: () => Deno.systemMemoryInfo().total,
+    })
+  );
+/** A time, or a number of seconds. */
+const seconds = (name: string) => (text: string) =>
+  parsed(() =>
+    /^\d+(\.\d+)?$/.test(text) ? Number(text) : parseDuration(text, name) / 1000
+  );
+
+/** What a parser of rcap's gives, with the error that Commander knows. */
+function parsed<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new InvalidArgumentError(error.message);
+  }
+}
+
+/** A file that can be written. */
+function writableFile(path: string): string {
+  try {
+    Deno.openSync(path, { append: true, create: true }).close();
+    return path;
+  } catch (error) {
+    throw new InvalidArgumentError(`It cannot be written: ${error}`);
+  }
+}
+
+const names =
+  <T extends { name: string }>(all: readonly T[]) => (text: string) =>
+    text.split(",").map((name) => {
+      const found = all.find((one) => one.name === name);
+      if (found) return found;
+      throw new InvalidArgumentError(
+        `"${name}" is none of ${all.map(({ name }) => name).join(", ")}`,
+      );
+    });
+
+const count = (text: string) => {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError(`"${text}" is no whole number above 0.`);
+};
+const exponent = (text: string) => {
+  if (/^0?\.\d+$/.test(text) && Number(text) > 0) return Number(text);
+  throw new InvalidArgumentError(`"${text}" is not between 0 and 1.`);
+};
+const list = (all: readonly { name: string }[]) =>
+  `only these of ${all.map(({ name }) => name).join(",")}`;
+
+const options = new Command("bench:cap")
+  .description(
+    "Workloads under a cap, held by rcap and by others. Needs root, gcc, zram and a memory cgroup; takes about 40 minutes.",
+  )
+  .option("--repeats <n>", "how often all is done", count, 3)
+  .option(
+    "--settle <time>",
+    "how long before measuring, like 10s",
+    seconds("--settle"),
+    10,
+  )
+  .option(
+    "--measure <time>",
+    "how long to measure, like 15s",
+    seconds("--measure"),
+    15,
+  )
+  .option("--interval <time>", "of rcap and naive", seconds("--interval"), 1)
+  .option(
+    "--size <size>",
+    "of hotcold, drift and skewed, in bytes",
+    size("--size"),
+    2 ** 30,
+  )
+  .option("--exponent <n>", "of Zipf's law, between 0 and 1", exponent, 0.99)
+  .option("--redis-keys <n>", "keys of Redis", count, 1_000_000)
+  .option("--redis-value <size>", "bytes a key", size("--redis-value"), 512)
+  .option("--fleet <n>", "processes of the fleet", count, 50)
+  .option("--fleet-size <size>", "of each", size("--fleet-size"), 32 * 2 ** 20)
+  .option("--awake <time>", "of one of the fleet", seconds("--awake"), 1)
+  .option("--workloads <names>", list(WORKLOADS), names(WORKLOADS))
+  .option("--contestants <names>", list(CONTESTANTS), names(CONTESTANTS))
+  .option(
+    "--refaults",
+    "count page faults by how long the page had not been used, which slows the workloads",
+    false,
+  )
+  .option(
+    "--json <file>",
+    "where all figures go",
+    writableFile,
+    "bench_cap.json",
+  )
+  .parse(Deno.args, { from: "user" })
+  .opts();
+
+const { workloads = WORKLOADS, contestants = CONTESTANTS } = options;
+const sizes: WorkloadSizes = { ...options, awake: options.awake * 1000 };
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, () => stop.abort());
+}
+const runs: Run[] = [];
+/** Runs in which the workload was killed. */
+const killed: Killed[] = [];
+/** Limits that gave the wanted mean RSS, as shares of the cap. */
+const limits = new Map<string, number>();
+
+await using held = new AsyncDisposableStack();
+// A key of Redis takes more than its value, and every workload fits three times.
+const largest = Math.max(
+  sizes.size,
+  sizes.redisKeys * (sizes.redisValue + 128),
+  sizes.fleet * sizes.fleetSize,
+);
+held.use(await zramSwap({ size: 3 * largest }));
+const programs = await compileGenerators(held);
+
+try {
+  for (let repeat = 1; repeat <= options.repeats; repeat++) {
+    for (const workload of workloads) {
+      let wanted: number | undefined;
+      for (const contestant of contestants) {
+        const found = await runMatched(workload, contestant, wanted);
+        if (!found) continue;
+        const { figures, isMatched } = found;
+        if (contestant.hasLimit) wanted ??= figures.meanRss / figures.cap;
+        const relative = figures.speed / figures.freeSpeed;
+        runs.push({
+          workload: workload.name,
+          contestant: contestant.name,
+          repeat,
+          figures,
+          relative,
+          isMatched,
+        });
+        Deno.writeTextFileSync(
+          options.json,
+          JSON.stringify({
+            version: 1,
+            machine: machine(),
+            options,
+            runs,
+            killed,
+          }),
+        );
+      }
+    }
+  }
+} catch (error) {
+  if (!stop.signal.aborted) throw error;
+  complain("interrupted; what was measured so far:");
+}
+say(machine());
+say(report(runs, killed, workloads, sizes));
+
+/**
+ * Runs a contestant, with its limit adjusted until the mean RSS is as wanted.
+ *
+ * @returns `undefined` when the workload was killed again and again.
+ */
+async function runMatched(
+  workload: WorkloadKind,
+  contestant: Contestant,
+  wanted: number | undefined,
+): Promise<{ figures: Figures; isMatched: boolean } | undefined> {
+  const key = `${workload.name} ${contestant.name}`;
+  for (let adjustment = 0;; adjustment++) {
+    const limitShare = limits.get(key) ?? 1;
+    let figures: Figures;
+    try {
+      figures = await runOnce(workload, contestant, {
+        sizes,
+        programs,
+        settle: options.settle,
+        measure: options.measure,
+        interval: options.interval,
+        limitShare,
+        signal: stop.signal,
+      });
+    } catch (error) {
+      if (!(error instanceof WorkloadEnded)) throw error;
+      killed.push({ workload: workload.name, contestant: contestant.name });
+      complain(`${key}: ${error.message}: it was killed (see dmesg)`);
+      if (adjustment === ADJUSTMENTS) return undefined;
+      continue;
+    }
+    const share = figures.meanRss / figures.cap;
+    const off = wanted === undefined ? 1 : share / wanted;
+    const isMatched = wanted === undefined || Math.abs(off - 1) <= TOLERANCE;
+    complain(
+      `${key}: ${Math.round(figures.speed)} operations/s (${
+        (figures.speed / figures.freeSpeed * 100).toFixed(1)
+      } %), p99 ${figures.p99.toFixed(2)} µs, RSS ${
+        (share * 100).toFixed(1)
+      } % of the cap, limit ${(limitShare * 100).toFixed(1)} %, ${
+        Math.round(figures.majorFaults)
+      } major faults/s, rcap ${
+        ((figures.enforcerCpu ?? 0) * 100).toFixed(2)
+      } % and system ${(figures.systemCpu * 100).toFixed(1)} % of a core`,
+    );
+    if (isMatched || !contestant.hasLimit || adjustment === ADJUSTMENTS) {
+      return { figures, isMatched };
+    }
+    limits.set(key, limitShare / off);
+  }
+}
+
+/** What it ran on. */
+function machine(): string {
+  const model = /^model name\s*: (.*)$/m.exec(
+    Deno.readTextFileSync("/proc/cpuinfo"),
+  )?.[1];
+  return `${navigator.hardwareConcurrency} cores of ${model}, kernel ${Deno.osRelease()}; cgroup: ${Cgroup.kind}; swap: zram`;
+}

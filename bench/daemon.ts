@@ -1,0 +1,146 @@
+/**
+ * Benchmark of the daemon: what an interval costs, by the number of processes and
+ * by the size of one, split into what it does.
+ *
+ * `bench_daemon.ts [PROCESSES…]` takes the numbers of processes; by default from
+ * 10 to 5,000. It needs root, and swap on zram that it makes for itself.
+ *
+ * @module
+ */
+
+import { complain, say } from "../tests/support/say.ts";
+import { readTextFile } from "../ffi/file.ts";
+import { ownUsage } from "../ffi/usage.ts";
+import { parseSelector } from "../lib/collection/selectors.ts";
+import { CappedGroup } from "../lib/group/capped_group.ts";
+import { Member } from "../lib/group/member.ts";
+import { Membership } from "../lib/group/membership.ts";
+import { mappingBytes, mappingEnd } from "../lib/memory/pagedata.ts";
+import { openPlatform } from "../lib/platform/open.ts";
+import { formatSize } from "../lib/report/units.ts";
+import { Fleet } from "../tests/support/fleet.ts";
+import { zramSwap } from "../tests/support/swap.ts";
+
+const MIB = 2 ** 20;
+const PAGE = 4096;
+const ROUNDS = 7;
+const WARM_UP = 2;
+const NAME = "rcap-bench";
+
+/** Processor time of each part of an interval, in milliseconds. */
+interface Costs {
+  /** The baseline: a small file of each process is read, and nothing else. */
+  baseline: number;
+  membership: number;
+  sampling: number;
+  reading: number;
+  clearing: number;
+  paging: number;
+}
+
+using platform = openPlatform("auto", (message) => complain(message));
+await using _swap = await zramSwap({ size: 8192 * MIB });
+const counts = Deno.args.length > 0
+  ? Deno.args.map(Number)
+  : [10, 100, 1000, 5000];
+
+say(
+  `Kernel ${Deno.osRelease()}, source ${platform.pagedata}; ms of processor time, median of ${ROUNDS} rounds.\n`,
+);
+const header = "baseline | membership | sampling | reading | clearing | paging";
+say(`| processes of 1 MiB | ${header} |`);
+say("| --- ".repeat(7) + "|");
+for (const count of counts) {
+  print(String(count), await measure({ count, size: MIB }));
+}
+say(`\n| one process of | ${header} |`);
+say("| --- ".repeat(7) + "|");
+for (const size of [64, 256, 1024, 4096]) {
+  const costs = await measure({ count: 1, size: size * MIB });
+  print(formatSize(size * MIB), costs);
+}
+
+function print(what: string, costs: Costs): void {
+  const cells = Object.values(costs).map((one) => one.toFixed(2));
+  say(`| ${what} | ${cells.join(" | ")} |`);
+}
+
+/** Measures an interval with so many processes of a size. */
+async function measure(
+  { count, size }: { count: number; size: number },
+): Promise<Costs> {
+  await using fleet = await Fleet.start({ count, size, hot: 0, name: NAME });
+  const select = [parseSelector(`comm:${NAME}`)];
+  const definition = { name: NAME, select, maxRss: 1, place: "" };
+  const membership = new Membership(platform, [definition]);
+  const collection = new CappedGroup(
+    1,
+    definition,
+    (entry) => new Member(entry, platform.open(entry), () => {}),
+  );
+  const rounds: Costs[] = [];
+  for (let round = 0; round < WARM_UP + ROUNDS; round++) {
+    const costs: Costs = {
+      baseline: await cost(() => {
+        for (const pid of fleet.pids) readTextFile(`/proc/${pid}/statm`);
+      }),
+      membership: await cost(async () => {
+        const { members: [members] } = await membership.refresh();
+        collection.update(members);
+      }),
+      sampling: await cost(() => {
+        collection.sample(platform, performance.now());
+      }),
+      clearing: await cost(async () => {
+        for (const { memory } of collection.members) await memory.reset();
+      }),
+      reading: await cost(async () => {
+        for (const member of collection.members) await member.glance();
+      }),
+      paging: await cost(() => pageOut(collection.members, size / 16)),
+    };
+    if (collection.members.length !== count) {
+      throw new Error(`${collection.members.length} of ${count} are members`);
+    }
+    if (round >= WARM_UP) rounds.push(costs);
+  }
+  const median = (part: keyof Costs) =>
+    rounds.map((costs) => costs[part]).sort((a, b) => a - b)[ROUNDS >> 1];
+  return {
+    baseline: median("baseline"),
+    membership: median("membership"),
+    sampling: median("sampling"),
+    reading: median("reading"),
+    clearing: median("clearing"),
+    paging: median("paging"),
+  };
+}
+
+/** Pages out the next part of each member's memory, as a scan does that needs it. */
+async function pageOut(
+  members: readonly Member[],
+  bytes: number,
+): Promise<void> {
+  for (const { memory, scanned } of members) {
+    await memory.readResidency();
+    const largest = scanned.pagedata?.mappings.reduce((a, b) =>
+      mappingBytes(a) > mappingBytes(b) ? a : b
+    );
+    if (!largest) continue;
+    const { start: mappingStart, firstRun } = largest;
+    // The part behind what earlier rounds have taken.
+    const page = scanned.pagedata?.runPage[firstRun] ?? 0;
+    const start = mappingStart + BigInt(page * PAGE);
+    const wanted = start + BigInt(bytes / PAGE * PAGE);
+    const end = wanted < mappingEnd(largest) ? wanted : mappingEnd(largest);
+    using control = await memory.control();
+    await control.pageOut([{ start, end, bytes, mappingStart }]);
+  }
+}
+
+/** Processor time of a step on all threads, in milliseconds. */
+async function cost(step: () => unknown): Promise<number> {
+  const before = ownUsage().cpu;
+  await step();
+  return (ownUsage().cpu - before) * 1000;
+}

@@ -1,0 +1,236 @@
+/**
+ * Measures the scanner's hot loops: nanoseconds per recorded page, beside plain
+ * passes over the same bytes in the same run. It only reports; it never fails.
+ *
+ * @module
+ */
+
+import {
+  type Pagedata,
+  PagedataBuilder,
+  REFERENCED,
+  unreferencedBytes,
+} from "../lib/memory/pagedata.ts";
+import { type Column, renderTable } from "../lib/report/table.ts";
+import { PageAges } from "../lib/scanner/ages.ts";
+import { IgnoredSet } from "../lib/scanner/ignored_set.ts";
+import { mergePagedata } from "../lib/scanner/merge.ts";
+import { takeUnreferencedRange } from "../lib/scanner/walk.ts";
+import { say } from "../tests/support/say.ts";
+
+const PAGES = 4_000_000;
+const MAPPINGS = 64;
+const PAGE_SIZE = 4096;
+const REFERENCED_SHARE = 0.25;
+
+const WARM_UP = 3;
+const ROUNDS = 15;
+
+/** What every result is added to, so that no loop can be optimized away. */
+let sink = 0;
+
+/** Random numbers from 0 to 1 that are the same in every run (mulberry32). */
+function randomNumbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+interface AddressSpaceOptions {
+  seed: number;
+  /** How likely a page that is not recorded stands behind one that is, from 0 to 1. */
+  holes: number;
+  /** Where they stand: the same for the same number. */
+  layout?: number;
+  /** How many of the pages are referenced, from 0 to 1. */
+  share?: number;
+  /** How many recorded pages each mapping has less. */
+  missing?: number;
+}
+
+/** {@linkcode PAGES} recorded pages in {@linkcode MAPPINGS} mappings. */
+function addressSpace(
+  { seed, holes, layout = 1, share = REFERENCED_SHARE, missing = 0 }:
+    AddressSpaceOptions,
+): Pagedata {
+  const random = randomNumbers(seed);
+  const randomHole = randomNumbers(layout);
+  const builder = new PagedataBuilder();
+  const recorded = PAGES / MAPPINGS;
+  for (let i = 0; i < MAPPINGS; i++) {
+    const start = BigInt(i) * 2n ** 32n;
+    const pages = recorded * 2;
+    builder.addMapping({ start, pages, pageSize: PAGE_SIZE, flags: 0 });
+    let page = 0;
+    for (let at = 0; at < recorded - missing; at++) {
+      const bits = random() < share ? REFERENCED : 0;
+      builder.addPages(page, { count: 1, bits });
+      page += randomHole() < holes ? 2 : 1;
+    }
+  }
+  return builder.build();
+}
+
+/** One thing to measure. */
+interface Bench {
+  readonly name: string;
+  /** Undoes what `run` did before, outside the measured time. */
+  readonly prepare?: () => void;
+  readonly run: () => number;
+}
+
+/** The benches of one kind of address space. */
+function benchesOf(holes: number): Bench[] {
+  const previous = addressSpace({ seed: 1, holes });
+  const next = addressSpace({ seed: 2, holes });
+  // Where other pages are recorded than before, merging goes run by run.
+  const other = addressSpace({ seed: 1, holes, layout: 2, missing: 1 });
+  // Upkeep stops at the first referenced page of a mapping. Without any, it has
+  // to look at every page of every mapping.
+  const idle = addressSpace({ seed: 3, holes, share: 0 });
+  const ignored = new IgnoredSet();
+  for (const mapping of idle.mappings) ignored.add(mapping);
+  const original = next.bits.slice();
+  const restore = () => next.bits.set(original);
+  const copy = new Uint8Array(PAGES);
+  const agesOf = (readings: readonly Pagedata[]) => {
+    const ages = new PageAges();
+    let turn = 0;
+    return () => {
+      ages.advance(readings[turn++ % readings.length]);
+      return ages.ages[0];
+    };
+  };
+  return [
+    {
+      name: "baseline: copy the bytes",
+      run: () => {
+        copy.set(original);
+        return copy[PAGES - 1];
+      },
+    },
+    {
+      name: "baseline: sum the bytes one by one",
+      run: () => {
+        let sum = 0;
+        for (let at = 0; at < PAGES; at++) sum += original[at];
+        return sum;
+      },
+    },
+    {
+      name: "merge two readings",
+      prepare: restore,
+      run: () => Number(mergePagedata(previous, next)),
+    },
+    {
+      name: "merge two readings of other pages",
+      prepare: restore,
+      run: () => Number(mergePagedata(other, next)),
+    },
+    {
+      name: "age by an interval",
+      prepare: restore,
+      run: agesOf([previous, next]),
+    },
+    {
+      name: "age by an interval, other pages",
+      prepare: restore,
+      run: agesOf([other, next]),
+    },
+    {
+      name: "count unreferenced pages",
+      prepare: restore,
+      run: () => unreferencedBytes(next),
+    },
+    {
+      name: "ignored-set upkeep",
+      run: () => {
+        ignored.removeReferenced(idle);
+        return ignored.size;
+      },
+    },
+    {
+      // Taking ranges clears the bits that the walk passes.
+      name: "find all ranges",
+      prepare: restore,
+      run: () => countRanges(next),
+    },
+  ];
+}
+
+/** Walks over a whole address space as a scan without end would. */
+function countRanges(pagedata: Pagedata): number {
+  let ranges = 0;
+  for (let mapping = 0; mapping < pagedata.mappings.length; mapping++) {
+    let page: number | undefined = 0;
+    while (page !== undefined) {
+      const range = takeUnreferencedRange(
+        pagedata,
+        { mapping, page },
+        Infinity,
+      );
+      if (range) ranges++;
+      page = range?.more ? range.endPage : undefined;
+    }
+  }
+  return ranges;
+}
+
+/** A row of the table. */
+interface Measured {
+  readonly recorded: string;
+  readonly loop: string;
+  /** Fastest first, in nanoseconds per page. */
+  readonly times: number[];
+}
+
+/** Times of one bench, fastest first, in nanoseconds per page. */
+function measure({ prepare, run }: Bench): number[] {
+  const times: number[] = [];
+  for (let round = 0; round < WARM_UP + ROUNDS; round++) {
+    prepare?.();
+    const started = performance.now();
+    sink += run();
+    const elapsed = performance.now() - started;
+    if (round >= WARM_UP) times.push(elapsed * 1e6 / PAGES);
+  }
+  return times.sort((a, b) => a - b);
+}
+
+const columns: Column<Measured>[] = [
+  { name: "recorded", kind: "text", value: ({ recorded }) => recorded },
+  { name: "loop", kind: "text", value: ({ loop }) => loop },
+  { name: "ns/page", kind: "number", value: ({ times }) => at(times, 0.5) },
+  { name: "min", kind: "number", value: ({ times }) => at(times, 0) },
+  { name: "max", kind: "number", value: ({ times }) => at(times, 1) },
+];
+
+/** The time that a share of all rounds did not exceed, with two decimals. */
+function at(times: number[], share: number): string {
+  return times[Math.round(share * (ROUNDS - 1))].toFixed(2);
+}
+
+const rows: Measured[] = [];
+for (
+  const [recorded, holes] of [
+    ["all pages", 0],
+    ["4 in 5", 0.25],
+    ["every 2nd", 1],
+  ] as const
+) {
+  for (const bench of benchesOf(holes)) {
+    rows.push({ recorded, loop: bench.name, times: measure(bench) });
+  }
+}
+say(
+  `${PAGES / 1e6} million recorded pages in ${MAPPINGS} mappings, ` +
+    `${REFERENCED_SHARE * 100} % referenced; median of ${ROUNDS} rounds\n`,
+);
+say(
+  renderTable(columns, { rows, bare: false, exact: false, color: false }),
+);
+say(`Deno ${Deno.version.deno}, check ${sink}`);

@@ -1,0 +1,241 @@
+/**
+ * `rcap stat`, `set` and `reload`, against a running daemon and against none.
+ *
+ * @module
+ */
+
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import { cap, Place, QUICKLY, TestDaemon } from "../../support/daemon.ts";
+import { MIB, requireRoot } from "../../support/live.ts";
+import { rcap, rcapJson, startRcap } from "../../support/rcap.ts";
+import { anySwap } from "../../support/swap.ts";
+import { rssOf, until, Workload } from "../../support/workload.ts";
+
+requireRoot();
+
+/** A user without privileges. */
+const NOBODY = 65534;
+
+Deno.test("without a daemon stat, set and reload say so", async () => {
+  using place = new Place();
+  for (
+    const args of [
+      ["stat"],
+      ["stat", "1", "1", "--json"],
+      ["set", "one", "1G"],
+      ["reload"],
+    ]
+  ) {
+    const { code, stdout, stderr } = await rcap([...args, ...place.stateArgs]);
+    assertEquals(code, 1, args.join(" "));
+    assertEquals(stdout, "");
+    assertMatch(
+      stderr,
+      /^rcap: rcap is not running .*start it with: rcap run\n$/,
+    );
+  }
+});
+
+Deno.test("stat, set and reload refuse what makes no sense", async () => {
+  for (
+    const [args, message] of [
+      [["stat", "0"], "INTERVAL"],
+      [["stat", "soon"], "INTERVAL"],
+      [["stat", "1", "0"], "COUNT"],
+      [["stat", "1", "some"], "COUNT"],
+      [["stat", "-o", "shoes"], "shoes"],
+      [["set", "one"], "size"],
+      [["set", "one", "10X"], "10X"],
+      [["set", "one", "0"], "0"],
+      [["set", "one", "-1"], "-1"],
+      [["set", "one", "1K"], "4K"],
+      [["run", "--print-unit", "--config", "rcap.toml"], "absolute"],
+      [["run", "--metrics", "nowhere:port"], "nowhere:port"],
+      [["run", "--log-format", "yaml"], "yaml"],
+    ] as const
+  ) {
+    const { code, stderr } = await rcap([...args]);
+    assertEquals(code, 2, `${args.join(" ")}: ${stderr}`);
+    assertStringIncludes(stderr, message);
+  }
+});
+
+Deno.test("set is applied within a second, until it is taken back or the daemon ends", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 96 * MIB);
+  using place = new Place();
+  const config = QUICKLY + cap("one", [`pid:${workload.pid}`], "1G");
+  {
+    await using daemon = await TestDaemon.start({ place, config });
+    const before = daemon.state().updatedAt;
+    const set = await rcap(["set", "one", "48M", ...place.stateArgs]);
+    assertEquals(set.code, 0, set.stderr);
+    assertMatch(set.stdout, /^one: the cap is 48\.0M now, it was 1\.0G; /);
+    // It tells the cap that the daemon has taken over by now.
+    assert(daemon.state().updatedAt > before);
+    const { cap, configuredCap } = daemon.collection("one");
+    assertEquals(cap, 48 * MIB);
+    assertEquals(configuredCap, 1024 * MIB);
+    await daemon.untilCollection(
+      "one",
+      ({ rss }) => rss <= 49 * MIB,
+      "the cap to be kept",
+    );
+    // A reload does not undo it.
+    assertEquals((await rcap(["reload", ...place.stateArgs])).code, 0);
+    assertEquals(daemon.collection("one").cap, 48 * MIB);
+
+    const { json } = await rcapJson<{ cap: number; before: number }>(
+      ["set", "one", "default", ...place.stateArgs],
+    );
+    assertEquals(json.before, 48 * MIB);
+    assertEquals(json.cap, 1024 * MIB);
+
+    const unknown = await rcap(["set", "two", "1G", ...place.stateArgs]);
+    assertEquals(unknown.code, 2);
+    assertStringIncludes(unknown.stderr, 'no collection "two"; it has one');
+    await rcap(["set", "one", "64M", ...place.stateArgs]);
+    assertEquals((await daemon.stop()).code, 0);
+  }
+  await using again = await TestDaemon.start({ place, config });
+  assertEquals(again.collection("one").cap, 1024 * MIB);
+});
+
+Deno.test("a user without privileges may look, but not touch", async () => {
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G"),
+  });
+  const asNobody = { uid: NOBODY };
+  const { stateArgs } = daemon.place;
+  const stat = await rcap(["stat", "1", "1", ...stateArgs], asNobody);
+  assertEquals(stat.code, 0, stat.stderr);
+  assertStringIncludes(stat.stdout, "one");
+  const set = await rcap(["set", "one", "1M", ...stateArgs], asNobody);
+  assertEquals(set.code, 4);
+  assertStringIncludes(set.stderr, "run as root");
+  const reload = await rcap(["reload", ...stateArgs], asNobody);
+  assertEquals(reload.code, 4);
+  assertStringIncludes(reload.stderr, "run as root");
+  const run = await rcap(
+    ["run", "--config", daemon.place.config, "--state-dir", "/tmp/rcap-nobody"],
+    asNobody,
+  );
+  assertEquals(run.code, 4);
+  assertEquals(daemon.collection("one").cap, 1024 * MIB);
+});
+
+Deno.test("stat tells what was done in each interval, in every form", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 96 * MIB);
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + `enforcement_threshold = "0.1%"\n` +
+      cap("one", [`pid:${workload.pid}`], "32M") +
+      cap("two", ["comm:rcap-test-nobody"], "1G"),
+  });
+  await daemon.untilCollection(
+    "one",
+    ({ rss }) => rss <= 33 * MIB,
+    "the cap to be met",
+  );
+  const { stateArgs } = daemon.place;
+  const [line, second] = (await rcap(
+    ["stat", "300ms", "2", "--json", ...stateArgs],
+  )).stdout.trim().split("\n").map((text) => JSON.parse(text));
+  assertEquals(line.version, 1);
+  assertEquals(line.seconds, null);
+  const [one, two] = line.collections;
+  assertEquals([one.name, one.nproc, one.cap], ["one", 1, 32 * MIB]);
+  assertEquals([two.name, two.nproc, two.rss], ["two", 0, 0]);
+  // The size of the perl around it goes too, in part.
+  assert(one.pg >= 64 * MIB && one.pg < 110 * MIB, `${one.pg} paged out`);
+  assert(one.at >= one.pg * 0.9, `${one.at} attempted`);
+  assertEquals(one.avgpg, Math.round(one.pg / one.statistics.scans));
+  assert(one.vm > one.rss);
+  assertEquals(second.collections[0].pg, 0);
+  assert(second.seconds > 0);
+
+  const human = await rcap(["stat", "1", "1", "-g", ...stateArgs]);
+  assertMatch(
+    human.stdout,
+    /^physical memory: .* in use; caps are enforced above 0%\n {0,2}ID +NAME +NPROC +VM +RSS +CAP +AT +AVGAT +PG +AVGPG +BREATHERS\n/,
+  );
+  const bare = await rcap(
+    ["stat", "1", "1", "-H", "-p", "-o", "name,cap", ...stateArgs],
+  );
+  assertEquals(bare.stdout, `one\t${32 * MIB}\ntwo\t${1024 * MIB}\n`);
+});
+
+Deno.test("stat goes on when the daemon is started again", async () => {
+  await using workload = await Workload.start();
+  using place = new Place();
+  const config = QUICKLY + cap("one", [`pid:${workload.pid}`], "1G");
+  const start = () => TestDaemon.start({ place, config });
+  const began = performance.now();
+  await using first = await start();
+  // How long the machine takes to start rcap, and so for how long stat has to go on.
+  const starting = performance.now() - began;
+  const lines = `${Math.ceil(8 + 6 * starting / 500)}`;
+  const args = ["stat", "500ms", lines, "--json", ...place.stateArgs];
+  const stat = startRcap(args);
+  await new Promise((resolve) => setTimeout(resolve, 1200 + 2 * starting));
+  await first.stop();
+  await using _second = await start();
+  const { code, stdout, stderr } = await stat.end();
+  assertEquals(code, 0, stderr);
+  assertEquals(stdout.trim().split("\n").length, Number(lines));
+  assertStringIncludes(stderr, "rcap was started again");
+});
+
+Deno.test("a reload keeps the history of what stays, and drops the rest", async () => {
+  await using workload = await Workload.start();
+  const kept = (size: string) => cap("kept", [`pid:${workload.pid}`], size);
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + kept("1G") +
+      cap("gone", ["comm:rcap-test-nobody"], "1G") +
+      cap("changed", ["comm:rcap-test-nobody"], "1G"),
+  });
+  await daemon.untilCollection(
+    "kept",
+    ({ statistics }) => statistics.samples >= 3,
+    "some samples",
+  );
+  const before = daemon.state();
+  Deno.writeTextFileSync(
+    daemon.place.config,
+    QUICKLY + cap("new", ["comm:rcap-test-nobody"], "3G") + kept("2G") +
+      cap("changed", ["comm:rcap-test-other"], "1G"),
+  );
+  daemon.signal("SIGHUP");
+  await until(
+    () => daemon.state().configuration.serial > before.configuration.serial,
+    "the reload",
+  );
+  const { collections } = daemon.state();
+  assertEquals(collections.map(({ name }) => name), ["new", "kept", "changed"]);
+  const now = daemon.collection("kept");
+  assertEquals(now.cap, 2048 * MIB);
+  assertEquals(now.id, before.collections[0].id);
+  assert(now.statistics.samples >= 3);
+  assertEquals(daemon.collection("changed").statistics.samples, 0);
+  assert(rssOf(workload.pid) > 0);
+});
+
+Deno.test("stat ends when nobody reads it any more", async () => {
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G"),
+  });
+  const { child } = startRcap(["stat", "200ms", ...daemon.place.stateArgs]);
+  const reader = child.stdout.getReader();
+  await reader.read();
+  await reader.cancel();
+  await child.stderr.cancel();
+  const { code } = await child.status;
+  assertEquals(code, 0);
+});

@@ -1,0 +1,364 @@
+/**
+ * `rcap run` on live processes: caps are kept, and what is under its cap is left
+ * alone.
+ *
+ * @module
+ */
+
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
+import { cap, Place, QUICKLY, TestDaemon } from "../../support/daemon.ts";
+import { DEADLINE_SECONDS } from "../../support/deadline.ts";
+import {
+  assertIntact,
+  assertResident,
+  diskFile,
+  MIB,
+  requireRoot,
+} from "../../support/live.ts";
+import { anySwap, withoutSwap } from "../../support/swap.ts";
+import {
+  majorFaults,
+  mappingFigures,
+  residentOf,
+  rssOf,
+  until,
+  Workload,
+} from "../../support/workload.ts";
+
+requireRoot();
+
+Deno.test("a collection over its cap is brought under it and stays there, another is untouched", async () => {
+  await using _swap = await anySwap({ size: 512 * MIB });
+  await using over = await Workload.start();
+  await using under = await Workload.start();
+  const hot = await over.anon("hot", 48 * MIB);
+  await over.hot("hot");
+  await over.anon("cold", 160 * MIB);
+  await under.anon("cold", 64 * MIB);
+  const faultsUnder = majorFaults(under.pid);
+  const size = 80 * MIB;
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("over", [`pid:${over.pid}`], `${size}`) +
+      cap("under", [`pid:${under.pid}`], "512M"),
+  });
+  await daemon.untilCollection(
+    "over",
+    ({ rss, statistics }) => rss <= size * 1.02 && statistics.scans > 0,
+    "the collection to be under its cap",
+  );
+  const samples = () => daemon.collection("under").statistics.samples;
+  const settled = samples();
+  let faults: number | undefined;
+  await until(
+    () => {
+      const rss = rssOf(over.pid);
+      assert(rss <= size * 1.02, `${rss} resident of ${size}`);
+      // Faults of the first intervals may be of pages that were in use a little.
+      if (samples() >= settled + 6) faults ??= majorFaults(over.pid);
+      return samples() >= settled + 18;
+    },
+    "18 more intervals",
+    DEADLINE_SECONDS * 1000,
+    250,
+  );
+  assert(faults !== undefined);
+  const cameBack = majorFaults(over.pid) - faults;
+  // A page here and there may be one whose references somebody else has reset.
+  const few = hot.size / 4096 / 100;
+  assert(cameBack <= few, `${cameBack} pages of the hot part came back`);
+  await until(
+    () => residentOf(over.pid, hot.start, hot.end) === hot.size,
+    "all of the hot part to be there",
+  );
+  const { statistics, warning } = daemon.collection("over");
+  assert(statistics.effective >= 120 * MIB);
+  assertEquals(warning, null);
+
+  const untouched = daemon.collection("under");
+  assertEquals(untouched.statistics.scans, 0);
+  assertEquals(untouched.statistics.attempted, 0);
+  assert(untouched.statistics.samples >= 15);
+  assertEquals(majorFaults(under.pid), faultsUnder);
+  const { code, stderr } = await daemon.stop();
+  assertEquals(code, 0, stderr);
+  await assertIntact(over);
+  await assertIntact(under);
+});
+
+Deno.test("below 80 % of the cap nothing is read or reset, above it references are recorded", async () => {
+  await using workload = await Workload.start();
+  const cold = await workload.anon("cold", 64 * MIB);
+  const referenced = () => mappingFigures(workload.pid, cold.start).referenced;
+  const rss = rssOf(workload.pid);
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY +
+      cap("one", [`pid:${workload.pid}`], `${Math.ceil(rss / 0.7)}`),
+  });
+  const watched = ({ samples }: { samples: number }) =>
+    daemon.collection("one").statistics.samples >= samples;
+  await until(() => watched({ samples: 4 }), "some samples");
+  assertEquals(referenced(), cold.size);
+
+  Deno.writeTextFileSync(
+    daemon.place.config,
+    QUICKLY + cap("one", [`pid:${workload.pid}`], `${Math.ceil(rss / 0.9)}`),
+  );
+  await until(() => referenced() === 0, "references to be recorded");
+  assertEquals(daemon.collection("one").statistics.scans, 0);
+});
+
+Deno.test("memory that members share counts once", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  const shared = await workload.anon("shared", 96 * MIB);
+  await workload.fork();
+  await workload.fork();
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("tree", [`tree:${workload.pid}`], "160M"),
+  });
+  const { rss, accounting, statistics } = await daemon.untilCollection(
+    "tree",
+    ({ processes, statistics, accounting }) =>
+      processes === 3 && statistics.samples >= 4 && accounting === "pss",
+    "proportional sizes",
+  );
+  assertEquals(accounting, "pss");
+  assert(rss > 96 * MIB && rss < 140 * MIB, `${rss} in all`);
+  assertEquals(statistics.scans, 0);
+  assertResident(workload, shared);
+});
+
+Deno.test("who joins is not judged before an interval is over, who leaves is dropped at once", async () => {
+  await using _swap = await anySwap({ size: 512 * MIB });
+  await using first = await Workload.start({ name: "rcap-test-join" });
+  await first.anon("cold", 64 * MIB);
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("both", ["comm:rcap-test-join"], "72M"),
+  });
+  await daemon.untilCollection(
+    "both",
+    ({ statistics }) => statistics.samples >= 4,
+    "references of the first",
+  );
+  const second = await Workload.start({ name: "rcap-test-join" });
+  try {
+    const hot = await second.anon("hot", 32 * MIB);
+    await second.hot("hot");
+    await daemon.untilCollection(
+      "both",
+      ({ processes, rss }) => processes === 2 && rss <= 73 * MIB,
+      "the first to give what it does not use",
+    );
+    assertResident(second, hot);
+    // Once judged it may lose what it started with, not the 8192 pages in use.
+    const faults = majorFaults(second.pid);
+    assert(faults < 512, `${faults} pages came back`);
+    await assertIntact(second);
+  } finally {
+    await second[Symbol.asyncDispose]();
+  }
+  const before = daemon.collection("both").statistics.samples;
+  const { statistics } = await daemon.untilCollection(
+    "both",
+    ({ processes }) => processes === 1,
+    "the second to be dropped",
+  );
+  // At once: in the sample that was being taken, or in the next.
+  assert(
+    statistics.samples <= before + 3,
+    `${statistics.samples - before} samples`,
+  );
+  assertEquals(statistics.processesIn, 2);
+  assertEquals(statistics.processesOut, 1);
+  await assertIntact(first);
+});
+
+Deno.test("a process in two caps belongs to the first", async () => {
+  await using workload = await Workload.start({ name: "rcap-test-two" });
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("first", [`pid:${workload.pid}`], "1G") +
+      cap("second", ["comm:rcap-test-two"], "1G"),
+  });
+  await daemon.untilCollection(
+    "first",
+    ({ processes }) => processes === 1,
+    "membership",
+  );
+  assertEquals(daemon.collection("second").processes, 0);
+});
+
+Deno.test("caps are enforced only above the threshold of physical memory", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  const cold = await workload.anon("cold", 96 * MIB);
+  const config = (threshold: string) =>
+    QUICKLY + `enforcement_threshold = "${threshold}"\n` +
+    cap("one", [`pid:${workload.pid}`], "64M");
+  await using daemon = await TestDaemon.start({ config: config("99.9%") });
+  await daemon.untilCollection(
+    "one",
+    ({ statistics }) => statistics.unenforcedSamples >= 4,
+    "samples that enforce nothing",
+  );
+  assertEquals(daemon.collection("one").statistics.scans, 0);
+  assertResident(workload, cold);
+  Deno.writeTextFileSync(daemon.place.config, config("0.01%"));
+  await daemon.untilCollection(
+    "one",
+    ({ rss }) => rss <= 65 * MIB,
+    "the cap to be enforced",
+  );
+  await assertIntact(workload);
+});
+
+Deno.test("a cap that cannot be met is tried less often, with one warning that says why", async () => {
+  await using _none = await withoutSwap();
+  await using workload = await Workload.start();
+  await workload.anon("anonymous", 64 * MIB);
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("stuck", [`pid:${workload.pid}`], "16M"),
+  });
+  const { warning } = await daemon.untilCollection(
+    "stuck",
+    ({ warning }) => warning !== null,
+    "a warning",
+  );
+  assertMatch(
+    warning ?? "",
+    /^stuck: .* cannot be brought under .*no .*free|none is free/,
+  );
+  const { statistics: before } = daemon.collection("stuck");
+  const { statistics } = await daemon.untilCollection(
+    "stuck",
+    ({ statistics }) => statistics.samples >= before.samples + 6,
+    "some more samples",
+  );
+  assert(statistics.scans - before.scans <= 3, "it is tried less often");
+
+  // It recovers as soon as there is room.
+  await using _swap = await anySwap({ size: 128 * MIB });
+  await daemon.untilCollection(
+    "stuck",
+    ({ rss, warning }) => rss <= 17 * MIB && warning === null,
+    "the cap to be met with swap",
+  );
+  const { stderr } = await daemon.stop();
+  assertEquals(stderr.match(/cannot be brought under/g)?.length, 1, stderr);
+  await assertIntact(workload);
+});
+
+Deno.test("a collection whose pages come back is left alone for an interval", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("hot", 96 * MIB);
+  await workload.hot("hot");
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("hot", [`pid:${workload.pid}`], "64M"),
+  });
+  await daemon.untilCollection(
+    "hot",
+    ({ statistics }) => statistics.breathers >= 2,
+    "a breather",
+  );
+  const { statistics: { scans, samples, breathers } } = daemon.collection(
+    "hot",
+  );
+  assert(scans + breathers <= samples, `${scans} ${breathers} ${samples}`);
+  await assertIntact(workload);
+});
+
+Deno.test("cold files of a collection go without swap", async () => {
+  using file = await diskFile(64 * MIB);
+  await using _none = await withoutSwap();
+  await using workload = await Workload.start();
+  await workload.file("cold", { path: file.path });
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("files", [`pid:${workload.pid}`], "32M"),
+  });
+  await daemon.untilCollection(
+    "files",
+    ({ rss }) => rss <= 33 * MIB,
+    "the file to go",
+  );
+  await assertIntact(workload);
+});
+
+Deno.test("sampling goes on while a collection is scanned, and signals are honoured", async () => {
+  await using _swap = await anySwap({ size: 3072 * MIB });
+  await using large = await Workload.start();
+  await large.anon("cold", 2048 * MIB);
+  await using other = await Workload.start();
+  await using daemon = await TestDaemon.start({
+    config: `[daemon]
+sample_interval = "100ms"
+report_interval = "50ms"
+` + cap("large", [`pid:${large.pid}`], "64M") +
+      cap("other", [`pid:${other.pid}`], "1G"),
+  });
+  await until(
+    () => daemon.collection("large").rss < 1984 * MIB,
+    "the scan to be under way, and to be told",
+  );
+  const before = daemon.collection("other").statistics.samples;
+  await daemon.untilCollection(
+    "other",
+    ({ statistics }) => statistics.samples >= before + 2,
+    "the other to be sampled",
+  );
+  const { rss, statistics } = daemon.collection("large");
+  assert(rss > 128 * MIB, `${rss} resident: the scan is over already`);
+  assertEquals(statistics.scanTime, 0);
+  const { code, stderr } = await daemon.stop();
+  assertEquals(code, 0, stderr);
+  const left = rssOf(large.pid);
+  assert(left > 96 * MIB, `${left} resident: it ended the scan first`);
+  assertEquals(
+    [...Deno.readDirSync(daemon.place.state)].map(({ name }) => name),
+    ["lock"],
+  );
+  await assertIntact(large);
+});
+
+Deno.test("run --once scans once what is over its cap, and tells", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 96 * MIB);
+  using place = new Place();
+  const once = async (size: string) => {
+    await using daemon = TestDaemon.startOnly({
+      place,
+      config: cap("one", [`pid:${workload.pid}`], size),
+      args: ["--once"],
+    });
+    return await daemon.ended;
+  };
+  const met = await once("64M");
+  assertEquals(met.code, 0, met.stderr);
+  assertMatch(met.stdout, /^ID\s+NAME\s+NPROC/);
+  assertStringIncludes(met.stdout, "one");
+  assert(rssOf(workload.pid) <= 65 * MIB);
+  const { code } = await once("1M");
+  assertEquals(code, 3);
+  await assertIntact(workload);
+});
+
+Deno.test("a quiet daemon says nothing", async () => {
+  await using workload = await Workload.start();
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("one", [`pid:${workload.pid}`], "1G"),
+  });
+  await daemon.untilCollection(
+    "one",
+    ({ statistics }) => statistics.samples >= 4,
+    "some samples",
+  );
+  const { stdout, stderr } = await daemon.stop();
+  assertEquals(stdout, "");
+  // That it starts and ends are the only events there were.
+  assertEquals(stderr.trim().split("\n").length, 2, stderr);
+});

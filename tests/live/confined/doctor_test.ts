@@ -1,0 +1,126 @@
+/**
+ * `rcap doctor`, with and without what it looks for.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { examined, named, NAMES, statuses } from "../../support/findings.ts";
+import { MIB, requireRoot } from "../../support/live.ts";
+import { rcap } from "../../support/rcap.ts";
+import { swapPaths, zramSwap } from "../../support/swap.ts";
+
+requireRoot();
+
+/** A user that need not exist. */
+const SOMEONE = 54_351;
+
+Deno.test("root has all that a scan needs", async () => {
+  const { code, findings } = await examined();
+  assertEquals(code, 0);
+  for (const { name, required, status } of findings) {
+    if (required) assert(status !== "missing", name);
+  }
+  assertEquals(
+    statuses(
+      findings,
+      "privileges",
+      "pidfd",
+      "process_madvise",
+      "clear_refs",
+      "smaps",
+    ),
+    ["ok", "ok", "ok", "ok", "ok"],
+  );
+  assertMatch(
+    named(findings, "privileges").detail,
+    /^root, with CAP_SYS_PTRACE, CAP_SYS_NICE/,
+  );
+  assertEquals(named(findings, "pagedata").status, "ok");
+});
+
+Deno.test("swap and zram are told as the machine has them", async () => {
+  const paths = swapPaths();
+  const { findings } = await examined();
+  const [swap, zram] = ["swap", "zram"].map((name) => named(findings, name));
+  if (paths.length === 0) {
+    assertEquals([swap.status, swap.detail], ["degraded", "none"]);
+    assertMatch(swap.meaning, /anonymous memory cannot be paged out/);
+    assertMatch(swap.remedy ?? "", /add swap/);
+  } else {
+    for (const path of paths) assert(swap.detail.includes(path), swap.detail);
+  }
+  if (!paths.some((path) => path.startsWith("/dev/zram"))) {
+    assert(zram.status !== "ok");
+    assertMatch(zram.remedy ?? "", /zramctl .*mkswap and swapon/);
+  }
+});
+
+Deno.test("swap on zram is found, with how much of it is free", async () => {
+  await using swap = await zramSwap({ size: 64 * MIB });
+  const { code, findings } = await examined();
+  assertEquals(code, 0);
+  assertEquals(statuses(findings, "swap", "zram"), ["ok", "ok"]);
+  const [swapDetail, zramDetail] = ["swap", "zram"].map((name) =>
+    named(findings, name).detail
+  );
+  assertMatch(swapDetail, /^\d\S* free of \d\S*: /);
+  assert(swapDetail.includes(swap.path), swapDetail);
+  assert(zramDetail.includes(`${swap.path}, 64.0M: holds `), zramDetail);
+});
+
+Deno.test("without root the privileges are missing, and the rest is told all the same", async () => {
+  const { code, findings } = await examined({ uid: SOMEONE });
+  assertEquals(code, 4);
+  const privileges = named(findings, "privileges");
+  assertEquals([privileges.status, privileges.required], ["missing", true]);
+  assertEquals(
+    privileges.detail,
+    `uid ${SOMEONE}, without CAP_SYS_PTRACE, CAP_SYS_NICE, CAP_DAC_OVERRIDE`,
+  );
+  assertMatch(
+    privileges.remedy ?? "",
+    /run as root, or give the binary what it needs: setcap /,
+  );
+  assertEquals(statuses(findings, "pidfd", "clear_refs", "smaps"), [
+    "ok",
+    "ok",
+    "ok",
+  ]);
+  const { code: again, stdout } = await rcap(["doctor"], { uid: SOMEONE });
+  assertEquals(again, 4);
+  assertMatch(stdout, /^privileges +missing +uid 54351, without /m);
+});
+
+Deno.test("people get a table, then what it means and what to do", async () => {
+  const { findings } = await examined();
+  const { code, stdout, stderr } = await rcap(["doctor"]);
+  assertEquals({ code, stderr }, { code: 0, stderr: "" });
+  const [header, ...lines] = stdout.split("\n");
+  assertMatch(header, /^NAME +STATUS +DETAIL$/);
+  for (const { name, status, meaning, remedy } of findings) {
+    const row = lines.find((line) => line.startsWith(`${name} `));
+    assert(row?.slice(name.length).trim().startsWith(status), row);
+    assert(stdout.includes(`\n${name}: ${meaning}\n`), `what ${name} means`);
+    if (remedy) {
+      assert(
+        stdout.includes(`\n  remedy: ${remedy}\n`),
+        `what to do about ${name}`,
+      );
+    }
+  }
+});
+
+Deno.test("scripts get a line each, with the columns they choose", async () => {
+  const all = await rcap(["doctor", "-H"]);
+  const rows = all.stdout.split("\n").slice(0, -1).map((line) =>
+    line.split("\t")
+  );
+  assertEquals(rows.map(([name]) => name), NAMES);
+  assert(rows.every((row) => row.length === 5), all.stdout);
+  const chosen = await rcap(["doctor", "-H", "-o", "status,name"]);
+  assertEquals(
+    chosen.stdout,
+    rows.map(([name, status]) => `${status}\t${name}\n`).join(""),
+  );
+});

@@ -1,0 +1,135 @@
+/**
+ * Proves that the capabilities of the systemd unit are those that rcap needs: with
+ * all of them it works, and without any one of them it does not.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { CAPABILITIES } from "../../../lib/service/unit.ts";
+import {
+  assertIntact,
+  BRIEFLY,
+  diskFile,
+  MIB,
+  requireRoot,
+} from "../../support/live.ts";
+import { commandLine, withCapabilities } from "../../support/rcap.ts";
+import { rssOf, Workload } from "../../support/workload.ts";
+
+requireRoot();
+
+/** A user that need not exist. */
+const SOMEONE = 54_351;
+
+type Capability = typeof CAPABILITIES[number];
+type Source = "pte" | "smaps";
+
+/** What does not work without a capability, and with which sources that is so. */
+const LOSSES: Readonly<
+  Record<Capability, { sources: Source[]; code: number; says: RegExp }>
+> = {
+  CAP_BPF: {
+    sources: ["pte"],
+    code: 4,
+    says: /--pagedata pte does not work: bpf: .+: rcap is without CAP_BPF[ ;]/,
+  },
+  CAP_PERFMON: {
+    sources: ["pte"],
+    code: 4,
+    says:
+      /--pagedata pte does not work: bpf: .+: rcap is without CAP_PERFMON[ ;]/,
+  },
+  CAP_DAC_OVERRIDE: {
+    sources: ["pte", "smaps"],
+    code: 4,
+    says: /access denied \(open \/proc\/\d+\/(clear_refs|pagemap): Permission/,
+  },
+  // From Linux 6.14 on CAP_PERFMON lets rcap see maps and smaps, but not by which
+  // program a process runs.
+  CAP_SYS_PTRACE: {
+    sources: ["pte", "smaps"],
+    code: 5,
+    says: /no process matches selector "exe:/,
+  },
+  CAP_SYS_NICE: {
+    sources: ["pte", "smaps"],
+    code: 4,
+    says: /may not be paged out \(process_madvise: Operation not permitted/,
+  },
+};
+
+/** A process of another user, with memory that can be dropped, found by its program. */
+async function victim(uid: number | undefined) {
+  await using cleanup = new AsyncDisposableStack();
+  const file = cleanup.use(await diskFile(16 * MIB));
+  const folder = file.path.replace(/\/[^/]*$/, "");
+  Deno.chmodSync(folder, 0o755);
+  const perl = `${folder}/perl`;
+  Deno.copyFileSync("/usr/bin/perl", perl);
+  Deno.chmodSync(perl, 0o755);
+  const workload = cleanup.use(await Workload.start({ perl, uid }));
+  await workload.file("cold", { path: file.path });
+  const moved = cleanup.move();
+  return {
+    workload,
+    selector: `exe:${perl}`,
+    [Symbol.asyncDispose]: () => moved.disposeAsync(),
+  };
+}
+
+/** Scans a process down to 12 MiB with some capabilities only. */
+async function scan(
+  selector: string,
+  { source, capabilities }: {
+    source: Source;
+    capabilities: readonly string[];
+  },
+) {
+  const args = ["scan", selector, "--cap", "12M", "--pagedata", source];
+  const plain = commandLine([...args, ...BRIEFLY], { confined: false });
+  const { command, commandArgs } = withCapabilities(
+    capabilities,
+    [plain.command, ...plain.commandArgs],
+  );
+  const { code, stderr } = await new Deno.Command(command, {
+    args: commandArgs,
+    stdin: "null",
+    stdout: "null",
+  }).output();
+  return { code, stderr: new TextDecoder().decode(stderr) };
+}
+
+for (const uid of [undefined, SOMEONE]) {
+  const whose = uid === undefined ? "root's" : "another user's";
+  for (const source of ["pte", "smaps"] as const) {
+    Deno.test(`${whose} process is scanned with what the unit allows, by ${source}`, async () => {
+      await using target = await victim(uid);
+      const { workload, selector } = target;
+      const capabilities = source === "pte"
+        ? CAPABILITIES
+        : CAPABILITIES.filter((name) => LOSSES[name].sources.includes(source));
+      const { code, stderr } = await scan(selector, { source, capabilities });
+      assertEquals(code, 0, stderr);
+      assert(rssOf(workload.pid) <= 13 * MIB);
+      await assertIntact(workload);
+    });
+  }
+}
+
+for (const missing of CAPABILITIES) {
+  const { sources, code, says } = LOSSES[missing];
+  Deno.test(`without ${missing} another user's process cannot be scanned`, async () => {
+    await using target = await victim(SOMEONE);
+    const { workload, selector } = target;
+    const before = rssOf(workload.pid);
+    const capabilities = CAPABILITIES.filter((name) => name !== missing);
+    for (const source of sources) {
+      const run = await scan(selector, { source, capabilities });
+      assertEquals(run.code, code, run.stderr);
+      assertMatch(run.stderr, says);
+    }
+    assert(rssOf(workload.pid) >= before - MIB);
+    await assertIntact(workload);
+  });
+}

@@ -1,0 +1,274 @@
+/**
+ * Tests of processes that do not let go of their mmap lock: they stop nothing but
+ * what is done with themselves.
+ *
+ * @module
+ */
+
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
+import { libc } from "../../ffi/libc.ts";
+import { POLICIES } from "../../lib/config/policy_names.ts";
+import {
+  MemoryCalls,
+  NotAnswering,
+} from "../../lib/platform/linux/memory_calls.ts";
+import { PageTables } from "../../lib/platform/linux/page_tables.ts";
+import { readProcess } from "../../lib/platform/linux/process_list.ts";
+import { LinuxProcessMemory } from "../../lib/platform/linux/process_memory.ts";
+import { SmapsSource } from "../../lib/platform/linux/smaps_source.ts";
+import { cap, QUICKLY, quicklyBy, TestDaemon } from "../support/daemon.ts";
+import { waitingFor } from "../support/deadline.ts";
+import {
+  assertIntact,
+  BRIEFLY,
+  MIB,
+  requireRoot,
+  scanJson,
+} from "../support/live.ts";
+import { LockHolder } from "../support/lock_holder.ts";
+import { rcap, startRcap } from "../support/rcap.ts";
+import { zramSwap } from "../support/swap.ts";
+import { rssOf, until, Workload } from "../support/workload.ts";
+
+requireRoot();
+
+// Opened before the first test, which would seem to leak it otherwise.
+libc();
+
+/** How long what a signal ends may take, in milliseconds: far less than a lock is held here. */
+const PROMPTLY = 5000;
+
+const SOURCES = ["pte", "smaps"] as const;
+
+Deno.test("a process that holds its lock is named, and nothing waits for it", async () => {
+  await using holder = await LockHolder.start({ size: 16 * MIB });
+  await holder.lock();
+  for (const source of SOURCES) {
+    const commands = [
+      ["inspect", `${holder.pid}`, ...BRIEFLY],
+      ["inspect", `${holder.pid}`, "--ages", ...BRIEFLY],
+      ["scan", `pid:${holder.pid}`, "--cap", "1M", ...BRIEFLY],
+      ["scan", `pid:${holder.pid}`, "--cap", "1M", "--dry-run", ...BRIEFLY],
+    ];
+    for (const command of commands) {
+      const { code, stderr } = await rcap([...command, "--pagedata", source]);
+      assertStringIncludes(stderr, `process ${holder.pid} does not answer`);
+      assertEquals(code, 1, command.join(" "));
+    }
+  }
+  await holder.unlock();
+  assert(await holder.isIntact());
+});
+
+Deno.test("others are scanned beside a process that holds its lock", async () => {
+  await using _swap = await zramSwap({ size: 256 * MIB });
+  await using holder = await LockHolder.start({ size: 16 * MIB });
+  await using victim = await Workload.start();
+  await victim.anon("cold", 64 * MIB);
+  await holder.lock();
+  for (const source of SOURCES) {
+    const { report } = await scanJson([
+      `pid:${victim.pid}`,
+      `pid:${holder.pid}`,
+      ...["--excess", "16M", "--pagedata", source],
+    ]);
+    const of = (pid: number) =>
+      report.processes.find((process) => process.pid === pid);
+    assertStringIncludes(of(holder.pid)?.error ?? "", "does not answer");
+    assertEquals(of(victim.pid)?.error, null);
+    assert(report.attempted >= 8 * MIB, `${report.attempted} attempted`);
+  }
+  await assertIntact(victim);
+});
+
+Deno.test("rcap does not wait to write where the process itself reads", async () => {
+  await using holder = await LockHolder.start({ size: 16 * MIB });
+  await holder.read();
+  using tables = PageTables.open();
+  const look = () => {
+    const space = tables.addressSpaces().get(holder.pid);
+    return space && tables.lookAtLock(space);
+  };
+  assertEquals(look()?.blocksReaders, false);
+  assertEquals(look()?.blocksWriters, true);
+  const running = startRcap(
+    ["scan", `pid:${holder.pid}`, "--cap", "1M", ...BRIEFLY],
+  );
+  let hasEnded = false;
+  const ended = running.end().finally(() => hasEnded = true);
+  let looks = 0;
+  while (!hasEnded) {
+    assertEquals(look()?.blocksReaders, false, "others can read still");
+    looks++;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assert(looks > 10);
+  const { stderr } = await ended;
+  assertStringIncludes(stderr, "does not answer");
+  // Its own threads, above all.
+  await holder.unlock();
+  assert(await holder.isIntact());
+});
+
+Deno.test("signals end every command while a process holds its lock", async () => {
+  await using holder = await LockHolder.start({ size: 16 * MIB });
+  const { pid } = holder;
+  for (const source of SOURCES) {
+    const commands = [
+      ["inspect", `${pid}`, "--observe", "1m"],
+      ["inspect", `${pid}`, "--ages", "--observe", "1m"],
+      ["scan", `pid:${pid}`, "--cap", "1M", "--observe", "1m"],
+    ];
+    for (const command of commands) {
+      const running = startRcap([...command, "--pagedata", source]);
+      const ended = running.end();
+      // While it watches, every look but the first finds the lock held.
+      await until(
+        () => referencedOf(pid) < 8 * MIB,
+        "the process to be observed",
+      );
+      await holder.lock();
+      const began = performance.now();
+      running.child.kill("SIGTERM");
+      const { code } = await waitingFor(`rcap ${command[0]} to end`, ended);
+      const elapsed = performance.now() - began;
+      await holder.unlock();
+      // It uses all of its memory, for the next command.
+      assert(await holder.isIntact());
+      assertEquals(code, 143);
+      assert(elapsed < PROMPTLY, `${command[0]} took ${elapsed} ms to end`);
+    }
+  }
+});
+
+/** How much of a process's memory was referenced since that was last reset, in bytes. */
+function referencedOf(pid: number): number {
+  const text = Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`);
+  return Number(/^Referenced: *(\d+) kB$/m.exec(text)?.[1]) * 1024;
+}
+
+Deno.test("one hold of the lock during a page-out exempts nobody from a cap", async () => {
+  await using _swap = await zramSwap({ size: 512 * MIB });
+  for (const policy of POLICIES) {
+    await using holder = await LockHolder.start({ size: 192 * MIB });
+    await using daemon = await TestDaemon.start({
+      config: quicklyBy(policy) + cap("evil", [`pid:${holder.pid}`], "16M"),
+    });
+    const before = statmRss(holder.pid);
+    await until(
+      () => statmRss(holder.pid) < before - MIB,
+      "the page-out to begin",
+      60_000,
+      1,
+    );
+    await holder.lock();
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await holder.unlock();
+    await daemon.untilCollection(
+      "evil",
+      ({ rss }) => rss <= 17 * MIB,
+      "the process to be paged out all the same",
+      120_000,
+    );
+    assertEquals((await daemon.stop()).code, 0);
+    assert(await holder.isIntact());
+  }
+});
+
+/** The resident set size of a process, which is told without its lock, in bytes. */
+function statmRss(pid: number): number {
+  const [, pages] = Deno.readTextFileSync(`/proc/${pid}/statm`).split(" ");
+  return Number(pages) * 4096;
+}
+
+Deno.test("what a process answers too late leaves no descriptor open", async () => {
+  await using holder = await LockHolder.start({ size: 4 * MIB });
+  const calls = new MemoryCalls();
+  const memory = new LinuxProcessMemory(readProcess(holder.pid), {
+    source: new SmapsSource(),
+    calls,
+  });
+  const open = () =>
+    [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
+      try {
+        return /pidfd|pagemap/.test(Deno.readLinkSync(`/proc/self/fd/${name}`));
+      } catch {
+        // That of the directory itself.
+        return false;
+      }
+    }).length;
+  // Deno has one of each of its children.
+  const before = open();
+  await holder.lock();
+  await assertRejects(() => memory.control(), NotAnswering);
+  assert(open() > before, "its descriptors are in use");
+  await holder.unlock();
+  await until(() => open() === before, "all descriptors to be closed");
+});
+
+for (const source of SOURCES) {
+  Deno.test(`the daemon goes on beside processes that hold their locks (${source})`, async () => {
+    await using _swap = await zramSwap({ size: 512 * MIB });
+    await using held = new AsyncDisposableStack();
+    const holders: LockHolder[] = [];
+    for (let i = 0; i < 3; i++) {
+      const holder = await LockHolder.start({ size: 32 * MIB, name: "holder" });
+      holders.push(held.use(holder));
+    }
+    await using victim = await Workload.start({ name: "victim" });
+    await victim.anon("cold", 96 * MIB);
+    for (const holder of holders) await holder.lock();
+    await using daemon = await TestDaemon.start({
+      config: QUICKLY + `pagedata = "${source}"\n` +
+        holders.map(({ pid }, index) =>
+          cap(`evil${index}`, [`pid:${pid}`], "8M")
+        )
+          .join("") +
+        cap("good", [`pid:${victim.pid}`], "64M"),
+    });
+    // Three caps cannot be enforced, and take no turn from the fourth.
+    await until(
+      () => rssOf(victim.pid) <= 64 * MIB,
+      "the other cap to be enforced",
+      60_000,
+    );
+    const before = daemon.state().updatedAt;
+    await until(
+      () => daemon.state().updatedAt > before + 1,
+      "the state to be written",
+    );
+    for (const [index, { pid }] of holders.entries()) {
+      await daemon.untilCollection(
+        `evil${index}`,
+        ({ warning }) =>
+          warning?.includes(`process ${pid} does not answer`) ?? false,
+        "the warning to name the process",
+        60_000,
+      );
+    }
+    // One that lets go is found again, however late.
+    await holders[0].unlock();
+    await daemon.untilCollection(
+      "evil0",
+      ({ warning, statistics }) =>
+        !warning?.includes("does not answer") && statistics.attempted > 0,
+      "the process to be paged out",
+      120_000,
+    );
+    const began = performance.now();
+    const { code, stderr } = await daemon.stop();
+    assertEquals(code, 0);
+    const elapsed = performance.now() - began;
+    assert(elapsed < PROMPTLY, `the daemon took ${elapsed} ms to end`);
+    assertStringIncludes(stderr, "it is set aside");
+    assertStringIncludes(stderr, `process ${holders[0].pid} answers again`);
+    for (const holder of holders.slice(1)) await holder.unlock();
+    for (const holder of holders) assert(await holder.isIntact());
+    await assertIntact(victim);
+  });
+}

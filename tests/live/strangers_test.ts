@@ -1,0 +1,680 @@
+/**
+ * Who belongs to what selectors select, and who does not although he would like to
+ * be taken for it, or keeps what would tell from being known.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { File } from "../../ffi/file.ts";
+import { libc } from "../../ffi/libc.ts";
+import { selectProcesses } from "../../lib/collection/members.ts";
+import { parseArguments } from "../../lib/collection/selectors.ts";
+import { NoMatch } from "../../lib/errors.ts";
+import { openPlatform } from "../../lib/platform/open.ts";
+import type { Platform } from "../../lib/platform/platform.ts";
+import { requireRoot, scanJson } from "../support/live.ts";
+import { rcap } from "../support/rcap.ts";
+import { isRunning, until, Workload } from "../support/workload.ts";
+
+requireRoot();
+libc();
+
+/** A user that need not exist. */
+const SOMEONE = 54_337;
+
+/** How long anything here may take, in milliseconds; it takes a hundredth of that. */
+const DEADLINE = 60_000;
+
+/** The pids that selectors select, and what is told of the others. */
+async function select(platform: Platform, ...selectors: string[]) {
+  try {
+    const { processes, problems } = await selectProcesses(
+      await parseArguments(selectors),
+      platform,
+    );
+    return { pids: processes.map(({ pid }) => pid), problems };
+  } catch (error) {
+    if (!(error instanceof NoMatch)) throw error;
+    return { pids: [], problems: [error.message] };
+  }
+}
+
+/** Asserts which of some processes selectors select. */
+async function assertSelects(
+  selectors: string[],
+  members: { pid: number }[],
+  others: { pid: number }[] = [],
+): Promise<void> {
+  using platform = openPlatform("smaps", () => {});
+  const { pids } = await select(platform, ...selectors);
+  const known = [...members, ...others].map(({ pid }) => pid);
+  assertEquals(
+    pids.filter((pid) => known.includes(pid)),
+    members.map(({ pid }) => pid).sort((a, b) => a - b),
+    selectors.join(" "),
+  );
+}
+
+/** A directory for programs, which everyone may enter; removed on disposal. */
+class Programs implements Disposable {
+  readonly path = Deno.makeTempDirSync({ prefix: "rcap-strangers-" });
+
+  constructor() {
+    Deno.chmodSync(this.path, 0o755);
+  }
+
+  /** A program that sleeps. */
+  add(name: string): string {
+    const path = `${this.path}/${name}`;
+    Deno.mkdirSync(path.replace(/\/[^/]*$/, ""), { recursive: true });
+    Deno.copyFileSync("/bin/sleep", path);
+    Deno.chmodSync(path, 0o755);
+    return path;
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.path, { recursive: true });
+  }
+}
+
+/** A process; killed on disposal, and after the deadline. */
+class Running implements AsyncDisposable {
+  readonly pid: number;
+  readonly #child: Deno.ChildProcess;
+  readonly #timer: number;
+  #hasEnded = false;
+
+  private constructor(child: Deno.ChildProcess) {
+    this.#child = child;
+    this.pid = child.pid;
+    this.#timer = setTimeout(() => this.#kill(), DEADLINE);
+    child.status.then(() => this.#hasEnded = true);
+  }
+
+  /**
+   * Runs a command, until the path of the process's program ends as it should.
+   */
+  static async start(
+    [program, ...args]: string[],
+    { until: end, uid }: { until: string; uid?: number },
+  ): Promise<Running> {
+    const child = new Deno.Command(program, {
+      args,
+      uid,
+      gid: uid,
+      stdin: "null",
+      stdout: "null",
+    }).spawn();
+    const running = new Running(child);
+    await until(() => running.#hasEnded || running.program.endsWith(end), end);
+    assert(!running.#hasEnded, `${program} ${args.join(" ")} has ended`);
+    return running;
+  }
+
+  /** The path of its program, as the kernel shows it. */
+  get program(): string {
+    try {
+      using directory = File.openPlace(`/proc/${this.pid}`);
+      return directory.readLinkAt("exe");
+    } catch {
+      return "";
+    }
+  }
+
+  #kill(): void {
+    if (!this.#hasEnded && isRunning(this.pid)) this.#child.kill("SIGKILL");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#kill();
+    clearTimeout(this.#timer);
+    await this.#child.status;
+  }
+}
+
+/** Runs a program. */
+function run(path: string): Promise<Running> {
+  return Running.start([path, "600"], { until: path });
+}
+
+/**
+ * Runs a program in a mount namespace of its own, after a shell script has arranged
+ * the mounts; `$1` and so on are its arguments.
+ */
+function runArranged(
+  script: string,
+  args: string[],
+  { path, uid, ends = path }: { path: string; uid?: number; ends?: string },
+): Promise<Running> {
+  const own = uid === undefined ? [] : ["--user", "--map-root-user"];
+  return Running.start([
+    "unshare",
+    ...own,
+    "--mount",
+    "sh",
+    "-ec",
+    `${script}\nexec "$0" 600`,
+    path,
+    ...args,
+  ], { until: ends, uid });
+}
+
+Deno.test("exe: is the program that the machine has at a path", async () => {
+  using programs = new Programs();
+  const path = programs.add("opt/server");
+  const other = programs.add("other/server");
+  const [folder, otherFolder] = [path, other].map((one) =>
+    one.replace(/\/server$/, "")
+  );
+  await using real = await run(path);
+  // A service with a mount namespace of its own runs the same file.
+  await using sandboxed = await runArranged("", [], { path });
+  await using bound = await runArranged(
+    'mount --bind "$1" "$1"',
+    [folder],
+    { path },
+  );
+  // In a container, something else has that path.
+  await using container = await runArranged(
+    'mount --bind "$2" "$1"',
+    [folder, otherFolder],
+    { path },
+  );
+  await using memory = await runArranged(
+    'mount -t tmpfs none "$1"; cp /bin/sleep "$0"',
+    [folder],
+    { path },
+  );
+  await using stranger = await runArranged(
+    'mount --bind "$2" "$1"',
+    [folder, otherFolder],
+    { path, uid: SOMEONE },
+  );
+  const strangers = [container, memory, stranger];
+  for (const { program } of strangers) assertEquals(program, path);
+
+  const members = [real, sandboxed, bound];
+  await assertSelects([`exe:${path}`], members, strangers);
+  await assertSelects([`exe:${folder}/*`], members, strangers);
+  // Where a path leads nowhere, nobody is there.
+  const { report } = await scanJson([
+    ...[`exe:${path}`, "--dry-run", "--cap", "1P"],
+  ]);
+  assertEquals(
+    report.processes.map(({ pid }) => pid),
+    members.map(({ pid }) => pid).sort((a, b) => a - b),
+  );
+});
+
+Deno.test("a deleted program is at its path, and what only looks so is not", async () => {
+  using programs = new Programs();
+  const path = programs.add("opt/server");
+  const literal = programs.add("opt/server (deleted)");
+  const folder = `${programs.path}/opt`;
+  const mine = programs.add("mine/server").replace(/\/server$/, "");
+  Deno.chownSync(mine, SOMEONE, SOMEONE);
+  Deno.chownSync(`${mine}/server`, SOMEONE, SOMEONE);
+
+  await using upgraded = await run(path);
+  await using sandboxed = await runArranged("", [], { path });
+  await using named = await Running.start([literal, "600"], { until: literal });
+  const gone = `${path} (deleted)`;
+  // On another device.
+  await using memory = await runArranged(
+    'mount -t tmpfs none "$1"; cp /bin/sleep "$0"; "$0" 600 & sleep 0; exec 3<"$0"; rm "$0"; exec /proc/self/fd/3 600',
+    [folder],
+    { path, ends: gone },
+  );
+  // On the same one, by a user who may arrange what paths he likes.
+  await using stranger = await runArranged(
+    'mount --bind "$2" "$1"; exec 3<"$0"; rm "$0"; exec /proc/self/fd/3 600',
+    [folder, mine],
+    { path, ends: gone, uid: SOMEONE },
+  );
+  const others = [named, memory, stranger];
+  Deno.removeSync(path);
+  assertEquals(upgraded.program, gone);
+  await assertSelects([`exe:${path}`], [upgraded, sandboxed], others);
+  await assertSelects([`exe:${folder}/serve?`], [upgraded, sandboxed], others);
+  await assertSelects([`exe:${literal}`], [named], [
+    upgraded,
+    ...others.slice(1),
+  ]);
+
+  // The new version is another file, and so are both.
+  Deno.copyFileSync("/bin/sleep", path);
+  await using renewed = await run(path);
+  await assertSelects([`exe:${path}`], [upgraded, sandboxed, renewed], others);
+});
+
+Deno.test("a program's path need not be text", async () => {
+  using programs = new Programs();
+  const path = programs.add("x");
+  await using running = await Running.start([
+    "sh",
+    "-ec",
+    'f="$1/caf$(printf "\\\\351")"; mv "$1/x" "$f"; exec "$f" 600',
+    "sh",
+    programs.path,
+  ], { until: "caf\ufffd" });
+  assert(!running.program.endsWith(path));
+  await assertSelects([`exe:${programs.path}/caf?`], [running]);
+  await assertSelects([`exe:${programs.path}/x`], [], [running]);
+});
+
+/** A FUSE file system that stops answering; ended and unmounted on disposal. */
+class FuseServer implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #directory: string;
+  readonly #timer: number;
+  #said = "";
+
+  private constructor(directory: string, file: string[]) {
+    this.#directory = directory;
+    this.#child = new Deno.Command("perl", {
+      args: [
+        new URL("../fixtures/fuse_server.pl", import.meta.url).pathname,
+        directory,
+        ...file,
+      ],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    this.#timer = setTimeout(() => this.#end(), DEADLINE);
+    this.#listen();
+  }
+
+  static async start(directory: string, ...file: string[]) {
+    const server = new FuseServer(directory, file);
+    await until(() => server.#said.startsWith("ready\n"), "FUSE to be served");
+    return server;
+  }
+
+  async #listen(): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const bytes of this.#child.stdout) {
+      this.#said += decoder.decode(bytes);
+    }
+  }
+
+  /** Has it answer nothing any more. */
+  async hush(): Promise<void> {
+    const writer = this.#child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode("hush\n"));
+    writer.releaseLock();
+    await until(() => this.#said.includes("hushed\n"), "FUSE to be silent");
+  }
+
+  /** The requests that it has not answered. */
+  get unanswered(): string[] {
+    return this.#said.split("\n").filter((word) =>
+      /^[A-Z]|^request/.test(word)
+    );
+  }
+
+  #end(): void {
+    if (isRunning(this.#child.pid)) this.#child.kill("SIGKILL");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#end();
+    clearTimeout(this.#timer);
+    await this.#child.status;
+    await this.#child.stdin.close().catch(() => {});
+    await new Deno.Command("umount", { args: ["-l", this.#directory] })
+      .output();
+  }
+}
+
+Deno.test("no FUSE server is asked who runs which program", async () => {
+  using programs = new Programs();
+  const folder = `${programs.path}/mount`;
+  Deno.mkdirSync(folder);
+  const path = `${folder}/prog`;
+  const plain = programs.add("plain");
+  await using server = await FuseServer.start(folder);
+  await using honest = await run(plain);
+  // What it sees there is its own; the machine has a server there that is silent.
+  const crowd: Running[] = [];
+  await using _crowd = {
+    async [Symbol.asyncDispose]() {
+      for (const one of crowd) await one[Symbol.asyncDispose]();
+    },
+  };
+  for (let count = 0; count < 6; count++) {
+    crowd.push(
+      await runArranged(
+        'mount -t tmpfs none "$1"; cp /bin/sleep "$0"',
+        [folder],
+        { path },
+      ),
+    );
+  }
+  const began = performance.now();
+  await assertSelects([`exe:${programs.path}/*`], [honest], crowd);
+  assert(performance.now() - began < DEADLINE / 2);
+  assertEquals(server.unanswered, []);
+});
+
+Deno.test("a program on a FUSE file system that has fallen silent is known by its mount", async () => {
+  using programs = new Programs();
+  const folder = `${programs.path}/mount`;
+  Deno.mkdirSync(folder);
+  const path = `${folder}/prog`;
+  await using server = await FuseServer.start(folder, "/bin/sleep");
+  await using machine = await run(path);
+  await using sandboxed = await runArranged("", [], { path });
+  await server.hush();
+
+  using platform = openPlatform("smaps", () => {});
+  const { pids, problems } = await select(
+    platform,
+    `exe:${programs.path}/*`,
+    `${machine.pid}`,
+  );
+  assertEquals(pids, [machine.pid]);
+  assertEquals(problems, [
+    `it is not known whether process ${sandboxed.pid} (prog) runs the program at ${path} (it is on a FUSE file system, which is not asked)`,
+  ]);
+  await assertSelects([`exe:${path}`], [machine], [sandboxed]);
+  assertEquals(server.unanswered, []);
+
+  // It is told with the others that are wanted, and keeps nobody from them.
+  const { code, stderr } = await rcap([
+    ...["scan", `exe:${path}`, "--dry-run", "--cap", "1P"],
+  ]);
+  assertEquals(code, 0, stderr);
+  assert(stderr.includes(`process ${sandboxed.pid} (prog)`), stderr);
+});
+
+/** Mounts of the hierarchies that systemd could have: cgroups(7). */
+function systemdMounts(): string[] {
+  return Deno.readTextFileSync("/proc/self/mounts").split("\n")
+    .map((line) => line.split(" "))
+    .filter(([, , type, options]) =>
+      type === "cgroup2" ||
+      type === "cgroup" && options.split(",").includes("name=systemd")
+    ).map(([, mount]) => mount);
+}
+
+/** A mount of a hierarchy of version 1 that is not systemd's. */
+function controllerMount(): string | undefined {
+  return Deno.readTextFileSync("/proc/self/mounts").split("\n")
+    .map((line) => line.split(" "))
+    // A cpuset takes no process before it has processors.
+    .find(([, , type, options]) =>
+      type === "cgroup" && !/name=|cpuset/.test(options)
+    )?.[1];
+}
+
+/** A word that nobody else has in the name of a cgroup. */
+function uniqueWord(): string {
+  return `rcap${crypto.randomUUID().slice(0, 8)}`;
+}
+
+/** A cgroup with those above it; removed on disposal when its processes have ended. */
+class Cgroup implements AsyncDisposable {
+  readonly path: string;
+  readonly #made: string[] = [];
+
+  constructor(mount: string, path: string) {
+    this.path = mount;
+    for (const part of path.split("/")) {
+      this.path += `/${part}`;
+      try {
+        Deno.mkdirSync(this.path);
+        this.#made.push(this.path);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+      }
+    }
+  }
+
+  put({ pid }: { pid: number }): void {
+    Deno.writeTextFileSync(`${this.path}/cgroup.procs`, `${pid}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const path of this.#made.toReversed()) {
+      // A process leaves its cgroup a little after it has ended.
+      await until(() => {
+        try {
+          Deno.removeSync(path);
+          return true;
+        } catch (error) {
+          return error instanceof Deno.errors.NotFound;
+        }
+      }, `${path} to be removable`);
+    }
+  }
+}
+
+Deno.test("unit: is the unit that systemd means", async () => {
+  const mounts = systemdMounts();
+  assert(
+    mounts.length > 0,
+    "mount a hierarchy of cgroups that systemd could have",
+  );
+  for (const mount of mounts) {
+    const word = uniqueWord();
+    const slice = `${word}.slice`;
+    const manager = `${slice}/user@${SOMEONE}.service`;
+    await using service = new Cgroup(mount, `${slice}/${word}.service`);
+    await using worker = new Cgroup(mount, `${slice}/${word}.service/worker`);
+    await using own = new Cgroup(mount, `${manager}/app.slice/${word}.service`);
+    await using init = new Cgroup(mount, `${manager}/init.scope`);
+    await using nested = new Cgroup(
+      mount,
+      `${slice}/docker-1.scope/system.slice/${word}.service`,
+    );
+    await using unmanaged = new Cgroup(mount, `${word}/${word}.service`);
+    const processes = [];
+    await using stack = new AsyncDisposableStack();
+    for (const cgroup of [service, worker, own, init, nested, unmanaged]) {
+      const workload = stack.use(await Workload.start());
+      cgroup.put(workload);
+      processes.push(workload);
+    }
+    const [inService, inWorker, inOwn, inInit, inNested] = processes;
+    const cases: [selector: string, members: { pid: number }[]][] = [
+      [`unit:${word}`, [inService, inWorker]],
+      [`unit:${slice}`, processes.slice(0, -1)],
+      [`unit:user@${SOMEONE}`, [inOwn, inInit]],
+      [`unit:user@${SOMEONE}.service`, [inOwn, inInit]],
+      [`unit:user@${SOMEONE}/${word}`, [inOwn]],
+      [`unit:user@${SOMEONE}/app.slice`, [inOwn]],
+      [`unit:docker-1.scope`, [inNested]],
+      [`unit:app.slice`, []],
+    ];
+    for (const [selector, members] of cases) {
+      const others = processes.filter((one) => !members.includes(one));
+      await assertSelects([selector], members, others);
+    }
+    await stack.disposeAsync();
+  }
+});
+
+Deno.test({
+  name: "unit: does not count what a hierarchy of controllers is called",
+  ignore: controllerMount() === undefined, // There is only version 2 then.
+  async fn() {
+    const word = uniqueWord();
+    await using cgroup = new Cgroup(
+      controllerMount() ?? "",
+      `${word}.slice/${word}.service`,
+    );
+    await using workload = await Workload.start();
+    cgroup.put(workload);
+    await assertSelects([`unit:${word}`], [], [workload]);
+    await assertSelects([`cgroup:*/${word}.service`], [workload]);
+    await workload[Symbol.asyncDispose]();
+  },
+});
+
+Deno.test("what is joined has to hold together", async () => {
+  await using one = await Workload.start({ uid: SOMEONE, name: "a + b" });
+  await using two = await Workload.start({ uid: SOMEONE });
+  await using three = await Workload.start({ name: "a + b" });
+  await assertSelects(["comm:a + b", "+", `user:${SOMEONE}`], [one], [
+    two,
+    three,
+  ]);
+  await assertSelects(["comm:a + b"], [one, three], [two]);
+  await assertSelects(
+    [`user:${SOMEONE}`, "+", "comm:perl", `pid:${three.pid}`],
+    [two, three],
+    [one],
+  );
+  await assertSelects(
+    [`pid:${one.pid}`, "+", `user:${SOMEONE + 1}`],
+    [],
+    [one],
+  );
+});
+
+const calls = Deno.dlopen("libc.so.6", {
+  setxattr: {
+    parameters: ["buffer", "buffer", "buffer", "usize", "i32"],
+    result: "i32",
+  },
+}).symbols;
+
+/** Has a cgroup's processes left alone, or whatever the value says. */
+function setAvoid(path: string, value = "1"): void {
+  const cString = (text: string) => new TextEncoder().encode(`${text}\0`);
+  const result = calls.setxattr(
+    cString(path),
+    cString("user.rcap.avoid"),
+    cString(value),
+    BigInt(value.length),
+    0,
+  );
+  assertEquals(result, 0, `${path} takes an attribute`);
+}
+
+Deno.test("a cgroup's owner has its processes left alone, and others do not", async () => {
+  for (const mount of systemdMounts()) {
+    const word = uniqueWord();
+    await using parent = new Cgroup(mount, word);
+    await using child = new Cgroup(mount, `${word}/child`);
+    await using open = new Cgroup(mount, `${word}-open`);
+    await using workload = await Workload.start({ uid: SOMEONE });
+    await using other = await Workload.start({ uid: SOMEONE + 1 });
+    const both = [`${workload.pid}`, `${other.pid}`];
+    child.put(workload);
+    child.put(other);
+    await assertSelects(both, [workload, other]);
+
+    setAvoid(child.path);
+    await assertSelects(both, [], [workload, other]);
+    using platform = openPlatform("smaps", () => {});
+    const { problems } = await select(platform, both[0]);
+    assert(
+      problems.join().includes(
+        `process ${workload.pid} (perl) is left alone, as user.rcap.avoid of ${child.path} asks`,
+      ),
+      problems.join(),
+    );
+    setAvoid(child.path, "0");
+    await assertSelects(both, [workload, other]);
+
+    // Below one that is left alone, all are.
+    setAvoid(parent.path);
+    await assertSelects(both, [], [workload, other]);
+    setAvoid(parent.path, "no");
+
+    // A user speaks for himself only.
+    setAvoid(child.path);
+    Deno.chownSync(child.path, SOMEONE, SOMEONE);
+    await assertSelects(both, [other], [workload]);
+
+    // Where others may write, nobody knows who has spoken.
+    open.put(workload);
+    open.put(other);
+    setAvoid(open.path);
+    Deno.chmodSync(open.path, 0o777);
+    await assertSelects(both, [workload, other]);
+    Deno.chmodSync(open.path, 0o775);
+    await assertSelects(both, [workload, other]);
+    Deno.chmodSync(open.path, 0o755);
+    await assertSelects(both, [], [workload, other]);
+
+    // It is told, whoever asks for the process.
+    const { code, stderr } = await rcap([
+      ...["scan", both[0], "--dry-run", "--cap", "1P"],
+    ]);
+    assertEquals(code, 5, stderr);
+    assert(stderr.includes("is left alone, as user.rcap.avoid of"), stderr);
+    await workload[Symbol.asyncDispose]();
+    await other[Symbol.asyncDispose]();
+  }
+});
+
+Deno.test("outside of rcap's cgroup namespace, no unit is known, and that is told", async () => {
+  const [mount] = systemdMounts();
+  const word = uniqueWord();
+  await using inner = new Cgroup(mount, `${word}.slice/${word}-inner.service`);
+  await using outer = new Cgroup(mount, `${word}.slice/${word}.service`);
+  await using workload = await Workload.start();
+  outer.put(workload);
+  const { stderr, code } = await rcap(
+    ["scan", `unit:${word}`, `${workload.pid}`, "--dry-run", "--cap", "1P"],
+    {
+      prefix: [
+        "sh",
+        "-ec",
+        'echo $$ > "$0/cgroup.procs"; exec unshare --cgroup "$@"',
+        inner.path,
+      ],
+    },
+  );
+  assertEquals(code, 0, stderr);
+  assert(
+    stderr.includes(
+      "it is not known to which units processes belong whose cgroups are outside of the cgroup namespace that rcap runs in; run rcap in that of the machine\n",
+    ),
+    stderr,
+  );
+  await workload[Symbol.asyncDispose]();
+});
+
+Deno.test("for want of descriptors, nobody is taken for no match", async () => {
+  using platform = openPlatform("smaps", () => {});
+  await using workload = await Workload.start({ uid: SOMEONE });
+  using _limit = withoutDescriptors();
+  for (const selector of [`user:${SOMEONE}`, "exe:/*", "cgroup:*", "unit:a"]) {
+    const selectors = await parseArguments([selector]);
+    await assertRejects(
+      () => selectProcesses(selectors, platform),
+      Error,
+      "(EMFILE)",
+    );
+  }
+  assert(isRunningWithout(workload.pid));
+});
+
+/** Whether a process is there, without a look that takes a descriptor. */
+function isRunningWithout(pid: number): boolean {
+  Deno.kill(pid, "SIGCONT");
+  return true;
+}
+
+/** Leaves no descriptor free until it is disposed: getrlimit(2). */
+function withoutDescriptors(): Disposable {
+  const limits = Deno.dlopen("libc.so.6", {
+    getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+    setrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+  });
+  const RLIMIT_NOFILE = 7;
+  const before = new BigUint64Array(2);
+  assertEquals(limits.symbols.getrlimit(RLIMIT_NOFILE, before), 0);
+  const now = BigUint64Array.of(0n, before[1]);
+  assertEquals(limits.symbols.setrlimit(RLIMIT_NOFILE, now), 0);
+  return {
+    [Symbol.dispose]() {
+      assertEquals(limits.symbols.setrlimit(RLIMIT_NOFILE, before), 0);
+      limits.close();
+    },
+  };
+}

@@ -1,0 +1,303 @@
+/**
+ * Runs the illumos platform in a process of its own, for tests that go below the
+ * commands: `illumos_driver.ts MODE JSON`. What came of it is printed as JSON.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { NoMatch, ProcessError } from "../../lib/errors.ts";
+import type { ProcessMemory } from "../../lib/memory/process_memory.ts";
+import { scanOnce } from "../../lib/oneshot/scan_once.ts";
+import {
+  type IllumosPaths,
+  IllumosPlatform,
+} from "../../lib/platform/illumos/illumos_platform.ts";
+import { illumos } from "../../lib/platform/illumos/system.ts";
+import {
+  ScanCollection,
+  ScannedProcess,
+} from "../../lib/scanner/collection.ts";
+import { scan } from "../../lib/scanner/scan.ts";
+import { assertFree } from "./illumos.ts";
+import { say } from "./say.ts";
+
+/** What a mode is told. */
+interface Task {
+  readonly paths: IllumosPaths;
+  readonly pids: readonly number[];
+  readonly rounds: number;
+}
+
+const MIB = 2 ** 20;
+
+/** How many collections the processes of a crowd are in. */
+const COLLECTIONS = 10;
+
+/** Functions that the library has for tests. */
+function controls({ libproc }: IllumosPaths) {
+  const { symbols } = Deno.dlopen(libproc, {
+    rcap_test_set: { parameters: ["buffer"], result: "i32" },
+    rcap_test_calls: { parameters: [], result: "i64" },
+  });
+  return {
+    set(faults: string) {
+      const text = new TextEncoder().encode(`${faults}\0`);
+      assertEquals(symbols.rcap_test_set(text), 0, faults);
+    },
+    calls: () => Number(symbols.rcap_test_calls()),
+  };
+}
+
+/** How many descriptors are open; those of Deno's signals, too, which stay. */
+function openDescriptors(): number {
+  const listener = () => {};
+  Deno.addSignalListener("SIGTSTP", listener);
+  Deno.removeSignalListener("SIGTSTP", listener);
+  return [...Deno.readDirSync("/proc/self/fd")].length;
+}
+
+function collectionOf(
+  platform: IllumosPlatform,
+  pids: readonly number[],
+): ScanCollection {
+  return new ScanCollection(
+    pids.map((pid) =>
+      new ScannedProcess(platform.open(platform.readProcess(pid)))
+    ),
+  );
+}
+
+/** An exception that nothing in rcap throws. */
+class Thrown extends Error {}
+
+/** The memory of a process, with an exception while it is controlled. */
+function throwingIn(place: string, memory: ProcessMemory): ProcessMemory {
+  let sizes = 0;
+  return {
+    pid: memory.pid,
+    readPagedata: () => memory.readPagedata(),
+    closePagedata: () => memory.closePagedata(),
+    readResidency: () => memory.readResidency(),
+    readSizes() {
+      // The first reading is before control is taken.
+      if (place === "sizes" && sizes++ > 0) throw new Thrown(place);
+      return memory.readSizes();
+    },
+    async control() {
+      const control = await memory.control();
+      return {
+        maxRanges: control.maxRanges,
+        async pageOut(ranges, signal) {
+          const results = await control.pageOut(ranges, signal);
+          if (place === "page-out") throw new Thrown(place);
+          return results;
+        },
+        [Symbol.dispose]: () => control[Symbol.dispose](),
+      };
+    },
+  };
+}
+
+const MODES: Record<string, (task: Task) => Promise<unknown>> = {
+  /** An exception in the middle of a scan, at one place after the other. */
+  async exceptions({ paths, pids: [pid], rounds }) {
+    using platform = new IllumosPlatform(paths);
+    controls(paths).set("delay=500");
+    const entry = platform.readProcess(pid);
+    const places = ["event", "sizes", "page-out"] as const;
+    const counts: Record<string, number> = {};
+    for (let round = 0; round < rounds; round++) {
+      const place = places[round % places.length];
+      const memory = platform.open(entry);
+      const throwing = throwingIn(place, memory);
+      const collection = new ScanCollection([new ScannedProcess(throwing)]);
+      await assertRejects(
+        () =>
+          scan(collection, {
+            excess: 64 * MIB,
+            onEvent({ type }) {
+              if (place === "event" && type === "pageout") {
+                throw new Thrown(place);
+              }
+            },
+          }),
+        Thrown,
+        place,
+      );
+      assertFree(pid, `after an exception in ${place}, round ${round}`);
+      counts[place] = (counts[place] ?? 0) + 1;
+    }
+    return counts;
+  },
+
+  /** An exception that nobody catches, while a process is controlled. */
+  async crash({ paths, pids: [pid] }) {
+    const platform = new IllumosPlatform(paths);
+    const memory = platform.open(platform.readProcess(pid));
+    await memory.control();
+    setTimeout(() => {
+      throw new Thrown("caught by nobody");
+    }, 10);
+    await new Promise((resolve) => setTimeout(resolve, 60_000));
+  },
+
+  /** An end in the middle of everything. */
+  async exit({ paths, pids: [pid] }) {
+    const platform = new IllumosPlatform(paths);
+    const memory = platform.open(platform.readProcess(pid));
+    await memory.control();
+    Deno.exit(7);
+  },
+
+  /** Many scans of many processes with few descriptors. */
+  async crowd({ paths, pids, rounds }) {
+    let most = 0;
+    let before = 0;
+    const result = { opened: 0, revoked: 0, capacity: 0, errors: 0, scans: 0 };
+    {
+      using platform = new IllumosPlatform(paths);
+      before = openDescriptors() - platform.pool.size;
+      const collections = Array.from(
+        { length: COLLECTIONS },
+        (_, index) =>
+          collectionOf(
+            platform,
+            pids.filter((pid) => pid % COLLECTIONS === index),
+          ),
+      );
+      result.capacity = platform.pool.capacity;
+      for (let round = 0; round < rounds; round++) {
+        await scan(collections[round % COLLECTIONS], {
+          excess: MIB,
+          onEvent(event) {
+            if (event.type === "error") {
+              result.errors++;
+              throw event.error;
+            }
+          },
+        });
+        result.scans++;
+        most = Math.max(most, platform.pool.size);
+      }
+      const all = collections.flatMap(({ processes }) => processes);
+      assertEquals(all.length, pids.length);
+      assert(all.every(({ unscannable }) => !unscannable));
+      result.opened = platform.pool.opened;
+      result.revoked = platform.pool.revoked;
+    }
+    return { ...result, most, leaked: openDescriptors() - before };
+  },
+
+  /** Psinfo of another process, once and again. */
+  // deno-lint-ignore require-await -- every mode is asynchronous
+  async stale({ paths, pids: [pid] }) {
+    using platform = new IllumosPlatform(paths);
+    const { set } = controls(paths);
+    const memory = platform.open(platform.readProcess(pid));
+    const { rss } = memory.readSizes();
+    const { opened } = platform.pool;
+    set("psinfo_stale=1");
+    assertEquals(memory.readSizes().rss, rss);
+    const reopened = platform.pool.opened - opened;
+    set("psinfo_stale=-1");
+    let message = "";
+    try {
+      memory.readSizes();
+    } catch (error) {
+      assert(error instanceof ProcessError);
+      ({ message } = error);
+    }
+    return { reopened, message };
+  },
+
+  /**
+   * A process that exits before the first call about it, the second, and so on,
+   * until a scan of it is through before that.
+   */
+  async exits({ paths, pids }) {
+    const system = illumos(paths);
+    using platform = system.open("auto", () => {});
+    const { set, calls } = controls(paths);
+    const before = openDescriptors();
+    const outcomes: Record<string, number> = {};
+    const log = { warn() {}, info() {}, debug() {} };
+    for (const [index, pid] of pids.entries()) {
+      const at = index + 1;
+      set(`exit_pid=${pid},exit_at=${at}`);
+      let outcome = "none";
+      try {
+        const report = await scanOnce({
+          policy: "clock",
+          selectors: [{ kind: "pid", pid, text: `${pid}` }],
+          goal: { excess: MIB },
+          dryRun: false,
+          observation: 0,
+          signal: new AbortController().signal,
+          log,
+          platform,
+        });
+        outcome = report.processes[0].error === null ? "scanned" : "reported";
+      } catch (error) {
+        const isTold = error instanceof ProcessError ||
+          error instanceof NoMatch;
+        if (!isTold) throw error;
+        outcome = error.name;
+      }
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+      if (calls() < at) {
+        assertEquals(outcome, "scanned");
+        platform[Symbol.dispose]();
+        return { calls: at - 1, outcomes, leaked: openDescriptors() - before };
+      }
+    }
+    throw new Error("more calls than processes");
+  },
+
+  /** What is loaded to do everything. */
+  async libraries({ paths, pids: [pid] }) {
+    const loaded = new Set<string>();
+    const { dlopen } = Deno;
+    Object.assign(Deno, {
+      dlopen(...args: Parameters<typeof dlopen>) {
+        loaded.add(String(args[0]));
+        return dlopen(...args);
+      },
+    });
+    const system = illumos(paths);
+    using platform = system.open("auto", () => {});
+    const entry = platform.readProcess(pid);
+    const facts = [
+      platform.listProcesses().length > 1,
+      platform.userOf(entry) === 0,
+      await platform.runsProgram(entry, (path) => path.startsWith("/")),
+      platform.projectOf?.(entry) === 0,
+      await system.uidOfUser("root") === 0,
+      await system.uidOfUser("no such user") === undefined,
+      system.zoneIdOf?.("global") === 0,
+      system.memory().totalMemory > 0,
+      system.projectCaps?.().changedCaps()?.problems.length === 0,
+    ];
+    const report = await scanOnce({
+      policy: "clock",
+      selectors: [{ kind: "pid", pid, text: `${pid}` }],
+      goal: { excess: MIB },
+      dryRun: false,
+      observation: 0,
+      signal: new AbortController().signal,
+      log: { warn() {}, info() {}, debug() {} },
+      platform,
+    });
+    await platform.open(entry).readMappings();
+    const findings = await system.examine();
+    return {
+      loaded: [...loaded],
+      facts,
+      error: report.processes[0].error,
+      findings: findings.map(({ status }) => status),
+    };
+  },
+};
+
+const [mode, task] = Deno.args;
+say(JSON.stringify(await MODES[mode](JSON.parse(task))));

@@ -1,0 +1,51 @@
+/**
+ * A process for the tests of locks: `lock_child.ts DIRECTORY [UID]`. Becomes that
+ * user where one is named, tells who holds the lock on the file `lock`, tries to take
+ * it, tells what came of it, and keeps it until it is killed. One JSON object on
+ * standard output.
+ *
+ * @module
+ */
+
+import { FileLock, lockHolder } from "../../ffi/file_lock.ts";
+import { SystemError } from "../../ffi/libc.ts";
+import { openTrustedDirectory } from "../../ffi/trusted_path.ts";
+import { say } from "./say.ts";
+
+/** What the process says. */
+export interface LockChildAnswer {
+  /** Its pid, null for none, or why it cannot be asked for. */
+  holder: number | null | string;
+  /** Whether it got the lock, or why it could not even try. */
+  lock: boolean | string;
+}
+
+/** Becomes another user, with no way back. */
+function become(uid: number): void {
+  const libc = Deno.dlopen("libc.so.6", {
+    setresuid: { parameters: ["u32", "u32", "u32"], result: "i32" },
+  }).symbols;
+  if (libc.setresuid(uid, uid, uid) !== 0) throw new Error("setresuid fails");
+}
+
+/** What comes of something; the message of a system error. */
+function attempt<T>(step: () => T): T | string {
+  try {
+    return step();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return error.message;
+  }
+}
+
+if (import.meta.main) {
+  const [path, uid] = Deno.args;
+  if (uid !== undefined) become(Number(uid));
+  const directory = openTrustedDirectory(path);
+  const answer: LockChildAnswer = {
+    holder: attempt(() => lockHolder(directory, "lock") ?? null),
+    lock: attempt(() => FileLock.tryLock(directory, "lock") !== undefined),
+  };
+  say(JSON.stringify(answer));
+  setInterval(() => {}, 1 << 30);
+}

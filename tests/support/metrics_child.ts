@@ -1,0 +1,20 @@
+/**
+ * A process for the tests: serves metrics at a free port of this machine, and
+ * says on standard output which, and what it warns of.
+ *
+ * @module
+ */
+
+import { Metrics } from "../../lib/service/metrics.ts";
+import { MetricsServer } from "../../lib/service/metrics_server.ts";
+import { say } from "./say.ts";
+
+if (import.meta.main) {
+  const { address } = new MetricsServer({
+    address: { hostname: "127.0.0.1", port: 0 },
+    metrics: new Metrics({ version: "1" }),
+    health: () => undefined,
+    warn: (message) => say(message),
+  });
+  say(address.port);
+}

@@ -1,0 +1,32 @@
+/**
+ * A service for the tests, which tells the service manager what it is sent signals
+ * for: it is ready, reloads at SIGHUP, stops pinging the watchdog at SIGUSR1, and
+ * ends at SIGTERM.
+ *
+ * @module
+ */
+
+import { complain } from "./say.ts";
+import { Notifier } from "../../lib/service/notify.ts";
+
+if (import.meta.main) {
+  const notifier = Notifier.fromEnvironment({ warn: complain });
+  let reloads = 0;
+  Deno.addSignalListener("SIGHUP", () => {
+    notifier.reloading();
+    reloads++;
+    notifier.ready(`reloaded ${reloads}`);
+  });
+  const watchdog = setInterval(
+    () => notifier.watchdog(),
+    notifier.watchdogInterval,
+  );
+  Deno.addSignalListener("SIGUSR1", () => clearInterval(watchdog));
+  Deno.addSignalListener("SIGTERM", () => {
+    notifier.stopping("good-bye");
+    Deno.exit(0);
+  });
+  // Signals alone do not keep it running.
+  setInterval(() => {}, 60_000);
+  notifier.ready("started");
+}

@@ -1,0 +1,194 @@
+/**
+ * A Prometheus of Debian's packages, which scrapes what a test tells it to.
+ *
+ * @module
+ */
+
+import "./deadline.ts";
+import { fetchPackages } from "../vm/debian.ts";
+
+/** How long Prometheus may take for anything, in milliseconds. */
+const PATIENCE_MS = 60_000;
+
+/** How often is looked whether it has come so far, in milliseconds. */
+const POLL_MS = 100;
+
+/** A target as Prometheus sees it: `/api/v1/targets`. */
+export interface Target {
+  health: "up" | "down" | "unknown";
+  lastError: string;
+}
+
+/** A sample: its labels and its value. */
+export interface Sample {
+  labels: Record<string, string>;
+  value: number;
+}
+
+/** What the HTTP API answers. */
+interface Answer<T> {
+  status: "success" | "error";
+  data: T;
+  error?: string;
+}
+
+/**
+ * A running Prometheus with a data folder of its own; disposing kills it and
+ * removes that.
+ *
+ * @example
+ * ```ts
+ * await using prometheus = await Prometheus.start("127.0.0.1:9090");
+ * await prometheus.until("rcap_scans_total", ([sample]) => sample?.value === 3);
+ * ```
+ */
+export class Prometheus implements AsyncDisposable {
+  readonly #held = new AsyncDisposableStack();
+  readonly #url: string;
+  readonly #complaints: Promise<string>;
+  #hasEnded = false;
+
+  private constructor(program: string, { target, folder, port }: {
+    target: string;
+    folder: string;
+    port: number;
+  }) {
+    this.#url = `http://127.0.0.1:${port}/api/v1`;
+    this.#held.defer(() => Deno.remove(folder, { recursive: true }));
+    Deno.writeTextFileSync(
+      `${folder}/prometheus.yml`,
+      JSON.stringify({
+        global: { scrape_interval: "1s", scrape_timeout: "1s" },
+        scrape_configs: [{
+          job_name: "rcap",
+          static_configs: [{ targets: [target] }],
+        }],
+      }),
+    );
+    const process = new Deno.Command(program, {
+      args: [
+        `--config.file=${folder}/prometheus.yml`,
+        `--storage.tsdb.path=${folder}/data`,
+        `--web.listen-address=127.0.0.1:${port}`,
+      ],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    this.#complaints = process.stderr.text();
+    const status = process.status.finally(() => this.#hasEnded = true);
+    this.#held.defer(async () => {
+      if (!this.#hasEnded) process.kill("SIGKILL");
+      await status;
+      await this.#complaints;
+    });
+  }
+
+  /**
+   * Starts one and waits until it answers.
+   *
+   * @param target host and port of what to scrape.
+   */
+  static async start(target: string): Promise<Prometheus> {
+    const tree = await fetchPackages({
+      release: "bookworm",
+      name: "prometheus",
+      packages: ["prometheus"],
+      // It is one program with all it needs but the C library.
+      only: /^prometheus$/,
+    });
+    await using cleanup = new AsyncDisposableStack();
+    const prometheus = cleanup.use(
+      new Prometheus(`${tree}/usr/bin/prometheus`, {
+        target,
+        folder: Deno.makeTempDirSync({ prefix: "rcap-prometheus-" }),
+        port: freePort(),
+      }),
+    );
+    await prometheus.#eventually(
+      () => prometheus.#get("targets"),
+      "it to answer",
+    );
+    cleanup.move();
+    return prometheus;
+  }
+
+  /** Waits until the target is up or down. */
+  async untilTarget(health: Target["health"]): Promise<Target> {
+    return await this.#eventually(async () => {
+      const { activeTargets: [target] } = await this.#get<
+        { activeTargets: Target[] }
+      >("targets");
+      return target?.health === health ? target : undefined;
+    }, `the target to be ${health}`);
+  }
+
+  /** Waits until what a query finds is what a test waits for. */
+  async until(
+    query: string,
+    condition: (samples: Sample[]) => boolean,
+  ): Promise<Sample[]> {
+    return await this.#eventually(async () => {
+      const samples = await this.query(query);
+      return condition(samples) ? samples : undefined;
+    }, `what it waits for of ${query}`);
+  }
+
+  /** What a query finds now. */
+  async query(query: string): Promise<Sample[]> {
+    const { result } = await this.#get<{
+      result: { metric: Record<string, string>; value: [number, string] }[];
+    }>(`query?query=${encodeURIComponent(query)}`);
+    return result.map(({ metric, value: [, value] }) => ({
+      labels: metric,
+      value: Number(value),
+    }));
+  }
+
+  /** The type of each family that the target has, by its name. */
+  async types(): Promise<Record<string, string>> {
+    const families = await this.#get<{ metric: string; type: string }[]>(
+      `targets/metadata?match_target=${encodeURIComponent('{job="rcap"}')}`,
+    );
+    return Object.fromEntries(
+      families.map(({ metric, type }) => [metric, type]),
+    );
+  }
+
+  async #get<T>(path: string): Promise<T> {
+    const response = await fetch(`${this.#url}/${path}`);
+    const answer: Answer<T> = await response.json();
+    if (answer.status !== "success") {
+      throw new Error(`${path}: ${answer.error}`);
+    }
+    return answer.data;
+  }
+
+  /** Tries something until it comes to a value. */
+  async #eventually<T>(
+    step: () => Promise<T | undefined>,
+    what: string,
+  ): Promise<T> {
+    const end = performance.now() + PATIENCE_MS;
+    while (performance.now() < end) {
+      if (this.#hasEnded) {
+        throw new Error(`Prometheus has ended:\n${await this.#complaints}`);
+      }
+      // It does not listen yet, or has no metrics yet.
+      const value = await step().catch(() => undefined);
+      if (value !== undefined) return value;
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+    throw new Error(`Prometheus: ${what}: not within ${PATIENCE_MS} ms`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#held.disposeAsync();
+  }
+}
+
+/** A port that nobody listens on now. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}

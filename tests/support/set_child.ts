@@ -1,0 +1,17 @@
+/**
+ * A process for the tests of state directories: `set_child.ts DIRECTORY NAME` sets a
+ * cap by hand and takes that back, until it is killed.
+ *
+ * @module
+ */
+
+import { writeOverride } from "../../lib/service/state_directory.ts";
+import { say } from "./say.ts";
+
+if (import.meta.main) {
+  const [directory, name] = Deno.args;
+  for (let i = 1;; i++) {
+    writeOverride(directory, name, i % 3 === 0 ? undefined : 4096 * i);
+    if (i === 10) say("sets");
+  }
+}
