@@ -26,6 +26,7 @@ async function assertRefused(runtime: string, problem: RegExp): Promise<void> {
     const text = new TextDecoder().decode(stderr);
     assertEquals(code, 1, text);
     const [said] = text.split("\n").filter((line) => line.startsWith(output));
+    assert(said, text);
     assertMatch(said, problem);
     assertStringIncludes(
       said,
