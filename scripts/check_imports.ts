@@ -36,7 +36,7 @@ export const ROOMS: readonly (readonly string[])[] = [
 const OUTSIDE = ["bench", "scripts", "tests"];
 
 /** The folder outside of the house that test files may import from. */
-const TEST_HELPERS = "tests";
+const TEST_HELPERS = "tests/support";
 
 /** Files in the house that only tests use, `x_child.ts` as a process of its own. */
 const TEST_FILE = /(?:^|[/_])(?:test|testing|child)\.ts$/;

@@ -109,25 +109,26 @@ Deno.test("a circle of files is a problem", async () => {
 
 Deno.test("only files for tests import what is for tests", async () => {
   const files = {
-    "ffi/a_test.ts": 'import "../tests/help.ts"; import "./testing.ts";',
-    "ffi/testing.ts": 'import "../tests/help.ts";',
+    "ffi/a_test.ts":
+      'import "../tests/support/help.ts"; import "./testing.ts";',
+    "ffi/testing.ts": 'import "../tests/support/help.ts";',
     "ffi/lock_child.ts": 'import "./testing.ts";',
     "lib/errors_test.ts": 'import "./errors.ts";',
     "lib/errors.ts": "",
-    "tests/help.ts": 'import "../scripts/b.ts";',
+    "tests/support/help.ts": 'import "../../scripts/b.ts";',
     "scripts/b.ts": 'import "../lib/errors.ts";',
   };
   assertEquals(await problemsOf(files), []);
   const problems = await problemsOf({
     ...files,
-    "ffi/a.ts": 'import "./testing.ts"; import "../tests/help.ts";',
+    "ffi/a.ts": 'import "./testing.ts"; import "../tests/support/help.ts";',
     "ffi/b_test.ts":
       'import "../scripts/b.ts"; import "../lib/scanner/testing.ts";',
     "lib/scanner/testing.ts": "",
   });
   assertEquals(problems, [
     "ffi/a.ts imports ffi/testing.ts: it is for tests only",
-    "ffi/a.ts imports tests/help.ts: it is in no room",
+    "ffi/a.ts imports tests/support/help.ts: it is in no room",
     "ffi/b_test.ts imports scripts/b.ts: it is in no room",
     "ffi/b_test.ts imports lib/scanner/testing.ts: " +
     "lib/scanner and ffi are on one line",
