@@ -7,11 +7,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import {
-  DEFAULT_POLICY,
-  POLICIES,
-  type PolicyName,
-} from "../../lib/config/policy_names.ts";
+import { POLICIES, type PolicyName } from "../../lib/config/policy_names.ts";
 import type { ScanReport } from "../../lib/oneshot/scan_once.ts";
 import { rcapJson, type RunOptions } from "./rcap.ts";
 import {
@@ -43,16 +39,12 @@ export function requireRoot(): void {
   }
 }
 
-/**
- * A test of what holds whatever the policy: one for each. A binary is the same
- * program, so it is tried with the default one.
- */
+/** A test of what holds whatever the policy: one for each. */
 export function testEachPolicy(
   name: string,
   test: (policy: PolicyName) => Promise<void>,
 ): void {
-  const policies = Deno.env.has("RCAP_BIN") ? [DEFAULT_POLICY] : POLICIES;
-  for (const policy of policies) {
+  for (const policy of POLICIES) {
     Deno.test(`${name} (${policy})`, () => test(policy));
   }
 }
