@@ -18,6 +18,7 @@ import { Membership } from "../lib/group/membership.ts";
 import { mappingBytes, mappingEnd } from "../lib/memory/pagedata.ts";
 import { openPlatform } from "../lib/platform/open.ts";
 import { formatSize } from "../lib/report/units.ts";
+import { ScannedProcess } from "../lib/scanner/collection.ts";
 import { Fleet } from "../tests/support/fleet.ts";
 import { zramSwap } from "../tests/support/swap.ts";
 
@@ -78,6 +79,14 @@ async function measure(
     definition,
     (entry) => new Member(entry, platform.open(entry), () => {}),
   );
+  const histories = new Map<Member, ScannedProcess>();
+  const historyOf = (member: Member) => {
+    let history = histories.get(member);
+    if (!history) {
+      histories.set(member, history = new ScannedProcess(member.scanMemory));
+    }
+    return history;
+  };
   const rounds: Costs[] = [];
   for (let round = 0; round < WARM_UP + ROUNDS; round++) {
     const costs: Costs = {
@@ -95,9 +104,13 @@ async function measure(
         for (const { memory } of collection.members) await memory.reset();
       }),
       reading: await cost(async () => {
-        for (const member of collection.members) await member.glance();
+        for (const member of collection.members) {
+          historyOf(member).merge(await member.memory.read("glance"));
+        }
       }),
-      paging: await cost(() => pageOut(collection.members, size / 16)),
+      paging: await cost(() =>
+        pageOut(collection.members.map(historyOf), size / 16)
+      ),
     };
     if (collection.members.length !== count) {
       throw new Error(`${collection.members.length} of ${count} are members`);
@@ -118,18 +131,18 @@ async function measure(
 
 /** Pages out the next part of each member's memory, as a scan does that needs it. */
 async function pageOut(
-  members: readonly Member[],
+  processes: readonly ScannedProcess[],
   bytes: number,
 ): Promise<void> {
-  for (const { memory, scanned } of members) {
+  for (const { memory, pagedata } of processes) {
     await memory.readResidency();
-    const largest = scanned.pagedata?.mappings.reduce((a, b) =>
+    const largest = pagedata?.mappings.reduce((a, b) =>
       mappingBytes(a) > mappingBytes(b) ? a : b
     );
     if (!largest) continue;
     const { start: mappingStart, firstRun } = largest;
     // The part behind what earlier rounds have taken.
-    const page = scanned.pagedata?.runPage[firstRun] ?? 0;
+    const page = pagedata?.runPage[firstRun] ?? 0;
     const start = mappingStart + BigInt(page * PAGE);
     const wanted = start + BigInt(bytes / PAGE * PAGE);
     const end = wanted < mappingEnd(largest) ? wanted : mappingEnd(largest);

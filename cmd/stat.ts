@@ -5,9 +5,9 @@
  */
 
 import { Argument, Command, Option } from "@commander-js/extra-typings";
-import { sleep } from "../lib/collection/observe.ts";
 import { UsageError } from "../lib/errors.ts";
 import type { DaemonState } from "../lib/group/state.ts";
+import { systemClock } from "../lib/platform/clock.ts";
 import { json, lines, type Printable } from "../lib/report/escape.ts";
 import {
   chooseColumns,
@@ -122,7 +122,7 @@ export function statCommand(context: Context) {
         if (!await print(...texts)) return;
         before = state;
         if (round >= count) return;
-        await sleep(interval, signal);
+        await systemClock.sleep(interval, signal);
         signal.throwIfAborted();
       }
     });
@@ -158,7 +158,7 @@ async function nextState(
     } catch (error) {
       if (performance.now() - began > RESTART_PATIENCE) throw error;
     }
-    await sleep(100, signal);
+    await systemClock.sleep(100, signal);
     signal.throwIfAborted();
   }
 }

@@ -1,10 +1,9 @@
 /**
- * Directories held open, and the names in them: `openat(2)`, `mkdirat(2)`,
- * `renameat(2)`, `unlinkat(2)`.
+ * Open directories and the names in them: `openat(2)`, `mkdirat(2)`, `renameat(2)`,
+ * `unlinkat(2)`.
  *
- * Whoever holds a directory works in that one, whatever becomes of the path that
- * led to it. Nothing here follows a symbolic link, and nothing waits for the other
- * end of a pipe.
+ * An open directory stays the same one, whatever happens to the path that led to
+ * it. Nothing here follows a symbolic link or waits for the other end of a pipe.
  *
  * @module
  */
@@ -22,7 +21,7 @@ import {
 import { checked, cString, Errno, libc, SystemError } from "./libc.ts";
 import { type FileStatus, statusAt, statusOf } from "./statx.ts";
 
-// <fcntl.h> of Linux; two of them are not the same on arm64.
+// <fcntl.h> of Linux; two of the values differ on arm64.
 const IS_ARM = Deno.build.arch === "aarch64";
 const O_NOCTTY = 0o400;
 const O_NONBLOCK = 0o4000;
@@ -31,29 +30,29 @@ const O_NOFOLLOW = IS_ARM ? 0o100000 : 0o400000;
 const O_CLOEXEC = 0o2000000;
 const O_PATH = 0o10000000;
 const AT_REMOVEDIR = 0x200;
-/** <linux/fs.h>: the two names change places, at once. */
+/** <linux/fs.h>: exchanges the two names atomically. */
 const RENAME_EXCHANGE = 2;
 
 // <asm-generic/errno-base.h> and <asm-generic/errno.h>.
 const EISDIR = 21;
 const ELOOP = 40;
 
-/** What should be a regular file is something else. */
+/** A file that should be regular is not. */
 export class NotAFile extends RcapError {
   override name = "NotAFile";
 }
 
 /**
- * Something in the file system, held open without being opened: `O_PATH` of
- * `openat(2)`. Where it is a directory, the names in it can be worked with; else
- * that fails with `ENOTDIR`. Closed by `using`.
+ * A file of any type that is held by an `O_PATH` descriptor, `openat(2)`, without
+ * being opened. Methods that work on names in it need a directory and otherwise
+ * fail with `ENOTDIR`. Closed by `using`.
  */
 export class Entry implements Disposable {
   /** The descriptor. */
   readonly fd: number;
-  /** Where it was found, for messages. */
+  /** The path where it was found, for messages. */
   readonly path: string;
-  /** What was true when it was found. */
+  /** Its status when it was found. */
   readonly status: FileStatus;
 
   private constructor(fd: number, path: string) {
@@ -74,7 +73,7 @@ export class Entry implements Disposable {
   }
 
   /**
-   * What a name stands for here; a symbolic link for itself.
+   * Finds a name in this directory. A symbolic link is not followed.
    *
    * @throws SystemError when there is no such name, or it may not be looked at.
    */
@@ -82,12 +81,12 @@ export class Entry implements Disposable {
     return Entry.#at(this.fd, name, this.pathOf(name));
   }
 
-  /** Where it leads to, of a symbolic link: `readlinkat(2)` with an empty path. */
+  /** The target of a symbolic link: `readlinkat(2)` with an empty path. */
   target(): string {
     return File.own(this.fd, this.path).readLinkAt("");
   }
 
-  /** The path of a name in it, for messages. */
+  /** The path of a name in this directory, for messages. */
   pathOf(name: string): string {
     if (name === ".") return this.path;
     if (name === "..") return this.path.replace(/\/[^/]*$/, "") || "/";
@@ -99,27 +98,27 @@ export class Entry implements Disposable {
     return statusAt(this.fd, name, this.pathOf(name));
   }
 
-  /** The names in it. @throws SystemError when it cannot be read. */
+  /** The names in this directory. Throws a SystemError if it cannot be read. */
   names(): string[] {
     using directory = this.#open(".", O_RDONLY | O_DIRECTORY);
     return directory.names();
   }
 
   /**
-   * Opens a regular file to read it.
+   * Opens a regular file for reading.
    *
    * @throws NotAFile when it is a pipe, a device or a socket.
-   * @throws SystemError `EISDIR` for a directory, `ELOOP` for a symbolic link, and
-   * when it cannot be opened.
+   * @throws SystemError `EISDIR` for a directory, `ELOOP` for a symbolic link, or
+   * another error if it cannot be opened.
    */
   openFile(name: string): File {
     return this.#openRegular(name, O_RDONLY);
   }
 
   /**
-   * Opens a regular file to read and write it, which is made where there is none.
+   * Opens a regular file for reading and writing. Makes it if there is none.
    *
-   * @param mode its permissions where it is made, less the umask.
+   * @param mode the permissions of a new file, less the umask.
    * @throws NotAFile, SystemError as {@linkcode Entry.openFile}.
    */
   openOrMakeFile(name: string, mode: number): File {
@@ -128,7 +127,7 @@ export class Entry implements Disposable {
 
   #openRegular(name: string, flags: number, mode = 0): File {
     const path = this.pathOf(name);
-    // To open a device alone can have an effect, so it is looked at before.
+    // Opening a device can already have an effect, so the type is checked first.
     const seen = this.statusOf(name);
     if (seen) assertFile(seen, path);
     using cleanup = new DisposableStack();
@@ -146,7 +145,7 @@ export class Entry implements Disposable {
   }
 
   /**
-   * Makes a file, and opens it to write.
+   * Makes a file and opens it for writing.
    *
    * @param mode its permissions, whatever the umask is.
    * @throws SystemError `EEXIST` when there is one already.
@@ -164,7 +163,7 @@ export class Entry implements Disposable {
    * Makes a directory.
    *
    * @param mode its permissions, less the umask.
-   * @returns whether there was none.
+   * @returns whether it was made; false if the name exists.
    */
   makeDirectory(name: string, mode: number): boolean {
     return unless(Errno.EEXIST, () =>
@@ -174,7 +173,7 @@ export class Entry implements Disposable {
       ));
   }
 
-  /** Gives a file in it another name, in place of any other file of that name. */
+  /** Renames a file in this directory. Replaces any file that has the new name. */
   rename(from: string, to: string): void {
     checked(
       libc().renameat(this.fd, cString(from), this.fd, cString(to)),
@@ -183,9 +182,9 @@ export class Entry implements Disposable {
   }
 
   /**
-   * Has two files in it change their names, at once.
+   * Exchanges the names of two files in this directory atomically.
    *
-   * @throws SystemError `EINVAL` where the file system cannot do that.
+   * @throws SystemError `EINVAL` if the file system does not support that.
    */
   exchange(one: string, other: string): void {
     checked(
@@ -200,12 +199,12 @@ export class Entry implements Disposable {
     );
   }
 
-  /** Removes a file, if it is there. */
+  /** Removes a file if it exists. */
   remove(name: string): void {
     this.#unlink(name, 0);
   }
 
-  /** Removes an empty directory, if it is there. */
+  /** Removes an empty directory if it exists. */
   removeDirectory(name: string): void {
     this.#unlink(name, AT_REMOVEDIR);
   }
@@ -227,10 +226,10 @@ function assertFile({ type }: FileStatus, path: string): void {
   if (type === "file") return;
   if (type === "directory") throw new SystemError(`open ${path}`, EISDIR);
   if (type === "symbolic link") throw new SystemError(`open ${path}`, ELOOP);
-  throw new NotAFile(`${path} is a ${type}, and no file`);
+  throw new NotAFile(`${path} is a ${type}, not a regular file`);
 }
 
-/** Does something; returns false when that fails with one certain error. */
+/** Takes a step. Returns false if it fails with the given error. */
 function unless(errno: number, step: () => void): boolean {
   try {
     step();
@@ -244,7 +243,7 @@ function unless(errno: number, step: () => void): boolean {
 /**
  * Reads a file to its end.
  *
- * @param most how large it may be, in bytes.
+ * @param most the largest size to accept, in bytes.
  * @returns `undefined` when it is larger.
  */
 export function readUpTo(
@@ -260,7 +259,7 @@ export function readUpTo(
     if (length > most) return undefined;
     if (more === 0) return buffer.subarray(0, length);
     if (length === buffer.length) {
-      // It grows, or its size is not told, as in /proc.
+      // The file grows, or its size is reported as 0, as in /proc.
       const larger = new Uint8Array(Math.min(2 * length + 4096, most + 1));
       larger.set(buffer);
       buffer = larger;

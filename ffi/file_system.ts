@@ -1,5 +1,5 @@
 /**
- * What kind of file system a path lies on: `statfs(2)`.
+ * The file system that contains a path: `statfs(2)`.
  *
  * @module
  */
@@ -15,9 +15,9 @@ const ST_RDONLY = 1n;
 
 /** The file system of a path. */
 export interface FileSystem {
-  /** What the kernel knows its type by: `*_MAGIC` of include/uapi/linux/magic.h. */
+  /** Its type: `*_MAGIC` of include/uapi/linux/magic.h. */
   readonly type: bigint;
-  /** Whether it, or only its mount there, is read-only. */
+  /** Whether the file system or its mount is read-only. */
   readonly isReadOnly: boolean;
 }
 

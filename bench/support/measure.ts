@@ -4,7 +4,7 @@
  * @module
  */
 
-import { sleep } from "../../lib/collection/observe.ts";
+import { systemClock } from "../../lib/platform/clock.ts";
 import { statFields } from "../../lib/platform/linux/stat.ts";
 import { Cgroup, type Contestant } from "./contestants.ts";
 import {
@@ -93,14 +93,17 @@ export async function runOnce(
     }),
   );
   const pids = workload.pids();
-  await sleep(1000, signal);
+  await systemClock.sleep(1000, signal);
   const freeSpeed = await speedOf(workload, signal);
   const fullRss = rssOf(pids);
   const cap = fullRss * kind.cap;
   const limit = cap * limitShare;
   const ended = new AbortController();
   const wait = async (milliseconds: number) => {
-    await sleep(milliseconds, AbortSignal.any([signal, ended.signal]));
+    await systemClock.sleep(
+      milliseconds,
+      AbortSignal.any([signal, ended.signal]),
+    );
     signal.throwIfAborted();
     if (ended.signal.aborted) throw ended.signal.reason;
   };
@@ -170,7 +173,7 @@ async function speedOf(
   signal: AbortSignal,
 ): Promise<number> {
   const [before, began] = [workload.operations().count, performance.now()];
-  await sleep(FREE * 1000, signal);
+  await systemClock.sleep(FREE * 1000, signal);
   const seconds = (performance.now() - began) / 1000;
   return (workload.operations().count - before) / seconds;
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Clock } from "../platform/clock.ts";
 import { progress } from "../platform/output.ts";
 
 /**
@@ -57,24 +58,25 @@ export interface Watched {
  */
 export async function watch(
   processes: readonly Watched[],
-  { milliseconds, what, signal }: {
+  { milliseconds, what, signal, clock }: {
     milliseconds: number;
     what: string;
     signal: AbortSignal;
+    clock: Clock;
   },
 ): Promise<void> {
   using _progress = progress(`observing ${what} for ${milliseconds / 1000} s…`);
-  const began = performance.now();
+  const began = clock.now();
   const hasParts = processes.some(({ endPart }) => endPart !== undefined);
   let isFresh = true;
   for (let glance = 1; glance <= GLANCES; glance++) {
     const due = began + milliseconds * glance / GLANCES;
     if (isFresh) {
-      await sleep(Math.min(SOON, milliseconds / GLANCES / 2), signal);
+      await clock.sleep(Math.min(SOON, milliseconds / GLANCES / 2), signal);
       signal.throwIfAborted();
       for (const process of processes) await process.glance();
     }
-    await sleep(due - performance.now(), signal);
+    await clock.sleep(due - clock.now(), signal);
     signal.throwIfAborted();
     if (glance === GLANCES) return;
     for (const process of processes) {
@@ -83,23 +85,5 @@ export async function watch(
     isFresh = hasParts || glance === REFRESH_AFTER;
     if (!isFresh) continue;
     for (const process of processes) await process.refresh();
-  }
-}
-
-/** Waits; an abort of the signal ends it at once. */
-export async function sleep(
-  milliseconds: number,
-  signal: AbortSignal,
-): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, milliseconds);
-  const stop = () => resolve();
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    await promise;
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", stop);
   }
 }

@@ -10,6 +10,7 @@ import "../../tests/support/deadline.ts";
 import type { DaemonConfig } from "../config/config.ts";
 import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
+import { systemClock } from "../platform/clock.ts";
 import { openPlatform } from "../platform/open.ts";
 import { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -61,6 +62,7 @@ async function runDaemon(
   const { report, ...others } = around;
   const daemon = new Daemon(CONFIG, {
     platform: withSteps(real, platform),
+    clock: systemClock,
     log,
     signal: ending.signal,
     overrides: () => new Map(),

@@ -5,11 +5,14 @@
  * @module
  */
 
+import type { Clock } from "../platform/clock.ts";
+
 /** Hands out turns, first come, first served. */
 export class Turns {
   /** Below 0 while more have a turn than there are places. */
   #free: number;
   readonly #patience: number;
+  readonly #clock: Clock;
   readonly #waiting: (() => void)[] = [];
 
   /**
@@ -17,9 +20,10 @@ export class Turns {
    * @param patience after how many milliseconds of waiting a turn is given all the
    * same: those who have one may be kept waiting themselves.
    */
-  constructor(places: number, patience: number) {
+  constructor(places: number, patience: number, clock: Clock) {
     this.#free = places;
     this.#patience = patience;
+    this.#clock = clock;
   }
 
   /** Waits for a turn; `using` ends it. */
@@ -39,12 +43,16 @@ export class Turns {
   async #wait(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting.push(resolve);
-    const timer = setTimeout(() => {
-      this.#waiting.splice(this.#waiting.indexOf(resolve), 1);
+    const given = new AbortController();
+    this.#clock.sleep(this.#patience, given.signal).then(() => {
+      const at = this.#waiting.indexOf(resolve);
+      // It was handed over.
+      if (at < 0) return;
+      this.#waiting.splice(at, 1);
       this.#free--;
       resolve();
-    }, this.#patience);
+    });
     await promise;
-    clearTimeout(timer);
+    given.abort();
   }
 }

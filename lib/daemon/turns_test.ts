@@ -5,6 +5,7 @@
  */
 
 import { assertEquals } from "@std/assert";
+import { systemClock } from "../platform/clock.ts";
 import { Turns } from "./turns.ts";
 
 /** Whether a promise has been resolved by now. */
@@ -15,7 +16,7 @@ async function isResolved(promise: Promise<unknown>): Promise<boolean> {
 }
 
 Deno.test("turns are handed over in order, and only so many at a time", async () => {
-  const turns = new Turns(2, 60_000);
+  const turns = new Turns(2, 60_000, systemClock);
   const first = await turns.take();
   const second = await turns.take();
   const third = turns.take();
@@ -31,14 +32,14 @@ Deno.test("turns are handed over in order, and only so many at a time", async ()
 });
 
 Deno.test("who has waited for long gets a turn, whoever keeps theirs", async () => {
-  const turns = new Turns(1, 5);
+  const turns = new Turns(1, 5, systemClock);
   const stuck = await turns.take();
   const second = await turns.take();
   const third = await turns.take();
   // There is one place again only when all but one have ended.
   second[Symbol.dispose]();
   third[Symbol.dispose]();
-  const patient = new Turns(1, 60_000);
+  const patient = new Turns(1, 60_000, systemClock);
   using _held = await patient.take();
   stuck[Symbol.dispose]();
   const next = await turns.take();
@@ -46,7 +47,7 @@ Deno.test("who has waited for long gets a turn, whoever keeps theirs", async () 
 });
 
 Deno.test("a turn given early is not handed on", async () => {
-  const turns = new Turns(1, 20);
+  const turns = new Turns(1, 20, systemClock);
   const stuck = await turns.take();
   const early = await turns.take();
   const waiting = turns.take();

@@ -1,6 +1,6 @@
 /**
- * The processes that share one cap, as the daemon watches them: their sizes, what
- * scans did with them, and what that gave.
+ * The processes that share one cap, as the daemon watches them: their sizes, and
+ * what scans did with them.
  *
  * @module
  */
@@ -9,17 +9,14 @@ import { whyNot } from "../collection/members.ts";
 import type { CapConfig } from "../config/config.ts";
 import { NoSuchProcess, ProcessError } from "../errors.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
-import { type IdleBytes, idleBytes } from "../scanner/ages.ts";
-import { ScanCollection } from "../scanner/collection.ts";
+import type { IdleBytes } from "../scanner/ages.ts";
+import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import type { Member } from "./member.ts";
 import type { CollectionState } from "./state.ts";
 
 /** References are recorded from this share of the cap on. */
 const HISTORY_SHARE = 0.8;
-
-/** What came back of what was paged out, from which on a collection is left alone for an interval. */
-const SUFFERING_SHARE = 0.25;
 
 /** How many warnings are told at the most. */
 const MOST_WARNINGS = 5;
@@ -31,18 +28,19 @@ export interface Sample {
   readonly accounting: "rss" | "pss";
   /** Whether references should be recorded. */
   readonly wantsHistory: boolean;
-  /** By how much the cap is exceeded, or will soon be, at the most; 0 when it is not. */
-  readonly excess: number;
   /** Whether the size rests on proportional sizes that were read long ago. */
   readonly isOld: boolean;
-  /** Whether more than a quarter of what was last paged out has come back. */
-  readonly suffers: boolean;
+  /** By how much scans have lowered the size since the sample before. */
+  readonly pagedOut: number;
+  /** Size of what was read back from a disk or swap since the sample before. */
+  readonly cameBack: number;
 }
 
-/** One collection. Sizes in bytes, times in milliseconds of a monotonic clock. */
+/** One group. Sizes in bytes, times in milliseconds of a monotonic clock. */
 export class CappedGroup {
   readonly id: number;
-  readonly scanned = new ScanCollection([]);
+  /** What its policy's scans add to. */
+  readonly statistics: ScanStatistics = noStatistics();
   readonly backoff = new Backoff();
   /** Replaces the cap of the configuration, until told otherwise. */
   override: number | undefined;
@@ -56,12 +54,8 @@ export class CappedGroup {
   unenforcedSamples = 0;
   /** How many processes would be members, and are to be left alone. */
   avoided = 0;
-  /** Whether the last scan took pages that were in use. */
-  tookInUse = true;
-  /** By how much it is expected to grow in an interval, where that is known. */
-  expectedGrowth = 0;
-  /** Whether its pages age with every sample, since little of it is idle. */
-  agesFaster = false;
+  /** Told of everyone who is a member no longer; a scan goes on without them. */
+  onLeave: (member: Member) => void = () => {};
   #definition: CapConfig;
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** In list order: who joins later stands later. */
@@ -74,8 +68,6 @@ export class CappedGroup {
   #least: number | null = null;
   #most: number | null = null;
   #last: Pick<Sample, "size" | "accounting"> = { size: 0, accounting: "rss" };
-  /** The size that the last scan left, as far as is known. */
-  #sizeThen: number | undefined;
   /** `effective` as of the last sample. */
   #effectiveThen = 0;
 
@@ -135,22 +127,24 @@ export class CappedGroup {
         this.#remove(entry.pid);
       }
       if (!this.#members.has(entry.pid)) this.#joined++;
-      this.#members.set(entry.pid, this.#newMember(entry));
+      this.#put(entry);
     }
-    this.#dropFromScan();
     return { joined: this.#joined - joined, left: this.#left - left };
   }
 
   #remove(pid: number): void {
-    if (this.#members.delete(pid)) this.#left++;
+    const member = this.#members.get(pid);
+    if (!member) return;
+    this.#members.delete(pid);
+    this.#left++;
+    this.onLeave(member);
   }
 
-  /** A scan goes on without who has left. */
-  #dropFromScan(): void {
-    const scanned = new Set(this.members.map(({ scanned }) => scanned));
-    const { processes } = this.scanned;
-    if (processes.every((process) => scanned.has(process))) return;
-    this.scanned.processes = processes.filter((one) => scanned.has(one));
+  /** Makes a member for an entry, in the place of the one that has its pid. */
+  #put(entry: ProcessEntry): void {
+    const before = this.#members.get(entry.pid);
+    this.#members.set(entry.pid, this.#newMember(entry));
+    if (before) this.onLeave(before);
   }
 
   /** Reads the sizes of all members, at little cost; who has exited is dropped. */
@@ -166,15 +160,12 @@ export class CappedGroup {
       faults += Math.max(0, entry.majorFaults - member.entry.majorFaults);
       if (member.is(entry)) member.entry = entry;
       // It has started another program; its place is kept.
-      else this.#members.set(pid, this.#newMember(entry));
+      else this.#put(entry);
       rss += entry.rss;
     }
-    this.#dropFromScan();
-
-    const { effective } = this.scanned.statistics;
+    const { effective } = this.statistics;
     const pagedOut = effective - this.#effectiveThen;
     this.#effectiveThen = effective;
-    const cameBack = faults * platform.pageSize;
     this.#last = this.#sizeOf(rss);
     const { size, accounting } = this.#last;
     this.#samples++;
@@ -183,11 +174,10 @@ export class CappedGroup {
     return {
       ...this.#last,
       wantsHistory: size >= this.cap * HISTORY_SHARE,
-      excess: Math.max(0, size + this.expectedGrowth - this.cap),
       isOld: accounting === "pss" &&
         this.members.some((member) => member.isProportionalOld(now)),
-      suffers: this.tookInUse && pagedOut > 0 &&
-        cameBack > pagedOut * SUFFERING_SHARE,
+      pagedOut,
+      cameBack: faults * platform.pageSize,
     };
   }
 
@@ -250,18 +240,6 @@ export class CappedGroup {
     return most.join("; ") + (others > 0 ? `; and ${others} others` : "");
   }
 
-  /** Notes the size that a scan leaves. */
-  noteSize(size: number): void {
-    this.#sizeThen = size;
-  }
-
-  /** By how much the size has grown since it was noted, in bytes; what shrank has negative growth. */
-  takeGrowth(): number {
-    const grown = this.size - (this.#sizeThen ?? this.size);
-    this.#sizeThen = this.size;
-    return grown;
-  }
-
   /** What a scan that brought nothing depends on. */
   circumstances(hasFreeSwap: boolean): Circumstances {
     return {
@@ -272,15 +250,13 @@ export class CappedGroup {
     };
   }
 
-  #idle(): IdleBytes[] | null {
-    const aged = this.members.map(({ scanned }) => scanned.ages)
-      .filter(({ pagedata }) => pagedata !== undefined);
-    return aged.length > 0 ? idleBytes(aged) : null;
-  }
-
-  /** What there is to tell. */
-  state(): CollectionState {
-    const { statistics } = this.scanned;
+  /**
+   * What there is to tell.
+   *
+   * @param idle how much was not used for how long, where its policy knows that.
+   */
+  state(idle: readonly IdleBytes[] | null): CollectionState {
+    const { statistics } = this;
     return {
       id: this.id,
       name: this.name,
@@ -291,7 +267,7 @@ export class CappedGroup {
       image: this.members.reduce((sum, { entry }) => sum + entry.image, 0),
       rss: this.#last.size,
       accounting: this.#last.accounting,
-      idle: this.#idle(),
+      idle,
       statistics: {
         attempted: statistics.attempted,
         effective: statistics.effective,

@@ -6,7 +6,7 @@
  */
 
 import { requireProcess } from "../collection/members.ts";
-import { sleep, SOON, watch } from "../collection/observe.ts";
+import { SOON, watch } from "../collection/observe.ts";
 import { ProcessAccessDenied, UsageError } from "../errors.ts";
 import { PAGE_PRESENT, PAGE_SWAPPED } from "../memory/page_states.ts";
 import {
@@ -19,6 +19,7 @@ import {
   REFERENCED,
 } from "../memory/pagedata.ts";
 import type { SkipReason } from "../memory/process_memory.ts";
+import { type Clock, systemClock } from "../platform/clock.ts";
 import { progress } from "../platform/output.ts";
 import type {
   MappingFigures,
@@ -126,6 +127,8 @@ export interface InspectOptions {
   readonly signal: AbortSignal;
   readonly log: Messages;
   readonly platform: Platform;
+  /** That of the system when not given. */
+  readonly clock?: Clock;
 }
 
 /**
@@ -234,7 +237,7 @@ const SHORTEST_INTERVAL = 250;
  * @throws the signal's reason when it is aborted.
  */
 export async function inspectAges(
-  { pid, observation, signal, platform }: InspectOptions,
+  { pid, observation, signal, platform, clock = systemClock }: InspectOptions,
 ): Promise<AgesReport> {
   const process = requireProcess(pid, platform);
   const { comm } = process;
@@ -246,15 +249,15 @@ export async function inspectAges(
     `observing process ${pid} (${comm}) for ${observation / 1000} s…`,
   );
   const ages = new PageAges();
-  const began = performance.now();
+  const began = clock.now();
   await memory.reset();
   for (let count = 1; count <= intervals; count++) {
     // Others may reset references too: see watch.
-    await sleep(SOON, signal);
+    await clock.sleep(SOON, signal);
     signal.throwIfAborted();
     ages.look(await memory.read("inspect"));
-    await sleep(
-      began + observation * count / intervals - performance.now(),
+    await clock.sleep(
+      began + observation * count / intervals - clock.now(),
       signal,
     );
     signal.throwIfAborted();
@@ -300,7 +303,8 @@ function pictureOf(state: number, bits: number): number {
 
 /** Clears the references of a process, waits, and reads it; `head` begins every report. */
 async function observeProcess(
-  { pid, observation, signal, log, platform }: InspectOptions,
+  { pid, observation, signal, log, platform, clock = systemClock }:
+    InspectOptions,
 ) {
   const process = requireProcess(pid, platform);
   const { comm } = process;
@@ -324,6 +328,7 @@ async function observeProcess(
       milliseconds: observation,
       what: `process ${pid} (${comm})`,
       signal,
+      clock,
     });
   } catch (error) {
     if (!(error instanceof ProcessAccessDenied)) throw error;

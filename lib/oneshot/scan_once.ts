@@ -7,12 +7,13 @@
 import { residentSize, sizeBy } from "../collection/accounting.ts";
 import { selectProcesses } from "../collection/members.ts";
 import { narrate } from "../collection/narrate.ts";
-import { watch } from "../collection/observe.ts";
+import { watch, type Watched } from "../collection/observe.ts";
 import type { Selector } from "../collection/selectors.ts";
 import type { PolicyName } from "../config/policy_names.ts";
 import { ProcessAccessDenied, ProcessError } from "../errors.ts";
 import { mappingEnd } from "../memory/pagedata.ts";
 import type { PageoutResult, SkipReason } from "../memory/process_memory.ts";
+import { type Clock, systemClock } from "../platform/clock.ts";
 import { DryRunMemory } from "../platform/dry_run.ts";
 import type {
   MonitoredMemory,
@@ -20,10 +21,11 @@ import type {
   Platform,
   ProcessEntry,
 } from "../platform/platform.ts";
+import { policyOf } from "../policy/policies.ts";
+import type { ObservedProcess } from "../policy/policy.ts";
 import { formatSize, hex } from "../report/units.ts";
-import { type ColdestOptions, scanColdest } from "../scanner/coldest.ts";
-import { ScanCollection, ScannedProcess } from "../scanner/collection.ts";
-import { scan, type ScanEvent, type ScanResult } from "../scanner/scan.ts";
+import type { ScanTarget } from "../scanner/collection.ts";
+import type { ScanEvent } from "../scanner/scan.ts";
 
 /** What came of one range. Addresses are hexadecimal, with 0x. */
 export interface PageoutReport {
@@ -102,12 +104,14 @@ export interface ScanOnceOptions {
   readonly signal: AbortSignal;
   readonly log: Messages;
   readonly platform: Platform;
+  /** That of the system when not given. */
+  readonly clock?: Clock;
 }
 
 /** A process with what is to be reported of it. */
-interface Member {
+interface Target {
   readonly memory: MonitoredMemory;
-  readonly scanned: ScannedProcess;
+  readonly observed: ObservedProcess;
   readonly report: ProcessReport;
 }
 
@@ -121,6 +125,7 @@ interface Member {
 export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   const { selectors, goal, dryRun, observation, signal, log, platform } =
     options;
+  const { clock = systemClock } = options;
   const { processes, problems } = await selectProcesses(
     selectors,
     platform,
@@ -128,47 +133,55 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   );
   for (const problem of problems) log.warn(problem);
 
-  const members = processes.map((process) => {
-    const memory = platform.open(process);
-    return newMember(process, memory, { dryRun });
-  });
-  const before = await sizeOf(members, goal);
+  const memories = processes.map((process) => platform.open(process));
+  const policy = policyOf(options.policy).forScan(
+    memories.map((memory) => ({
+      memory,
+      scanMemory: dryRun ? new DryRunMemory(memory) : memory,
+    })),
+    platform.granularity,
+  );
+  const targets = processes.map((process, index): Target => ({
+    memory: memories[index],
+    observed: policy.processes[index],
+    report: newReport(process),
+  }));
+  const before = await sizeOf(targets, goal);
   const isUnder = before.excess <= 0;
   if (isUnder) {
     log.debug(`under the cap: nothing to observe, nothing to do`);
   } else {
-    await prepare(members, { dryRun, signal });
-    await observeMembers(members, options);
+    await prepare(targets, { dryRun, signal });
+    await observe(targets, { ...options, clock });
   }
-  const size = isUnder ? before : await sizeOf(members, goal);
+  const size = isUnder ? before : await sizeOf(targets, goal);
 
-  const started = performance.now();
-  const scanned = new Map(
-    members.map(({ scanned, report }) => [scanned, report]),
+  const started = clock.now();
+  const reports = new Map(
+    targets.map(({ observed, report }) => [observed.target, report]),
   );
-  const collection = new ScanCollection([...scanned.keys()]);
   let left = size.excess;
   let workingSetToo = false;
   if (size.excess > 0) {
+    for (const { observed, report } of targets) {
+      await tolerate(report, () => observed.end());
+    }
     const onEvent = (event: ScanEvent) => {
       if (event.type === "insufficient") workingSetToo = true;
-      record(event, scanned);
+      record(event, reports);
       narrate(event).forEach((line) => log.debug(line));
     };
     const scanOptions = { excess: size.excess, signal, onEvent };
-    const result = options.policy === "coldest"
-      ? await scanByAge(members, collection, scanOptions)
-      : await scan(collection, scanOptions);
-    left = result.excess;
+    left = (await policy.scan(scanOptions)).excess;
   }
-  for (const { memory } of members) {
+  for (const { memory } of targets) {
     if (memory.coarseness) log.warn(memory.coarseness);
   }
-  for (const [process, report] of scanned) {
-    report.unreferenced = unreferencedOf(process);
+  for (const { observed, report } of targets) {
+    report.unreferenced = observed.unreferenced();
     if (dryRun) report.effective = null;
   }
-  const { attempted, effective } = collection.statistics;
+  const { attempted, effective } = policy.statistics;
   if (signal.aborted) {
     log.warn(
       `interrupted; ${
@@ -180,7 +193,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
 
   const rssAfter = dryRun || isUnder
     ? size.bytes - (size.excess - left)
-    : await sizeBy(size.accounting, memoriesOf(members));
+    : await sizeBy(size.accounting, memories);
   return {
     version: 1,
     dryRun,
@@ -190,43 +203,20 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     rss: size.bytes,
     cap: size.cap,
     excess: Math.max(0, size.excess),
-    processes: members.map(({ report }) => report),
+    processes: targets.map(({ report }) => report),
     attempted,
     effective: dryRun ? null : effective,
     rssAfter,
     capMet: left <= 0 || rssAfter <= size.cap,
     workingSetToo,
-    seconds: Math.round(performance.now() - started) / 1000,
+    seconds: Math.round(clock.now() - started) / 1000,
   };
 }
 
-/** Scans by the ages that the observation gave, when its last part has ended. */
-async function scanByAge(
-  members: readonly Member[],
-  collection: ScanCollection,
-  options: ColdestOptions,
-): Promise<ScanResult> {
-  for (const { memory, scanned, report } of members) {
-    try {
-      // Ends the last part of the observation.
-      scanned.ages.advance(await memory.read("scan"));
-      await memory.refresh();
-      scanned.residency = await memory.readResidency();
-    } catch (error) {
-      noted(error, report);
-    }
-  }
-  return await scanColdest(collection, options);
-}
-
-function newMember(
-  process: ProcessEntry,
-  memory: MonitoredMemory,
-  { dryRun }: { dryRun: boolean },
-): Member {
-  const report: ProcessReport = {
-    pid: process.pid,
-    comm: process.comm,
+function newReport({ pid, comm }: ProcessEntry): ProcessReport {
+  return {
+    pid,
+    comm,
     rss: null,
     unreferenced: null,
     attempted: 0,
@@ -235,33 +225,25 @@ function newMember(
     skipped: [],
     error: null,
   };
-  const scanned = new ScannedProcess(
-    dryRun ? new DryRunMemory(memory) : memory,
-  );
-  return { memory, scanned, report };
 }
 
-function memoriesOf(members: readonly Member[]): MonitoredMemory[] {
-  return members.map(({ memory }) => memory);
-}
-
-function describe(members: readonly Member[]): string {
-  if (members.length > 1) return `${members.length} processes`;
-  const [{ report: { pid, comm } }] = members;
+function describe(targets: readonly Target[]): string {
+  if (targets.length > 1) return `${targets.length} processes`;
+  const [{ report: { pid, comm } }] = targets;
   return `process ${pid} (${comm})`;
 }
 
 /**
- * The size of the members, and how far it is from the goal, in bytes.
+ * The size of the targets, and how far it is from the goal, in bytes.
  *
  * @throws ProcessError when none of them can be read.
  */
 async function sizeOf(
-  members: readonly Member[],
+  targets: readonly Target[],
   goal: ScanOnceOptions["goal"],
 ) {
-  readRss(members);
-  const memories = memoriesOf(members);
+  readRss(targets);
+  const memories = targets.map(({ memory }) => memory);
   if ("cap" in goal) {
     const { cap } = goal;
     const size = await residentSize(memories, cap);
@@ -273,33 +255,33 @@ async function sizeOf(
 }
 
 /**
- * Reads the RSS of every member.
+ * Reads the RSS of every target.
  *
  * @throws ProcessError when none can be read.
  */
-function readRss(members: readonly Member[]): void {
+function readRss(targets: readonly Target[]): void {
   const errors: ProcessError[] = [];
-  for (const { memory, report } of members) {
+  for (const { memory, report } of targets) {
     try {
       report.rss = memory.readSizes().rss;
     } catch (error) {
       errors.push(noted(error, report));
     }
   }
-  throwIfAll(errors, members);
+  throwIfAll(errors, targets);
 }
 
 /**
- * Finds out whether the members may be scanned, and starts the observation.
+ * Finds out whether the targets may be scanned, and starts the observation.
  *
  * @throws ProcessError when none may.
  */
 async function prepare(
-  members: readonly Member[],
+  targets: readonly Target[],
   { dryRun, signal }: { dryRun: boolean; signal: AbortSignal },
 ): Promise<void> {
   const errors: ProcessError[] = [];
-  for (const { memory, report } of members) {
+  for (const { memory, report } of targets) {
     signal.throwIfAborted();
     try {
       await memory.checkAccess();
@@ -309,61 +291,45 @@ async function prepare(
       errors.push(noted(error, report));
     }
   }
-  throwIfAll(errors, members);
+  throwIfAll(errors, targets);
 }
 
 /**
- * Lets the members run for a while.
+ * Lets the targets run for a while.
  *
  * @throws the signal's reason when it is aborted meanwhile.
  */
-async function observeMembers(
-  members: readonly Member[],
-  { observation, policy, signal, log, platform }: ScanOnceOptions,
+async function observe(
+  targets: readonly Target[],
+  { observation, signal, log, clock }: ScanOnceOptions & { clock: Clock },
 ): Promise<void> {
-  const what = describe(members);
-  const watched = members.map(({ memory, scanned, report }) => {
-    const tolerating = async (step: () => Promise<void>) => {
-      try {
-        await step();
-      } catch (error) {
-        noted(error, report);
-      }
-    };
-    const refresh = () => tolerating(() => memory.refresh());
-    if (policy === "coldest") {
-      const { ages } = scanned;
-      return {
-        glance: () =>
-          tolerating(async () => ages.look(await memory.read("glance"))),
-        endPart: () =>
-          tolerating(async () => ages.advance(await memory.read("scan"))),
-        refresh,
-      };
-    }
+  const watched = targets.map(({ observed, report }): Watched => {
+    const { endPart } = observed;
     return {
-      glance: () =>
-        tolerating(async () => {
-          if (platform.granularity === "mapping") return;
-          scanned.merge(await memory.read("glance"));
-        }),
-      refresh,
+      glance: () => tolerate(report, () => observed.glance()),
+      refresh: () => tolerate(report, () => observed.refresh()),
+      endPart: endPart && (() => tolerate(report, endPart)),
     };
   });
+  const what = describe(targets);
   try {
-    await watch(watched, { milliseconds: observation, what, signal });
+    await watch(watched, { milliseconds: observation, what, signal, clock });
   } catch (error) {
     if (signal.aborted) log.warn("interrupted; nothing was paged out");
     throw error;
   }
 }
 
-/** What was not referenced in all the observation; null when that is not known. */
-function unreferencedOf(
-  { pagedata, unreferenced, ages }: ScannedProcess,
-): number | null {
-  if (ages.pagedata) return ages.neverReferencedBytes;
-  return pagedata ? unreferenced : null;
+/** Does something with a process; an error of it is noted in its report. */
+async function tolerate(
+  report: ProcessReport,
+  step: () => Promise<void>,
+): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    noted(error, report);
+  }
 }
 
 /** Notes an error of a process in its report; any other is thrown on. */
@@ -373,12 +339,12 @@ function noted(error: unknown, report: ProcessReport): ProcessError {
   return error;
 }
 
-/** Throws when every member has failed; rather an error that has a remedy. */
+/** Throws when every target has failed; rather an error that has a remedy. */
 function throwIfAll(
   errors: readonly ProcessError[],
-  members: readonly Member[],
+  targets: readonly Target[],
 ): void {
-  if (errors.length < members.length) return;
+  if (errors.length < targets.length) return;
   throw errors.find((error) => error instanceof ProcessAccessDenied) ??
     errors[0];
 }
@@ -386,7 +352,7 @@ function throwIfAll(
 /** Notes an event in the report of its process. */
 function record(
   event: ScanEvent,
-  reports: ReadonlyMap<ScannedProcess, ProcessReport>,
+  reports: ReadonlyMap<ScanTarget, ProcessReport>,
 ): void {
   if (!("process" in event)) return;
   const report = reports.get(event.process);

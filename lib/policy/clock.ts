@@ -1,17 +1,33 @@
 /**
- * Keeping one collection under its cap: recording references from some size on,
- * and scanning when it is over.
+ * The policy `clock`: what was not referenced since the last scan goes, one process
+ * after another, in address order, for ever, like the hand of a clock.
+ *
+ * References are recorded from some size on, and history is begun anew when it gets old.
  *
  * @module
  */
 
 import { narrate } from "../collection/narrate.ts";
-import { sleep, TRUSTED_OBSERVATION } from "../collection/observe.ts";
-import type { CappedGroup } from "../group/capped_group.ts";
+import { TRUSTED_OBSERVATION } from "../collection/observe.ts";
+import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import type { Member } from "../group/member.ts";
-import { scan } from "../scanner/scan.ts";
-import { lookSoon, tolerate } from "./look.ts";
-import type { EnforcementOptions, ScanOutcome } from "./policy.ts";
+import type { Platform } from "../platform/platform.ts";
+import { ScanCollection, ScannedProcess } from "../scanner/collection.ts";
+import { scan, type ScanOptions, type ScanResult } from "../scanner/scan.ts";
+import { KnownMembers, lookSoon, tolerate } from "./members.ts";
+import {
+  type EnforceOptions,
+  type GroupPolicy,
+  hasComeBack,
+  type Judgement,
+  type ObservedProcess,
+  type ObserveOptions,
+  type OneShotPolicy,
+  type Policy,
+  type PolicySurroundings,
+  type ProcessAccess,
+  type ScanOutcome,
+} from "./policy.ts";
 
 /** History begins anew after so many intervals, but not sooner than after a minute. */
 const WINDOW_INTERVALS = 12;
@@ -19,7 +35,7 @@ const SHORTEST_WINDOW = 60_000;
 
 /**
  * A scan goes this much below the cap where unreferenced memory suffices for that,
- * as a share of the cap and in bytes at the most: a collection that settled at its
+ * as a share of the cap and in bytes at the most: a group that settled at its
  * cap exactly would be over it again with its next page.
  */
 const HEADROOM_SHARE = 0.01;
@@ -30,128 +46,291 @@ const REFRESH = 1000;
 /** How often it is looked at meanwhile. */
 const GLANCES = 4;
 
-/**
- * Records references of all members, those of new members too, and begins
- * history anew when it gets old.
- */
-export async function keepHistory(
-  collection: CappedGroup,
-  { interval, signal, log }: EnforcementOptions,
-): Promise<void> {
-  const window = Math.max(SHORTEST_WINDOW, interval * WINDOW_INTERVALS);
-  for (const member of collection.members) {
-    if (signal.aborted) return;
-    const now = performance.now();
-    await tolerate(member, log, async () => {
-      if (member.observedSince === undefined) await member.observe(now);
-      else if (now - member.windowSince >= window) await member.renew(now);
+/** The policy `clock`. */
+export const clock: Policy = {
+  forGroup: (group, around) => new ClockGroup(group, around),
+  forScan: (processes, granularity) => new ClockScan(processes, granularity),
+};
+
+/** What was referenced of a process. */
+class History {
+  readonly scanned: ScannedProcess;
+  readonly #access: ProcessAccess;
+
+  constructor(access: ProcessAccess) {
+    this.#access = access;
+    this.scanned = new ScannedProcess(access.scanMemory);
+  }
+
+  /** Begins with what is referenced from now on. */
+  async begin(): Promise<void> {
+    await this.#access.memory.reset();
+    this.scanned.restart();
+  }
+
+  /** Begins anew: what was not referenced since the last time counts as unreferenced. */
+  async renew(): Promise<void> {
+    this.scanned.restart(await this.#access.scanMemory.readPagedata());
+  }
+
+  /** Adds what shows now to what is known, and resets nothing. */
+  async glance(): Promise<void> {
+    this.scanned.merge(await this.#access.memory.read("glance"));
+  }
+}
+
+/** A member with its history. Times are in milliseconds of the clock. */
+class ClockMember {
+  readonly member: Member;
+  readonly #history: History;
+  /** Since when references are recorded; `undefined` while they are not. */
+  #since: number | undefined;
+  /** When the history was last begun anew or judged. */
+  #windowSince = -Infinity;
+
+  constructor(member: Member) {
+    this.member = member;
+    this.#history = new History(member);
+  }
+
+  get scanned(): ScannedProcess {
+    return this.#history.scanned;
+  }
+
+  /** Begins to record references, or begins history anew when it is as old as a window. */
+  async observe(now: number, window: number): Promise<void> {
+    if (this.#since === undefined) {
+      await this.#history.begin();
+      this.#since = now;
+    } else if (now - this.#windowSince >= window) {
+      await this.#history.renew();
+    } else return;
+    this.#windowSince = now;
+  }
+
+  glance(): Promise<void> {
+    return this.#history.glance();
+  }
+
+  /** Notes that a scan has judged the history. */
+  judged(now: number): void {
+    this.#windowSince = now;
+  }
+
+  /** Whether references have been recorded for some time. */
+  isObserved(now: number, least: number): boolean {
+    return this.#since !== undefined && now - this.#since >= least;
+  }
+
+  /** Forgets all references and records none. */
+  forget(): void {
+    if (this.#since === undefined) return;
+    this.#since = undefined;
+    this.scanned.restart();
+  }
+}
+
+/** The policy in charge of one group. */
+class ClockGroup implements GroupPolicy {
+  readonly #group: CappedGroup;
+  readonly #around: PolicySurroundings;
+  readonly #collection: ScanCollection;
+  readonly #members: KnownMembers<ClockMember>;
+
+  constructor(group: CappedGroup, around: PolicySurroundings) {
+    this.#group = group;
+    this.#around = around;
+    const collection = new ScanCollection([], group.statistics);
+    this.#collection = collection;
+    this.#members = new KnownMembers(
+      group,
+      (member) => new ClockMember(member),
+      ({ scanned }) => {
+        if (!collection.processes.includes(scanned)) return;
+        collection.processes = collection.processes.filter((process) =>
+          process !== scanned
+        );
+      },
+    );
+  }
+
+  judge(sample: Sample): Judgement {
+    return {
+      excess: Math.max(0, sample.size - this.#group.cap),
+      suffers: hasComeBack(sample),
+    };
+  }
+
+  async observe({ interval }: ObserveOptions): Promise<void> {
+    const { clock, signal, log } = this.#around;
+    const window = Math.max(SHORTEST_WINDOW, interval * WINDOW_INTERVALS);
+    for (const known of this.#members.all()) {
+      if (signal.aborted) return;
+      const now = clock.now();
+      await tolerate(known.member, log, () => known.observe(now, window));
+    }
+  }
+
+  /** The scan itself looks at what was referenced. */
+  async observeOnce(milliseconds: number): Promise<void> {
+    const { clock, signal } = this.#around;
+    await this.observe({ interval: milliseconds });
+    await clock.sleep(milliseconds, signal);
+  }
+
+  hasWork(excess: number): boolean {
+    return excess > 0;
+  }
+
+  async enforce(
+    excess: number,
+    options: EnforceOptions,
+  ): Promise<ScanOutcome | undefined> {
+    const { clock, signal } = this.#around;
+    const group = this.#group;
+    const over = await group.measure(clock.now()) - group.cap;
+    if (over <= 0 || signal.aborted) return undefined;
+    const least = Math.max(TRUSTED_OBSERVATION, options.interval * 0.9);
+    const now = clock.now();
+    const judged = this.#members.all().filter((known) =>
+      known.isObserved(now, least)
+    );
+    if (judged.length === 0) return undefined;
+    await this.#lookAgain(judged, options);
+    // What has gone by itself need not be paged out.
+    const wanted = Math.min(
+      excess,
+      over,
+      await group.measure(now) - group.cap,
+    );
+    if (wanted <= 0 || signal.aborted) return undefined;
+    return await this.#scan(judged, wanted, options);
+  }
+
+  /**
+   * @param judged the members that may be judged, as they were.
+   * @param wanted by how much the group should shrink, in bytes.
+   */
+  async #scan(
+    judged: readonly ClockMember[],
+    wanted: number,
+    { isBounded = false }: EnforceOptions,
+  ): Promise<ScanOutcome> {
+    const { clock, signal, log } = this.#around;
+    const group = this.#group;
+    const collection = this.#collection;
+    const { statistics } = collection;
+    const started = clock.now();
+    const members = this.#members.all();
+    const mayJudge = new Set(judged);
+    collection.processes = members.filter((known) => mayJudge.has(known))
+      .map(({ scanned }) => scanned);
+    const before = { ...statistics };
+    const readings = new Map(
+      members.map((known) => [known, known.scanned.pagedata]),
+    );
+    const spareReferenced = collection.processes.length < members.length;
+    const headroom = isBounded ? 0 : this.#headroom(wanted);
+    group.scans++;
+    const result = await scan(collection, {
+      excess: wanted + headroom,
+      spareReferenced,
+      signal,
+      onEvent: log.has("debug")
+        ? (event) =>
+          narrate(event).forEach((line) => log.debug(`${group.name}: ${line}`))
+        : undefined,
     });
+    for (const known of members) {
+      // A new reading has begun a new window.
+      if (known.scanned.pagedata !== readings.get(known)) known.judged(started);
+    }
+    const left = result.excess - headroom;
+    // That headroom could not be made is nothing to complain of.
+    const ineffective = statistics.ineffective > before.ineffective && left > 0;
+    if (ineffective) group.ineffectiveScans++;
+    return {
+      attempted: statistics.attempted - before.attempted,
+      effective: statistics.effective - before.effective,
+      left,
+      ineffective,
+      isPartial: spareReferenced,
+      seconds: (clock.now() - started) / 1000,
+    };
+  }
+
+  /** How far below the cap a scan may go with unreferenced memory alone, in bytes. */
+  #headroom(excess: number): number {
+    const unreferenced = this.#collection.processes.reduce(
+      (sum, process) => sum + process.unreferenced,
+      0,
+    );
+    const wanted = Math.min(this.#group.cap * HEADROOM_SHARE, MOST_HEADROOM);
+    return Math.max(0, Math.min(wanted, unreferenced - excess));
+  }
+
+  /**
+   * Has what is in use show once more, and keeps what it shows. Others may have
+   * reset references meanwhile: the kernel does to find pages to reclaim, and DAMON
+   * for its statistics.
+   */
+  async #lookAgain(
+    members: readonly ClockMember[],
+    { interval }: ObserveOptions,
+  ): Promise<void> {
+    const { clock, signal, log } = this.#around;
+    await lookSoon(members, this.#around);
+    const pause = Math.min(REFRESH, interval / 2) / GLANCES;
+    for (let glance = 0; glance < GLANCES && !signal.aborted; glance++) {
+      await clock.sleep(pause, signal);
+      for (const known of members) {
+        await tolerate(known.member, log, () => known.glance());
+      }
+    }
+  }
+
+  /** Only how long something was not used would tell. */
+  idle(): null {
+    return null;
+  }
+
+  forget(): void {
+    for (const known of this.#members.all()) known.forget();
   }
 }
 
-/** Records no references any more. */
-export function forgetHistory(collection: CappedGroup): void {
-  for (const member of collection.members) member.forget();
-}
+/** The policy in charge of a one-shot scan. */
+class ClockScan implements OneShotPolicy {
+  readonly processes: readonly ObservedProcess[];
+  readonly #collection: ScanCollection;
 
-/**
- * Scans a collection once, sparing members whose references have not been
- * recorded for an interval.
- *
- * @param excess by how much it should fall at the most, in bytes.
- * @returns `undefined` when there is nothing to scan yet, or no longer.
- */
-export async function enforce(
-  collection: CappedGroup,
-  excess: number,
-  options: EnforcementOptions,
-): Promise<ScanOutcome | undefined> {
-  const { interval, signal, log } = options;
-  const least = Math.max(TRUSTED_OBSERVATION, interval * 0.9);
-  const now = performance.now();
-  const judged = collection.members.filter((member) =>
-    member.isObserved(now, least)
-  );
-  if (judged.length === 0) return undefined;
-  await lookAgain(judged, options);
-  // What has gone by itself need not be paged out.
-  const wanted = Math.min(
-    excess,
-    await collection.measure(now) - collection.cap,
-  );
-  if (wanted <= 0 || signal.aborted) return undefined;
-
-  const started = performance.now();
-  const members = collection.members;
-  const { scanned } = collection;
-  const mayJudge = new Set(judged);
-  scanned.processes = members.filter((member) => mayJudge.has(member))
-    .map((member) => member.scanned);
-  const before = { ...scanned.statistics };
-  const readings = new Map(
-    members.map((member) => [member, member.scanned.pagedata]),
-  );
-  const spareReferenced = scanned.processes.length < members.length;
-  const headroom = options.isBounded ? 0 : headroomOf(collection, wanted);
-  collection.scans++;
-  const result = await scan(scanned, {
-    excess: wanted + headroom,
-    spareReferenced,
-    signal,
-    onEvent: log.has("debug")
-      ? (event) =>
-        narrate(event).forEach((line) =>
-          log.debug(`${collection.name}: ${line}`)
-        )
-      : undefined,
-  });
-  for (const member of members) {
-    // A new reading has begun a new window.
-    if (member.scanned.pagedata !== readings.get(member)) {
-      member.windowSince = started;
-    }
+  constructor(
+    processes: readonly ProcessAccess[],
+    granularity: Platform["granularity"],
+  ) {
+    const histories = processes.map((access) => new History(access));
+    this.processes = histories.map((history, index): ObservedProcess => ({
+      target: history.scanned,
+      async glance() {
+        // What is known a mapping at a time gets no better by that.
+        if (granularity === "page") await history.glance();
+      },
+      refresh: () => processes[index].memory.refresh(),
+      // The scan itself looks at what was referenced.
+      end: () => Promise.resolve(),
+      unreferenced: () =>
+        history.scanned.pagedata ? history.scanned.unreferenced : null,
+    }));
+    this.#collection = new ScanCollection(
+      histories.map(({ scanned }) => scanned),
+    );
   }
-  const { statistics } = scanned;
-  const left = result.excess - headroom;
-  // That headroom could not be made is nothing to complain of.
-  const ineffective = statistics.ineffective > before.ineffective && left > 0;
-  if (ineffective) collection.ineffectiveScans++;
-  return {
-    attempted: statistics.attempted - before.attempted,
-    effective: statistics.effective - before.effective,
-    left,
-    ineffective,
-    isPartial: spareReferenced,
-    seconds: (performance.now() - started) / 1000,
-  };
-}
 
-/** How far below the cap a scan may go with unreferenced memory alone, in bytes. */
-function headroomOf({ cap, scanned }: CappedGroup, excess: number): number {
-  const unreferenced = scanned.processes.reduce(
-    (sum, process) => sum + process.unreferenced,
-    0,
-  );
-  const wanted = Math.min(cap * HEADROOM_SHARE, MOST_HEADROOM);
-  return Math.max(0, Math.min(wanted, unreferenced - excess));
-}
+  get statistics(): ScanCollection["statistics"] {
+    return this.#collection.statistics;
+  }
 
-/**
- * Has what is in use show once more, and keeps what it shows. Others may have
- * reset references meanwhile: the kernel does to find pages to reclaim, and DAMON
- * for its statistics.
- */
-async function lookAgain(
-  members: readonly Member[],
-  options: EnforcementOptions,
-): Promise<void> {
-  await lookSoon(members, options);
-  const { interval, signal, log } = options;
-  const pause = Math.min(REFRESH, interval / 2) / GLANCES;
-  for (let glance = 0; glance < GLANCES && !signal.aborted; glance++) {
-    await sleep(pause, signal);
-    for (const member of members) {
-      await tolerate(member, log, () => member.glance());
-    }
+  scan(options: ScanOptions): Promise<ScanResult> {
+    return scan(this.#collection, options);
   }
 }

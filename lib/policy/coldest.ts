@@ -1,18 +1,34 @@
 /**
- * Keeping one collection under its cap by the ages of its pages: every interval
- * all of them are one older, but for those in use, and the oldest go.
+ * The policy `coldest`: every interval all pages are one older, but for those in use,
+ * and the oldest of all processes go.
  *
  * @module
  */
 
 import { narrate } from "../collection/narrate.ts";
-import type { CappedGroup } from "../group/capped_group.ts";
+import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import type { Member } from "../group/member.ts";
+import { AgedCollection, AgedProcess } from "../scanner/aged_collection.ts";
+import { type IdleBytes, idleBytes, PageAges } from "../scanner/ages.ts";
 import { scanColdest } from "../scanner/coldest.ts";
-import { lookSoon, tolerate } from "./look.ts";
-import type { EnforcementOptions, ScanOutcome } from "./policy.ts";
+import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
+import { KnownMembers, lookSoon, tolerate } from "./members.ts";
+import {
+  type EnforceOptions,
+  type GroupPolicy,
+  hasComeBack,
+  type Judgement,
+  type ObservedProcess,
+  type ObserveOptions,
+  type OneShotPolicy,
+  type Policy,
+  type PolicySurroundings,
+  type ProcessAccess,
+  type ScanOutcome,
+} from "./policy.ts";
 
 /**
- * How far below its cap a collection is brought, as shares of the cap: room for what
+ * How far below its cap a group is brought, as shares of the cap: room for what
  * an interval brings, so that it is under its cap on average and not only just after
  * a scan. It is made of idle memory only.
  */
@@ -34,102 +50,312 @@ const FIRST_INTERVAL = 2000;
 /** A member's residency is read anew after so many milliseconds. */
 const RESIDENCY_LIFE = 60_000;
 
-/** Begins to keep ages of all members, or ends an interval of those that have ages. */
-export async function keepAges(
-  collection: CappedGroup,
-  { interval, signal, log, isOnlyScan = false }: EnforcementOptions,
-): Promise<void> {
-  // Timers are not exact.
-  const least = interval * 0.9;
-  for (const member of collection.members) {
-    if (signal.aborted) return;
-    await tolerate(member, log, async () => {
-      const now = performance.now();
-      if (member.observedSince === undefined) await member.observe(now);
-      else if (isOnlyScan) await member.age(0);
-      else if (!member.scanned.ages.pagedata) {
-        await member.age(Math.min(least, FIRST_INTERVAL));
-      } else if (collection.agesFaster) await member.age(least);
-      else await member.age(Math.max(least, SHORTEST_INTERVAL));
-    });
+/** How many ages pages can get while they are observed for one scan only. */
+const AGES_OF_ONE_SCAN = 8;
+
+/** The policy `coldest`. */
+export const coldest: Policy = {
+  forGroup: (group, around) => new ColdestGroup(group, around),
+  forScan: (processes) => new ColdestScan(processes),
+};
+
+/** The ages of a process's pages. */
+class Aging {
+  readonly aged: AgedProcess;
+  readonly #access: ProcessAccess;
+
+  constructor(access: ProcessAccess) {
+    this.#access = access;
+    this.aged = new AgedProcess(access.scanMemory);
+  }
+
+  /** Begins with what is referenced from now on. */
+  async begin(): Promise<void> {
+    await this.#access.memory.reset();
+    this.aged.ages = new PageAges();
+  }
+
+  /** Adds what shows now to what is known, and resets nothing. */
+  async look(): Promise<void> {
+    this.aged.ages.look(await this.#access.memory.read("glance"));
+  }
+
+  /** Ends an interval: what was not referenced in it is one older. */
+  async advance(): Promise<void> {
+    this.aged.ages.advance(await this.#access.scanMemory.readPagedata());
+  }
+
+  /** Has what is in use show once more. */
+  refresh(): Promise<void> {
+    return this.#access.memory.refresh();
+  }
+
+  /** Reads which mappings can go. */
+  async readResidency(): Promise<void> {
+    this.aged.residency = await this.#access.scanMemory.readResidency();
   }
 }
 
-/**
- * Pages out the oldest pages of a collection, and cools what should go next.
- *
- * @param excess by how much it should fall at the most, in bytes; 0 to cool only.
- * @returns `undefined` when nothing was paged out.
- */
-export async function enforceByAge(
-  collection: CappedGroup,
-  excess: number,
-  options: EnforcementOptions,
-): Promise<ScanOutcome | undefined> {
-  const { signal, log, isBounded = false, isOnlyScan } = options;
-  const members = collection.members;
-  const aged = members.filter((member) =>
-    member.scanned.ages.pagedata !== undefined
-  );
-  if (aged.length === 0) return undefined;
-  const started = performance.now();
-  const { cap, scanned } = collection;
-  const over = await collection.measure(started) - cap;
-  const grown = collection.takeGrowth();
-  collection.expectedGrowth = Math.min(
-    Math.max(grown, collection.expectedGrowth / 2),
-    cap * MOST_HEADROOM,
-  );
-  const headroom = isBounded
-    ? 0
-    : Math.max(cap * LEAST_HEADROOM, collection.expectedGrowth);
-  const reserve = Math.max(headroom, grown * RESERVE_FACTOR);
-  const allowed = excess > 0 ? Math.min(excess, over + headroom) : 0;
-  // Memory in use goes for what is really too much, and idle memory for the rest.
-  const wanted = Math.max(0, Math.min(allowed, over));
-  // Far from its cap, nothing will have to go in the next interval.
-  if (signal.aborted || (allowed <= 0 && over < -2 * reserve)) return undefined;
+/** A member with the ages of its pages. Times are in milliseconds of the clock. */
+class ColdestMember {
+  readonly member: Member;
+  readonly #aging: Aging;
+  /** Whether references are recorded. */
+  #isObserved = false;
+  /** When the interval began that is going on. */
+  #intervalSince = -Infinity;
+  #residencyAt = -Infinity;
 
-  // Nothing goes that is in use and only looks idle, since others reset references.
-  if (allowed > 0) await lookSoon(aged, options);
-  if (signal.aborted) return undefined;
-  for (const member of aged) {
-    await tolerate(member, log, () => member.keepResidency(RESIDENCY_LIFE));
+  constructor(member: Member) {
+    this.member = member;
+    this.#aging = new Aging(member);
   }
-  scanned.processes = aged.map((member) => member.scanned);
-  const before = { ...scanned.statistics };
-  let tookInUse = false;
-  const result = await scanColdest(scanned, {
-    excess: wanted,
-    headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
-    reserve: isOnlyScan ? undefined : reserve,
-    spareReferenced: aged.length < members.length,
-    signal,
-    onEvent(event) {
-      if (event.type === "insufficient") tookInUse = true;
-      if (!log.has("debug")) return;
-      for (const line of narrate(event)) {
-        log.debug(`${collection.name}: ${line}`);
-      }
-    },
-  });
-  collection.tookInUse = tookInUse;
-  // Where little is idle, pages have to be told apart sooner.
-  collection.agesFaster = result.idle < (allowed + reserve) * 2;
-  const { statistics } = scanned;
-  const effective = statistics.effective - before.effective;
-  collection.noteSize(collection.size - effective);
-  if (statistics.attempted === before.attempted) return undefined;
-  collection.scans++;
-  const left = result.excess;
-  const ineffective = statistics.ineffective > before.ineffective && left > 0;
-  if (ineffective) collection.ineffectiveScans++;
-  return {
-    attempted: statistics.attempted - before.attempted,
-    effective,
-    left,
-    ineffective,
-    isPartial: aged.length < members.length,
-    seconds: (performance.now() - started) / 1000,
-  };
+
+  get aged(): AgedProcess {
+    return this.#aging.aged;
+  }
+
+  /**
+   * Begins to keep ages, or ends an interval.
+   *
+   * @param interval how long an interval is at least, and how long the first is.
+   */
+  async observe(
+    now: number,
+    interval: { least: number; first: number },
+  ): Promise<void> {
+    if (!this.#isObserved) {
+      await this.#aging.begin();
+      this.#isObserved = true;
+      this.#intervalSince = now;
+      return;
+    }
+    const { isAged, ages } = this.aged;
+    const least = isAged ? interval.least : interval.first;
+    if (now - this.#intervalSince < least) {
+      // Without ages yet, nothing of it can go; and who has not run has used nothing.
+      if (!isAged || !(ages.isStale || this.member.memory.hasRun())) return;
+      return await this.glance();
+    }
+    await this.#aging.advance();
+    this.#intervalSince = now;
+    // Else the processors would not note again what they keep to themselves.
+    await this.#aging.refresh();
+  }
+
+  async glance(): Promise<void> {
+    await this.#aging.look();
+    if (this.aged.ages.hasMarkedMoves) await this.#aging.refresh();
+  }
+
+  /** Reads which mappings can go, when that was not read for some time. */
+  async keepResidency(now: number): Promise<void> {
+    if (now - this.#residencyAt < RESIDENCY_LIFE) return;
+    await this.#aging.readResidency();
+    this.#residencyAt = now;
+  }
+
+  /** Forgets all ages and keeps none. */
+  forget(): void {
+    if (!this.#isObserved) return;
+    this.#isObserved = false;
+    this.aged.ages = new PageAges();
+  }
+}
+
+/** The policy in charge of one group. */
+class ColdestGroup implements GroupPolicy {
+  readonly #group: CappedGroup;
+  readonly #around: PolicySurroundings;
+  readonly #collection: AgedCollection;
+  readonly #members: KnownMembers<ColdestMember>;
+  /** Whether the last pass took pages that were in use. */
+  #tookInUse = true;
+  /** By how much the group is expected to grow in an interval, in bytes. */
+  #expectedGrowth = 0;
+  /** Whether pages age with every sample, since little is idle. */
+  #agesFaster = false;
+  /** The size that the last pass left, in bytes; `undefined` before the first. */
+  #sizeThen: number | undefined;
+
+  constructor(group: CappedGroup, around: PolicySurroundings) {
+    this.#group = group;
+    this.#around = around;
+    this.#collection = new AgedCollection([], group.statistics);
+    this.#members = new KnownMembers(
+      group,
+      (member) => new ColdestMember(member),
+    );
+  }
+
+  judge(sample: Sample): Judgement {
+    const size = sample.size + this.#expectedGrowth;
+    return {
+      excess: Math.max(0, size - this.#group.cap),
+      suffers: this.#tookInUse && hasComeBack(sample),
+    };
+  }
+
+  async observe({ interval }: ObserveOptions): Promise<void> {
+    // Timers are not exact.
+    const least = interval * 0.9;
+    await this.#observe({
+      least: this.#agesFaster ? least : Math.max(least, SHORTEST_INTERVAL),
+      first: Math.min(least, FIRST_INTERVAL),
+    });
+  }
+
+  async observeOnce(milliseconds: number): Promise<void> {
+    const { clock, signal } = this.#around;
+    const every = { least: 0, first: 0 };
+    await this.#observe(every);
+    for (let age = 1; age <= AGES_OF_ONE_SCAN && !signal.aborted; age++) {
+      await clock.sleep(milliseconds / AGES_OF_ONE_SCAN, signal);
+      await this.#observe(every);
+    }
+  }
+
+  async #observe(interval: { least: number; first: number }): Promise<void> {
+    const { clock, signal, log } = this.#around;
+    for (const known of this.#members.all()) {
+      if (signal.aborted) return;
+      await tolerate(
+        known.member,
+        log,
+        () => known.observe(clock.now(), interval),
+      );
+    }
+  }
+
+  /** Where nothing has to go, something may have to be cooled. */
+  hasWork(): boolean {
+    return true;
+  }
+
+  async enforce(
+    excess: number,
+    options: EnforceOptions,
+  ): Promise<ScanOutcome | undefined> {
+    const { clock, signal, log } = this.#around;
+    const { isBounded = false, isOnlyScan } = options;
+    const group = this.#group;
+    const collection = this.#collection;
+    const { statistics } = collection;
+    const members = this.#members.all();
+    const known = members.filter(({ aged }) => aged.isAged);
+    if (known.length === 0) return undefined;
+    const started = clock.now();
+    const { cap } = group;
+    const over = await group.measure(started) - cap;
+    const grown = this.#takeGrowth();
+    const headroom = isBounded
+      ? 0
+      : Math.max(cap * LEAST_HEADROOM, this.#expectedGrowth);
+    const reserve = Math.max(headroom, grown * RESERVE_FACTOR);
+    const allowed = excess > 0 ? Math.min(excess, over + headroom) : 0;
+    // Memory in use goes for what is really too much, and idle memory for the rest.
+    const wanted = Math.max(0, Math.min(allowed, over));
+    // Far from its cap, nothing will have to go in the next interval.
+    if (signal.aborted || (allowed <= 0 && over < -2 * reserve)) {
+      return undefined;
+    }
+
+    // Nothing goes that is in use and only looks idle, since others reset references.
+    if (allowed > 0) await lookSoon(known, this.#around);
+    if (signal.aborted) return undefined;
+    for (const one of known) {
+      await tolerate(one.member, log, () => one.keepResidency(clock.now()));
+    }
+    collection.processes = known.map(({ aged }) => aged);
+    const before = { ...statistics };
+    let tookInUse = false;
+    const result = await scanColdest(collection, {
+      excess: wanted,
+      headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
+      reserve: isOnlyScan ? undefined : reserve,
+      spareReferenced: known.length < members.length,
+      signal,
+      onEvent(event) {
+        if (event.type === "insufficient") tookInUse = true;
+        if (!log.has("debug")) return;
+        for (const line of narrate(event)) log.debug(`${group.name}: ${line}`);
+      },
+    });
+    this.#tookInUse = tookInUse;
+    // Where little is idle, pages have to be told apart sooner.
+    this.#agesFaster = result.idle < (allowed + reserve) * 2;
+    const effective = statistics.effective - before.effective;
+    this.#sizeThen = group.size - effective;
+    if (statistics.attempted === before.attempted) return undefined;
+    group.scans++;
+    const left = result.excess;
+    const ineffective = statistics.ineffective > before.ineffective && left > 0;
+    if (ineffective) group.ineffectiveScans++;
+    return {
+      attempted: statistics.attempted - before.attempted,
+      effective,
+      left,
+      ineffective,
+      isPartial: known.length < members.length,
+      seconds: (clock.now() - started) / 1000,
+    };
+  }
+
+  /**
+   * By how much the group has grown since the last pass, in bytes; what shrank has
+   * negative growth. It is expected to grow by as much again.
+   */
+  #takeGrowth(): number {
+    const { size, cap } = this.#group;
+    const grown = size - (this.#sizeThen ?? size);
+    this.#sizeThen = size;
+    this.#expectedGrowth = Math.min(
+      Math.max(grown, this.#expectedGrowth / 2),
+      cap * MOST_HEADROOM,
+    );
+    return grown;
+  }
+
+  idle(): IdleBytes[] | null {
+    const aged = this.#members.all().filter(({ aged }) => aged.isAged);
+    return aged.length > 0
+      ? idleBytes(aged.map(({ aged }) => aged.ages))
+      : null;
+  }
+
+  forget(): void {
+    for (const known of this.#members.all()) known.forget();
+  }
+}
+
+/** The policy in charge of a one-shot scan. */
+class ColdestScan implements OneShotPolicy {
+  readonly processes: readonly ObservedProcess[];
+  readonly #collection: AgedCollection;
+
+  constructor(processes: readonly ProcessAccess[]) {
+    const agings = processes.map((access) => new Aging(access));
+    this.processes = agings.map((aging): ObservedProcess => ({
+      target: aging.aged,
+      glance: () => aging.look(),
+      refresh: () => aging.refresh(),
+      endPart: () => aging.advance(),
+      async end() {
+        await aging.advance();
+        await aging.refresh();
+        await aging.readResidency();
+      },
+      unreferenced: () =>
+        aging.aged.isAged ? aging.aged.ages.neverReferencedBytes : null,
+    }));
+    this.#collection = new AgedCollection(agings.map(({ aged }) => aged));
+  }
+
+  get statistics(): AgedCollection["statistics"] {
+    return this.#collection.statistics;
+  }
+
+  scan(options: ScanOptions): Promise<ScanResult> {
+    return scanColdest(this.#collection, options);
+  }
 }

@@ -12,6 +12,7 @@ import { CappedGroup } from "../group/capped_group.ts";
 import { Member } from "../group/member.ts";
 import type { Pagedata } from "../memory/pagedata.ts";
 import { FakeMemory, PAGE, pagedataOf } from "../memory/testing.ts";
+import { systemClock } from "../platform/clock.ts";
 import { openPlatform } from "../platform/open.ts";
 import { Log } from "../platform/output.ts";
 import type {
@@ -21,7 +22,7 @@ import type {
   Platform,
   ProcessEntry,
 } from "../platform/platform.ts";
-import { enforceByAge, keepAges } from "./coldest.ts";
+import { coldest } from "./coldest.ts";
 
 // Opened before the first test, which would seem to leak it otherwise.
 libc();
@@ -118,21 +119,25 @@ Deno.test("what is in use does not go, though others have reset that at each rea
     definition,
     (entry) => new Member(entry, memory, () => {}),
   );
-  collection.update([entry]);
-  collection.sample(platform, performance.now());
-  const options = {
-    interval: 1000,
+  const policy = coldest.forGroup(collection, {
+    clock: systemClock,
     signal: new AbortController().signal,
     log: new Log("error"),
-    isOnlyScan: true,
-  };
-  await keepAges(collection, options);
-  for (let interval = 0; interval < 3; interval++) {
+  });
+  collection.update([entry]);
+  collection.sample(platform, systemClock.now());
+  const interval = 80;
+  await policy.observe({ interval });
+  for (let count = 0; count < 3; count++) {
+    await systemClock.sleep(interval, new AbortController().signal);
     memory.resetByOthers();
-    await keepAges(collection, options);
+    await policy.observe({ interval });
   }
   memory.resetByOthers();
-  const outcome = await enforceByAge(collection, 4 * PAGE, options);
+  const outcome = await policy.enforce(4 * PAGE, {
+    interval,
+    isOnlyScan: true,
+  });
   assert(outcome && outcome.attempted >= 4 * PAGE);
   const starts = memory.pageouts.join(" ").split(" ")
     .map((range) => BigInt(`0x${range.split("-")[0]}`));

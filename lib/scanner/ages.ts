@@ -121,10 +121,19 @@ export class PageAges {
 
   /** Size of what was not referenced in any interval since the first, in bytes. */
   get neverReferencedBytes(): number {
+    return this.#bytesFrom(Math.min(this.#intervals, MAX_AGE));
+  }
+
+  /** Size of what was not referenced in the last interval, in bytes. */
+  get unreferencedBytes(): number {
+    return this.#bytesFrom(1);
+  }
+
+  /** Size of what has an age or is older, in bytes. */
+  #bytesFrom(age: number): number {
     const bytes = new Float64Array(MAX_AGE + 1);
     this.addBytesByAge(bytes);
-    return bytes.subarray(Math.min(this.#intervals, MAX_AGE))
-      .reduce((sum, some) => sum + some, 0);
+    return bytes.subarray(age).reduce((sum, some) => sum + some, 0);
   }
 
   /** Forgets what pages did not go, so that they are tried again. */

@@ -1,10 +1,6 @@
 /**
- * The policy `coldest`: the oldest pages of all processes of a collection go
- * first, whoever's they are.
- *
- * Pages of one age are as alike as pages can be, so among them goes first what
- * costs least: clean pages of files, which need no swap, and long ranges, whole
- * large pages among them.
+ * The passes of the policy `coldest`: the oldest pages of a collection go first,
+ * whichever process they belong to.
  *
  * It pages out in two phases. Candidates are cooled, and go in the next pass if
  * nothing has touched them until then. Where much is to go at once, the oldest half
@@ -14,20 +10,11 @@
  */
 
 import { ProcessError } from "../errors.ts";
-import { MA_ANON, MA_WRITE } from "../memory/mapping_flags.ts";
-import {
-  endOffset,
-  firstOffset,
-  type PagedataMapping,
-} from "../memory/pagedata.ts";
 import type { PageoutControl, PageRange } from "../memory/process_memory.ts";
-import { BAND_OF_AGE, BANDS } from "./ages.ts";
+import type { AgedCollection, AgedProcess } from "./aged_collection.ts";
 import { COOLED, TRIED } from "./carry_ages.ts";
-import {
-  type ScanCollection,
-  type ScannedProcess,
-  takeFall,
-} from "./collection.ts";
+import { takeFall } from "./collection.ts";
+import { bandOf, cut, DONE_BITS, eachRange, RANKS } from "./ranked_ranges.ts";
 import type { ScanEvent, ScanOptions, ScanResult } from "./scan.ts";
 import { skipReason } from "./walk.ts";
 
@@ -39,15 +26,6 @@ const ROUNDS = 4;
 
 /** A scan that lowers a large excess by less than this share has no effect. */
 const LEAST_EFFECT = 1 / 16;
-
-/** Pages that are cut together or not at all, in bytes: a large page. */
-const LARGE_PAGE = 2 << 20;
-
-/** Classes of length: the class is the logarithm of a range's pages to base 2. */
-const LENGTHS = 16;
-
-/** What a page-out costs: clean file pages, and all others. */
-const KINDS = 2;
 
 export interface ColdestOptions extends ScanOptions {
   /**
@@ -72,7 +50,7 @@ export interface ColdestResult extends ScanResult {
  * an event; it never ends the scan.
  */
 export async function scanColdest(
-  collection: ScanCollection,
+  collection: AgedCollection,
   options: ColdestOptions,
 ): Promise<ColdestResult> {
   const started = performance.now();
@@ -103,9 +81,6 @@ interface Eligible {
   readonly least: number;
 }
 
-/** What was done with a page. */
-const DONE_BITS = COOLED | TRIED;
-
 /** Pages that were cooled, and not touched since. */
 const RIPE: Eligible = { done: [COOLED], least: 1 };
 /** Pages that were not touched for an interval. */
@@ -130,25 +105,25 @@ const MOST_CONTROLLED = 8;
 
 /** One scan in progress. */
 class Pass implements Disposable {
-  readonly #collection: ScanCollection;
+  readonly #collection: AgedCollection;
   readonly #options: ColdestOptions;
   /** Without those that cannot be controlled. */
-  readonly #processes: Set<ScannedProcess>;
+  readonly #processes: Set<AgedProcess>;
   /** Processes under control, the one that was used last at the end. */
-  readonly #turns = new Map<ScannedProcess, Turn>();
+  readonly #turns = new Map<AgedProcess, Turn>();
   /** Processes that were under control. */
-  readonly #victims = new Set<ScannedProcess>();
+  readonly #victims = new Set<AgedProcess>();
   #excess: number;
   /** What {@linkcode Pass.#measure} found, while that holds. */
   #sizes: Float64Array | undefined;
 
-  constructor(collection: ScanCollection, options: ColdestOptions) {
+  constructor(collection: AgedCollection, options: ColdestOptions) {
     this.#collection = collection;
     this.#options = options;
     this.#excess = options.excess;
     this.#processes = new Set(
       collection.processes.filter((process) =>
-        !process.unscannable && process.ages.pagedata !== undefined
+        !process.unscannable && process.isAged
       ),
     );
   }
@@ -238,7 +213,7 @@ class Pass implements Disposable {
   }
 
   /** @returns what is left to choose of the last rank. */
-  async #pageOutOf(process: ScannedProcess, choice: Choice): Promise<number> {
+  async #pageOutOf(process: AgedProcess, choice: Choice): Promise<number> {
     const ranges: ChosenRange[] = [];
     const left = this.#collect(process, choice, ranges);
     if (ranges.length === 0) return left;
@@ -340,7 +315,7 @@ class Pass implements Disposable {
    * @returns what is left to choose of the last rank.
    */
   #collect(
-    process: ScannedProcess,
+    process: AgedProcess,
     { eligible, rank: last, ofRank }: Choice,
     ranges: ChosenRange[],
   ): number {
@@ -389,7 +364,7 @@ class Pass implements Disposable {
   }
 
   /** Takes control of a process; `undefined` when that fails. */
-  async #control(process: ScannedProcess): Promise<Turn | undefined> {
+  async #control(process: AgedProcess): Promise<Turn | undefined> {
     const known = this.#turns.get(process);
     if (known) {
       this.#turns.delete(process);
@@ -444,7 +419,7 @@ class Pass implements Disposable {
 
 /** A victim while it is controlled. */
 interface Turn {
-  readonly process: ScannedProcess;
+  readonly process: AgedProcess;
   readonly control: PageoutControl;
   /** RSS as last read, in bytes. */
   rss: number;
@@ -456,107 +431,4 @@ interface ChosenRange extends PageRange {
   bytes: number;
   readonly offset: number;
   pages: number;
-}
-
-/** Recorded pages next to each other, of one band and alike in what was done. One object serves all. */
-interface RankedRange {
-  mapping: PagedataMapping;
-  /** What was done with them: {@linkcode DONE_BITS} of their bits. */
-  done: number;
-  /** What is lower goes first. */
-  rank: number;
-  /** Counted from the start of the mapping. */
-  firstPage: number;
-  /** Where it stands in the bits and ages. */
-  offset: number;
-  pages: number;
-}
-
-/** How many ranks there are. */
-const RANKS = BANDS * KINDS * LENGTHS;
-
-/** The rank of a range of at least one page. */
-function rankOf(band: number, kind: number, pages: number): number {
-  const length = Math.min(31 - Math.clz32(pages), LENGTHS - 1);
-  return ((BANDS - 1 - band) * KINDS + kind) * LENGTHS + LENGTHS - 1 - length;
-}
-
-function bandOf(rank: number): number {
-  return BANDS - 1 - Math.floor(rank / (KINDS * LENGTHS));
-}
-
-/**
- * Visits the ranges of a process, in address order.
- *
- * @param least the youngest band whose pages are visited.
- */
-function eachRange(
-  { ages: { pagedata, ages }, residency }: ScannedProcess,
-  least: number,
-  visit: (range: RankedRange) => void,
-): void {
-  if (!pagedata) return;
-  const { bits, runPage, runOffset } = pagedata;
-  // What pages of one range have in common.
-  const likeness = (at: number) =>
-    BAND_OF_AGE[ages[at]] << 4 | bits[at] & DONE_BITS;
-  for (const mapping of pagedata.mappings) {
-    if (firstOffset(pagedata, mapping) === endOffset(pagedata, mapping)) {
-      continue;
-    }
-    if (skipReason(mapping, residency)) continue;
-    const kind = isCleanFile(mapping) ? 0 : 1;
-    const found: RankedRange = {
-      mapping,
-      done: 0,
-      rank: 0,
-      firstPage: 0,
-      offset: 0,
-      pages: 0,
-    };
-    for (let run = mapping.firstRun; run < mapping.endRun; run++) {
-      const offset = runOffset[run];
-      const end = runOffset[run + 1];
-      let at = offset;
-      while (at < end) {
-        const like = likeness(at);
-        const from = at++;
-        while (at < end && likeness(at) === like) at++;
-        const band = like >> 4;
-        if (band < least) continue;
-        found.done = like & DONE_BITS;
-        found.firstPage = runPage[run] + from - offset;
-        found.offset = from;
-        found.pages = at - from;
-        found.rank = rankOf(band, kind, found.pages);
-        visit(found);
-      }
-    }
-  }
-}
-
-/** Whether the pages of a mapping need only be dropped: they are of a file and cannot be written. */
-function isCleanFile({ flags }: PagedataMapping): boolean {
-  return (flags & (MA_ANON | MA_WRITE)) === 0;
-}
-
-/**
- * How many pages to take of a range from which not all is wanted. Large pages go
- * whole or not at all: the range ends where one ends, even if that is a little
- * more than is wanted.
- */
-function cut(
-  { mapping, firstPage, pages }: Pick<
-    RankedRange,
-    "mapping" | "firstPage" | "pages"
-  >,
-  wanted: number,
-): number {
-  const { pageSize } = mapping;
-  const count = Math.ceil(wanted / pageSize);
-  const perLarge = LARGE_PAGE / pageSize;
-  if (pages < perLarge || perLarge <= 1) return count;
-  const first = Number(mapping.start / BigInt(pageSize)) + firstPage;
-  const end = Math.ceil((first + count) / perLarge) * perLarge - first;
-  return Math.min(end, pages);
 }

@@ -8,15 +8,15 @@ import { assertEquals } from "@std/assert";
 import { MA_READ } from "../memory/mapping_flags.ts";
 import { FakeMemory, PAGE } from "../memory/testing.ts";
 import { scanColdest } from "./coldest.ts";
-import { ScanCollection, ScannedProcess } from "./collection.ts";
+import { AgedCollection, AgedProcess } from "./aged_collection.ts";
 
 /** Lets an interval end in which the drawn pages were referenced. */
-async function age(process: ScannedProcess): Promise<void> {
+async function age(process: AgedProcess): Promise<void> {
   process.ages.advance(await process.memory.readPagedata());
 }
 
-function processOf(memory: FakeMemory): ScannedProcess {
-  return new ScannedProcess(memory);
+function processOf(memory: FakeMemory): AgedProcess {
+  return new AgedProcess(memory);
 }
 
 Deno.test("the oldest of all processes go first", async () => {
@@ -27,7 +27,7 @@ Deno.test("the oldest of all processes go first", async () => {
     await age(process);
     await age(process);
   }
-  const { excess } = await scanColdest(new ScanCollection(processes), {
+  const { excess } = await scanColdest(new AgedCollection(processes), {
     excess: 5 * PAGE,
   });
   assertEquals(excess, 0);
@@ -42,7 +42,7 @@ Deno.test("of one age go clean file pages first, then long ranges", async () => 
   ]);
   const process = processOf(memory);
   await age(process);
-  const collection = new ScanCollection([process]);
+  const collection = new AgedCollection([process]);
   await scanColdest(collection, { excess: PAGE });
   assertEquals(memory.pageouts, ["40000-41000"]);
   await scanColdest(collection, { excess: 4 * PAGE });
@@ -52,7 +52,7 @@ Deno.test("of one age go clean file pages first, then long ranges", async () => 
 Deno.test("what is cooled goes in the next pass if nothing has touched it", async () => {
   const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "000000" }]);
   const process = processOf(memory);
-  const collection = new ScanCollection([process]);
+  const collection = new AgedCollection([process]);
   await age(process);
   const options = { excess: 2 * PAGE, reserve: 4 * PAGE };
   await scanColdest(collection, options);
@@ -78,7 +78,7 @@ Deno.test("of an excess that cannot wait the oldest half goes at once", async ()
   const process = processOf(memory);
   await age(process);
   await age(process);
-  const { excess } = await scanColdest(new ScanCollection([process]), {
+  const { excess } = await scanColdest(new AgedCollection([process]), {
     excess: 16 * PAGE,
     reserve: PAGE,
   });
@@ -91,7 +91,7 @@ Deno.test("memory in use goes last, or not at all", async () => {
   const spared = draw();
   const process = processOf(spared);
   await age(process);
-  await scanColdest(new ScanCollection([process]), {
+  await scanColdest(new AgedCollection([process]), {
     excess: 3 * PAGE,
     spareReferenced: true,
   });
@@ -100,7 +100,7 @@ Deno.test("memory in use goes last, or not at all", async () => {
   const other = processOf(taken);
   await age(other);
   const events: string[] = [];
-  const { excess } = await scanColdest(new ScanCollection([other]), {
+  const { excess } = await scanColdest(new AgedCollection([other]), {
     excess: 3 * PAGE,
     onEvent: ({ type }) => events.push(type),
   });
@@ -114,6 +114,6 @@ Deno.test("large pages are not cut", async () => {
   ]);
   const process = processOf(memory);
   await age(process);
-  await scanColdest(new ScanCollection([process]), { excess: 5 * PAGE });
+  await scanColdest(new AgedCollection([process]), { excess: 5 * PAGE });
   assertEquals(memory.pageouts, ["200000-400000"]);
 });

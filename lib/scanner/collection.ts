@@ -1,30 +1,33 @@
 /**
- * What a scan works on and leaves behind: the processes that share a cap, the
- * place of the clock's hand, and statistics.
+ * What the scan loop of the policy `clock` works on and leaves behind: the processes
+ * that share a cap, the place of the clock's hand, and statistics.
  *
  * @module
  */
 
 import { ProcessError } from "../errors.ts";
 import { type Pagedata, unreferencedBytes } from "../memory/pagedata.ts";
-import type { ProcessMemory, Residency } from "../memory/process_memory.ts";
-import { PageAges } from "./ages.ts";
+import type { ProcessMemory } from "../memory/process_memory.ts";
 import { IgnoredSet } from "./ignored_set.ts";
 import { mergePagedata } from "./merge.ts";
 
-/** One process of a collection, as the scanner knows it. */
-export class ScannedProcess {
+/** One process, as every scan knows it. */
+export interface ScanTarget {
+  readonly memory: ProcessMemory;
+  readonly pid: number;
+  /** Size of its unreferenced pages at the last reading, in bytes. */
+  readonly unreferenced: number;
+  /** Whether page-outs of it failed, so that it is no victim any more. */
+  readonly unscannable: boolean;
+}
+
+/** One process of a collection, as the scan loop knows it. */
+export class ScannedProcess implements ScanTarget {
   readonly memory: ProcessMemory;
   /** What was referenced or modified since the last page-out walk; none before the first reading. */
   pagedata: Pagedata | undefined = undefined;
   readonly ignored: IgnoredSet = new IgnoredSet();
-  /** Size of its unreferenced pages at the last reading, in bytes. */
   unreferenced = 0;
-  /** How long its pages have not been used, for the policy that knows ages. */
-  ages: PageAges = new PageAges();
-  /** What of its mappings can go, where that was read; for the same policy. */
-  residency: ReadonlyMap<bigint, Residency> | undefined = undefined;
-  /** Whether page-outs of it failed, so that it is no victim any more. */
   unscannable = false;
 
   constructor(memory: ProcessMemory) {
@@ -46,7 +49,6 @@ export class ScannedProcess {
   /** Forgets what is accumulated for a reading, or for nothing: history starts anew. */
   restart(reading?: Pagedata): void {
     this.pagedata = reading;
-    this.ages = new PageAges();
     this.ignored.clear();
     this.unreferenced = reading ? unreferencedBytes(reading) : 0;
   }
@@ -68,16 +70,9 @@ export interface ScanStatistics {
   completedScanTime: number;
 }
 
-/** The processes that share one cap, in list order, and where the next scan goes on. */
-export class ScanCollection {
-  processes: ScannedProcess[];
-  /** The process that the next scan begins with. */
-  victim: ScannedProcess | undefined = undefined;
-  /** The address in it to go on from; its beginning when `undefined`. */
-  resumeAddress: bigint | undefined = undefined;
-  /** Completed passes of the policy `coldest`, whether or not anything was to go. */
-  passes = 0;
-  readonly statistics: ScanStatistics = {
+/** The statistics of a collection that was not scanned yet. */
+export function noStatistics(): ScanStatistics {
+  return {
     attempted: 0,
     effective: 0,
     scanCount: 0,
@@ -85,9 +80,24 @@ export class ScanCollection {
     scanTime: 0,
     completedScanTime: 0,
   };
+}
 
-  constructor(processes: ScannedProcess[]) {
+/** The processes that share one cap, in list order, and where the next scan goes on. */
+export class ScanCollection {
+  processes: ScannedProcess[];
+  /** The process that the next scan begins with. */
+  victim: ScannedProcess | undefined = undefined;
+  /** The address in it to go on from; its beginning when `undefined`. */
+  resumeAddress: bigint | undefined = undefined;
+  readonly statistics: ScanStatistics;
+
+  /** @param statistics what scans add to. */
+  constructor(
+    processes: ScannedProcess[],
+    statistics: ScanStatistics = noStatistics(),
+  ) {
     this.processes = processes;
+    this.statistics = statistics;
   }
 }
 
@@ -98,7 +108,7 @@ export class ScanCollection {
  * @param last takes the RSS that is read.
  */
 export function takeFall(
-  { memory }: ScannedProcess,
+  { memory }: ScanTarget,
   last: { rss: number },
 ): number {
   try {

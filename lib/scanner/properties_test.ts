@@ -343,8 +343,8 @@ class Witness {
 
 /** Checks one page-out of a scan whose remaining excess was `excess` before it. */
 function checkPageout(
-  { process, ranges, results }: Extract<ScanEvent, { type: "pageout" }>,
-  { pages }: Witness,
+  { ranges, results }: Extract<ScanEvent, { type: "pageout" }>,
+  { pages, process }: Witness,
   { excess, spare }: { excess: number; spare: boolean },
 ): void {
   assertEquals(ranges.length, results.length);

@@ -23,6 +23,7 @@ import type {
 import {
   type ScanCollection,
   type ScannedProcess,
+  type ScanTarget,
   takeFall,
 } from "./collection.ts";
 import { processAfter, validVictim } from "./victim.ts";
@@ -40,34 +41,34 @@ const IGNORED_SET_LIFE = 10;
 /** What a scan does, as it does it. Sizes in bytes. */
 export type ScanEvent =
   /** A process could not be read or controlled, or failed a page-out. */
-  | { type: "error"; process: ScannedProcess; error: ProcessError }
+  | { type: "error"; process: ScanTarget; error: ProcessError }
   /** Unreferenced pages alone will not do; working-set pages go too. */
   | { type: "insufficient"; unreferenced: number; excess: number }
   /** A process becomes the one that is paged out. */
   | {
     type: "victim";
-    process: ScannedProcess;
+    process: ScanTarget;
     resumeAddress: bigint | undefined;
     excess: number;
   }
   /** A mapping is passed over. */
   | {
     type: "skip";
-    process: ScannedProcess;
+    process: ScanTarget;
     mapping: PagedataMapping;
     reason: SkipReason;
   }
   /** Ranges were paged out; `fell` is by how much that lowered RSS. */
   | {
     type: "pageout";
-    process: ScannedProcess;
+    process: ScanTarget;
     ranges: readonly PageRange[];
     results: readonly PageoutResult[];
     fell: number;
     excess: number;
   }
   /** A mapping has shown to be unpageable. */
-  | { type: "ignore"; process: ScannedProcess; mapping: PagedataMapping }
+  | { type: "ignore"; process: ScanTarget; mapping: PagedataMapping }
   /** The scan ends. */
   | { type: "end"; excess: number; complete: boolean };
 

@@ -11,6 +11,7 @@ import { LiveConfig } from "../config/live_config.ts";
 import { Daemon } from "../daemon/daemon.ts";
 import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
+import { systemClock } from "../platform/clock.ts";
 import { openPlatform, operatingSystem } from "../platform/open.ts";
 import type { Log } from "../platform/output.ts";
 import { Metrics } from "./metrics.ts";
@@ -71,6 +72,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
 
   const daemon = new Daemon(config, {
     platform,
+    clock: systemClock,
     log,
     signal,
     report: (state) => {
@@ -154,6 +156,7 @@ export async function runOnce(
   );
   const daemon = new Daemon(config, {
     platform,
+    clock: systemClock,
     log,
     signal,
     report: () => {},

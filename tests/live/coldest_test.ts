@@ -14,9 +14,9 @@ import { openPlatform } from "../../lib/platform/open.ts";
 import { PageAges } from "../../lib/scanner/ages.ts";
 import { scanColdest } from "../../lib/scanner/coldest.ts";
 import {
-  ScanCollection,
-  ScannedProcess,
-} from "../../lib/scanner/collection.ts";
+  AgedCollection,
+  AgedProcess,
+} from "../../lib/scanner/aged_collection.ts";
 import { cap, quicklyBy, TestDaemon } from "../support/daemon.ts";
 import {
   assertIntact,
@@ -335,8 +335,8 @@ Deno.test("what is to go is cooled, and goes in the next pass unless it is used"
   const region = await workload.anon("region", 64 * MIB);
   using platform = openPlatform("auto", () => {});
   const memory = platform.open(platform.readProcess(workload.pid));
-  const scanned = new ScannedProcess(memory);
-  const collection = new ScanCollection([scanned]);
+  const scanned = new AgedProcess(memory);
+  const collection = new AgedCollection([scanned]);
   await memory.reset();
   scanned.ages.advance(await memory.readPagedata());
   scanned.residency = await memory.readResidency();

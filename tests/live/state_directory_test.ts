@@ -563,7 +563,7 @@ Deno.test("a file system that never answers holds nobody up, and is not believed
       const { code, stderr } = await bounded(args);
       const isAboutConfig = args.includes(`${mount}/rcap.toml`);
       assertEquals(code, isAboutConfig ? 2 : 1, `${args.join(" ")}: ${stderr}`);
-      assertMatch(stderr, /a program of uid 65534 answers for/);
+      assertMatch(stderr, /a program of uid 65534 serves/);
     }
   } finally {
     await reader.cancel();

@@ -225,7 +225,7 @@ Deno.test("figures that cannot be are refused, and the message names them", () =
     [new Uint8Array(215), "xmap has 215 bytes, which is no multiple of 216"],
     [new Uint8Array(217), "xmap has 217 bytes"],
     [xmap(x.pr_rss[0], -1n), "pr_rss is out of range"],
-    [xmap(x.pr_rss[0], 3n), "pr_rss is 3, which is not within 0 and 2"],
+    [xmap(x.pr_rss[0], 3n), "pr_rss is 3, which is not between 0 and 2"],
     [xmap(x.pr_anon[0], 3n), "pr_anon is 3"],
     [xmap(x.pr_locked[0], 2n ** 40n), "pr_locked is 1099511627776"],
     [xmap(x.pr_size[0], -1n), "pr_size is out of range"],

@@ -21,6 +21,7 @@ import {
 } from "../../../lib/memory/pagedata.ts";
 import type { InspectReport } from "../../../lib/oneshot/inspect.ts";
 import type { ScanReport } from "../../../lib/oneshot/scan_once.ts";
+import { systemClock } from "../../../lib/platform/clock.ts";
 import { MemoryCalls } from "../../../lib/platform/linux/memory_calls.ts";
 import { openPagedataSource } from "../../../lib/platform/linux/open_source.ts";
 import type { PagedataSource } from "../../../lib/platform/linux/pagedata_source.ts";
@@ -249,6 +250,7 @@ async function observeOnce(pids: readonly number[], source: PagedataSource) {
       milliseconds: OBSERVATION_MS,
       what: "the workloads",
       signal: new AbortController().signal,
+      clock: systemClock,
     },
   );
   const read = await Promise.all(looks.map(({ look }) => look()));

@@ -1,0 +1,117 @@
+/**
+ * The groups that the daemon watches, and which processes belong to them.
+ *
+ * @module
+ */
+
+import { writtenAs } from "../collection/selectors.ts";
+import type { CapConfig } from "../config/config.ts";
+import { CappedGroup } from "../group/capped_group.ts";
+import type { OnRead } from "../group/measured_memory.ts";
+import { Member } from "../group/member.ts";
+import { Membership } from "../group/membership.ts";
+import type { Policy } from "../policy/policy.ts";
+import { formatSize } from "../report/units.ts";
+import type { Troubles } from "./troubles.ts";
+import { type GroupSurroundings, WatchedGroup } from "./watched_group.ts";
+
+/** What a watch list needs beside the caps. */
+export interface WatchListSurroundings extends GroupSurroundings {
+  readonly policy: Policy;
+  readonly troubles: Troubles;
+  readonly onRead?: OnRead;
+}
+
+/** The groups, in the order of the configuration. */
+export class WatchList {
+  readonly #around: WatchListSurroundings;
+  #groups: WatchedGroup[];
+  #membership: Membership;
+  #nextId = 1;
+
+  constructor(caps: readonly CapConfig[], around: WatchListSurroundings) {
+    this.#around = around;
+    this.#membership = new Membership(around.platform, caps);
+    this.#groups = caps.map((cap) => this.#watch(cap));
+  }
+
+  get groups(): readonly WatchedGroup[] {
+    return this.#groups;
+  }
+
+  #watch(definition: CapConfig): WatchedGroup {
+    const { platform, policy, onRead = () => {} } = this.#around;
+    const group = new CappedGroup(
+      this.#nextId++,
+      definition,
+      (entry) =>
+        new Member(entry, platform.open(entry, definition.name), onRead),
+    );
+    return new WatchedGroup(group, policy, this.#around);
+  }
+
+  /**
+   * Takes over the caps of another configuration. A group of which only the cap
+   * differs stays.
+   */
+  redefine(caps: readonly CapConfig[]): void {
+    const before = this.#groups;
+    this.#groups = caps.map((cap) => {
+      const same = before.find(({ group }) => isSame(group.definition, cap));
+      same?.group.redefine(cap);
+      return same ?? this.#watch(cap);
+    });
+    this.#membership = new Membership(
+      this.#around.platform,
+      caps,
+      this.#membership,
+    );
+  }
+
+  /**
+   * Takes over the caps that were set by hand.
+   *
+   * @param overrides in bytes by the name of the group.
+   */
+  override(overrides: ReadonlyMap<string, number>): void {
+    for (const { group } of this.#groups) {
+      const before = group.cap;
+      group.override = overrides.get(group.name);
+      if (group.cap === before) continue;
+      this.#around.log.info(
+        `${group.name}: the cap is ${formatSize(group.cap)} now${
+          group.override === undefined ? "" : ", set by hand"
+        }`,
+      );
+    }
+  }
+
+  /** Looks for the members of all groups, in vain when other caps are taken over meanwhile. */
+  async refresh(): Promise<void> {
+    const { signal, log, troubles } = this.#around;
+    const membership = this.#membership;
+    const pass = await membership.refresh(signal);
+    if (signal.aborted || membership !== this.#membership) return;
+    troubles.pass(pass);
+    for (const [index, watched] of this.#groups.entries()) {
+      const { group } = watched;
+      const isFirst = !watched.isRefreshed;
+      watched.isRefreshed = true;
+      group.avoided = pass.avoided[index].length;
+      const { joined, left } = group.update(pass.members[index]);
+      if (isFirst && joined === 0) {
+        log.info(`${group.name}: no process matches its selectors yet`);
+      }
+      if (joined + left > 0) {
+        log.debug(`${group.name}: ${joined} processes in, ${left} out`);
+      }
+    }
+  }
+}
+
+/** Whether two definitions are of one group: history is kept when only the cap differs. */
+function isSame(a: CapConfig, b: CapConfig): boolean {
+  const selectorsOf = ({ select }: CapConfig) =>
+    JSON.stringify(select.map(writtenAs));
+  return a.name === b.name && selectorsOf(a) === selectorsOf(b);
+}

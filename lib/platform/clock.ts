@@ -1,0 +1,46 @@
+/**
+ * Time, as those who wait and those who decide by it are given it.
+ *
+ * @module
+ */
+
+import { boottimeSeconds } from "../../ffi/clock.ts";
+
+/** The longest time that a timer takes, in milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** A clock, and what waits by it. */
+export interface Clock {
+  /** Milliseconds since some moment in the past, on a clock that nobody sets. */
+  now(): number;
+  /** Seconds since the epoch. */
+  wallTime(): number;
+  /** Seconds since the machine was started, those while it was suspended too. */
+  bootTime(): number;
+  /**
+   * Waits. An abort of the signal ends the wait at once.
+   *
+   * @param milliseconds more than 24 days count as that.
+   */
+  sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+}
+
+/** The clocks of the system. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wallTime: () => Date.now() / 1000,
+  bootTime: boottimeSeconds,
+  async sleep(milliseconds, signal) {
+    if (signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, Math.min(milliseconds, LONGEST_TIMER));
+    const stop = () => resolve();
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+    }
+  },
+};

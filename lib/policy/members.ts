@@ -1,0 +1,87 @@
+/**
+ * What the policies do alike with the members of a group.
+ *
+ * @module
+ */
+
+import { SOON } from "../collection/observe.ts";
+import { ProcessError } from "../errors.ts";
+import type { CappedGroup } from "../group/capped_group.ts";
+import type { Member } from "../group/member.ts";
+import type { Log } from "../platform/output.ts";
+import type { PolicySurroundings } from "./policy.ts";
+
+/** What a policy knows of a member. */
+interface Known {
+  readonly member: Member;
+  /** Adds what shows now to what is known, and resets nothing. */
+  glance(): Promise<void>;
+}
+
+/** What a policy knows of the members of a group. Who is a member no longer is forgotten. */
+export class KnownMembers<T extends Known> {
+  readonly #group: CappedGroup;
+  readonly #newMember: (member: Member) => T;
+  readonly #known = new Map<Member, T>();
+
+  /**
+   * @param newMember makes what is known of a new member.
+   * @param onLeave told of everyone who leaves, with what was known.
+   */
+  constructor(
+    group: CappedGroup,
+    newMember: (member: Member) => T,
+    onLeave: (known: T) => void = () => {},
+  ) {
+    this.#group = group;
+    this.#newMember = newMember;
+    group.onLeave = (member) => {
+      const known = this.#known.get(member);
+      this.#known.delete(member);
+      if (known) onLeave(known);
+    };
+  }
+
+  /** All of them, in the order of the group. */
+  all(): T[] {
+    return this.#group.members.map((member) => {
+      let known = this.#known.get(member);
+      if (!known) this.#known.set(member, known = this.#newMember(member));
+      return known;
+    });
+  }
+}
+
+/**
+ * Has what is in use show once more, and keeps what shows so soon that hardly anybody
+ * has reset it again.
+ */
+export async function lookSoon(
+  members: readonly Known[],
+  { clock, signal, log }: PolicySurroundings,
+): Promise<void> {
+  for (const { member } of members) {
+    await tolerate(member, log, () => member.memory.refresh());
+  }
+  await clock.sleep(SOON, signal);
+  for (const known of members) {
+    if (signal.aborted) return;
+    await tolerate(known.member, log, () => known.glance());
+  }
+}
+
+/** Does something with a member; that it has gone or cannot be read ends nothing. */
+export async function tolerate(
+  { entry }: Member,
+  log: Log,
+  step: () => Promise<void>,
+): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    if (!(error instanceof ProcessError)) throw error;
+    log.debug(
+      `process ${entry.pid} (${entry.comm}) passed over: ${error.message}`,
+    );
+  }
+}
