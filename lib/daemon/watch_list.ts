@@ -31,7 +31,8 @@ export class WatchList {
 
   constructor(caps: readonly CapConfig[], around: WatchListSurroundings) {
     this.#around = around;
-    this.#membership = new Membership(around.platform, caps);
+    const { platform, clock } = around;
+    this.#membership = new Membership(platform, caps, { clock });
     this.#groups = caps.map((cap) => this.#watch(cap));
   }
 
@@ -61,11 +62,11 @@ export class WatchList {
       same?.group.redefine(cap);
       return same ?? this.#watch(cap);
     });
-    this.#membership = new Membership(
-      this.#around.platform,
-      caps,
-      this.#membership,
-    );
+    const { platform, clock } = this.#around;
+    this.#membership = new Membership(platform, caps, {
+      previous: this.#membership,
+      clock,
+    });
   }
 
   /**

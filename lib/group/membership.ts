@@ -21,6 +21,7 @@ import {
 } from "../collection/members.ts";
 import { partsOf, type Selector } from "../collection/selectors.ts";
 import { NoSuchProcess, NotKnown, ProcessError } from "../errors.ts";
+import { type Clock, systemClock } from "../platform/clock.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 
 /** A known process is looked at closer in one of so many passes. */
@@ -75,6 +76,7 @@ export interface Pass {
 /** Finds the members of caps, in one pass after another. */
 export class Membership {
   readonly #platform: Platform;
+  readonly #clock: Clock;
   /** The selectors of each cap. */
   readonly #rules: readonly (readonly Selector[])[];
   /** When the processes started that selectors name, by pid. */
@@ -90,14 +92,19 @@ export class Membership {
    *
    * @param caps the selectors of each cap. A process that several select belongs
    * to the first.
-   * @param previous whose word on pids holds on.
+   * @param options `previous`, whose word on pids holds on, and the clock, by default
+   * that of the system.
    */
   constructor(
     platform: Platform,
     caps: readonly { readonly select: readonly Selector[] }[],
-    previous?: Membership,
+    { previous, clock = systemClock }: {
+      readonly previous?: Membership;
+      readonly clock?: Clock;
+    } = {},
   ) {
     this.#platform = platform;
+    this.#clock = clock;
     this.#rules = caps.map(({ select }) => select);
     for (const pid of this.#rules.flat().flatMap(pidsIn)) {
       const startTime = previous?.namedStartTime(pid);
@@ -151,7 +158,7 @@ export class Membership {
       )
     );
     const looks: Promise<Known>[] = [];
-    const turn = new LoopTurns();
+    const turn = new LoopTurns(this.#clock);
     for (const entry of entries) {
       if (whyNot(entry)) continue;
       const look = this.#lookAt(entry, matchers, troubles);
@@ -187,7 +194,7 @@ export class Membership {
     signal?: AbortSignal,
   ): Promise<ProcessEntry[] | undefined> {
     const entries: ProcessEntry[] = [];
-    const turn = new LoopTurns();
+    const turn = new LoopTurns(this.#clock);
     for (const pid of this.#listPids(troubles)) {
       try {
         entries.push(this.#platform.readProcess(pid));
@@ -312,14 +319,22 @@ function pidsIn(selector: Selector): number[] {
 
 /** Lets the event loop turn every so often during long work. */
 class LoopTurns {
-  #since = performance.now();
+  readonly #clock: Clock;
+  #since: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#since = clock.now();
+  }
 
   isOver(): boolean {
-    return performance.now() - this.#since > TURN_MS;
+    return this.#clock.now() - this.#since > TURN_MS;
   }
 
   async next(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    this.#since = performance.now();
+    await this.#clock.sleep(0, NEVER);
+    this.#since = this.#clock.now();
   }
 }
+
+const NEVER = new AbortController().signal;

@@ -134,7 +134,7 @@ Deno.test({
     assertEquals(named, []);
     assert(pidsOf(others).includes(second.pid));
     // A reload asks for the same, and gets the same.
-    const reloaded = new Membership(platform, select, membership);
+    const reloaded = new Membership(platform, select, { previous: membership });
     assertEquals((await reloaded.refresh()).members[0], []);
     const anew = new Membership(platform, select);
     assertEquals(pidsOf((await anew.refresh()).members[0]), [pid]);

@@ -5,11 +5,20 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { boottimeSeconds } from "../../ffi/clock.ts";
 import { File } from "../../ffi/file.ts";
 import { SystemError } from "../../ffi/libc.ts";
 import "../../ffi/testing.ts";
-import { daemonState } from "../group/testing.ts";
-import { StateDirectory, writeOverride } from "./state_directory.ts";
+import { RcapError } from "../errors.ts";
+import type { DaemonState } from "../group/state.ts";
+import { collectionState, daemonState } from "../group/testing.ts";
+import { readProcess } from "../platform/linux/process_list.ts";
+import {
+  holderOf,
+  readState,
+  StateDirectory,
+  writeOverride,
+} from "./state_directory.ts";
 
 const CHILD =
   new URL("../../tests/support/set_child.ts", import.meta.url).pathname;
@@ -138,4 +147,142 @@ Deno.test({
       ]);
     }
   },
+});
+
+/** The state of a daemon that is this process. */
+function ownState(given: Partial<DaemonState> = {}): DaemonState {
+  return daemonState({
+    pid: Deno.pid,
+    startTime: readProcess(Deno.pid).startTime,
+    monotonic: boottimeSeconds(),
+    ...given,
+  });
+}
+
+Deno.test("what a daemon writes is what everyone reads, until it ends", () => {
+  using at = place();
+  assertThrows(() => readState(at.path), RcapError, "rcap is not running");
+  const directory = StateDirectory.take(at.path);
+  assertThrows(() => readState(at.path), RcapError, "rcap is not running");
+  const first = ownState({ collections: [collectionState({ name: "a" })] });
+  directory.write(first);
+  const read = readState(at.path);
+  assertEquals(read.collections, first.collections);
+  directory.write(ownState({ pagedata: "smaps" }));
+  assertEquals(readState(at.path).pagedata, "smaps");
+  assertEquals(namesIn(at.path), ["lock", "state.json"]);
+  assertEquals(Deno.statSync(`${at.path}/state.json`).mode! & 0o777, 0o644);
+  writeOverride(at.path, "a", 4096);
+  directory[Symbol.dispose]();
+  assertEquals(namesIn(at.path), ["lock"]);
+  assertThrows(
+    () => readState(at.path),
+    RcapError,
+    `rcap is not running with the state directory ${at.path}; start it with: rcap run`,
+  );
+});
+
+function namesIn(path: string): string[] {
+  return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+}
+
+Deno.test("a state that is not written any more is told as such", () => {
+  using at = place();
+  using directory = StateDirectory.take(at.path);
+  const written = (secondsAgo: number, reportInterval: number) =>
+    directory.write(ownState({
+      monotonic: boottimeSeconds() - secondsAgo,
+      reportInterval,
+    }));
+  written(9, 1);
+  readState(at.path);
+  written(25, 10);
+  readState(at.path);
+  written(31, 10);
+  assertThrows(
+    () => readState(at.path),
+    RcapError,
+    `rcap is not running as it should: process ${Deno.pid} has not written its state for 31 s`,
+  );
+});
+
+Deno.test("a state of a process that has ended, or of another with its pid, is no daemon's", async () => {
+  using at = place();
+  using directory = StateDirectory.take(at.path);
+  directory.write(ownState({ startTime: 1 }));
+  assertThrows(() => readState(at.path), RcapError, "rcap is not running");
+  const child = new Deno.Command("true").spawn();
+  await child.status;
+  directory.write(ownState({ pid: child.pid }));
+  assertThrows(() => readState(at.path), RcapError, "rcap is not running");
+});
+
+Deno.test("a directory has one daemon at a time", () => {
+  using at = place();
+  const first = StateDirectory.take(at.path);
+  assertEquals(holderOf(at.path), Deno.pid);
+  assertThrows(
+    () => StateDirectory.take(at.path),
+    RcapError,
+    `rcap runs already as process ${Deno.pid}, with the state directory ${at.path}; stop it, or choose another with --state-dir`,
+  );
+  first[Symbol.dispose]();
+  assertEquals(holderOf(at.path), undefined);
+  using _second = StateDirectory.take(at.path);
+});
+
+Deno.test("a cap is set by hand and taken back, whatever the name of its group", () => {
+  using at = place();
+  using directory = StateDirectory.take(at.path);
+  const names = ["plain", "with space", "a/b", "x..y", "%41", "user@1000"];
+  for (const [index, name] of names.entries()) {
+    writeOverride(at.path, name, (index + 1) * 4096);
+  }
+  assertEquals(
+    [...directory.overrides()].sort(([, a], [, b]) => a - b),
+    names.map((name, index) => [name, (index + 1) * 4096]),
+  );
+  writeOverride(at.path, "a/b", 8192);
+  assertEquals(directory.overrides().get("a/b"), 8192);
+  for (const name of names) writeOverride(at.path, name, undefined);
+  writeOverride(at.path, "never set", undefined);
+  assertEquals(directory.overrides().size, 0);
+});
+
+Deno.test("a file that is no cap set by hand is told of once, and the others hold", () => {
+  using at = place();
+  const told: string[] = [];
+  using directory = StateDirectory.take(at.path, (text) => told.push(text));
+  writeOverride(at.path, "good", 4096);
+  for (
+    const text of ["many", "-1\n", "4096", "0\n", "99999999999999999999\n"]
+  ) {
+    Deno.writeTextFileSync(`${at.path}/overrides/bad`, text, { mode: 0o644 });
+    assertEquals([...directory.overrides()], [["good", 4096]], text);
+  }
+  assertEquals(told, [
+    `${at.path}/overrides/bad is no cap set by hand (it holds something else than a number of bytes); remove it`,
+  ]);
+});
+
+Deno.test("what a killed daemon has left is removed by the next", () => {
+  using at = place();
+  StateDirectory.take(at.path)[Symbol.dispose]();
+  Deno.writeTextFileSync(`${at.path}/state.json`, "{}");
+  Deno.writeTextFileSync(`${at.path}/state.json~`, "{");
+  writeOverride(at.path, "a", 4096);
+  using directory = StateDirectory.take(at.path);
+  assertEquals(namesIn(at.path), ["lock"]);
+  assertEquals(directory.overrides().size, 0);
+});
+
+Deno.test("a directory that others can write to is not taken", () => {
+  using at = place();
+  Deno.mkdirSync(at.path);
+  Deno.chmodSync(at.path, 0o777);
+  assertThrows(
+    () => StateDirectory.take(at.path),
+    RcapError,
+    `the state directory ${at.path} cannot be trusted`,
+  );
 });

@@ -1,0 +1,292 @@
+/**
+ * Tests of what the daemon decides about groups, on a machine and a clock that live
+ * in memory only.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { libc } from "../../ffi/libc.ts";
+import { POLICIES } from "../config/policy_names.ts";
+import { type FakeProcess, hot, leak, PAGE } from "../platform/testing.ts";
+import { capOf, INTERVAL, SimulatedDaemon } from "./testing.ts";
+
+// Opened before the first test, which would seem to leak it otherwise.
+libc();
+
+const MIB = 2 ** 20 / PAGE;
+
+for (const policy of POLICIES) {
+  Deno.test(`${policy}: references are recorded from 80 % of the cap on, and no longer below`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 1000)],
+      policy,
+    });
+    const process = simulation.platform.start("one");
+    process.fill("idle", 799);
+    await simulation.run(60);
+    assertEquals(process.resets, 0, "below, nothing is reset");
+    process.fill("more", 1);
+    await simulation.run(INTERVAL);
+    assertEquals(process.resets, 1, "from there on it is");
+    assertEquals(simulation.group("one").statistics.scans, 0);
+  });
+}
+
+Deno.test("history begins anew after a minute, or after twelve intervals", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const process = simulation.platform.start("one");
+  process.fill("idle", 900);
+  await simulation.run(INTERVAL);
+  assertEquals(process.resets, 1);
+  await simulation.run(50);
+  assertEquals(process.resets, 1, "it is kept");
+  await simulation.run(10);
+  assertEquals(process.resets, 2, "it is begun anew");
+  await simulation.run(60);
+  assertEquals(process.resets, 3);
+  // At another interval it is kept for longer.
+  simulation.reloaded = {
+    config: { ...simulation.config, sampleInterval: 10_000 },
+    problems: [],
+  };
+  await simulation.run(100);
+  assertEquals(process.resets, 3);
+  await simulation.run(40);
+  assertEquals(process.resets, 4);
+});
+
+Deno.test("what was used before history began anew counts as idle after it", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const process = simulation.platform.start("one");
+  process.fill("once", 500);
+  process.fill("idle", 450);
+  await simulation.run(10);
+  process.touch("once");
+  await simulation.run(130);
+  process.touch("idle");
+  process.fill("new", 400);
+  await simulation.run(4 * INTERVAL);
+  assertEquals(process.resident("idle"), 450);
+  assert(process.resident("once") <= 150, `${process.resident("once")}`);
+});
+
+Deno.test("nobody is judged before references were recorded for an interval", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const process = simulation.platform.start("one", hot("hot"));
+  process.fill("hot", 500);
+  process.fill("idle", 1500);
+  // It takes a sample at once, one after the first interval, and a second to look.
+  await simulation.run(INTERVAL - 0.1);
+  assertEquals(simulation.group("one").statistics.scans, 0);
+  await simulation.run(3);
+  const { statistics } = simulation.group("one");
+  assertEquals(statistics.scans, 1);
+  assertEquals(process.resident("hot"), 500);
+});
+
+Deno.test("a scan leaves headroom of a hundredth of the cap, where idle memory suffices", async () => {
+  const left = async (idle: number) => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 2000)],
+    });
+    const process = simulation.platform.start("one", hot("hot"));
+    process.fill("hot", 1900);
+    process.fill("idle", idle);
+    await simulation.run(3 * INTERVAL);
+    assertEquals(process.resident("hot"), 1900);
+    return process.rss / PAGE;
+  };
+  assertEquals(await left(600), 1980);
+  assertEquals(await left(100), 2000, "no excess, nothing to do");
+  // 120 too much, of 130 idle: so much headroom there is.
+  assertEquals(await left(130), 1980);
+});
+
+Deno.test("a group whose pages come back is left alone for an interval", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 1000)],
+    level: "debug",
+  });
+  const process = simulation.platform.start("one", hot("hot"));
+  process.fill("hot", 1500);
+  await simulation.run(20 * INTERVAL);
+  const { breathers, scans, samples } = simulation.group("one").statistics;
+  assert(breathers >= 2, `${breathers}`);
+  assert(scans + breathers <= samples, `${scans} ${breathers} ${samples}`);
+  const said = simulation.said("is left alone for an interval");
+  assertEquals(said.length, breathers);
+  assertMatch(
+    said[0],
+    /one: much of what was paged out came back, so it is left alone for an interval/,
+  );
+});
+
+Deno.test("a cap that cannot be met is tried less often, with one warning that says why", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 4 * MIB)],
+  });
+  const { platform } = simulation;
+  platform.totalSwap = 0;
+  const process = platform.start("one");
+  process.fill("idle", 16 * MIB);
+  /** When it is scanned, in seconds. */
+  const times: number[] = [];
+  let scans = 0;
+  for (let seconds = 0; seconds < 230; seconds++) {
+    await simulation.run(1);
+    const { statistics } = simulation.group("one");
+    if (statistics.scans > scans) times.push(seconds);
+    scans = statistics.scans;
+  }
+  const pauses = times.slice(1).map((time, index) => time - times[index]);
+  assertEquals(pauses, [5, 5, 10, 20, 40, 60, 60]);
+  assertEquals(
+    simulation.group("one").warning,
+    "one: 16.0M cannot be brought under the cap of 4.0M: " +
+      "16.0M could only go to swap, and none is free: add swap or zram",
+  );
+  const warnings = simulation.said("cannot be brought under");
+  assertEquals(warnings.length, 1);
+  assertMatch(warnings[0], /it is tried less often until that changes/);
+
+  // It recovers as soon as there is room.
+  platform.totalSwap = 2 ** 30;
+  await simulation.run(INTERVAL * 3);
+  assertEquals(simulation.group("one").warning, null);
+  assert(simulation.group("one").rss <= 4 * MIB * PAGE);
+  assertEquals(simulation.said("one: under its cap again").length, 1);
+});
+
+for (
+  const [what, options, words] of [
+    ["locked", { isLocked: true }, "16.0M is locked in memory"],
+    ["in use", {}, "its working set is larger than the cap"],
+  ] as const
+) {
+  Deno.test(`the warning says that memory is ${what}`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 4 * MIB)],
+    });
+    const process = simulation.platform.start("one", hot("memory"));
+    process.fill("memory", 16 * MIB, options);
+    // It comes back at once, so that nothing is gained.
+    process.afterPageOut = () => process.touch("memory");
+    await simulation.run(INTERVAL * 12);
+    assertEquals(
+      simulation.group("one").warning,
+      `one: 16.0M cannot be brought under the cap of 4.0M: ${words}`,
+    );
+  });
+}
+
+for (
+  const [what, change] of Object.entries<
+    (simulation: SimulatedDaemon, victim: FakeProcess) => void
+  >({
+    "another size": (_, process) => process.fill("more", 2 * MIB),
+    "another cap": ({ overrides, daemon }) => {
+      overrides.set("one", 3 * MIB * PAGE);
+      daemon.askForOverrides();
+    },
+    "another member": ({ platform }) => platform.start("one").fill("a", 10),
+  })
+) {
+  Deno.test(`${what} has a group tried again at once whose cap cannot be met`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 4 * MIB)],
+    });
+    simulation.platform.totalSwap = 0;
+    const process = simulation.platform.start("one");
+    process.fill("idle", 16 * MIB);
+    // The next try would be after a minute.
+    await simulation.run(155);
+    const { scans } = simulation.group("one").statistics;
+    await simulation.run(2 * INTERVAL);
+    assertEquals(simulation.group("one").statistics.scans, scans);
+    change(simulation, process);
+    await simulation.run(3 * INTERVAL);
+    assert(simulation.group("one").statistics.scans > scans);
+  });
+}
+
+Deno.test("below the threshold no cap is enforced, above it groups share what lies above", async () => {
+  const caps = [capOf("one", 1000), capOf("two", 1000), capOf("three", 1000)];
+  await using simulation = new SimulatedDaemon({ caps, threshold: 0.5 });
+  const { platform } = simulation;
+  platform.totalMemory = 20_000 * PAGE;
+  platform.otherMemory = 0;
+  const [one, two, three] = ["one", "two", "three"].map((name) =>
+    platform.start(name)
+  );
+  one.fill("idle", 3000);
+  two.fill("idle", 5000);
+  three.fill("idle", 900);
+  await simulation.run(4 * INTERVAL);
+  assertEquals(one.rss, 3000 * PAGE);
+  assertEquals(two.rss, 5000 * PAGE);
+  const { unenforcedSamples, scans } = simulation.group("one").statistics;
+  assert(unenforcedSamples >= 4, `${unenforcedSamples}`);
+  assertEquals(scans, 0);
+  assertEquals(simulation.group("three").statistics.unenforcedSamples, 0);
+
+  // 600 pages lie above: 200 of an excess of 2000, and 400 of one of 4000.
+  platform.otherMemory = 1700 * PAGE;
+  await simulation.run(4 * INTERVAL);
+  assertEquals(one.rss, 2800 * PAGE);
+  assertEquals(two.rss, 4600 * PAGE);
+  assertEquals(three.rss, 900 * PAGE);
+});
+
+Deno.test("a group that grows steadily is kept at its cap", async () => {
+  for (const policy of POLICIES) {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 20_000)],
+      policy,
+    });
+    const process = simulation.platform.start("one", leak("leak", 100));
+    process.fill("leak", 15_000);
+    await simulation.run(300);
+    const { rss, warning } = simulation.group("one");
+    assert(process.length("leak") > 40_000);
+    assert(rss <= 21_000 * PAGE, `${policy}: ${rss / PAGE} pages`);
+    assertEquals(warning, null);
+  }
+});
+
+Deno.test("memory that members share counts once", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1500)] });
+  const processes = [1, 2].map(() => simulation.platform.start("one"));
+  for (const process of processes) process.fill("shared", 1000, { sharers: 2 });
+  await simulation.run(6 * INTERVAL);
+  const { rss, accounting, statistics } = simulation.group("one");
+  assertEquals(accounting, "pss");
+  assertEquals(rss, 1000 * PAGE);
+  assertEquals(statistics.effective, 0);
+  // What others share less of by now is read again after a minute.
+  for (const process of processes) process.fill("own", 450);
+  await simulation.run(90);
+  assert(simulation.group("one").rss <= 1500 * PAGE);
+  assert(simulation.group("one").statistics.effective > 0);
+});
+
+for (const policy of POLICIES) {
+  Deno.test(`${policy}: a scan once meets caps, and spares what is in use`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 1500), capOf("two", 1000)],
+      policy,
+    });
+    const one = simulation.platform.start("one", hot("hot"));
+    one.fill("hot", 1000);
+    one.fill("idle", 2000);
+    const two = simulation.platform.start("two");
+    two.fill("idle", 100);
+    const done = simulation.daemon.once(4000);
+    await simulation.run(10);
+    const state = await done;
+    assert(state.collections[0].rss <= 1500 * PAGE);
+    assertEquals(state.collections[0].statistics.scans, 1);
+    assertEquals(one.resident("hot"), 1000);
+    assertEquals(two.resets, 0, "what is far from its cap is not observed");
+  });
+}

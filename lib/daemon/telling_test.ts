@@ -1,0 +1,349 @@
+/**
+ * Tests of what the daemon says: of groups, of what is in its way, and of what it
+ * was asked for.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { libc, SystemError } from "../../ffi/libc.ts";
+import { POLICIES } from "../config/policy_names.ts";
+import { hot, PAGE } from "../platform/testing.ts";
+import { capOf, INTERVAL, SimulatedDaemon } from "./testing.ts";
+
+// Opened before the first test, which would seem to leak it otherwise.
+libc();
+
+/** The messages without their times and levels. */
+function words({ messages }: SimulatedDaemon): string[] {
+  return messages.map((line) => line.trim().replace(/^\S+: /, ""));
+}
+
+for (const policy of POLICIES) {
+  Deno.test(`${policy}: a scan is told with what it came to`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 20_000)],
+      policy,
+    });
+    const process = simulation.platform.start("one");
+    process.fill("idle", 30_000);
+    await simulation.run(2 * INTERVAL);
+    const [first] = simulation.said("one: paged out");
+    const { effective } = simulation.group("one").statistics;
+    assert(effective > 0);
+    assertMatch(
+      first,
+      /one: paged out \d+\.\dM in \d\.\d\d s; \d+\.\dM of 78\.1M(, \d+\.\dM too much)?\n?$/,
+    );
+  });
+}
+
+Deno.test("a scan that covers only a part says what is too much", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1024)] });
+  const process = simulation.platform.start("one");
+  process.fill("locked", 2048, { isLocked: true });
+  process.fill("idle", 512);
+  await simulation.run(2 * INTERVAL);
+  assertEquals(simulation.said("one: paged out").map(lastWords), [
+    "8.0M of 4.0M, 4.0M too much",
+  ]);
+});
+
+/** What follows the time of a scan. */
+function lastWords(line: string): string {
+  return line.trim().split("; ")[1];
+}
+
+Deno.test("a quiet daemon says nothing", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 1000)],
+    level: "debug",
+  });
+  simulation.platform.start("one", hot("hot")).fill("hot", 900);
+  await simulation.run(300);
+  assertEquals(words(simulation), ["one: 1 processes in, 0 out"]);
+});
+
+Deno.test("a group without a process is told of once", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  await simulation.run(10 * INTERVAL);
+  assertEquals(simulation.messages.length, 1);
+  assertMatch(
+    simulation.messages[0],
+    /one: no process matches its selectors yet/,
+  );
+});
+
+Deno.test("who joins and leaves is counted", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 1000)],
+    level: "debug",
+  });
+  const { platform } = simulation;
+  const first = platform.start("one");
+  first.fill("a", 100);
+  await simulation.run(1);
+  assertEquals(simulation.group("one").processes, 1);
+  platform.start("one").fill("a", 50);
+  platform.start("other").fill("a", 50);
+  await simulation.run(2 * INTERVAL);
+  assertEquals(simulation.group("one").processes, 2);
+  assertEquals(simulation.group("one").rss, 150 * PAGE);
+  first.exit();
+  await simulation.run(INTERVAL + 1);
+  const { processes, statistics } = simulation.group("one");
+  assertEquals(processes, 1);
+  assertEquals(statistics.processesIn, 2);
+  assertEquals(statistics.processesOut, 1);
+  assertEquals(simulation.said("1 processes in, 0 out").length, 2);
+});
+
+Deno.test("a process with the pid of another that has exited is a new member", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const { platform } = simulation;
+  const first = platform.start("one");
+  first.fill("idle", 900);
+  await simulation.run(4 * INTERVAL);
+  const heir = platform.reuse(first, "one");
+  heir.fill("idle", 1100);
+  await simulation.run(3);
+  // Its references have to be recorded for an interval before.
+  assertEquals(heir.rss, 1100 * PAGE);
+  await simulation.run(4 * INTERVAL);
+  const { statistics } = simulation.group("one");
+  assertEquals([statistics.processesIn, statistics.processesOut], [2, 1]);
+  assert(heir.rss <= 1000 * PAGE);
+});
+
+Deno.test("a process that starts another program keeps its place and begins anew", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const process = simulation.platform.start("one");
+  process.fill("idle", 950);
+  await simulation.run(3 * INTERVAL);
+  assertEquals(process.resets, 1);
+  process.layout = "second";
+  await simulation.run(2 * INTERVAL);
+  assertEquals(process.resets, 2);
+  const { statistics } = simulation.group("one");
+  assertEquals([statistics.processesIn, statistics.processesOut], [1, 0]);
+});
+
+Deno.test("caps set by hand hold until they are taken back", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1024)] });
+  const process = simulation.platform.start("one");
+  process.fill("idle", 1000);
+  const { overrides, daemon } = simulation;
+  await simulation.run(2 * INTERVAL);
+  overrides.set("one", 512 * PAGE);
+  overrides.set("nobody", 1);
+  await simulation.run(INTERVAL);
+  assertEquals(process.rss, 1000 * PAGE, "nobody has asked for it");
+  daemon.askForOverrides();
+  await simulation.run(2 * INTERVAL);
+  const { cap, configuredCap } = simulation.group("one");
+  assertEquals([cap, configuredCap], [512 * PAGE, 1024 * PAGE]);
+  assert(process.rss <= 512 * PAGE);
+  // It is asked again, and says nothing again.
+  daemon.askForOverrides();
+  await simulation.run(1);
+  overrides.clear();
+  daemon.askForOverrides();
+  await simulation.run(1);
+  assertEquals(simulation.group("one").cap, 1024 * PAGE);
+  const told = simulation.said("the cap is").map((line) => line.trim());
+  assertEquals(told.length, 2);
+  assertMatch(told[0], /one: the cap is 2\.0M now, set by hand$/);
+  assertMatch(told[1], /one: the cap is 4\.0M now$/);
+});
+
+Deno.test("a configuration that is loaded again keeps groups of which only the cap differs", async () => {
+  const [one, two] = [capOf("one", 1000), capOf("two", 1000)];
+  await using simulation = new SimulatedDaemon({ caps: [one, two] });
+  const { platform, config, overrides } = simulation;
+  platform.start("one").fill("idle", 900);
+  platform.start("two").fill("idle", 900);
+  const third = platform.start("three");
+  third.fill("idle", 100);
+  overrides.set("three", 50 * PAGE);
+  await simulation.run(2 * INTERVAL);
+  const { id, statistics } = simulation.group("one");
+  simulation.reloaded = {
+    config: {
+      ...config,
+      sampleInterval: 1000,
+      caps: [capOf("three", 200), { ...one, maxRss: 950 * PAGE }],
+    },
+    problems: [],
+  };
+  simulation.daemon.askForReload();
+  await simulation.run(1);
+  assertEquals(
+    simulation.state.collections.map(({ name }) => name),
+    ["three", "one"],
+  );
+  const { configuration } = simulation.state;
+  assertEquals([configuration.serial, configuration.problems], [2, []]);
+  assertEquals(configuration.loadedAt, 1_700_000_010);
+  const after = simulation.group("one");
+  assertEquals(after.id, id);
+  assertEquals(after.configuredCap, 950 * PAGE);
+  assert(after.statistics.samples > statistics.samples);
+  const fresh = simulation.group("three");
+  assertEquals(fresh.id, 3);
+  assertEquals(fresh.processes, 1, "it has its members at once");
+  assertEquals(fresh.cap, 50 * PAGE, "with the cap set by hand");
+  assertEquals(
+    simulation.said("configuration loaded again: 2 caps").length,
+    1,
+  );
+  // Now there is a sample a second.
+  const { samples } = after.statistics;
+  await simulation.run(10);
+  assertEquals(simulation.group("one").statistics.samples, samples + 10);
+});
+
+for (
+  const [isPassing, why] of [
+    [false, "is invalid"],
+    [true, "is not known for the moment"],
+  ] as const
+) {
+  Deno.test(`a configuration that ${why} changes nothing and is told`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 1000)],
+    });
+    simulation.platform.start("one").fill("idle", 500);
+    await simulation.run(1);
+    simulation.reloaded = { problems: ["rcap.toml:3: no cap"], isPassing };
+    simulation.daemon.askForReload();
+    await simulation.run(INTERVAL);
+    const { configuration, collections } = simulation.state;
+    assertEquals(configuration.serial, 2);
+    assertEquals(configuration.problems, ["rcap.toml:3: no cap"]);
+    assertEquals(configuration.loadedAt, 1_700_000_000);
+    assertEquals(collections.length, 1);
+    assertEquals(simulation.said("rcap.toml:3: no cap").length, 1);
+    assertMatch(
+      simulation.said("the configuration")[0],
+      new RegExp(`the configuration ${why}: the one that runs stays`),
+    );
+  });
+}
+
+Deno.test("whoever asks for the configuration while it is read has it read once more", async () => {
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  let readings = 0;
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 1000)],
+    reload: () => ++readings === 1 ? promise : Promise.resolve(undefined),
+  });
+  await simulation.run(1);
+  simulation.daemon.askForReload();
+  await simulation.run(0);
+  simulation.daemon.askForReload();
+  await simulation.run(0);
+  assertEquals(readings, 1);
+  resolve(undefined);
+  await simulation.run(0);
+  assertEquals(readings, 2);
+});
+
+Deno.test("a process that does not answer is warned of once, and told again when it does", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const process = simulation.platform.start("one");
+  process.fill("idle", 900);
+  await simulation.run(INTERVAL);
+  process.silence = `process ${process.pid} (one) does not answer`;
+  await simulation.run(4 * INTERVAL);
+  assertEquals(simulation.group("one").warning, process.silence);
+  process.silence = undefined;
+  await simulation.run(2 * INTERVAL);
+  assertEquals(simulation.group("one").warning, null);
+  const told = words(simulation);
+  assertEquals(told.length, 2, told.join("\n"));
+  assertMatch(
+    told[0],
+    /does not answer; it is set aside, and tried again less and less often$/,
+  );
+  assertMatch(told[1], new RegExp(`process ${process.pid} answers again$`));
+});
+
+Deno.test("that no process can be reached is a problem until it is over", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  simulation.platform.start("one").fill("idle", 100);
+  await simulation.run(1);
+  assertEquals(simulation.daemon.problem(), undefined);
+  simulation.platform.overload = "too many calls hang";
+  await simulation.run(3 * INTERVAL);
+  assertEquals(simulation.daemon.problem(), "too many calls hang");
+  simulation.platform.overload = undefined;
+  await simulation.run(2 * INTERVAL);
+  assertEquals(simulation.daemon.problem(), undefined);
+  assertEquals(simulation.said("too many calls hang").length, 1);
+  assertEquals(simulation.said("all processes can be reached again").length, 1);
+});
+
+Deno.test("without a list of processes, members stay what they were", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  simulation.platform.start("one").fill("idle", 100);
+  await simulation.run(1);
+  const EMFILE = 24;
+  simulation.platform.listFailure = new SystemError("open", EMFILE);
+  await simulation.run(3 * INTERVAL);
+  assertEquals(simulation.group("one").processes, 1);
+  assertMatch(
+    simulation.daemon.problem() ?? "",
+    /^it is not known which processes belong to which cap \(/,
+  );
+  simulation.platform.listFailure = undefined;
+  await simulation.run(2 * INTERVAL);
+  assertEquals(simulation.daemon.problem(), undefined);
+  assertEquals(simulation.said("those that did still do").length, 1);
+  assertEquals(
+    simulation.said("it is known again which process belongs to which cap")
+      .length,
+    1,
+  );
+});
+
+Deno.test("a process that is to be left alone is told of once, and is no member", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const process = simulation.platform.start("one");
+  process.fill("idle", 2000);
+  simulation.platform.avoided.set(process.pid, "/sys/fs/cgroup/theirs");
+  await simulation.run(5 * INTERVAL);
+  const { processes, avoided } = simulation.group("one");
+  assertEquals([processes, avoided], [0, 1]);
+  assertEquals(process.rss, 2000 * PAGE);
+  assertEquals(simulation.said("/sys/fs/cgroup/theirs").length, 1);
+});
+
+Deno.test("a member that cannot be read is passed over, and the others are scanned", async () => {
+  for (const policy of POLICIES) {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 1000)],
+      policy,
+      level: "debug",
+    });
+    const [broken, sound] = [1, 2].map(() => simulation.platform.start("one"));
+    for (const process of [broken, sound]) process.fill("idle", 800);
+    broken.failure = "its memory cannot be read";
+    await simulation.run(8 * INTERVAL);
+    assertEquals(broken.rss, 800 * PAGE);
+    assert(sound.rss < 800 * PAGE, policy);
+    const said = simulation.said(
+      `process ${broken.pid} (one) passed over: its memory cannot be read`,
+    );
+    assert(said.length > 0, policy);
+  }
+});
+
+Deno.test("a loop that takes no samples is not healthy", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  await simulation.run(1);
+  // Nobody wakes, as when the machine has no time for rcap.
+  simulation.clock.stall(16_000);
+  assertEquals(simulation.daemon.problem(), "no sample for 17.0 s");
+  await simulation.run(1);
+  assertEquals(simulation.daemon.problem(), undefined);
+});

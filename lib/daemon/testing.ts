@@ -1,0 +1,113 @@
+/**
+ * Help for tests: a daemon on a machine and a clock that live in memory only.
+ *
+ * @module
+ */
+
+import { parseSelector } from "../collection/selectors.ts";
+import type { CapConfig, DaemonConfig } from "../config/config.ts";
+import type { Reloaded } from "../config/live_config.ts";
+import type { CollectionState, DaemonState } from "../group/state.ts";
+import { Log, type LogLevel } from "../platform/output.ts";
+import { FakeClock, FakePlatform, PAGE } from "../platform/testing.ts";
+import { Daemon } from "./daemon.ts";
+
+/** Between two samples, in seconds. */
+export const INTERVAL = 5;
+
+/** A cap of so many pages for the processes of a name, which is the group's, too. */
+export function capOf(name: string, pages: number): CapConfig {
+  return {
+    name,
+    select: [parseSelector(`comm:${name}`)],
+    maxRss: pages * PAGE,
+    place: "test:1",
+  };
+}
+
+/** How a {@linkcode SimulatedDaemon} is started. */
+export interface SimulationOptions {
+  readonly caps: readonly CapConfig[];
+  readonly policy?: DaemonConfig["policy"];
+  /** Share of physical memory. */
+  readonly threshold?: number;
+  readonly level?: LogLevel;
+  /** Reads the configuration, instead of {@linkcode SimulatedDaemon.reloaded}. */
+  readonly reload?: () => Promise<Reloaded | undefined>;
+}
+
+/** A daemon with its machine. Disposal stops it. */
+export class SimulatedDaemon implements AsyncDisposable {
+  readonly clock: FakeClock = new FakeClock();
+  readonly platform: FakePlatform = new FakePlatform(this.clock);
+  readonly config: DaemonConfig;
+  /** What it said, a line each. */
+  readonly messages: string[] = [];
+  /** Caps set by hand, in bytes by name. */
+  readonly overrides = new Map<string, number>();
+  /** What the files of the configuration come to the next time they are read. */
+  reloaded: Reloaded | undefined;
+  readonly daemon: Daemon;
+  readonly #ending = new AbortController();
+  #state: DaemonState | undefined;
+  #run: Promise<void> | undefined;
+
+  constructor(
+    { caps, policy = "clock", threshold = 0, level = "info", reload }:
+      SimulationOptions,
+  ) {
+    this.config = {
+      sampleInterval: INTERVAL * 1000,
+      processInterval: INTERVAL * 1000,
+      reportInterval: 1000,
+      configInterval: INTERVAL * 1000,
+      enforcementThreshold: threshold,
+      policy,
+      pagedata: "pte",
+      caps,
+    };
+    this.daemon = new Daemon(this.config, {
+      platform: this.platform,
+      clock: this.clock,
+      log: new Log(level, { write: (line) => this.messages.push(line) }),
+      signal: this.#ending.signal,
+      report: (state) => this.#state = state,
+      overrides: () => this.overrides,
+      reload: reload ?? (() => {
+        const { reloaded } = this;
+        this.reloaded = undefined;
+        return Promise.resolve(reloaded);
+      }),
+    });
+  }
+
+  /** Lets the daemon run for so many seconds; it starts with the first. */
+  async run(seconds: number): Promise<void> {
+    this.#run ??= this.daemon.run();
+    await this.clock.advance(seconds * 1000);
+  }
+
+  /** What the daemon reported last. */
+  get state(): DaemonState {
+    if (!this.#state) throw new Error("nothing was reported yet");
+    return this.#state;
+  }
+
+  /** A group, as it was reported last. */
+  group(name: string): CollectionState {
+    const group = this.state.collections.find((one) => one.name === name);
+    if (!group) throw new Error(`no group ${name}`);
+    return group;
+  }
+
+  /** The messages that contain some words. */
+  said(words: string): string[] {
+    return this.messages.filter((line) => line.includes(words));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ending.abort();
+    await this.clock.advance(0);
+    await this.#run;
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * Tests of a one-shot scan by both policies, on a machine and a clock that live in
+ * memory only.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { libc } from "../../ffi/libc.ts";
+import { parseSelector } from "../collection/selectors.ts";
+import { POLICIES } from "../config/policy_names.ts";
+import { ProcessError } from "../errors.ts";
+import {
+  FakeClock,
+  FakePlatform,
+  hot,
+  PAGE,
+  TICK,
+} from "../platform/testing.ts";
+import {
+  scanOnce,
+  type ScanOnceOptions,
+  type ScanReport,
+} from "./scan_once.ts";
+
+// Opened before the first test, which would seem to leak it otherwise.
+libc();
+
+/** Scans the processes named `one`, while the clock runs. */
+async function scanOne(
+  platform: FakePlatform,
+  options: Partial<ScanOnceOptions> & Pick<ScanOnceOptions, "policy">,
+): Promise<ScanReport & { messages: string[] }> {
+  const messages: string[] = [];
+  const note = (message: string) => messages.push(message);
+  const { clock } = platform;
+  let isOver = false;
+  const scanned = scanOnce({
+    selectors: [parseSelector("comm:one")],
+    goal: { cap: 1500 * PAGE },
+    dryRun: false,
+    observation: 4000,
+    signal: new AbortController().signal,
+    log: { warn: note, info: note, debug() {} },
+    platform,
+    clock,
+    ...options,
+  }).finally(() => isOver = true);
+  // Whoever waits for it sees what it throws.
+  scanned.catch(() => {});
+  while (!isOver) await clock.advance(TICK);
+  return { ...await scanned, messages };
+}
+
+for (const policy of POLICIES) {
+  const test = (what: string, run: () => Promise<void>) =>
+    Deno.test(`${policy}: ${what}`, run);
+
+  test("what was not used goes until the cap is met", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one", hot("hot"));
+    process.fill("hot", 1000);
+    process.fill("idle", 1000);
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.capMet, true);
+    assertEquals(report.observedSeconds, 4);
+    assertEquals(report.rss, 2000 * PAGE);
+    assertEquals(report.excess, 500 * PAGE);
+    assertEquals(report.effective, (2000 * PAGE) - report.rssAfter);
+    assertEquals(report.workingSetToo, false);
+    const [{ unreferenced, error }] = report.processes;
+    assertEquals(unreferenced, 1000 * PAGE);
+    assertEquals(error, null);
+    assertEquals(process.resident("hot"), 1000);
+    assert(process.rss <= 1500 * PAGE);
+  });
+
+  test("memory in use goes where the rest does not suffice, and that is told", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one", hot("hot"));
+    process.fill("hot", 2000);
+    process.fill("idle", 100);
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.workingSetToo, true);
+    // The hand of the clock takes what comes first.
+    if (policy === "coldest") assertEquals(process.resident("idle"), 0);
+    assert(process.resident("hot") < 2000 || process.majorFaults > 0);
+  });
+
+  test("a dry run takes nothing", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one", hot("hot"));
+    process.fill("hot", 1000);
+    process.fill("idle", 1000);
+    const report = await scanOne(platform, { policy, dryRun: true });
+    assertEquals(report.effective, null);
+    assert(report.attempted >= 500 * PAGE);
+    assert(report.rssAfter <= 1500 * PAGE);
+    assertEquals(process.rss, 2000 * PAGE);
+  });
+
+  test("under the cap nothing is observed", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("idle", 1000);
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.observedSeconds, 0);
+    assertEquals(report.processes[0].unreferenced, null);
+    assertEquals(process.resets, 0);
+  });
+
+  test("a process that cannot be read is reported, the others are scanned", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const [broken, sound] = [1, 2].map(() => platform.start("one"));
+    for (const process of [broken, sound]) process.fill("idle", 1000);
+    broken.failure = "not for you";
+    const report = await scanOne(platform, {
+      policy,
+      goal: { excess: 700 * PAGE },
+    });
+    const [first, second] = report.processes;
+    assertEquals(first.error, "not for you");
+    assertEquals(second.error, null);
+    assertEquals(broken.rss, 1000 * PAGE);
+    // Large pages go whole.
+    assert(sound.rss <= (1000 - 700) * PAGE);
+  });
+
+  test("where none can be read, the scan fails", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("idle", 2000);
+    process.failure = "not for you";
+    await assertRejects(
+      () => scanOne(platform, { policy }),
+      ProcessError,
+      "not for you",
+    );
+  });
+
+  test("an interrupted observation takes nothing, and says so", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const stop = new AbortController();
+    const messages: string[] = [];
+    const process = platform.start("one", (_, seconds) => {
+      if (seconds === 2) stop.abort(new Error("stopped"));
+    });
+    process.fill("idle", 2000);
+    await assertRejects(
+      () =>
+        scanOne(platform, {
+          policy,
+          signal: stop.signal,
+          log: { warn: (text) => messages.push(text), info() {}, debug() {} },
+        }),
+      Error,
+      "stopped",
+    );
+    assertEquals(messages, ["interrupted; nothing was paged out"]);
+    assertEquals(process.rss, 2000 * PAGE);
+  });
+}

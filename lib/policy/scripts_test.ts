@@ -1,0 +1,266 @@
+/**
+ * Tests of both policies against processes that use their memory as a script says.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { libc } from "../../ffi/libc.ts";
+import { POLICIES, type PolicyName } from "../config/policy_names.ts";
+import {
+  bursts,
+  drifting,
+  FakeClock,
+  FakePlatform,
+  type FakeProcess,
+  hot,
+  leak,
+  PAGE,
+  TICK,
+  together,
+} from "../platform/testing.ts";
+import { CappedGroup } from "../group/capped_group.ts";
+import { Member } from "../group/member.ts";
+import { Log } from "../platform/output.ts";
+import { policyOf } from "./policies.ts";
+import type { GroupPolicy, ScanOutcome } from "./policy.ts";
+
+// Opened before the first test, which would seem to leak it otherwise.
+libc();
+
+/** Between two samples, in milliseconds. */
+const INTERVAL = 5000;
+
+/** Pages of a large page. */
+const LARGE = 512;
+
+/** A group under a policy, without a daemon. */
+class Bench {
+  readonly clock = new FakeClock();
+  readonly platform = new FakePlatform(this.clock);
+  readonly group: CappedGroup;
+  readonly policy: GroupPolicy;
+  readonly processes: FakeProcess[] = [];
+  readonly outcomes: ScanOutcome[] = [];
+
+  /** @param pages the cap. */
+  constructor(name: PolicyName, pages: number) {
+    this.group = new CappedGroup(
+      1,
+      { name: "one", select: [], maxRss: pages * PAGE, place: "test:1" },
+      (entry) => new Member(entry, this.platform.open(entry), () => {}),
+    );
+    this.policy = policyOf(name).forGroup(this.group, {
+      clock: this.clock,
+      log: new Log("error"),
+      signal: new AbortController().signal,
+    });
+  }
+
+  /** Has a process join. */
+  start(...args: Parameters<FakePlatform["start"]>): FakeProcess {
+    const process = this.platform.start(...args);
+    this.processes.push(process);
+    this.update();
+    return process;
+  }
+
+  update(): void {
+    this.group.update(
+      this.processes.filter(({ hasExited }) => !hasExited)
+        .map(({ entry }) => entry),
+    );
+  }
+
+  /** Lets intervals pass, and does in each what the daemon does. */
+  async run(intervals: number): Promise<void> {
+    for (let count = 0; count < intervals; count++) {
+      const { policy, clock, group, platform } = this;
+      const next = clock.now() + INTERVAL;
+      this.update();
+      const sample = group.sample(platform, clock.now());
+      const { excess, suffers } = policy.judge(sample);
+      if (!sample.wantsHistory) policy.forget();
+      else {
+        const scan = async () => {
+          await policy.observe({ interval: INTERVAL });
+          const take = suffers ? 0 : excess;
+          if (!policy.hasWork(take)) return;
+          const outcome = await policy.enforce(take, { interval: INTERVAL });
+          if (outcome) this.outcomes.push(outcome);
+        };
+        let isOver = false;
+        const done = scan().finally(() => isOver = true);
+        while (!isOver) await clock.advance(TICK);
+        await done;
+      }
+      await clock.advance(next - clock.now());
+    }
+  }
+
+  /** How many pages the group has in memory. */
+  get pages(): number {
+    return this.processes.filter(({ hasExited }) => !hasExited)
+      .reduce((sum, { rss }) => sum + rss / PAGE, 0);
+  }
+
+  /** How many pages were read back. */
+  get faults(): number {
+    return this.processes.reduce(
+      (sum, { majorFaults }) => sum + majorFaults,
+      0,
+    );
+  }
+}
+
+for (const name of POLICIES) {
+  const test = (what: string, run: () => Promise<void>) =>
+    Deno.test(`${name}: ${what}`, run);
+
+  test("hot memory stays, idle memory goes until the cap is met", async () => {
+    const bench = new Bench(name, 3000);
+    const process = bench.start("one", hot("hot"));
+    process.fill("idle", 3000);
+    process.fill("hot", 1000);
+    await bench.run(12);
+    assert(bench.pages <= 3000, `${bench.pages} pages`);
+    // Large pages go whole.
+    assert(bench.pages >= 3000 - 30 - LARGE, `${bench.pages} pages are left`);
+    assertEquals(process.resident("hot"), 1000);
+    assertEquals(bench.faults, 0);
+  });
+
+  test("a working set that drifts is followed", async () => {
+    const bench = new Bench(name, 2000);
+    const process = bench.start("one", drifting("heap", 400, 20));
+    process.fill("heap", 4000);
+    await bench.run(40);
+    // An interval brings 100 pages, and one may be left out when much came back.
+    assert(bench.pages <= 2000 + 200, `${bench.pages} pages`);
+    // What the window comes to was paged out long before; what is in it stays.
+    const entered = 40 * INTERVAL / 1000 * 20;
+    assert(bench.faults <= entered * 1.1, `${bench.faults} of ${entered}`);
+  });
+
+  test("memory that is used in bursts goes after what is never used", async () => {
+    const bench = new Bench(name, 3000);
+    const process = bench.start("one", bursts("sometimes", 20));
+    process.fill("sometimes", 1000);
+    process.fill("never", 3000);
+    await bench.run(30);
+    assert(bench.pages <= 3000, `${bench.pages} pages`);
+    if (name === "coldest") {
+      assertEquals(process.resident("sometimes"), 1000);
+      assertEquals(bench.faults, 0);
+    } else {
+      // The hand takes what was not used since it came by.
+      assert(process.resident("never") < 3000);
+    }
+  });
+
+  test("a leak is kept at the cap, and what is in use stays", async () => {
+    const bench = new Bench(name, 3000);
+    const process = bench.start("one", together(leak("leak", 40), hot("hot")));
+    process.map("leak", 0);
+    process.fill("hot", 1000);
+    await bench.run(30);
+    const settled = bench.faults;
+    await bench.run(20);
+    // An interval brings 200 pages.
+    assert(bench.pages <= 3000 + 400, `${bench.pages} pages`);
+    assertEquals(process.resident("hot"), 1000);
+    assertEquals(bench.faults - settled, 0);
+    assert(process.length("leak") > 9000);
+  });
+
+  test("a stranger who joins loses nothing before it is known", async () => {
+    const bench = new Bench(name, 2000);
+    const process = bench.start("one", hot("hot"));
+    process.fill("hot", 500);
+    process.fill("idle", 1300);
+    await bench.run(3);
+    const stranger = bench.start("one", hot("hot"));
+    stranger.fill("hot", 400);
+    await bench.run(1);
+    assertEquals(stranger.resident("hot"), 400);
+    await bench.run(10);
+    assert(bench.pages <= 2000, `${bench.pages} pages`);
+    assertEquals(stranger.resident("hot"), 400);
+    assertEquals(process.resident("hot"), 500);
+    assertEquals(bench.faults, 0);
+  });
+
+  test("a scan goes on without one who exits during it", async () => {
+    const bench = new Bench(name, 1000);
+    const [first, second, third] = [1, 2, 3].map(() => bench.start("one"));
+    for (const process of [first, second, third]) process.fill("idle", 1000);
+    first.onPageOut = () => {
+      second.exit();
+      bench.update();
+    };
+    await bench.run(8);
+    assert(second.hasExited);
+    assert(bench.pages <= 1000, `${bench.pages} pages`);
+    assertEquals(bench.group.members.length, 2);
+  });
+
+  test("memory in use goes where the rest does not suffice", async () => {
+    const bench = new Bench(name, 1000);
+    const process = bench.start("one", hot("hot"));
+    process.fill("hot", 2000);
+    await bench.run(6);
+    assert(bench.faults > 0);
+    assert(bench.group.statistics.effective > 0);
+  });
+
+  test("nothing is scanned that is under its cap", async () => {
+    const bench = new Bench(name, 2000);
+    const process = bench.start("one");
+    process.fill("idle", 1900);
+    await bench.run(10);
+    assertEquals(process.resident("idle"), 1900);
+    assertEquals(bench.outcomes, []);
+    assertEquals(bench.group.scans, 0);
+  });
+}
+
+Deno.test("clock: who leaves the group during a scan loses nothing any more", async () => {
+  const bench = new Bench("clock", 1000);
+  const [first, second, third] = [1, 2, 3].map(() => bench.start("one"));
+  for (const process of [first, second, third]) process.fill("idle", 1000);
+  first.onPageOut = () => {
+    bench.processes.splice(0, Infinity, first, third);
+    bench.update();
+  };
+  await bench.run(8);
+  assertEquals(second.resident("idle"), 1000);
+  assert(third.resident("idle") < 1000, "the scan has gone on");
+});
+
+Deno.test("coldest tells what is idle, clock does not", async () => {
+  const idleBy = async (name: PolicyName) => {
+    const bench = new Bench(name, 2000);
+    const process = bench.start("one", hot("hot"));
+    process.fill("hot", 900);
+    process.fill("idle", 1000);
+    await bench.run(6);
+    return bench.policy.idle();
+  };
+  assertEquals(await idleBy("clock"), null);
+  const idle = await idleBy("coldest");
+  assertEquals(idle?.[0], { intervals: 1, bytes: 1000 * PAGE });
+  assertEquals(idle?.at(-1)?.bytes, 0);
+});
+
+Deno.test("coldest goes below the cap by what an interval brings", async () => {
+  const bench = new Bench("coldest", 10_000);
+  const process = bench.start("one", leak("leak", 40));
+  process.fill("leak", 9500);
+  await bench.run(30);
+  const { excess } = bench.policy.judge(
+    bench.group.sample(bench.platform, bench.clock.now()),
+  );
+  // It grows by 200 pages in an interval, which is expected again.
+  assertEquals(excess > 0, bench.pages + 200 > 10_000);
+  assert(bench.pages <= 10_000, `${bench.pages} pages`);
+});
