@@ -14,6 +14,7 @@ import {
 import { libc } from "../../ffi/libc.ts";
 import { POLICIES } from "../../lib/config/policy_names.ts";
 import {
+  type LockLook,
   MemoryCalls,
   NotAnswering,
 } from "../../lib/platform/linux/memory_calls.ts";
@@ -39,6 +40,9 @@ requireRoot();
 
 // Opened before the first test, which would seem to leak it otherwise.
 libc();
+
+// <asm/unistd.h> of Linux.
+const MPROTECT = Deno.build.arch === "x86_64" ? 10 : 226;
 
 /** How long what a signal ends may take, in milliseconds: far less than a lock is held here. */
 const PROMPTLY = 5000;
@@ -113,6 +117,51 @@ Deno.test("rcap does not wait to write where the process itself reads", async ()
   // Its own threads, above all.
   await holder.unlock();
   assert(await holder.isIntact());
+});
+
+/** A process that has its lock for nearly all of the time, and lets go of it all the time. */
+const BUSY_WITH_ITS_MEMORY = `
+  my $size = 16 << 20;
+  my $memory = "a" x $size;
+  my $address = unpack("Q", pack("P", $memory)) + 4095 & ~4095;
+  $| = 1;
+  print "ready\\n";
+  while (1) {
+    for my $protection (1, 3) {
+      syscall(${MPROTECT}, $address, $size - 4096, $protection) == 0 or die $!;
+    }
+  }
+`;
+
+Deno.test("a process that takes its lock all the time is not taken for one that holds it", async () => {
+  await using busy = new Deno.Command("perl", {
+    args: ["-e", BUSY_WITH_ITS_MEMORY],
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  const output = busy.stdout.getReader();
+  await output.read();
+  using tables = PageTables.open();
+  const space = tables.addressSpaces().get(busy.pid);
+  assert(space);
+  const looks: LockLook[] = [];
+  for (let i = 0; i < 50; i++) {
+    const look = tables.lookAtLock(space);
+    assert(look);
+    looks.push(look);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const held = looks.filter(({ blocksReaders }) => blocksReaders);
+  assert(held.length >= 10, `it has its lock at ${held.length} of 50 looks`);
+  const holds = new Set(held.map(({ holders }) => holders)).size;
+  assert(holds > held.length / 2, `${holds} holds at ${held.length} looks`);
+  const { code, stdout, stderr } = await rcap(
+    ["inspect", String(busy.pid), "--json"],
+  );
+  assertEquals(code, 0, stderr);
+  assert(stdout !== "");
+  busy.kill("SIGKILL");
+  await output.cancel();
 });
 
 Deno.test("signals end every command while a process holds its lock", async () => {

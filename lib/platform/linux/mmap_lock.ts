@@ -18,6 +18,13 @@ const BLOCKS_READERS = 0b111;
 interface Offsets {
   readonly count: number;
   readonly owner: number;
+  /**
+   * A number that every writer changes when it takes the lock and when it lets go
+   * (`mm_lock_seqcount_begin` and `_end` of include/linux/mmap_lock.h), so that one
+   * writer that comes back is told from one that stays. `undefined` before Linux 6.4
+   * and without CONFIG_PER_VMA_LOCK.
+   */
+  readonly sequence: number | undefined;
 }
 
 /** Looks at mmap locks. */
@@ -41,18 +48,19 @@ export class MmapLocks {
     const offsets = this.#offsets;
     if (!offsets) return undefined;
     const { addresses, words } = this.#memory;
-    const start = mm + BigInt(Math.min(offsets.count, offsets.owner));
+    const { count, owner, sequence = count } = offsets;
+    const first = Math.min(count, owner, sequence);
+    const start = mm + BigInt(first);
     addresses[0] = Number(start & 0xffff_ffffn);
     addresses[1] = Number(start >> 32n);
     this.#memory.copy(1);
-    const from = Math.max(0, offsets.count - offsets.owner) / 4;
-    const to = Math.max(0, offsets.owner - offsets.count) / 4;
-    const [low, high] = [words[from], words[from + 1]];
+    const at = (offset: number) => words[(offset - first) / 4];
+    const [low, high] = [at(count), at(count + 4)];
     const blocksReaders = (low & BLOCKS_READERS) !== 0 || high >>> 31 === 1;
     return {
       blocksReaders,
       blocksWriters: low !== 0 || high !== 0,
-      holders: `${high}.${low} ${words[to + 1]}.${words[to]}`,
+      holders: `${high}.${low} ${at(owner + 4)}.${at(owner)} ${at(sequence)}`,
     };
   }
 }
@@ -63,7 +71,22 @@ function offsetsOf(btf: Btf): Offsets | undefined {
     return {
       count: lock + btf.offsetOf("rw_semaphore", "count"),
       owner: lock + btf.offsetOf("rw_semaphore", "owner"),
+      sequence: offsetIfAny(btf, "mm_struct", "mm_lock_seq"),
     };
+  } catch (error) {
+    if (!(error instanceof BtfError)) throw error;
+    return undefined;
+  }
+}
+
+/** Where a member lies; `undefined` where this kernel has none of that name. */
+function offsetIfAny(
+  btf: Btf,
+  type: string,
+  member: string,
+): number | undefined {
+  try {
+    return btf.offsetOf(type, member);
   } catch (error) {
     if (!(error instanceof BtfError)) throw error;
     return undefined;
