@@ -18,13 +18,9 @@ import {
   renderConfig,
 } from "../lib/config/config_report.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
-import { json } from "../lib/report/escape.ts";
-import { configOption, type Context, jsonOption } from "./options.ts";
-
-/** Exit code when the configuration is not valid. */
-const INVALID = 2;
-/** Exit code when only the name service has not told whether it is. */
-const NOT_KNOWN = 1;
+import { exitStatusHelp } from "./exit_status.ts";
+import { configOption, type Context } from "./options.ts";
+import { jsonOption, printResult } from "./result.ts";
 
 const HELP = `
 A configuration:
@@ -43,8 +39,14 @@ last counts.
 In select, those in a list of their own have to hold together:
   select = [["exe:/usr/bin/postgres", "user:postgres"], "unit:nginx"]
 
-Exit status: 0 valid; 2 not valid, or usage; 1 it is not known for the
-moment, as when the name service does not answer, or anything else.
+${
+  exitStatusHelp({
+    done: "the configuration is valid",
+    failed:
+      "failed, or it is not known for the moment whether the configuration is valid, as when the name service does not answer",
+    usage: "the configuration is not valid, or wrong usage",
+  })
+}
 
 Examples:
   rcap check
@@ -66,23 +68,26 @@ export function checkCommand(context: Context) {
     .addOption(jsonOption)
     .addHelpText("after", HELP)
     .action(async (options) => {
-      const { log, signal, print } = context;
+      const { log, signal } = context;
       const { totalMemory } = operatingSystem().memory();
       const paths = configPaths(options.config);
       const users = new Users();
       const reading = await readConfig(paths, { totalMemory, users }, signal);
       const { config, problems, isPassing, warnings, files } = reading;
-      if (options.json) {
-        await print(json(checkReport(reading)));
-        if (!config) context.setExitCode(isPassing ? NOT_KNOWN : INVALID);
-        return;
+      const result = {
+        json: checkReport(reading),
+        text() {
+          for (const warning of warnings) log.warn(describeProblem(warning));
+          if (!config) throw new ConfigError(problems, isPassing);
+          return options.print
+            ? renderConfig(config, reading)
+            : describeCaps(config, files);
+        },
+      };
+      await printResult(result, options, context);
+      // As JSON, the problems are the result.
+      if (!config) {
+        context.setExitCode(new ConfigError(problems, isPassing).exitCode);
       }
-      for (const warning of warnings) log.warn(describeProblem(warning));
-      if (!config) throw new ConfigError(problems, isPassing);
-      await print(
-        options.print
-          ? renderConfig(config, reading)
-          : describeCaps(config, files),
-      );
     });
 }

@@ -6,24 +6,14 @@
 
 import { green, red, type Style, yellow } from "@std/fmt/colors";
 import { Command } from "@commander-js/extra-typings";
+import { EXIT_CODES } from "../lib/errors.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
 import type { Finding } from "../lib/platform/platform.ts";
-import { json, lines, type Printable } from "../lib/report/escape.ts";
-import {
-  chooseColumns,
-  type Column,
-  renderTable,
-} from "../lib/report/table.ts";
-import {
-  bareOption,
-  type Context,
-  exactOption,
-  fieldsOption,
-  jsonOption,
-} from "./options.ts";
-
-/** Exit code when something that every scan needs is missing. */
-const REQUIRED_MISSING = 4;
+import { lines, type Printable } from "../lib/report/escape.ts";
+import type { Column } from "../lib/report/table.ts";
+import { exitStatusHelp } from "./exit_status.ts";
+import type { Context } from "./options.ts";
+import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 
 const COLUMNS: readonly Column<Finding>[] = [
   { name: "name", kind: "text", value: ({ name }) => name },
@@ -38,8 +28,8 @@ const COLUMNS: readonly Column<Finding>[] = [
   { name: "remedy", kind: "text", value: ({ remedy }) => remedy },
 ];
 
-/** The columns that are printed unless others are asked for; the rest stands below. */
-const DEFAULT_COLUMNS = "name,status,detail";
+/** The columns that people see unless they ask for others; the rest stands below. */
+const SHOWN = "name,status,detail";
 
 const STYLES: Readonly<Record<Finding["status"], Style>> = {
   ok: green,
@@ -48,50 +38,44 @@ const STYLES: Readonly<Record<Finding["status"], Style>> = {
 };
 
 const HELP = `
-Columns: ${COLUMNS.map(({ name }) => name).join(", ")}
+Columns: ${columnNames(COLUMNS)}
 
-Exit status: 0 rcap works here, if not at its best; 4 something that every scan
-needs is missing; 2 usage; 1 anything else.`;
+${
+  exitStatusHelp({
+    done: "rcap works here, if not at its best",
+    failed: true,
+    usage: "wrong usage",
+    incapable: "something that every scan needs is missing",
+  })
+}`;
 
 /** The command. */
 export function doctorCommand(context: Context) {
-  return new Command("doctor")
-    .summary("what works on this machine, and why not the rest")
-    .description(
-      "Tries on rcap itself everything that rcap can use on this machine, and tells\n" +
-        "what it means and what to do where it does not work.",
-    )
-    .addOption(jsonOption)
-    .addOption(bareOption)
-    .addOption(fieldsOption)
-    .addOption(exactOption)
+  return addTableOptions(
+    new Command("doctor")
+      .summary("what works on this machine, and why not the rest")
+      .description(
+        "Tries on rcap itself everything that rcap can use on this machine, and tells\n" +
+          "what it means and what to do where it does not work.",
+      ),
+  )
     .addHelpText("after", HELP)
     .action(async (options) => {
-      const { color, print } = context;
-      const bare = !options.header;
-      const columns = chooseColumns(
-        COLUMNS,
-        options.output ?? (bare ? undefined : DEFAULT_COLUMNS),
+      const table = new ResultTable(
+        { columns: COLUMNS, shown: SHOWN },
+        options,
+        context,
       );
       const findings = await operatingSystem().examine();
-      if (options.json) {
-        const capabilities = findings;
-        await print(json({ version: 1, capabilities }));
-      } else {
-        const exact = options.parsable === true;
-        const isExplained = !bare && options.output === undefined;
-        await print(
-          renderTable(columns, { rows: findings, bare, exact, color }),
-          ...(isExplained ? [explain(findings)] : []),
-        );
-      }
-      if (
-        findings.some(({ required, status }) =>
-          required && status === "missing"
-        )
-      ) {
-        context.setExitCode(REQUIRED_MISSING);
-      }
+      await table.print({
+        json: { version: 1, capabilities: findings },
+        rows: findings,
+        below: options.output === undefined ? explain(findings) : undefined,
+      });
+      const isMissing = findings.some(({ required, status }) =>
+        required && status === "missing"
+      );
+      if (isMissing) context.setExitCode(EXIT_CODES.incapable.code);
     });
 }
 

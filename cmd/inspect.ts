@@ -9,10 +9,12 @@ import { dim, green, red, type Style, yellow } from "@std/fmt/colors";
 import { parsePid } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
 import {
+  type AddressRange,
   type AgeRow,
   type AgesReport,
   inspect,
   inspectAges,
+  type InspectOptions,
   inspectPages,
   type InspectReport,
   type MappingReport,
@@ -20,23 +22,23 @@ import {
   parseAddressRange,
   type Verdict,
 } from "../lib/oneshot/inspect.ts";
-import { json, lines, type Printable } from "../lib/report/escape.ts";
-import {
-  chooseColumns,
-  type Column,
-  renderTable,
-} from "../lib/report/table.ts";
+import { lines, type Printable } from "../lib/report/escape.ts";
+import type { Column } from "../lib/report/table.ts";
 import { formatSize, hex } from "../lib/report/units.ts";
+import { exitStatusHelp } from "./exit_status.ts";
 import {
-  bareOption,
   type Context,
-  exactOption,
-  fieldsOption,
-  jsonOption,
   observeOption,
   openProcesses,
   pagedataOption,
 } from "./options.ts";
+import {
+  addTableOptions,
+  columnNames,
+  printResult,
+  ResultTable,
+  type TableOptions,
+} from "./result.ts";
 
 /** A row: a mapping, or the totals. */
 type Row = Omit<MappingReport, "verdict"> & { readonly verdict: Verdict | "" };
@@ -70,8 +72,15 @@ function styleOf(verdict: Verdict | ""): Style {
   return (verdict && STYLES[verdict]) || dim;
 }
 
+const AGE_COLUMNS: readonly Column<AgeRow>[] = [
+  { name: "intervals", kind: "number", value: ({ intervals }) => intervals },
+  { name: "seconds", kind: "number", value: ({ seconds }) => seconds },
+  { name: "idle", kind: "size", value: ({ idle }) => idle },
+  { name: "used", kind: "size", value: ({ used }) => used },
+];
+
 const HELP = `
-Columns: ${COLUMNS.map(({ name }) => name).join(", ")}
+Columns: ${columnNames(COLUMNS)}
   rss     in memory                anon    of that, what belongs to no file
   ref     referenced meanwhile     mod     modified meanwhile
   swap    in swap                  locked  cannot be paged out
@@ -85,14 +94,21 @@ file or swap.
 
 --ages tells how much was not used for 1, 2, 4, … 128 intervals or longer, and
 how much was used within that time: the working set. An interval is 250 ms, or
-longer where --observe is more than a minute. Columns: intervals, seconds, idle,
-used.
+longer where --observe is more than a minute. Columns:
+${columnNames(AGE_COLUMNS)}
 
 --pages prints a character a page: . not resident, - resident, r referenced,
 m modified, s swapped.
 
-Exit status: 0 done; 2 usage; 4 a privilege or kernel feature is missing; 5 no
-such process; 1 anything else.
+${
+  exitStatusHelp({
+    done: true,
+    failed: true,
+    usage: "wrong usage",
+    incapable: true,
+    noProcess: "no such process",
+  })
+}
 
 Examples:
   rcap inspect 4242
@@ -100,96 +116,95 @@ Examples:
   rcap inspect 4242 --ages --observe 1m
   rcap inspect 4242 --pages 7f30c8000000-7f30c8400000`;
 
-const AGE_COLUMNS: readonly Column<AgeRow>[] = [
-  { name: "intervals", kind: "number", value: ({ intervals }) => intervals },
-  { name: "seconds", kind: "number", value: ({ seconds }) => seconds },
-  { name: "idle", kind: "size", value: ({ idle }) => idle },
-  { name: "used", kind: "size", value: ({ used }) => used },
-];
-
 /** How many pages stand in a line of --pages. */
 const PAGES_A_LINE = 64;
 
 /** The command. */
 export function inspectCommand(context: Context) {
-  return new Command("inspect")
-    .summary("the mappings of one process, page by page if asked")
-    .description(
-      "Watches one process for a while and tells of each of its mappings what is\n" +
-        "in memory, what was touched, and what a scan would do with it.",
-    )
-    .argument("<pid>", "the process", parseArgument)
-    .addOption(observeOption)
-    .addOption(
-      new Option("--pages <start[-end]>", "page by page, from an address on")
-        .argParser(parseAddressRange),
-    )
-    .option(
-      "--ages",
-      "how long its memory was not used, in intervals of --observe",
-      false,
-    )
-    .addOption(pagedataOption())
-    .addOption(jsonOption)
-    .addOption(bareOption)
-    .addOption(fieldsOption)
-    .addOption(exactOption)
+  return addTableOptions(
+    new Command("inspect")
+      .summary("the mappings of one process, page by page if asked")
+      .description(
+        "Watches one process for a while and tells of each of its mappings what is\n" +
+          "in memory, what was touched, and what a scan would do with it.",
+      )
+      .argument("<pid>", "the process", parseArgument)
+      .addOption(observeOption)
+      .addOption(
+        new Option("--pages <start[-end]>", "page by page, from an address on")
+          .argParser(parseAddressRange),
+      )
+      .option(
+        "--ages",
+        "how long its memory was not used, in intervals of --observe",
+        false,
+      )
+      .addOption(pagedataOption()),
+  )
     .addHelpText("after", HELP)
     .action(async (pid, options) => {
-      const { signal, log, color, print } = context;
+      const { signal, log } = context;
       if (options.ages && options.pages) {
         throw new UsageError(
           "--ages and --pages exclude each other: give one of them",
         );
       }
-      const columns = chooseColumns(
-        COLUMNS,
-        options.ages ? undefined : options.output,
-      );
-      const ageColumns = chooseColumns(
-        AGE_COLUMNS,
-        options.ages ? options.output : undefined,
-      );
-      const bare = !options.header;
-      const exact = options.parsable === true;
+      const present = options.pages
+        ? presentPages(options.pages, options, context)
+        : options.ages
+        ? presentAges(options, context)
+        : presentMappings(options, context);
       using platform = openProcesses(options, context);
-      const request = {
+      await present({
         pid,
         observation: options.observe,
         signal,
         log,
         platform,
-      };
-      if (options.pages) {
-        const report = await inspectPages(options.pages, request);
-        await print(options.json ? json(report) : picture(report, bare));
-        return;
-      }
-      if (options.ages) {
-        const report = await inspectAges(request);
-        if (options.json) {
-          await print(json(report));
-          return;
-        }
-        await print(
-          renderTable(ageColumns, { rows: report.ages, bare, exact, color }),
-          ...(bare ? [] : [agesLine(report)]),
-        );
-        return;
-      }
-      const report = await inspect(request);
-      if (options.json) {
-        await print(json(report));
-        return;
-      }
-      await print(renderTable(columns, {
-        rows: report.mappings,
-        totals: [totalsRow(report)],
-        bare,
-        exact,
-        color,
-      }));
+      });
     });
+}
+
+/** Inspects a process and prints what it found. */
+type Presentation = (request: InspectOptions) => Promise<unknown>;
+
+function presentMappings(
+  options: TableOptions,
+  context: Context,
+): Presentation {
+  const table = new ResultTable({ columns: COLUMNS }, options, context);
+  return async (request) => {
+    const report = await inspect(request);
+    await table.print({
+      json: report,
+      rows: report.mappings,
+      totals: [totalsRow(report)],
+    });
+  };
+}
+
+function presentAges(options: TableOptions, context: Context): Presentation {
+  const table = new ResultTable({ columns: AGE_COLUMNS }, options, context);
+  return async (request) => {
+    const report = await inspectAges(request);
+    await table.print({
+      json: report,
+      rows: report.ages,
+      below: agesLine(report),
+    });
+  };
+}
+
+function presentPages(
+  range: AddressRange,
+  options: TableOptions,
+  context: Context,
+): Presentation {
+  return async (request) => {
+    const report = await inspectPages(range, request);
+    const text = () => picture(report, !options.header);
+    await printResult({ json: report, text }, options, context);
+  };
 }
 
 function parseArgument(text: string): number {

@@ -6,7 +6,10 @@
  */
 
 import { Option } from "@commander-js/extra-typings";
-import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
+import {
+  describeShortObservation,
+  TRUSTED_OBSERVATION,
+} from "../lib/collection/observe.ts";
 import { DEFAULT_CONFIG } from "../lib/config/config_files.ts";
 import { UsageError } from "../lib/errors.ts";
 import { openPlatform, operatingSystem } from "../lib/platform/open.ts";
@@ -85,24 +88,14 @@ export function harmlessness(): string {
     : "Kills, stops and throttles nothing.";
 }
 
-export const jsonOption = new Option("--json", "print one JSON object");
-export const bareOption = new Option(
-  "-H, --no-header",
-  "no header, columns separated by tabs",
-);
-export const fieldsOption = new Option(
-  "-o, --output <fields>",
-  "which columns to print, and in what order: FIELD,…",
-);
-export const exactOption = new Option("-p, --parsable", "sizes in exact bytes");
-
 /** Parses a size of the command line. */
 export function sizeParser(option: string): (text: string) => number {
-  return (text) =>
-    parseSize(text, {
-      what: option,
-      totalMemory: () => operatingSystem().memory().totalMemory,
-    });
+  return (text) => parseSize(text, { what: option, totalMemory });
+}
+
+/** Physical memory of the machine, in bytes. */
+export function totalMemory(): number {
+  return operatingSystem().memory().totalMemory;
 }
 
 /**
@@ -118,19 +111,7 @@ export function openProcesses(
   },
   { log, signal }: Pick<Context, "log" | "signal">,
 ): Platform {
-  warnIfShort(observe, log);
+  const doubt = describeShortObservation(observe);
+  if (doubt) log.warn(doubt);
   return openPlatform(pagedata, (message) => log.warn(message), signal);
-}
-
-/** Warns when an observation is too short to be trusted. */
-function warnIfShort(observation: number, log: Log): void {
-  if (observation < TRUSTED_OBSERVATION) {
-    log.warn(
-      `observing for ${
-        observation / 1000
-      } s only: memory that is in use, if not at this moment, looks idle; ${
-        TRUSTED_OBSERVATION / 1000
-      } s or more are better`,
-    );
-  }
 }

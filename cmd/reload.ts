@@ -8,14 +8,22 @@ import { Command } from "@commander-js/extra-typings";
 import { UsageError } from "../lib/errors.ts";
 import { lines } from "../lib/report/escape.ts";
 import { reloadConfiguration } from "../lib/service/control.ts";
+import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, stateDirectoryOption } from "./options.ts";
 
 const HELP = `
 Collections whose selectors stay the same keep their history and totals.
 
-Exit status: 0 done; 1 rcap is not running, does not answer, or its state
-directory cannot be trusted; 2 the configuration is invalid, and the one that
-runs stays; 4 this user may not.`;
+${
+  exitStatusHelp({
+    done: true,
+    failed:
+      "rcap is not running, does not answer, or its state directory cannot be trusted",
+    usage:
+      "the configuration is invalid, and the one that runs stays; or wrong usage",
+    incapable: "this user may not",
+  })
+}`;
 
 /** The command. */
 export function reloadCommand({ print }: Context) {

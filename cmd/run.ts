@@ -8,32 +8,28 @@ import { Command, Option } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
 import { configPaths, DEFAULT_CONFIG } from "../lib/config/config_files.ts";
-import { UsageError } from "../lib/errors.ts";
+import { EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { mostMemory } from "../lib/platform/memory_limits.ts";
-import { operatingSystem } from "../lib/platform/open.ts";
 import { LOG_FORMATS, type LogFormat } from "../lib/platform/output.ts";
-import { json } from "../lib/report/escape.ts";
-import { renderTable } from "../lib/report/table.ts";
 import {
   type Address,
   formatAddress,
   parseAddress,
 } from "../lib/service/metrics_server.ts";
 import { runOnce, runService } from "../lib/service/service.ts";
-import { statRows } from "../lib/service/stat.ts";
+import { areCapsMet, statRows } from "../lib/service/stat.ts";
 import { STATE_DIRECTORY } from "../lib/service/state_directory.ts";
 import { systemdUnit } from "../lib/service/unit.ts";
+import { exitStatusHelp } from "./exit_status.ts";
 import {
   configOption,
   type Context,
   harmlessness,
-  jsonOption,
   stateDirectoryOption,
+  totalMemory,
 } from "./options.ts";
+import { addTableOptions, ResultTable } from "./result.ts";
 import { STAT_COLUMNS } from "./stat.ts";
-
-/** Exit code when, after one scan of each, a cap is not met. */
-const CAP_NOT_MET = 3;
 
 const HELP = `
 The configuration is ${DEFAULT_CONFIG} and the drop-ins beside it; rcap check
@@ -47,10 +43,18 @@ tells what is wrong with it. A small one:
 Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the daemon
 after the page-out in flight. Nothing has to be undone.
 
-Exit status: 0 ended as it was told to; 1 another daemon runs, others can write
-to the state directory, or something else is in the way; 2 usage, or an invalid
-configuration; 4 a privilege or kernel feature is missing. With --once, 3 when a
-cap is not met.
+The options of tables are those of --once, which prints that of rcap stat.
+
+${
+  exitStatusHelp({
+    done: "ended as it was told to",
+    failed:
+      "another daemon runs, others can write to the state directory, or something else is in the way",
+    usage: true,
+    capNotMet: "with --once, a cap is not met",
+    incapable: true,
+  })
+}
 
 Examples:
   rcap run
@@ -60,34 +64,39 @@ Examples:
 
 /** The command. */
 export function runCommand(context: Context) {
-  return new Command("run")
-    .summary("enforce the caps of a configuration, as a daemon")
-    .description(
-      "Watches collections of processes and pages out what they do not use when they\n" +
-        `exceed their caps. ${harmlessness()}`,
-    )
-    .addOption(configOption)
-    .addOption(stateDirectoryOption)
-    .option("--once", "scan once what is over its cap, and end", false)
-    .addOption(
-      new Option(
-        "--metrics <[host:]port>",
-        "serve OpenMetrics there, on loopback unless a host is given",
-      ).argParser((text) => parseAddress(text)),
-    )
-    .addOption(
-      new Option("--log-format <format>", "how messages are written")
-        .choices(LOG_FORMATS).default("text" as const),
-    )
-    .option(
-      "--print-unit",
-      "print a systemd unit for this binary, and end",
-      false,
-    )
-    .addOption(jsonOption)
+  return addTableOptions(
+    new Command("run")
+      .summary("enforce the caps of a configuration, as a daemon")
+      .description(
+        "Watches collections of processes and pages out what they do not use when they\n" +
+          `exceed their caps. ${harmlessness()}`,
+      )
+      .addOption(configOption)
+      .addOption(stateDirectoryOption)
+      .option("--once", "scan once what is over its cap, and end", false)
+      .addOption(
+        new Option(
+          "--metrics <[host:]port>",
+          "serve OpenMetrics there, on loopback unless a host is given",
+        ).argParser((text) => parseAddress(text)),
+      )
+      .addOption(
+        new Option("--log-format <format>", "how messages are written")
+          .choices(LOG_FORMATS).default("text" as const),
+      )
+      .option(
+        "--print-unit",
+        "print a systemd unit for this binary, and end",
+        false,
+      ),
+  )
     .addHelpText("after", HELP)
     .action(async (options) => {
-      const { signal, color, print } = context;
+      const table = new ResultTable(
+        { columns: STAT_COLUMNS },
+        options,
+        context,
+      );
       if (options.printUnit) {
         if (!options.config.startsWith("/")) {
           throw new UsageError(
@@ -95,11 +104,11 @@ export function runCommand(context: Context) {
             "write one that begins with a slash",
           );
         }
-        await print(systemdUnit({
+        await context.print(systemdUnit({
           program: Deno.execPath(),
           args: unitArguments(options),
           stateDirectory: options.stateDir,
-          mostMemory: mostMemory(operatingSystem().memory().totalMemory),
+          mostMemory: mostMemory(totalMemory()),
           metrics: options.metrics,
         }));
         return;
@@ -109,7 +118,7 @@ export function runCommand(context: Context) {
         config: configPaths(options.config),
         stateDirectory: options.stateDir,
         metrics: options.metrics,
-        signal,
+        signal: context.signal,
         log: context.logAs(options.logFormat),
         version: denoJson.version,
         onTaken: (release: () => void) =>
@@ -124,18 +133,8 @@ export function runCommand(context: Context) {
         return;
       }
       const state = await runOnce(service, TRUSTED_OBSERVATION);
-      const rows = statRows(state, undefined);
-      await print(
-        options.json ? json(state) : renderTable(STAT_COLUMNS, {
-          rows,
-          bare: false,
-          exact: false,
-          color,
-        }),
-      );
-      if (rows.some(({ rss, cap }) => rss > cap)) {
-        context.setExitCode(CAP_NOT_MET);
-      }
+      await table.print({ json: state, rows: statRows(state, undefined) });
+      if (!areCapsMet(state)) context.setExitCode(EXIT_CODES.capNotMet.code);
     });
 }
 

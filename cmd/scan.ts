@@ -7,31 +7,21 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import { parseArguments, selectorHelp } from "../lib/collection/selectors.ts";
 import { DEFAULT_POLICY, POLICIES } from "../lib/config/policy_names.ts";
-import { UsageError } from "../lib/errors.ts";
+import { EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { type ProcessReport, scanOnce } from "../lib/oneshot/scan_once.ts";
 import { describeScan } from "../lib/oneshot/scan_summary.ts";
 import { operatingSystem } from "../lib/platform/open.ts";
-import { json } from "../lib/report/escape.ts";
+import type { Column } from "../lib/report/table.ts";
+import { exitStatusHelp } from "./exit_status.ts";
 import {
-  chooseColumns,
-  type Column,
-  renderTable,
-} from "../lib/report/table.ts";
-import {
-  bareOption,
   type Context,
-  exactOption,
-  fieldsOption,
   harmlessness,
-  jsonOption,
   observeOption,
   openProcesses,
   pagedataOption,
   sizeParser,
 } from "./options.ts";
-
-/** Exit code of a scan after which the cap is not met. */
-const CAP_NOT_MET = 3;
+import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 
 const COLUMNS: readonly Column<ProcessReport>[] = [
   { name: "pid", kind: "number", value: ({ pid }) => pid },
@@ -74,10 +64,18 @@ ${
 
 Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
 
-Columns: ${COLUMNS.map(({ name }) => name).join(", ")}
+Columns: ${columnNames(COLUMNS)}
 
-Exit status: 0 the cap is met, or would be; 2 usage; 3 the cap is not met;
-4 a privilege or kernel feature is missing; 5 no such process; 1 anything else.
+${
+    exitStatusHelp({
+      done: "the cap is met, or would be",
+      failed: true,
+      usage: "wrong usage",
+      capNotMet: "the cap is not met, or would not be",
+      incapable: true,
+      noProcess: true,
+    })
+  }
 
 Examples:
   rcap scan pid:4242 --cap 100M --dry-run
@@ -90,43 +88,41 @@ Examples:
 
 /** The command. */
 export function scanCommand(context: Context) {
-  return new Command("scan")
-    .summary("one scan of some processes, for real or as a dry run")
-    .description(
-      "Watches what some processes use, then pages out what they do not until\n" +
-        `their resident memory is down to a cap. ${harmlessness()}`,
-    )
-    .argument("<selector...>", "which processes")
-    .addOption(
-      new Option("--cap <size>", "bring them down to this size")
-        .argParser(sizeParser("--cap")),
-    )
-    .addOption(
-      new Option("--excess <size>", "lower them by this size")
-        .argParser(sizeParser("--excess")),
-    )
-    .option(
-      "-n, --dry-run",
-      "page out nothing; reset only reference bits",
-      false,
-    )
-    .addOption(observeOption)
-    .addOption(
-      new Option(
-        "--policy <policy>",
-        "what goes first: one process after another, or what is idle for longest of all",
-      ).choices(POLICIES)
-        .default(DEFAULT_POLICY),
-    )
-    .addOption(pagedataOption())
-    .addOption(jsonOption)
-    .addOption(bareOption)
-    .addOption(fieldsOption)
-    .addOption(exactOption)
+  return addTableOptions(
+    new Command("scan")
+      .summary("one scan of some processes, for real or as a dry run")
+      .description(
+        "Watches what some processes use, then pages out what they do not until\n" +
+          `their resident memory is down to a cap. ${harmlessness()}`,
+      )
+      .argument("<selector...>", "which processes")
+      .addOption(
+        new Option("--cap <size>", "bring them down to this size")
+          .argParser(sizeParser("--cap")),
+      )
+      .addOption(
+        new Option("--excess <size>", "lower them by this size")
+          .argParser(sizeParser("--excess")),
+      )
+      .option(
+        "-n, --dry-run",
+        "page out nothing; reset only reference bits",
+        false,
+      )
+      .addOption(observeOption)
+      .addOption(
+        new Option(
+          "--policy <policy>",
+          "what goes first: one process after another, or what is idle for longest of all",
+        ).choices(POLICIES)
+          .default(DEFAULT_POLICY),
+      )
+      .addOption(pagedataOption()),
+  )
     .addHelpText("after", help())
     .action(async (texts, options) => {
-      const { signal, log, color, print } = context;
-      const columns = chooseColumns(COLUMNS, options.output);
+      const { signal, log } = context;
+      const table = new ResultTable({ columns: COLUMNS }, options, context);
       const goal = goalOf(options);
       const selectors = await parseArguments(texts, signal);
       using platform = openProcesses(options, context);
@@ -140,18 +136,12 @@ export function scanCommand(context: Context) {
         log,
         platform,
       });
-      if (options.json) {
-        await print(json(report));
-      } else {
-        const bare = !options.header;
-        const exact = options.parsable === true;
-        const rows = report.processes;
-        await print(
-          renderTable(columns, { rows, bare, exact, color }),
-          ...(bare ? [] : [describeScan(report)]),
-        );
-      }
-      if (!report.capMet) context.setExitCode(CAP_NOT_MET);
+      await table.print({
+        json: report,
+        rows: report.processes,
+        below: describeScan(report),
+      });
+      if (!report.capMet) context.setExitCode(EXIT_CODES.capNotMet.code);
     });
 }
 

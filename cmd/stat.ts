@@ -7,24 +7,18 @@
 import { Argument, Command, Option } from "@commander-js/extra-typings";
 import { UsageError } from "../lib/errors.ts";
 import type { DaemonState } from "../lib/group/state.ts";
-import { systemClock } from "../lib/platform/clock.ts";
-import { json, lines, type Printable } from "../lib/report/escape.ts";
-import {
-  chooseColumns,
-  type Column,
-  renderTable,
-} from "../lib/report/table.ts";
+import { lines, type Printable } from "../lib/report/escape.ts";
+import type { Column } from "../lib/report/table.ts";
 import { formatSize, parseDuration } from "../lib/report/units.ts";
-import { isSameDaemon, type StatRow, statRows } from "../lib/service/stat.ts";
-import { readState } from "../lib/service/state_directory.ts";
 import {
-  bareOption,
-  type Context,
-  exactOption,
-  fieldsOption,
-  jsonOption,
-  stateDirectoryOption,
-} from "./options.ts";
+  followStates,
+  statReport,
+  type StatRow,
+  statRows,
+} from "../lib/service/stat.ts";
+import { exitStatusHelp } from "./exit_status.ts";
+import { type Context, stateDirectoryOption } from "./options.ts";
+import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 
 /** How often a line is printed unless told otherwise, in milliseconds. */
 const INTERVAL = 5000;
@@ -48,14 +42,21 @@ INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT it goes on
 until it is interrupted. The first table tells of all since the daemon started,
 every other of the time since the one before.
 
-Columns: ${STAT_COLUMNS.map(({ name }) => name).join(", ")}
+Columns: ${columnNames(STAT_COLUMNS)}
   nproc     processes                vm     size of their address spaces
   rss       resident size            cap    what it should not exceed
   at        tried to page out        avgat  that on average per scan
   pg        paged out in effect      avgpg  that on average per scan
   breathers intervals in which it was left alone since much had come back
 
-Exit status: 0 done; 1 rcap is not running; 2 usage; 130 interrupted.
+${
+  exitStatusHelp({
+    done: true,
+    failed: "rcap is not running, or has not written its state for long",
+    usage: "wrong usage",
+    SIGINT: true,
+  })
+}
 
 Examples:
   rcap stat
@@ -65,65 +66,55 @@ Examples:
 
 /** The command. */
 export function statCommand(context: Context) {
-  return new Command("stat")
-    .summary("what a running daemon has done, every few seconds")
-    .description(
-      "Tells of each collection of the running daemon how large it is, what its cap\n" +
-        "is, and what was paged out. Needs no privileges.",
-    )
-    .addArgument(
-      new Argument("[interval]", "how often").argParser(parseInterval)
-        .default(INTERVAL, "5s"),
-    )
-    .addArgument(
-      new Argument("[count]", "how many times").argParser(parseCount)
-        .default(Infinity, "until interrupted"),
-    )
-    .addOption(
-      new Option(
-        "-g, --global",
-        "also physical memory in use, and from where on caps are enforced",
-      ),
-    )
-    .addOption(stateDirectoryOption)
-    .addOption(jsonOption)
-    .addOption(bareOption)
-    .addOption(fieldsOption)
-    .addOption(exactOption)
+  return addTableOptions(
+    new Command("stat")
+      .summary("what a running daemon has done, every few seconds")
+      .description(
+        "Tells of each collection of the running daemon how large it is, what its cap\n" +
+          "is, and what was paged out. Needs no privileges.",
+      )
+      .addArgument(
+        new Argument("[interval]", "how often").argParser(parseInterval)
+          .default(INTERVAL, "5s"),
+      )
+      .addArgument(
+        new Argument("[count]", "how many times").argParser(parseCount)
+          .default(Infinity, "until interrupted"),
+      )
+      .addOption(
+        new Option(
+          "-g, --global",
+          "also physical memory in use, and from where on caps are enforced",
+        ),
+      )
+      .addOption(stateDirectoryOption),
+  )
     .addHelpText("after", HELP)
     .action(async (interval, count, options) => {
-      const { signal, log, color, print } = context;
-      const columns = chooseColumns(STAT_COLUMNS, options.output);
-      const bare = !options.header;
-      const told = new Set<string>();
-      const warn = (text: string) => {
-        if (!told.has(text)) log.warn(text);
-        told.add(text);
-      };
-      let before: DaemonState | undefined;
-      for (let round = 1;; round++) {
-        const state = before
-          ? await nextState(options.stateDir, { signal, warn })
-          : readState(options.stateDir, { warn });
-        if (before && !isSameDaemon(state, before)) {
-          log.warn(
-            `rcap was started again; the totals begin at process ${state.pid}`,
-          );
-        }
-        const rows = statRows(state, before);
-        const exact = options.parsable === true;
-        const texts = options.json ? [json(jsonOf(state, rows, before))] : [
-          ...(round > 1 && !bare ? [lines("")] : []),
-          ...(options.global ? [globalLine(state.memory)] : []),
-          renderTable(columns, { rows, bare, exact, color }),
-          ...(bare ? [] : [warningsOf(state)]),
-        ];
+      const { signal, log } = context;
+      const table = new ResultTable(
+        { columns: STAT_COLUMNS },
+        options,
+        context,
+      );
+      const states = followStates(options.stateDir, {
+        interval,
+        signal,
+        warn: (text) => log.warn(text),
+      });
+      let rounds = 0;
+      for await (const { now, before } of states) {
+        const gap = rounds > 0 && options.header ? [""] : [];
+        const memory = options.global ? [memoryLine(now.memory)] : [];
+        const isRead = await table.print({
+          json: statReport(now, before),
+          rows: statRows(now, before),
+          above: lines(...gap, ...memory),
+          below: warningsOf(now),
+        });
+        rounds++;
         // When nobody reads it any more, there is nothing left to do.
-        if (!await print(...texts)) return;
-        before = state;
-        if (round >= count) return;
-        await systemClock.sleep(interval, signal);
-        signal.throwIfAborted();
+        if (!isRead || rounds >= count) return;
       }
     });
 }
@@ -143,58 +134,16 @@ function describeAvoided(count: number): string {
     : `${count} processes are left alone, as their cgroups ask (user.rcap.avoid)`;
 }
 
-/** How long a daemon that is being started again may take, in milliseconds. */
-const RESTART_PATIENCE = 10_000;
-
-/** The state of the daemon, or of the one that takes its place. */
-async function nextState(
-  directory: string,
-  { signal, warn }: { signal: AbortSignal; warn: (text: string) => void },
-): Promise<DaemonState> {
-  const began = performance.now();
-  for (;;) {
-    try {
-      return readState(directory, { warn });
-    } catch (error) {
-      if (performance.now() - began > RESTART_PATIENCE) throw error;
-    }
-    await systemClock.sleep(100, signal);
-    signal.throwIfAborted();
-  }
-}
-
-function jsonOf(
-  { updatedAt, memory, collections }: DaemonState,
-  rows: readonly StatRow[],
-  before: DaemonState | undefined,
-) {
-  return {
-    version: 1,
-    time: updatedAt,
-    seconds: before ? updatedAt - before.updatedAt : null,
-    memory,
-    collections: rows.map((row, index) => ({
-      ...row,
-      avoided: collections[index].avoided,
-      accounting: collections[index].accounting,
-      idle: collections[index].idle,
-      statistics: collections[index].statistics,
-      warning: collections[index].warning,
-    })),
-  };
-}
-
-function globalLine(
+/** Physical memory in use, and from where on caps are enforced. */
+function memoryLine(
   { total, used, threshold }: DaemonState["memory"],
-): Printable {
+): string {
   const percent = (share: number) => `${(share * 100).toFixed(0)}%`;
-  return lines(
-    `physical memory: ${formatSize(used)} of ${formatSize(total)} (${
-      percent(used / total)
-    }) in use; caps are enforced ${
-      threshold > 0 ? `above ${percent(threshold)}` : "always"
-    }`,
-  );
+  return `physical memory: ${formatSize(used)} of ${formatSize(total)} (${
+    percent(used / total)
+  }) in use; caps are enforced ${
+    threshold > 0 ? `above ${percent(threshold)}` : "always"
+  }`;
 }
 
 function parseInterval(text: string): number {

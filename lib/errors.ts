@@ -1,9 +1,51 @@
 /**
- * The errors that rcap throws on purpose. Each says what a person needs to act;
- * `main.ts` maps them to exit codes.
+ * The errors that rcap throws on purpose, and the exit codes. The message of an error
+ * says what a person needs to act, and its exit code is that of the command it ends.
  *
  * @module
  */
+
+/** An exit code of rcap, as the shell has it in `$?`. */
+export interface ExitCode {
+  readonly code: number;
+  /** What it means with any command, for help and documentation. */
+  readonly meaning: string;
+}
+
+/**
+ * Every exit code of rcap by its name. `--help` is made from this table;
+ * docs/commands.md lists it, and a test fails where the two differ.
+ */
+export const EXIT_CODES = {
+  done: { code: 0, meaning: "done" },
+  failed: { code: 1, meaning: "failed; the message says why" },
+  usage: {
+    code: 2,
+    meaning:
+      "wrong usage (unknown option, bad size, bad selector), or an invalid configuration",
+  },
+  capNotMet: {
+    code: 3,
+    meaning: "finished, but a cap is not met, or would not be",
+  },
+  incapable: {
+    code: 4,
+    meaning:
+      "a privilege or kernel feature is missing; the message says what to do",
+  },
+  noProcess: {
+    code: 5,
+    meaning: "no such process, or the selectors match none",
+  },
+  // A process that a signal ends has 128 and its number, as shells have it.
+  SIGHUP: { code: 129, meaning: "ended by SIGHUP" },
+  SIGINT: { code: 130, meaning: "ended by SIGINT" },
+  SIGQUIT: { code: 131, meaning: "ended by SIGQUIT" },
+  SIGTERM: { code: 143, meaning: "ended by SIGTERM" },
+} as const satisfies Readonly<Record<string, ExitCode>>;
+
+/** The name of an exit code. */
+export type ExitCodeName = keyof typeof EXIT_CODES;
 
 /**
  * Any error that rcap reports in words. Exit code 1 unless a subclass says otherwise.
@@ -12,7 +54,7 @@
 export class RcapError extends Error {
   override name = "RcapError";
   /** The exit code a command ends with when this error ends it. */
-  readonly exitCode: number = 1;
+  readonly exitCode: number = EXIT_CODES.failed.code;
   /** More lines below the message. */
   readonly details: readonly string[] = [];
 }
@@ -20,7 +62,7 @@ export class RcapError extends Error {
 /** The command line or a value on it is wrong. */
 export class UsageError extends RcapError {
   override name = "UsageError";
-  override readonly exitCode: number = 2;
+  override readonly exitCode: number = EXIT_CODES.usage.code;
   /** What is wrong: the message without the remedy. */
   readonly problem: string;
   /** What to do about it, where the message says. */
@@ -43,7 +85,7 @@ export class UsageError extends RcapError {
 /** A privilege or a kernel feature is missing; the message names it and the remedy. */
 export class CapabilityError extends RcapError {
   override name = "CapabilityError";
-  override readonly exitCode = 4;
+  override readonly exitCode = EXIT_CODES.incapable.code;
   /** What is missing: the message without the remedy, where that is known apart. */
   readonly problem: string;
   /** What to do about it, where that is known apart. */
@@ -74,13 +116,13 @@ export class ProcessError extends RcapError {
 /** The process does not exist, or no longer does. */
 export class NoSuchProcess extends ProcessError {
   override name = "NoSuchProcess";
-  override readonly exitCode = 5;
+  override readonly exitCode = EXIT_CODES.noProcess.code;
 }
 
 /** The process exists and this user may not look at it or page it out. */
 export class ProcessAccessDenied extends ProcessError {
   override name = "ProcessAccessDenied";
-  override readonly exitCode = 4;
+  override readonly exitCode = EXIT_CODES.incapable.code;
 }
 
 /**
@@ -94,5 +136,5 @@ export class NotKnown extends ProcessError {
 /** The selectors match no process that rcap may work on. */
 export class NoMatch extends RcapError {
   override name = "NoMatch";
-  override readonly exitCode = 5;
+  override readonly exitCode = EXIT_CODES.noProcess.code;
 }

@@ -14,6 +14,23 @@ import { progress } from "../platform/output.ts";
  */
 export const TRUSTED_OBSERVATION = 2000;
 
+/**
+ * Says that an observation is too short to be trusted.
+ *
+ * @param milliseconds its length.
+ * @returns `undefined` if it is not.
+ */
+export function describeShortObservation(
+  milliseconds: number,
+): string | undefined {
+  if (milliseconds >= TRUSTED_OBSERVATION) return undefined;
+  return `observing for ${
+    milliseconds / 1000
+  } s only: memory that is in use, if not at this moment, looks idle; ${
+    TRUSTED_OBSERVATION / 1000
+  } s or more are better`;
+}
+
 /** How often what is in use is looked at during an observation. */
 const GLANCES = 8;
 /**

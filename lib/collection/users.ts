@@ -6,14 +6,14 @@
  */
 
 import { SystemError } from "../../ffi/libc.ts";
-import { UsageError } from "../errors.ts";
+import { EXIT_CODES, UsageError } from "../errors.ts";
 import { BoundedCalls, NoAnswer } from "../platform/bounded_calls.ts";
 import { operatingSystem } from "../platform/open.ts";
 
 /** The name service has not told whether there is a user; it may later. */
 export class UserNotKnown extends UsageError {
   override name = "UserNotKnown";
-  override readonly exitCode = 1;
+  override readonly exitCode = EXIT_CODES.failed.code;
 }
 
 /** How many names are asked for at a time, and for how long anybody waits, in milliseconds. */

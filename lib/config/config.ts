@@ -5,7 +5,7 @@
  */
 
 import type { Selector } from "../collection/selectors.ts";
-import { formatSize } from "../report/units.ts";
+import { describeExcessiveCap } from "./cap_size.ts";
 import {
   type ConfigFile,
   type ConfigFiles,
@@ -273,16 +273,16 @@ function doubts(
 ): ConfigProblem[] {
   if (!root || !settings) return [];
   const { daemon, cap = [] } = settings;
-  const warnings = cap.flatMap(({ name, max_rss }, index) =>
-    max_rss <= totalMemory ? [] : [{
+  const warnings = cap.flatMap(({ name, max_rss }, index) => {
+    const doubt = describeExcessiveCap(max_rss, totalMemory);
+    if (doubt === undefined) return [];
+    return [{
       file: path,
       line: lineOf(root, ["cap", index, "max_rss"]),
-      message: `cap "${name}" of ${formatSize(max_rss)} is above the ${
-        formatSize(totalMemory)
-      } of memory of this machine`,
+      message: `cap "${name}" of ${doubt}`,
       suggestion: "it is never exceeded; lower it",
-    }]
-  );
+    }];
+  });
   if (daemon?.enforcement_threshold === 1) {
     warnings.push({
       file: path,

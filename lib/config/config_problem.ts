@@ -4,7 +4,7 @@
  * @module
  */
 
-import { UsageError } from "../errors.ts";
+import { EXIT_CODES, UsageError } from "../errors.ts";
 import { escapeLine } from "../report/escape.ts";
 
 /** Something that is wrong, and where. */
@@ -40,7 +40,7 @@ export class ConfigError extends UsageError {
       problems.map(describeProblem),
     );
     this.problems = problems;
-    this.exitCode = isPassing ? 1 : 2;
+    this.exitCode = EXIT_CODES[isPassing ? "failed" : "usage"].code;
   }
 }
 

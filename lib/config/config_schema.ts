@@ -16,12 +16,8 @@ import { UsageError } from "../errors.ts";
 import { operatingSystem } from "../platform/open.ts";
 import type { PagedataSourceName } from "../platform/platform.ts";
 import { escapeLine } from "../report/escape.ts";
-import {
-  exactSize,
-  parseDuration,
-  parsePercent,
-  parseSize,
-} from "../report/units.ts";
+import { parseDuration, parsePercent } from "../report/units.ts";
+import { parseCapSize } from "./cap_size.ts";
 import { didYouMean } from "./did_you_mean.ts";
 import { DEFAULT_POLICY, POLICIES, type PolicyName } from "./policy_names.ts";
 import type { TomlPath, TomlValue } from "./toml.ts";
@@ -254,9 +250,6 @@ function parseThreshold(value: unknown): number {
   });
 }
 
-/** The smallest page there is: nothing resident is smaller. */
-const LEAST_CAP = 4096;
-
 function parseMaxRss(value: unknown, totalMemory: number): number {
   const key = "max_rss";
   if (typeof value !== "string" && typeof value !== "bigint") {
@@ -266,22 +259,10 @@ function parseMaxRss(value: unknown, totalMemory: number): number {
       example: (number) => `${number ?? 2}G`,
     });
   }
-  const text = String(value);
-  const bytes = parseSize(text, {
+  return parseCapSize(String(value), {
     what: key,
     totalMemory: () => totalMemory,
   });
-  if (bytes < LEAST_CAP) {
-    throw new UsageError(
-      `${key}: "${text}" is less than a page of memory, ${
-        exactSize(LEAST_CAP)
-      }`,
-      /^\d+$/.test(text)
-        ? `a number without a unit is bytes: did you mean "${text}M"?`
-        : undefined,
-    );
-  }
-  return bytes;
 }
 
 /** What is easy to type, and to read in a table and in a label of a metric. */

@@ -4,7 +4,9 @@
  * @module
  */
 
+import { systemClock } from "../platform/clock.ts";
 import type { CollectionState, DaemonState } from "../group/state.ts";
+import { readState } from "./state_directory.ts";
 
 /** What a collection did in an interval. Sizes in bytes. */
 export interface StatRow {
@@ -59,6 +61,114 @@ export function statRows(
       breathers: statistics.breathers - (then?.breathers ?? 0),
     };
   });
+}
+
+/** A row, with what else the state says of the collection. */
+export type StatEntry =
+  & StatRow
+  & Pick<
+    CollectionState,
+    "avoided" | "accounting" | "idle" | "statistics" | "warning"
+  >;
+
+/** What `rcap stat --json` prints. Sizes in bytes, times in seconds. */
+export interface StatReport {
+  readonly version: 1;
+  /** Since the epoch. */
+  readonly time: number;
+  /** Since the state before; null without one. */
+  readonly seconds: number | null;
+  readonly memory: DaemonState["memory"];
+  readonly collections: readonly StatEntry[];
+}
+
+/** What every collection did between two states, for scripts. */
+export function statReport(
+  now: DaemonState,
+  before: DaemonState | undefined,
+): StatReport {
+  return {
+    version: 1,
+    time: now.updatedAt,
+    seconds: before ? now.updatedAt - before.updatedAt : null,
+    memory: now.memory,
+    collections: statRows(now, before).map((row, index) => {
+      const { avoided, accounting, idle, statistics, warning } =
+        now.collections[index];
+      return { ...row, avoided, accounting, idle, statistics, warning };
+    }),
+  };
+}
+
+/** Whether no collection is over its cap. */
+export function areCapsMet({ collections }: DaemonState): boolean {
+  return collections.every(({ rss, cap }) => rss <= cap);
+}
+
+/** How long a daemon that is being started again may take, in milliseconds. */
+const RESTART_PATIENCE = 10_000;
+/** How often that is looked at, in milliseconds. */
+const RESTART_LOOKS = 100;
+
+/** A state of the daemon, and the one before. */
+export interface FollowedState {
+  readonly now: DaemonState;
+  /** `undefined` for the first. */
+  readonly before: DaemonState | undefined;
+}
+
+/**
+ * Reads the state of the running daemon again and again, and goes on with the daemon
+ * that takes its place.
+ *
+ * @param interval between two states, in milliseconds.
+ * @param warn gets each warning once.
+ * @throws RcapError if no daemon runs.
+ * @throws the signal's reason when it is aborted.
+ */
+export async function* followStates(
+  directory: string,
+  { interval, signal, warn }: {
+    interval: number;
+    signal: AbortSignal;
+    warn: (text: string) => void;
+  },
+): AsyncGenerator<FollowedState, never> {
+  const told = new Set<string>();
+  const warnOnce = (text: string) => {
+    if (!told.has(text)) warn(text);
+    told.add(text);
+  };
+  const options = { signal, warn: warnOnce };
+  let now = readState(directory, options);
+  let before: DaemonState | undefined;
+  for (;;) {
+    yield { now, before };
+    await systemClock.sleep(interval, signal);
+    signal.throwIfAborted();
+    before = now;
+    now = await nextState(directory, options);
+    if (!isSameDaemon(now, before)) {
+      warn(`rcap was started again; the totals begin at process ${now.pid}`);
+    }
+  }
+}
+
+/** The state of the daemon, or of the one that takes its place. */
+async function nextState(
+  directory: string,
+  { signal, warn }: { signal: AbortSignal; warn: (text: string) => void },
+): Promise<DaemonState> {
+  const began = performance.now();
+  for (;;) {
+    try {
+      return readState(directory, { warn });
+    } catch (error) {
+      if (performance.now() - began > RESTART_PATIENCE) throw error;
+    }
+    await systemClock.sleep(RESTART_LOOKS, signal);
+    signal.throwIfAborted();
+  }
 }
 
 /** Whether two states are of one daemon, so that totals of one go on in the other. */

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { UsageError } from "../errors.ts";
+import { EXIT_CODES, UsageError } from "../errors.ts";
 import {
   escapeLine,
   hexDigits,
@@ -43,7 +43,7 @@ const WATCHDOG = "30s";
 const DESCRIPTORS = 1024;
 
 /** Exit codes after which another try ends alike: wrong usage, missing privileges. */
-const HOPELESS = [2, 4];
+const HOPELESS = [EXIT_CODES.usage.code, EXIT_CODES.incapable.code];
 
 /** A word with a path to a place that `ProtectHome=` hides. */
 const HOMES = /(^|=)\/(home|root|run\/user)(\/|$)/;

@@ -335,11 +335,11 @@ Deno.test("run --once scans once what is over its cap, and tells", async () => {
   await using workload = await Workload.start();
   await workload.anon("cold", 96 * MIB);
   using place = new Place();
-  const once = async (size: string) => {
+  const once = async (size: string, ...args: string[]) => {
     await using daemon = TestDaemon.startOnly({
       place,
       config: cap("one", [`pid:${workload.pid}`], size),
-      args: ["--once"],
+      args: ["--once", ...args],
     });
     return await daemon.ended;
   };
@@ -348,8 +348,8 @@ Deno.test("run --once scans once what is over its cap, and tells", async () => {
   assertMatch(met.stdout, /^ID\s+NAME\s+NPROC/);
   assertStringIncludes(met.stdout, "one");
   assert(rssOf(workload.pid) <= 65 * MIB);
-  const { code } = await once("1M");
-  assertEquals(code, 3);
+  const { code, stdout } = await once("1M", "-H", "-p", "-o", "name,cap");
+  assertEquals({ code, stdout }, { code: 3, stdout: `one\t${MIB}\n` });
   await assertIntact(workload);
 });
 

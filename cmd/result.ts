@@ -1,0 +1,130 @@
+/**
+ * How commands present what they found: the options that every command with a table
+ * takes, and the result as those want it, text or JSON.
+ *
+ * @module
+ */
+
+import { type Command, Option } from "@commander-js/extra-typings";
+import { json, type Printable } from "../lib/report/escape.ts";
+import {
+  chooseColumns,
+  type Column,
+  renderTable,
+} from "../lib/report/table.ts";
+import type { Context } from "./options.ts";
+
+/** `--json`, of every command that has a result. */
+export const jsonOption = new Option("--json", "print one JSON object");
+
+/** Adds the options of every command that prints a table. */
+export function addTableOptions<
+  Args extends unknown[],
+  Options extends Record<PropertyKey, unknown>,
+  Globals extends Record<PropertyKey, unknown>,
+>(command: Command<Args, Options, Globals>) {
+  return command
+    .addOption(jsonOption)
+    .option("-H, --no-header", "no header, columns separated by tabs")
+    .option(
+      "-o, --output <fields>",
+      "which columns to print, and in what order: FIELD,…",
+    )
+    .option("-p, --parsable", "sizes in exact bytes");
+}
+
+/** The values of {@linkcode jsonOption}. */
+export interface JsonOptions {
+  readonly json?: true;
+}
+
+/** The values of the options that {@linkcode addTableOptions} adds. */
+export interface TableOptions extends JsonOptions {
+  readonly header: boolean;
+  readonly output?: string;
+  readonly parsable?: true;
+}
+
+/** A result in both forms. */
+export interface Result {
+  readonly json: object;
+  /** Makes the text, where that is wanted. */
+  text(): Printable | readonly Printable[];
+}
+
+/**
+ * Prints a result, as JSON with `--json`, else as text.
+ *
+ * @returns whether anybody reads standard output still.
+ */
+export function printResult(
+  result: Result,
+  options: JsonOptions,
+  { print }: Pick<Context, "print">,
+): Promise<boolean> {
+  return print(
+    ...(options.json ? [json(result.json)] : [result.text()].flat()),
+  );
+}
+
+/** Rows as a table, and what people are told beside it. */
+export interface TableResult<Row> {
+  readonly json: object;
+  readonly rows: readonly Row[];
+  /** Rows that stand below the others, apart from them; not with `-H`. */
+  readonly totals?: readonly Row[];
+  /** Text above the table. */
+  readonly above?: Printable;
+  /** Text below the table; not with `-H`. */
+  readonly below?: Printable;
+}
+
+/** A table as the options want it. */
+export class ResultTable<Row> {
+  readonly #columns: readonly Column<Row>[];
+  readonly #options: TableOptions;
+  readonly #context: Pick<Context, "color" | "print">;
+
+  /**
+   * @param columns the names in `shown` are those printed for people unless they ask
+   * for others; all by default.
+   * @throws UsageError if `--output` names a column that does not exist.
+   */
+  constructor(
+    { columns, shown }: {
+      readonly columns: readonly Column<Row>[];
+      readonly shown?: string;
+    },
+    options: TableOptions,
+    context: Pick<Context, "color" | "print">,
+  ) {
+    const usual = options.header ? shown : undefined;
+    this.#columns = chooseColumns(columns, options.output ?? usual);
+    this.#options = options;
+    this.#context = context;
+  }
+
+  /** Prints rows, or with `--json` the JSON; returns what {@linkcode printResult} does. */
+  print({ json, ...text }: TableResult<Row>): Promise<boolean> {
+    const result = { json, text: () => this.#render(text) };
+    return printResult(result, this.#options, this.#context);
+  }
+
+  #render(
+    { rows, totals, above, below }: Omit<TableResult<Row>, "json">,
+  ): Printable[] {
+    const bare = !this.#options.header;
+    const exact = this.#options.parsable === true;
+    const { color } = this.#context;
+    return [
+      ...(above === undefined ? [] : [above]),
+      renderTable(this.#columns, { rows, totals, bare, exact, color }),
+      ...(bare || below === undefined ? [] : [below]),
+    ];
+  }
+}
+
+/** The names of columns, as help lists them. */
+export function columnNames<Row>(columns: readonly Column<Row>[]): string {
+  return columns.map(({ name }) => name).join(", ");
+}
