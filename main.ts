@@ -16,7 +16,7 @@ import { setCommand } from "./cmd/set.ts";
 import { statCommand } from "./cmd/stat.ts";
 import denoJson from "./deno.json" with { type: "json" };
 import { isExhausted } from "./ffi/libc.ts";
-import { RcapError, UsageError } from "./lib/errors.ts";
+import { EXIT_CODES, messageOf, RcapError, UsageError } from "./lib/errors.ts";
 import { chosenSystem, operatingSystem } from "./lib/platform/open.ts";
 import {
   flushMessages,
@@ -29,24 +29,8 @@ import {
 } from "./lib/platform/output.ts";
 import { lines } from "./lib/report/escape.ts";
 
-/** Exit codes of a process that a signal has ended, as shells have them. */
-const SIGNAL_EXIT_CODES = {
-  SIGHUP: 129,
-  SIGINT: 130,
-  SIGQUIT: 131,
-  SIGTERM: 143,
-} as const;
-
-type EndingSignal = keyof typeof SIGNAL_EXIT_CODES;
-
-const ENDING_SIGNALS: readonly EndingSignal[] = [
-  "SIGHUP",
-  "SIGINT",
-  "SIGQUIT",
-  "SIGTERM",
-];
-const USAGE = 2;
-const FAILED = 1;
+const ENDING_SIGNALS = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
+type EndingSignal = typeof ENDING_SIGNALS[number];
 
 /** The reason of an abort by a signal. */
 class Interrupted extends Error {
@@ -54,7 +38,7 @@ class Interrupted extends Error {
 
   constructor(signal: EndingSignal) {
     super(signal);
-    this.exitCode = SIGNAL_EXIT_CODES[signal];
+    this.exitCode = EXIT_CODES[signal].code;
   }
 }
 
@@ -195,7 +179,7 @@ async function run(
     else if (error.code !== "commander.help") throw usageError(error, hints);
     // Called without a command.
     else printError(...linesOf(hints));
-    return error.exitCode === 0 ? 0 : USAGE;
+    return error.exitCode === 0 ? 0 : EXIT_CODES.usage.code;
   }
   return exitCode;
 }
@@ -227,7 +211,7 @@ function usageError({ message }: CommanderError, hints: string): UsageError {
 /** The exit code for what ended a command, after a message where one is due. */
 function exitCodeOf(error: unknown): number {
   if (error instanceof Interrupted) return error.exitCode;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   if (error instanceof RcapError) {
     const remedy = isExhausted(error)
       ? "; raise the limit of open files (ulimit -n), or give the machine memory"
@@ -239,7 +223,7 @@ function exitCodeOf(error: unknown): number {
     `rcap: internal error: ${message}`,
     "This is a fault of rcap itself. Please report it with the command line that led here.",
   );
-  return FAILED;
+  return EXIT_CODES.failed.code;
 }
 
 if (import.meta.main) {

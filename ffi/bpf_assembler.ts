@@ -1,15 +1,13 @@
 /**
- * A small assembler for BPF with named registers, operations and labels.
+ * A small assembler for BPF, with named registers, operations and labels, so that
+ * a program reads like one.
  *
  * Facts: Documentation/bpf/standardization/instruction-set.rst.
  *
  * @module
  */
 
-/**
- * A register. r0 holds results, r1 to r5 hold arguments, r6 to r9 survive calls,
- * r10 is the frame pointer.
- */
+/** A register. r0 holds results, r1 to r5 arguments, r6 to r9 last over calls, r10 is the frame. */
 export type Register = { readonly register: number };
 
 export const [r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10]:
@@ -26,14 +24,14 @@ export type Statement =
     readonly destination?: Register;
     readonly source?: Register | number;
     readonly offset?: number;
-    /** The label to jump to. */
+    /** Where to jump: a label. */
     readonly target?: string;
     readonly immediate?: number;
-    /** The high half of a 64-bit immediate; such an instruction takes two slots. */
+    /** The high half of an immediate of 64 bits; such an instruction takes two places. */
     readonly immediateHigh?: number;
   };
 
-/** A target for jumps. */
+/** A place to jump to. */
 export function label(name: string): Statement {
   return { label: name };
 }
@@ -115,7 +113,7 @@ export function jumpIfNotBelow(
   return jumpIf(0x30, left, right, target);
 }
 
-/** Calls a kernel helper by its number. The result is in r0. */
+/** Calls a helper of the kernel by its number; the result is in r0. */
 export function call(helper: number): Statement {
   return { opcode: 0x85, immediate: helper };
 }

@@ -1,5 +1,5 @@
 /**
- * Tests of the BPF assembler against encodings that `llvm-objdump` shows.
+ * Tests of the BPF assembler against encodings as `llvm-objdump` shows them.
  *
  * @module
  */
@@ -29,7 +29,7 @@ import {
   store64,
 } from "./bpf_assembler.ts";
 
-/** The code of statements in hexadecimal, one word per instruction. */
+/** The code of statements in hexadecimal, an instruction a word. */
 function code(...program: Statement[]): string {
   return assemble(program).toHex().replace(/.{16}(?=.)/g, "$& ");
 }
@@ -53,7 +53,7 @@ Deno.test("every instruction has its encoding", () => {
   for (const [statement, bytes] of cases) assertEquals(code(statement), bytes);
 });
 
-Deno.test("jump offsets count instructions, forwards and backwards", () => {
+Deno.test("jumps forwards and backwards count instructions", () => {
   assertEquals(
     code(
       label("start"),
@@ -71,14 +71,14 @@ Deno.test("jump offsets count instructions, forwards and backwards", () => {
   );
 });
 
-Deno.test("a jump counts a 64-bit immediate as two instructions", () => {
+Deno.test("a jump over an address of 64 bits counts it as two", () => {
   assertEquals(
     code(jump("end"), mapValue(r1, 3), label("end"), exit()).slice(0, 16),
     "0500020000000000",
   );
 });
 
-Deno.test("the error names a missing label", () => {
+Deno.test("a label that is not there is named", () => {
   assertThrows(() => assemble([jump("nowhere")]), RangeError, "nowhere");
 });
 

@@ -1,6 +1,6 @@
 /**
- * BTF, the kernel's description of its own types: the offsets of struct members,
- * and the ids by which BPF refers to functions.
+ * BTF, the kernel's description of its own types: where members of structs lie,
+ * and the numbers by which BPF knows functions.
  *
  * Facts: Documentation/bpf/btf.rst, include/uapi/linux/btf.h.
  *
@@ -15,14 +15,11 @@ const KERNEL_BTF = "/sys/kernel/btf/vmlinux";
 
 const MAGIC = 0xeb9f;
 
-/** Kinds of types that rcap looks up. */
+/** Kinds of types that are looked for. */
 export const BtfKind = { STRUCT: 4, UNION: 5, FUNC: 12 } as const;
 export type BtfKind = typeof BtfKind[keyof typeof BtfKind];
 
-/**
- * 32-bit words after the three that every type has, by kind: a fixed number, and a
- * number per element.
- */
+/** 32-bit words behind the three that every type has, by kind: fixed, and per element. */
 const EXTRA_WORDS: readonly (readonly [fixed: number, each: number])[] = [
   [0, 0], // void
   [1, 0], // int
@@ -46,18 +43,18 @@ const EXTRA_WORDS: readonly (readonly [fixed: number, each: number])[] = [
   [0, 3], // enum of 64 bits
 ];
 
-/** BTF is malformed or lacks a type or member. */
+/** BTF that is malformed, or lacks what was looked for. */
 export class BtfError extends RcapError {
   override name = "BtfError";
 }
 
 const encoder = new TextEncoder();
 
-/** Parsed types. */
+/** Types, parsed. */
 export class Btf {
   readonly #types: Uint32Array;
   readonly #strings: Uint8Array;
-  /** Index in `#types` at which each type begins, by id; id 0 is void. */
+  /** Where in `#types` each type begins, by its id; id 0 is void. */
   readonly #places: Uint32Array;
 
   private constructor(
@@ -71,7 +68,7 @@ export class Btf {
   }
 
   /**
-   * Reads the types of the running kernel.
+   * The types of the running kernel.
    *
    * @throws SystemError when the kernel does not describe itself.
    */
@@ -81,14 +78,14 @@ export class Btf {
   }
 
   /**
-   * Parses little-endian BTF.
+   * Parses BTF, little-endian.
    *
    * @throws BtfError when it is malformed.
    */
   static parse(bytes: Uint8Array<ArrayBuffer>): Btf {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     if (bytes.length < 24 || view.getUint16(0, true) !== MAGIC) {
-      throw new BtfError("BTF: no header, or another byte order");
+      throw new BtfError("BTF: no header, or not of this byte order");
     }
     // struct btf_header: hdr_len 4, type_off 8, type_len 12, str_off 16, str_len 20.
     const word = (offset: number) => view.getUint32(offset, true);
@@ -106,7 +103,7 @@ export class Btf {
   }
 
   /**
-   * Returns the id of a type by kind and name.
+   * The id of a type by kind and name.
    *
    * @throws BtfError when there is none.
    */
@@ -117,15 +114,15 @@ export class Btf {
       if (this.#kind(at) !== kind || !this.#isNamed(this.#types[at], wanted)) {
         continue;
       }
-      // A struct without members is only a declaration.
+      // A struct without members is only a declaration of one elsewhere.
       if (kind === BtfKind.FUNC || this.#count(at) > 0) return id;
     }
     throw new BtfError(`BTF: this kernel has no ${kindName(kind)} ${name}`);
   }
 
   /**
-   * Returns the offset of a member of a struct, in bytes. Finds members of
-   * anonymous structs and unions in it too.
+   * Where a member of a struct lies, in bytes from its start; also a member of
+   * an anonymous struct or union in it.
    *
    * @throws BtfError when there is no such struct or member.
    */
@@ -134,13 +131,13 @@ export class Btf {
     const offset = this.#findMember(id, encoder.encode(member));
     if (offset === undefined) {
       throw new BtfError(
-        `BTF: this kernel's struct ${struct} has no member ${member}`,
+        `BTF: struct ${struct} of this kernel has no member ${member}`,
       );
     }
     return offset;
   }
 
-  /** @param seen structs already searched, so that circular BTF ends. */
+  /** @param seen structs that were looked into, so that malformed BTF cannot lead in circles. */
   #findMember(
     id: number,
     name: Uint8Array,
@@ -184,9 +181,9 @@ export class Btf {
   }
 }
 
-/** Finds where each type begins. */
+/** Where each type begins. */
 function placesOf(types: Uint32Array): Uint32Array {
-  // A type takes at least three words.
+  // A type takes three words at least.
   const places = new Uint32Array(1 + Math.ceil(types.length / 3));
   let id = 1;
   let at = 0;

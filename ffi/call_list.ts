@@ -13,6 +13,7 @@
  */
 
 import { RcapError } from "../lib/errors.ts";
+import { O_CLOEXEC } from "./file.ts";
 import { cString, errno, errnoMessage, libc, SystemError } from "./libc.ts";
 
 /** Numbers of system calls, by processor: <asm/unistd.h> of Linux. */
@@ -87,9 +88,6 @@ export type Descriptor = number | typeof OPENED;
 type Bytes =
   | Uint8Array<ArrayBuffer>
   | BigUint64Array<ArrayBuffer>;
-
-// <fcntl.h>, the value that x86-64 and arm64 share.
-const O_CLOEXEC = 0o2000000;
 
 /**
  * System calls to be made on another thread. A call that fails ends the list,

@@ -6,16 +6,12 @@
  * @module
  */
 
-import { File, isDenied, isMissing } from "./file.ts";
+import { File, isDenied, isMissing, O_CLOEXEC, O_DIRECTORY } from "./file.ts";
 import { cString, Errno, errno, libc, SystemError } from "./libc.ts";
 import { statusOf } from "./statx.ts";
 
 // include/uapi/asm-generic/unistd.h; the same on every architecture.
 const SYS_OPENAT2 = 437n;
-
-// <fcntl.h> of Linux; O_DIRECTORY is another one on arm64.
-const O_DIRECTORY = Deno.build.arch === "aarch64" ? 0o40000n : 0o200000n;
-const O_CLOEXEC = 0o2000000n;
 
 // <linux/openat2.h>
 const RESOLVE_NO_XDEV = 0x01n;
@@ -49,7 +45,7 @@ export function noteAt(
   attribute: string,
 ): CgroupNote | undefined {
   const how = BigUint64Array.of(
-    O_DIRECTORY | O_CLOEXEC,
+    BigInt(O_DIRECTORY | O_CLOEXEC),
     0n,
     RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH,
   );

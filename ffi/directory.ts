@@ -1,9 +1,10 @@
 /**
- * Open directories and the names in them: `openat(2)`, `mkdirat(2)`, `renameat(2)`,
- * `unlinkat(2)`.
+ * Directories held open, and the names in them: `openat(2)`, `mkdirat(2)`,
+ * `renameat(2)`, `unlinkat(2)`.
  *
- * An open directory stays the same one, whatever happens to the path that led to
- * it. Nothing here follows a symbolic link or waits for the other end of a pipe.
+ * Whoever holds a directory works in that one, whatever becomes of the path that
+ * led to it. Nothing here follows a symbolic link, and nothing waits for the other
+ * end of a pipe.
  *
  * @module
  */
@@ -12,8 +13,11 @@ import { RcapError } from "../lib/errors.ts";
 import {
   AT_FDCWD,
   File,
+  O_CLOEXEC,
   O_CREAT,
+  O_DIRECTORY,
   O_EXCL,
+  O_PATH,
   O_RDONLY,
   O_RDWR,
   O_WRONLY,
@@ -21,38 +25,31 @@ import {
 import { checked, cString, Errno, libc, SystemError } from "./libc.ts";
 import { type FileStatus, statusAt, statusOf } from "./statx.ts";
 
-// <fcntl.h> of Linux; two of the values differ on arm64.
+// <fcntl.h> of Linux; one of them is another one on arm64.
 const IS_ARM = Deno.build.arch === "aarch64";
 const O_NOCTTY = 0o400;
 const O_NONBLOCK = 0o4000;
-const O_DIRECTORY = IS_ARM ? 0o40000 : 0o200000;
 const O_NOFOLLOW = IS_ARM ? 0o100000 : 0o400000;
-const O_CLOEXEC = 0o2000000;
-const O_PATH = 0o10000000;
 const AT_REMOVEDIR = 0x200;
-/** <linux/fs.h>: exchanges the two names atomically. */
+/** <linux/fs.h>: the two names change places, at once. */
 const RENAME_EXCHANGE = 2;
 
-// <asm-generic/errno-base.h> and <asm-generic/errno.h>.
-const EISDIR = 21;
-const ELOOP = 40;
-
-/** A file that should be regular is not. */
+/** What should be a regular file is something else. */
 export class NotAFile extends RcapError {
   override name = "NotAFile";
 }
 
 /**
- * A file of any type that is held by an `O_PATH` descriptor, `openat(2)`, without
- * being opened. Methods that work on names in it need a directory and otherwise
- * fail with `ENOTDIR`. Closed by `using`.
+ * Something in the file system, held open without being opened: `O_PATH` of
+ * `openat(2)`. Where it is a directory, the names in it can be worked with; else
+ * that fails with `ENOTDIR`. Closed by `using`.
  */
 export class Entry implements Disposable {
   /** The descriptor. */
   readonly fd: number;
-  /** The path where it was found, for messages. */
+  /** Where it was found, for messages. */
   readonly path: string;
-  /** Its status when it was found. */
+  /** What was true when it was found. */
   readonly status: FileStatus;
 
   private constructor(fd: number, path: string) {
@@ -73,7 +70,7 @@ export class Entry implements Disposable {
   }
 
   /**
-   * Finds a name in this directory. A symbolic link is not followed.
+   * What a name stands for here; a symbolic link for itself.
    *
    * @throws SystemError when there is no such name, or it may not be looked at.
    */
@@ -81,12 +78,12 @@ export class Entry implements Disposable {
     return Entry.#at(this.fd, name, this.pathOf(name));
   }
 
-  /** The target of a symbolic link: `readlinkat(2)` with an empty path. */
+  /** Where it leads to, of a symbolic link: `readlinkat(2)` with an empty path. */
   target(): string {
     return File.own(this.fd, this.path).readLinkAt("");
   }
 
-  /** The path of a name in this directory, for messages. */
+  /** The path of a name in it, for messages. */
   pathOf(name: string): string {
     if (name === ".") return this.path;
     if (name === "..") return this.path.replace(/\/[^/]*$/, "") || "/";
@@ -98,27 +95,27 @@ export class Entry implements Disposable {
     return statusAt(this.fd, name, this.pathOf(name));
   }
 
-  /** The names in this directory. Throws a SystemError if it cannot be read. */
+  /** The names in it. @throws SystemError when it cannot be read. */
   names(): string[] {
     using directory = this.#open(".", O_RDONLY | O_DIRECTORY);
     return directory.names();
   }
 
   /**
-   * Opens a regular file for reading.
+   * Opens a regular file to read it.
    *
    * @throws NotAFile when it is a pipe, a device or a socket.
-   * @throws SystemError `EISDIR` for a directory, `ELOOP` for a symbolic link, or
-   * another error if it cannot be opened.
+   * @throws SystemError `EISDIR` for a directory, `ELOOP` for a symbolic link, and
+   * when it cannot be opened.
    */
   openFile(name: string): File {
     return this.#openRegular(name, O_RDONLY);
   }
 
   /**
-   * Opens a regular file for reading and writing. Makes it if there is none.
+   * Opens a regular file to read and write it, which is made where there is none.
    *
-   * @param mode the permissions of a new file, less the umask.
+   * @param mode its permissions where it is made, less the umask.
    * @throws NotAFile, SystemError as {@linkcode Entry.openFile}.
    */
   openOrMakeFile(name: string, mode: number): File {
@@ -127,7 +124,7 @@ export class Entry implements Disposable {
 
   #openRegular(name: string, flags: number, mode = 0): File {
     const path = this.pathOf(name);
-    // Opening a device can already have an effect, so the type is checked first.
+    // To open a device alone can have an effect, so it is looked at before.
     const seen = this.statusOf(name);
     if (seen) assertFile(seen, path);
     using cleanup = new DisposableStack();
@@ -145,7 +142,7 @@ export class Entry implements Disposable {
   }
 
   /**
-   * Makes a file and opens it for writing.
+   * Makes a file, and opens it to write.
    *
    * @param mode its permissions, whatever the umask is.
    * @throws SystemError `EEXIST` when there is one already.
@@ -163,7 +160,7 @@ export class Entry implements Disposable {
    * Makes a directory.
    *
    * @param mode its permissions, less the umask.
-   * @returns whether it was made; false if the name exists.
+   * @returns whether there was none.
    */
   makeDirectory(name: string, mode: number): boolean {
     return unless(Errno.EEXIST, () =>
@@ -173,7 +170,7 @@ export class Entry implements Disposable {
       ));
   }
 
-  /** Renames a file in this directory. Replaces any file that has the new name. */
+  /** Gives a file in it another name, in place of any other file of that name. */
   rename(from: string, to: string): void {
     checked(
       libc().renameat(this.fd, cString(from), this.fd, cString(to)),
@@ -182,9 +179,9 @@ export class Entry implements Disposable {
   }
 
   /**
-   * Exchanges the names of two files in this directory atomically.
+   * Has two files in it change their names, at once.
    *
-   * @throws SystemError `EINVAL` if the file system does not support that.
+   * @throws SystemError `EINVAL` where the file system cannot do that.
    */
   exchange(one: string, other: string): void {
     checked(
@@ -199,12 +196,12 @@ export class Entry implements Disposable {
     );
   }
 
-  /** Removes a file if it exists. */
+  /** Removes a file, if it is there. */
   remove(name: string): void {
     this.#unlink(name, 0);
   }
 
-  /** Removes an empty directory if it exists. */
+  /** Removes an empty directory, if it is there. */
   removeDirectory(name: string): void {
     this.#unlink(name, AT_REMOVEDIR);
   }
@@ -224,12 +221,14 @@ export class Entry implements Disposable {
 
 function assertFile({ type }: FileStatus, path: string): void {
   if (type === "file") return;
-  if (type === "directory") throw new SystemError(`open ${path}`, EISDIR);
-  if (type === "symbolic link") throw new SystemError(`open ${path}`, ELOOP);
-  throw new NotAFile(`${path} is a ${type}, not a regular file`);
+  if (type === "directory") throw new SystemError(`open ${path}`, Errno.EISDIR);
+  if (type === "symbolic link") {
+    throw new SystemError(`open ${path}`, Errno.ELOOP);
+  }
+  throw new NotAFile(`${path} is a ${type}, and no file`);
 }
 
-/** Takes a step. Returns false if it fails with the given error. */
+/** Does something; returns false when that fails with one certain error. */
 function unless(errno: number, step: () => void): boolean {
   try {
     step();
@@ -243,7 +242,7 @@ function unless(errno: number, step: () => void): boolean {
 /**
  * Reads a file to its end.
  *
- * @param most the largest size to accept, in bytes.
+ * @param most how large it may be, in bytes.
  * @returns `undefined` when it is larger.
  */
 export function readUpTo(
@@ -259,7 +258,7 @@ export function readUpTo(
     if (length > most) return undefined;
     if (more === 0) return buffer.subarray(0, length);
     if (length === buffer.length) {
-      // The file grows, or its size is reported as 0, as in /proc.
+      // It grows, or its size is not told, as in /proc.
       const larger = new Uint8Array(Math.min(2 * length + 4096, most + 1));
       larger.set(buffer);
       buffer = larger;

@@ -1,29 +1,31 @@
 /**
- * Files by descriptor. `/proc` and `/sys` are read through the C library, because
- * Deno's own file functions demand all permissions before they open a file there.
+ * Files by descriptor: `/proc` and `/sys` are read through the C library, since
+ * Deno's own file functions ask for every permission there is before they open
+ * a file in either.
  *
  * @module
  */
 
 import { checked, cString, Errno, libc, SystemError } from "./libc.ts";
 
-// <fcntl.h> of Linux, the values that x86-64 and arm64 share.
+// <fcntl.h> of Linux; O_DIRECTORY is another one on arm64.
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;
-/** Makes the file if there is none: readable by all, writable by its owner. */
+/** Makes the file where there is none, for all to read and its owner to write. */
 export const O_CREAT = 0o100;
-/** With `O_CREAT`: fails if the file exists. */
+/** With `O_CREAT`: fails where there is one. */
 export const O_EXCL = 0o200;
-const O_CLOEXEC = 0o2000000;
-const O_PATH = 0o10000000;
+export const O_DIRECTORY = Deno.build.arch === "aarch64" ? 0o40000 : 0o200000;
+export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
 const SEEK_SET = 0;
 
 /** Permissions of a file that `O_CREAT` makes, less the umask. */
 const NEW_FILE_MODE = 0o644;
 
-/** Large enough to read a directory and most files at once. */
+/** Large enough that directories and most files come in one read. */
 const READ_SIZE = 64 * 1024;
 
 /** An open file; closed by `using`. */
@@ -40,22 +42,19 @@ export class File implements Disposable {
   /**
    * Opens a file.
    *
-   * @param flags `O_RDONLY`, `O_WRONLY` or `O_RDWR`, optionally with `O_CREAT`.
+   * @param flags `O_RDONLY`, `O_WRONLY` or `O_RDWR`, and `O_CREAT` where wanted.
    * @throws SystemError when it cannot be opened.
    */
   static open(path: string, flags = O_RDONLY): File {
     return File.#openAt(AT_FDCWD, path, flags, path);
   }
 
-  /**
-   * Opens a directory from which other files can be opened, but which cannot be
-   * read.
-   */
+  /** Opens a directory as a place to open other files from, without reading it. */
   static openPlace(path: string): File {
     return File.#openAt(AT_FDCWD, path, O_PATH, path);
   }
 
-  /** Takes ownership of a descriptor that was opened elsewhere. */
+  /** Takes over a descriptor that was opened otherwise. */
   static own(fd: number, name: string): File {
     return new File(fd, name);
   }
@@ -70,20 +69,17 @@ export class File implements Disposable {
     return new File(checked(fd, `open ${name}`), name);
   }
 
-  /** Opens a file by its path relative to this directory. */
+  /** Opens a file by its path from this directory. */
   openAt(path: string, flags = O_RDONLY): File {
     return File.#openAt(this.fd, path, flags, `${this.#name}/${path}`);
   }
 
-  /** Returns the target of a symbolic link in this directory. */
+  /** Where a symbolic link in this directory points to. */
   readLinkAt(path: string): string {
     return decoder.decode(this.readLinkBytesAt(path));
   }
 
-  /**
-   * Returns the target of a symbolic link in this directory, which need not be
-   * text.
-   */
+  /** Where a symbolic link in this directory points to, which need not be text. */
   readLinkBytesAt(path: string): Uint8Array<ArrayBuffer> {
     const buffer = new Uint8Array(4096);
     const length = checked(
@@ -98,7 +94,7 @@ export class File implements Disposable {
     return buffer.slice(0, length);
   }
 
-  /** Reads from the file's position. Returns the number of bytes, 0 at the end. */
+  /** Reads from the file's position; returns how many bytes, 0 at the end. */
   read(buffer: Uint8Array<ArrayBuffer>): number {
     return checked(
       libc().read(this.fd, buffer, BigInt(buffer.length)),
@@ -106,7 +102,7 @@ export class File implements Disposable {
     );
   }
 
-  /** Reads from an offset of the file. Returns the number of bytes, 0 at the end. */
+  /** Reads from a place of the file; returns how many bytes, 0 at the end. */
   readFrom(offset: bigint, buffer: Uint8Array<ArrayBuffer>): number {
     return checked(
       libc().pread(this.fd, buffer, BigInt(buffer.length), offset),
@@ -115,9 +111,9 @@ export class File implements Disposable {
   }
 
   /**
-   * Reads the rest of the file.
+   * The rest of the file.
    *
-   * @param most about how many bytes to read at most.
+   * @param most reads no more than about this, in bytes.
    */
   readAll(most = Infinity): Uint8Array<ArrayBuffer> {
     const small = this.#readSmall();
@@ -132,8 +128,8 @@ export class File implements Disposable {
   }
 
   /**
-   * Reads the rest of a small file, as most are, without a large buffer. Returns
-   * `undefined` if the file is larger; its start is then in `scratch`.
+   * The rest of a file if it is small, as most are: it takes no other buffer than
+   * what it needs. Otherwise `undefined`, and the start of it is in `scratch`.
    */
   #readSmall(): Uint8Array<ArrayBuffer> | undefined {
     let length = 0;
@@ -171,7 +167,7 @@ export class File implements Disposable {
   }
 
   /**
-   * The names in this directory, without `.` and `..`.
+   * The names in it, without `.` and `..`, where it is a directory.
    *
    * @throws SystemError when it cannot be read.
    */
@@ -203,7 +199,7 @@ export class File implements Disposable {
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
-/** Data is read into this first. Its contents are valid only during one call. */
+/** What is read goes here first, and stays for the length of a call only. */
 const scratch = new Uint8Array(READ_SIZE);
 
 /** A growing buffer to read into. */
@@ -211,7 +207,7 @@ class Contents {
   #buffer: Uint8Array<ArrayBuffer>;
   #length: number;
 
-  /** @param start the data that has been read already. */
+  /** @param start what was read already. */
   constructor(start: Uint8Array) {
     this.#buffer = new Uint8Array(start.length + READ_SIZE);
     this.#buffer.set(start);
@@ -271,13 +267,13 @@ export function readDirectory(path: string): string[] {
   return directory.names();
 }
 
-/** Whether an error means that a file or process does not exist. */
+/** Whether an error says that a file or process does not exist. */
 export function isMissing(error: unknown): boolean {
   return error instanceof SystemError &&
     (error.errno === Errno.ENOENT || error.errno === Errno.ESRCH);
 }
 
-/** Whether an error means that access is denied. */
+/** Whether an error says that access is denied. */
 export function isDenied(error: unknown): boolean {
   return error instanceof SystemError &&
     (error.errno === Errno.EACCES || error.errno === Errno.EPERM);

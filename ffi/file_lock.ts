@@ -1,18 +1,17 @@
 /**
  * Locks that end with the process that holds them, however it ends: POSIX record
- * locks, "Advisory record locking" in `fcntl(2)`.
+ * locks, "Advisory record locking" of `fcntl(2)`.
  *
  * Such a lock has two traps. A process never conflicts with itself, and it loses
- * the lock as soon as it closes *any* descriptor of the file. So this module
- * remembers the identities of the files that this process has locked, and does not
- * open them again. Nothing else in this process may open a file that is locked
- * here.
+ * the lock as soon as it closes *any* descriptor of the file. So what this
+ * process holds is remembered here, by the file's identity, and files that it
+ * holds are not opened again. Nothing else may open a file that is locked here.
  *
- * Anyone who can read a file can lock it for reading, which keeps others from
- * locking it for writing. So only its owner can open a lock file. If that was not
- * always so, anyone who opened the file earlier may still lock it, and no change of
- * mode revokes that: such a file is replaced. That is safe, because a real holder
- * locks the file for writing, and a read lock cannot exist beside that.
+ * Whoever can read a file can lock it for reading, which keeps others from locking
+ * it for writing. So a lock file is its owner's only, and one that was not always
+ * may be locked by anybody who opened it then. No permission takes that back: such
+ * a file is replaced by another. That is safe, since whoever holds a lock in
+ * earnest holds it for writing, and nobody can hold one for reading beside it.
  *
  * @module
  */
@@ -33,19 +32,19 @@ const F_WRLCK = 1;
 const FLOCK_SIZE = 32;
 const L_PID = 24;
 
-/** Nobody else can lock it, not even for reading. */
+/** Nobody else may lock it, not even for reading. */
 const LOCK_FILE_MODE = 0o600;
 
-/** Precedes the pid in the name of a lock file that is about to replace another. */
+/** Stands before the pid in the name of a lock file that is to replace another. */
 const REPLACEMENT = "~";
 
-/** How often to start again if others replace the file meanwhile. */
+/** How often to begin anew when others replace the file meanwhile. */
 const MOST_TRIES = 10;
 
-/** Identities of the files that this process has locked. */
+/** Identities of the files that this process holds. */
 const held = new Set<string>();
 
-/** A lock on a file; released by `using` or by the end of the process. */
+/** A lock on a file; let go by `using`, or by the end of the process. */
 export class FileLock implements Disposable {
   readonly #file: File;
   readonly #identity: string;
@@ -58,7 +57,7 @@ export class FileLock implements Disposable {
   }
 
   /**
-   * Locks a file of a directory. Makes the file if there is none.
+   * Locks a file of a directory, which is made where there is none.
    *
    * @returns `undefined` when another process, or this one, holds it already.
    * @throws NotAFile, SystemError when the file cannot be opened, made or locked.
@@ -87,8 +86,7 @@ export class FileLock implements Disposable {
   }
 
   /**
-   * Replaces a file that somebody has locked for reading by one that this process
-   * has locked.
+   * Puts a locked file into the place of one that somebody has locked for reading.
    *
    * @returns `undefined` when another was there by then.
    */
@@ -102,10 +100,10 @@ export class FileLock implements Disposable {
     const file = cleanup.use(directory.makeFile(other, LOCK_FILE_MODE));
     try {
       if (!lockOpen(file)) return undefined;
-      // Unlike a rename, an exchange keeps the replaced file, so it can be checked.
+      // Unlike a rename, this loses nothing: what was in its place can be looked at.
       directory.exchange(other, name);
       if (!isSame(directory, other, locked)) {
-        // Another process was first, and holds the lock.
+        // Another process was quicker, and it is its lock.
         directory.exchange(other, name);
         return undefined;
       }
@@ -124,10 +122,7 @@ export class FileLock implements Disposable {
   }
 }
 
-/**
- * Removes files left by processes that were killed while they replaced the lock
- * file.
- */
+/** Removes what processes have left that were killed while they replaced a file. */
 function removeReplacements(directory: Entry, name: string): void {
   for (const other of directory.names()) {
     const isReplacement = other.startsWith(`${name}${REPLACEMENT}`);
@@ -137,24 +132,24 @@ function removeReplacements(directory: Entry, name: string): void {
   }
 }
 
-/** Whether a name still refers to an open file. */
+/** Whether a name still leads to an open file. */
 function isSame(directory: Entry, name: string, file: File): boolean {
   const status = directory.statusOf(name);
   return status !== undefined &&
     identityOf(status) === identityOf(statusOf(file.fd, name));
 }
 
-/** Locks an open file. Returns false if another process has locked it. */
+/** Locks an open file; returns false when somebody else has. */
 function lockOpen(file: File): boolean {
   if (libc().fcntlLock(file.fd, F_SETLK, writeLock()) >= 0) return true;
   const error = new SystemError("lock", errno());
-  // POSIX allows either error for a lock that another process holds.
+  // POSIX allows either for a lock that somebody else holds.
   const isTaken = error.errno === Errno.EAGAIN || error.errno === Errno.EACCES;
   if (isTaken) return false;
   throw error;
 }
 
-/** Returns the lock of another process that keeps this one from locking a file. */
+/** The lock of another process that keeps this one from locking a file. */
 function conflictOn(
   file: File,
   path: string,
@@ -171,9 +166,8 @@ function conflictOn(
 }
 
 /**
- * Returns the process that holds the lock on a file of a directory. Takes no lock,
- * not even briefly. A process that has locked the file for reading does not hold
- * it.
+ * The process that holds the lock on a file of a directory. Asking takes no lock,
+ * not even for a moment. Who has locked it for reading does not hold it.
  *
  * @returns its pid, 0 for a process that this one cannot see (in another pid
  * namespace), `undefined` when nobody holds it or there is no such file.
@@ -182,7 +176,7 @@ function conflictOn(
 export function lockHolder(directory: Entry, name: string): number | undefined {
   const status = directory.statusOf(name);
   if (status === undefined) return undefined;
-  // Opening and closing the file would release the lock.
+  // To open and close it would let go of it.
   if (held.has(identityOf(status))) return Deno.pid;
   using file = openIfAny(directory, name);
   const conflict = file && conflictOn(file, directory.pathOf(name));
@@ -201,7 +195,7 @@ function openIfAny(directory: Entry, name: string): File | undefined {
   }
 }
 
-/** A `struct flock` that locks the whole file for writing. */
+/** A `struct flock`: the whole file, for writing. */
 function writeLock(): Uint8Array<ArrayBuffer> {
   const lock = new Uint8Array(FLOCK_SIZE);
   new DataView(lock.buffer).setInt16(0, F_WRLCK, true);

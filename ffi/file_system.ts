@@ -1,5 +1,5 @@
 /**
- * The file system that contains a path: `statfs(2)`.
+ * What kind of file system a path lies on: `statfs(2)`.
  *
  * @module
  */
@@ -15,9 +15,9 @@ const ST_RDONLY = 1n;
 
 /** The file system of a path. */
 export interface FileSystem {
-  /** Its type: `*_MAGIC` of include/uapi/linux/magic.h. */
+  /** What the kernel knows its type by: `*_MAGIC` of include/uapi/linux/magic.h. */
   readonly type: bigint;
-  /** Whether the file system or its mount is read-only. */
+  /** Whether it, or only its mount there, is read-only. */
   readonly isReadOnly: boolean;
 }
 

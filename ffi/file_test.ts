@@ -25,7 +25,7 @@ function temporaryDirectory(): Disposable & { readonly path: string } {
   };
 }
 
-Deno.test("the error for a missing file names the file", () => {
+Deno.test("a file that is not there is missing, and the message says which", () => {
   const error = assertThrows(
     () => File.open("/nowhere/at all"),
     SystemError,
@@ -36,24 +36,24 @@ Deno.test("the error for a missing file names the file", () => {
   assertEquals(readTextFileIfAny("/nowhere/at all"), undefined);
 });
 
-Deno.test("EACCES and EPERM mean denied", () => {
+Deno.test("what may not be is denied", () => {
   const denied = [Errno.EACCES, Errno.EPERM].map((errno) =>
     new SystemError("open", errno)
   );
   assert(denied.every(isDenied));
   assert(!denied.some(isMissing));
-  // As when a process ends while its files are being read.
+  // A process that ends while its files are read.
   assert(isMissing(new SystemError("read", Errno.ESRCH)));
 });
 
-Deno.test("an error number without a name here has the C library's text", () => {
+Deno.test("an error number without a name of ours has the C library's words", () => {
   assertEquals(
     new SystemError("open", 29).message,
     "open: Illegal seek",
   );
 });
 
-Deno.test("a file of any length is read completely", () => {
+Deno.test("a file is read whole, however long", () => {
   using directory = temporaryDirectory();
   const path = `${directory.path}/long`;
   const bytes = new Uint8Array(1_000_003).map((_, at) => at * 31 % 251);
@@ -62,7 +62,7 @@ Deno.test("a file of any length is read completely", () => {
   assertEquals(first.readAll(), bytes);
 });
 
-Deno.test("a file is read at an offset, but not beyond its end", () => {
+Deno.test("a place in a file is read, and nothing behind its end", () => {
   using directory = temporaryDirectory();
   const path = `${directory.path}/short`;
   Deno.writeTextFileSync(path, "0123456789");
@@ -74,7 +74,7 @@ Deno.test("a file is read at an offset, but not beyond its end", () => {
   assertEquals(file.readFrom(10n, buffer), 0);
 });
 
-Deno.test("files are found in an open directory, even after it is renamed", () => {
+Deno.test("files are found from an open directory, also once it has another name", () => {
   using directory = temporaryDirectory();
   const [old, renamed] = [`${directory.path}/old`, `${directory.path}/new`];
   Deno.mkdirSync(old);
@@ -88,7 +88,7 @@ Deno.test("files are found in an open directory, even after it is renamed", () =
   assertThrows(() => place.openAt("none"), SystemError, `${old}/none`);
 });
 
-Deno.test("a directory with many names is listed completely", () => {
+Deno.test("a directory is listed whole, however many names it has", () => {
   using directory = temporaryDirectory();
   const names = Array.from(
     { length: 3000 },
@@ -100,7 +100,7 @@ Deno.test("a directory with many names is listed completely", () => {
   assertEquals(readDirectory(directory.path).sort(), names.sort());
 });
 
-Deno.test("files of /proc are read although their size is 0", () => {
+Deno.test("files of /proc, which have no size, are read", () => {
   assertEquals(
     readTextFile("/proc/self/comm"),
     Deno.readTextFileSync("/proc/self/comm"),

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { CapabilityError } from "../lib/errors.ts";
+import { CapabilityError, messageOf } from "../lib/errors.ts";
 import { STAT } from "./illumos_structs.ts";
 import { cString, SystemError } from "./libc.ts";
 import { StructReader } from "./struct.ts";
@@ -79,7 +79,7 @@ export function openLibrary<S extends Deno.ForeignLibraryInterface>(
   try {
     return Deno.dlopen(path, symbols).symbols;
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new CapabilityError(`${path} cannot be used: ${reason}`, {
       cause: error,
     });

@@ -1,9 +1,9 @@
 /**
- * The C library, opened once, and the errors that its calls return.
+ * The C library, opened once, and the errors its calls end with.
  *
- * Facts: the Linux man pages, sections 2 and 3, and the kernel's
- * `include/uapi/asm-generic/errno-base.h` and `unistd.h`. System calls for which
- * older C libraries have no function go through `syscall(2)`; the numbers used here
+ * Facts come from the Linux man pages, section 2 and 3, and from the kernel's
+ * `include/uapi/asm-generic/errno-base.h` and `unistd.h`. System calls that older
+ * C libraries have no function for go through `syscall(2)`; the numbers used here
  * are the same on every architecture.
  *
  * @module
@@ -112,7 +112,7 @@ type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 let opened: Libc | undefined;
 
-/** The C library's functions. Those whose names end in `Away` run on another thread. */
+/** The C library's functions. A name that ends in `Away` runs on another thread. */
 export function libc(): Libc {
   if (!opened) {
     opened = Deno.dlopen("libc.so.6", SYMBOLS).symbols;
@@ -121,10 +121,7 @@ export function libc(): Libc {
   return opened;
 }
 
-/**
- * Error numbers that rcap distinguishes; they are the same on every architecture
- * that it runs on.
- */
+/** Error numbers that rcap tells apart, as on every architecture it runs on. */
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
@@ -137,6 +134,7 @@ export const Errno = {
   EEXIST: 17,
   EXDEV: 18,
   ENOTDIR: 20,
+  EISDIR: 21,
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,
@@ -154,12 +152,12 @@ export const Errno = {
 /** A C library call that failed. */
 export class SystemError extends RcapError {
   override name = "SystemError";
-  /** The value of `errno`. */
+  /** What `errno` said. */
   readonly errno: number;
 
   /**
-   * @param call which call failed and on what, for the message.
-   * @param words what `errno` means, if it comes from another C library.
+   * @param call the call that failed and on what, for a person.
+   * @param words what `errno` means, where it is not of this C library.
    */
   constructor(call: string, errno: number, words = errnoMessage(errno)) {
     super(`${call}: ${words}`);
@@ -167,14 +165,14 @@ export class SystemError extends RcapError {
   }
 }
 
-/** The memory that holds the main thread's `errno`: errno(3). */
+/** Where the main thread has its `errno`: errno(3). */
 let errnoOfThread: Int32Array<ArrayBuffer> | undefined;
 
 /**
- * Returns `errno` of this thread. Valid right after a call that ran on this thread.
+ * `errno` of this thread, right after a call that was not made `Away`.
  *
- * It is read from memory, because a function call would let the runtime make calls
- * of its own, which set `errno` too.
+ * It is read from memory, since to call a function for it would give the runtime time
+ * for calls of its own, which have errors of their own.
  */
 export function errno(): number {
   errnoOfThread ??= findErrno();
@@ -189,7 +187,7 @@ function findErrno(): Int32Array<ArrayBuffer> {
 }
 
 /**
- * Returns the result of a call that returns a negative number on failure.
+ * The result of a call that returns a negative number when it fails.
  *
  * @throws SystemError when it failed.
  */
@@ -199,7 +197,7 @@ export function checked(result: number | bigint, call: string): number {
   return value;
 }
 
-/** Returns the C library's text for an error number. */
+/** What an error number means, in the C library's words. */
 export function errnoMessage(errno: number): string {
   const text = libc().strerror(errno);
   const words = text === null
@@ -210,8 +208,8 @@ export function errnoMessage(errno: number): string {
 }
 
 /**
- * Whether an error or its cause means that descriptors or memory have run out. Such
- * an error says nothing about the object of the call.
+ * Whether an error, or what caused it, says that there is no free descriptor or no
+ * memory. It tells nothing then of what was asked for.
  */
 export function isExhausted(error: unknown): boolean {
   if (error instanceof SystemError) {
@@ -223,7 +221,7 @@ export function isExhausted(error: unknown): boolean {
 
 const encoder = new TextEncoder();
 
-/** A string as C expects it, with a zero byte at its end. */
+/** A string as C wants it, with the zero byte at its end. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(`${text}\0`);
 }

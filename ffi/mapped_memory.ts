@@ -1,6 +1,6 @@
 /**
- * Memory that is mapped into this process's address space, outside the JavaScript
- * heap: `mmap(2)`.
+ * Memory that is mapped into our own address space, outside the JavaScript heap:
+ * `mmap(2)`.
  *
  * @module
  */
@@ -16,7 +16,7 @@ const MAP_ANONYMOUS = 0x20;
 const MADV_HUGEPAGE = 14;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** A readable and writable mapping of this process; unmapped by `using`. */
+/** A mapping of our own, to read and to write; unmapped by `using`. */
 export class MappedMemory implements Disposable {
   /** Address of the first byte. */
   readonly start: bigint;
@@ -42,7 +42,7 @@ export class MappedMemory implements Disposable {
   }
 
   /**
-   * Maps anonymous memory. A page of it becomes resident when it is written to.
+   * Maps anonymous memory; a page of it is resident once written to.
    *
    * @throws SystemError when there is no memory.
    */
@@ -51,7 +51,7 @@ export class MappedMemory implements Disposable {
   }
 
   /**
-   * Maps the object of a descriptor, shared with everything else that maps it.
+   * Maps what a descriptor stands for, shared with all who map it too.
    *
    * @throws SystemError when it cannot be mapped.
    */
@@ -59,7 +59,7 @@ export class MappedMemory implements Disposable {
     return new MappedMemory(bytes, MAP_SHARED, fd);
   }
 
-  /** Asks for huge pages. Does nothing if the kernel has none. */
+  /** Asks for large pages; where there are none, nothing changes. */
   adviseLargePages(): void {
     libc().madvise(this.start, BigInt(this.contents.length), MADV_HUGEPAGE);
   }

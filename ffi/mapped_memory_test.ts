@@ -14,7 +14,7 @@ import "./testing.ts";
 
 const PAGES = 16;
 
-/** Counts the present pages of the `PAGES` pages from an address on. */
+/** How many of the pages from an address on are present. */
 async function presentPages(start: bigint): Promise<number> {
   using pagemap = File.open("/proc/self/pagemap");
   const size = pageSize();
@@ -37,12 +37,11 @@ Deno.test("memory is resident once filled, and gone once disposed", async () => 
     memory.contents.fill(7);
     assertEquals(await presentPages(start), PAGES);
   }
-  // Another thread may have reused some of the addresses by now, but not all of
-  // them.
+  // Another thread may have got the address by now, but not for all that.
   assert(await presentPages(start) < PAGES);
 });
 
-Deno.test("a failed allocation is an error", () => {
+Deno.test("memory that cannot be had is an error", () => {
   assertThrows(
     () => MappedMemory.anonymous(2 ** 52),
     SystemError,

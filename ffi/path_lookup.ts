@@ -11,7 +11,7 @@
  */
 
 import { CallList, OPENED } from "./call_list.ts";
-import { File } from "./file.ts";
+import { File, O_CLOEXEC, O_PATH } from "./file.ts";
 import { Errno, errno, libc, SystemError } from "./libc.ts";
 
 /** What tells a file from every other, of one moment. */
@@ -35,8 +35,6 @@ type Bytes = Uint8Array<ArrayBuffer>;
 const SYS_OPENAT2 = 437n;
 
 // <fcntl.h> of Linux, the values that x86-64 and arm64 share.
-const O_CLOEXEC = 0o2000000n;
-const O_PATH = 0o10000000n;
 const AT_NO_AUTOMOUNT = 0x800;
 const AT_EMPTY_PATH = 0x1000;
 const AT_STATX_DONT_SYNC = 0x4000;
@@ -60,7 +58,7 @@ const STX_MNT_ID = 144;
 
 /** `struct open_how` of openat2(2): flags, mode, how to resolve. */
 function openHow(resolve: bigint): BigUint64Array<ArrayBuffer> {
-  return BigUint64Array.of(O_PATH | O_CLOEXEC, 0n, resolve);
+  return BigUint64Array.of(BigInt(O_PATH | O_CLOEXEC), 0n, resolve);
 }
 
 /** As if the directory were the root: absolute links stay below it. */

@@ -29,7 +29,7 @@ Deno.test("a write that waits for the other side fails when its connection is en
     assertEquals(endConnection(local, { ...remote, port: 1 }), false);
     assertEquals(endConnection(local, remote), true);
     await failure;
-    // The other connection is unaffected.
+    // Another is as it was.
     await others.write(new Uint8Array(3));
     assertEquals(await other.read(new Uint8Array(8)), 3);
   }

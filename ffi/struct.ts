@@ -1,25 +1,25 @@
 /**
- * C structures: tables of their fields, and readers that use these tables.
+ * C structures: a table of fields for each, and readers that go by the table.
  *
  * @module
  */
 
 import { RcapError } from "../lib/errors.ts";
 
-/** Data from the system does not have its documented form. */
+/** What came from the system is not what its documentation says. */
 export class MalformedData extends RcapError {
   override name = "MalformedData";
 }
 
-/** Kinds of little-endian numbers; `text` is a string of up to that many bytes. */
+/** Kinds of numbers, little-endian; `text` is a string of up to so many bytes. */
 export type FieldKind = "i32" | "u32" | "i64" | "u64" | { text: number };
 
-/** A field's offset in bytes and its kind. */
+/** Where a field begins, in bytes, and what it is. */
 export type Field = readonly [offset: number, kind: FieldKind];
 
 /** A structure. */
 export interface Struct<Name extends string = string> {
-  /** Its name in C, for messages. */
+  /** As C calls it, for messages. */
   readonly name: string;
   /** In bytes. */
   readonly size: number;
@@ -33,7 +33,7 @@ export function fieldSize(kind: FieldKind): number {
 }
 
 /**
- * Defines a structure by its table. Fields that are not needed may be left out.
+ * A structure from its table. Fields that nobody needs may be left out.
  *
  * @throws RangeError when the table cannot be right: a field beyond the size, over
  * another one, or not aligned.
@@ -42,7 +42,7 @@ export function defineStruct<Name extends string>(
   struct: Struct<Name>,
 ): Struct<Name> {
   let end = 0;
-  // The table lists the fields in order.
+  // The order of the table is that of the fields.
   for (const [name, [offset, kind]] of Object.entries<Field>(struct.fields)) {
     const size = fieldSize(kind);
     const isAligned = typeof kind === "object" || offset % size === 0;
@@ -59,7 +59,7 @@ export function defineStruct<Name extends string>(
 
 const decoder = new TextDecoder();
 
-/** Reads structures of one kind from bytes. */
+/** Reads structures of one kind out of bytes. */
 export class StructReader<Name extends string> {
   readonly #struct: Struct<Name>;
   readonly #bytes: Uint8Array;
@@ -74,7 +74,7 @@ export class StructReader<Name extends string> {
   }
 
   /**
-   * Moves to the structure at an offset of the bytes.
+   * Goes to the structure at a place of the bytes.
    *
    * @throws MalformedData when it does not end within them.
    */
@@ -89,7 +89,7 @@ export class StructReader<Name extends string> {
   }
 
   /**
-   * Returns a number.
+   * A number.
    *
    * @throws MalformedData when it is too large to be exact.
    */
@@ -112,7 +112,7 @@ export class StructReader<Name extends string> {
   }
 
   /**
-   * Returns a number that counts something.
+   * A number of things.
    *
    * @throws MalformedData when it is negative, or more than there can be.
    */
@@ -120,13 +120,13 @@ export class StructReader<Name extends string> {
     const value = this.number(field);
     if (value < 0 || value > most) {
       throw new MalformedData(
-        `${this.#struct.name}.${field} is ${value}, which is not between 0 and ${most}`,
+        `${this.#struct.name}.${field} is ${value}, which is not within 0 and ${most}`,
       );
     }
     return value;
   }
 
-  /** Returns a number of 64 bits. */
+  /** A number of 64 bits. */
   bigint(field: Name): bigint {
     const [offset, kind] = this.#struct.fields[field];
     const at = this.#at + offset;
@@ -135,7 +135,7 @@ export class StructReader<Name extends string> {
       : this.#view.getBigUint64(at, true);
   }
 
-  /** Returns a text, up to its zero byte or the end of the field. */
+  /** A text, up to its zero byte or the end of the field. */
   text(field: Name): string {
     const [offset, kind] = this.#struct.fields[field];
     const from = this.#at + offset;

@@ -1,11 +1,11 @@
 /**
- * Paths that nobody but root and the user of this process can change.
+ * Paths on which nobody but root and the user of this process has a say.
  *
- * A path is walked name by name, from one open directory to the next. Nothing is
- * looked up in a directory before the directory has been found to be trusted. So
- * what was checked is what is used, and a file system that another user's program
- * serves is never asked for anything. `openat2(2)` could do part of this, but
- * sandboxes often refuse it.
+ * A path is walked to name by name, from a directory that is held to the next, and
+ * nothing is looked up in a directory before that was found to be trusted: what
+ * was checked is what is used, and a file system that a stranger serves is never
+ * asked for anything. `openat2(2)` could do a part of this; sandboxes often refuse
+ * it.
  *
  * @module
  */
@@ -17,25 +17,23 @@ import { Errno, libc, SystemError } from "./libc.ts";
 import { type FileStatus, type FileType, statusOf } from "./statx.ts";
 import { effectiveUid } from "./system.ts";
 
-/** How many symbolic links a path may contain, as in the kernel: path_resolution(7). */
+/** How many symbolic links a path may lead over, as for the kernel: path_resolution(7). */
 const MOST_LINKS = 40;
-/** <asm-generic/errno.h>. */
-const ELOOP = 40;
 
 const ROOT = 0;
 const STICKY = 0o1000;
 const GROUP_WRITES = 0o020;
 const OTHERS_WRITE = 0o002;
 
-/** Somebody else can change what is found at a path. */
+/** Somebody else has a say on what is found at a path. */
 export class DistrustError extends RcapError {
   override name = "DistrustError";
-  /** The file, directory or link on the path that others can change. */
+  /** The file, directory or link on the path with which that is so. */
   readonly path: string;
   readonly type: FileType;
-  /** What is wrong with it, worded to follow its path. */
+  /** What is wrong with it, to stand behind its path. */
   readonly problem: string;
-  /** What to do about it: usually a command. */
+  /** What to do about it: a command, for the most part. */
   readonly remedy: string;
 
   constructor(
@@ -53,19 +51,16 @@ export class DistrustError extends RcapError {
 
 /** How to walk. */
 export interface WalkOptions {
-  /**
-   * The directory at which a relative path begins. The default is the working
-   * directory.
-   */
+  /** The directory where a relative path begins; the working directory otherwise. */
   readonly from?: Entry;
-  /** Makes missing directories, with this mode less the umask. */
+  /** Makes directories that are missing, with this mode less the umask. */
   readonly make?: number;
   /** Whether the last name may be a symbolic link; those before it always may. */
   readonly lastMayBeLink?: boolean;
   /**
-   * Called with the first thing that others can change. The walk then continues,
-   * but follows no more links and never enters a file system that another user's
-   * program serves. Without this callback the walk fails there.
+   * Told of the first thing with which others have a say. The walk goes on then,
+   * over no more links, and never into a file system that a stranger serves.
+   * Without this it ends there.
    */
   readonly onDistrust?: (distrust: DistrustError) => void;
 }
@@ -83,16 +78,16 @@ export function openTrustedDirectory(
 ): Entry {
   using walk = new Walk(path, options);
   walk.go();
-  // Existing entries are safe in a sticky directory, but anybody can create a name
-  // that is missing there.
+  // One's own entries are safe in a sticky directory, but a name that is missing
+  // there is anybody's to give.
   const distrust = whyOpenToOthers(walk.here);
   if (distrust) walk.distrust(distrust);
-  // Fails if it is not a directory.
+  // Fails where it is none.
   return walk.here.entry(".");
 }
 
 /**
- * Walks to a regular file and opens it for reading.
+ * Walks to a regular file, and opens it to read.
  *
  * @throws DistrustError when others have a say on the path or can change the file.
  * @throws NotAFile when it is a pipe, a device or a socket.
@@ -108,10 +103,10 @@ export function openTrustedFile(
 }
 
 /**
- * Opens a regular file in a directory for reading.
+ * Opens a regular file in a directory, to read it.
  *
- * @param options with `ofOwner`, the file may also belong to the owner of the
- * directory if that user is not trusted.
+ * @param options with `ofOwner` it may also be the file of whoever owns the
+ * directory, where that is not trusted.
  * @throws DistrustError, NotAFile, SystemError as {@linkcode openTrustedFile}.
  */
 export function openFileIn(
@@ -121,8 +116,8 @@ export function openFileIn(
 ): File {
   const path = directory.pathOf(name);
   const finding = { path, directory, ofOwner };
-  // Checked before it is opened, because opening asks the file system, which may be
-  // another user's program; and afterwards, because it may have been replaced.
+  // Before it is opened, since a stranger's file system would be asked for that;
+  // and afterwards, since it may be another by then.
   const seen = directory.statusOf(name);
   if (seen?.type === "file") trust(seen, finding);
   using cleanup = new DisposableStack();
@@ -133,20 +128,20 @@ export function openFileIn(
 }
 
 /**
- * Checks that others can neither change a file of a directory nor have made it, if
- * it exists.
+ * Makes sure that others can neither change a file of a directory nor have made it,
+ * if it is there.
  *
- * @throws DistrustError if they can.
+ * @throws DistrustError when they can.
  */
 export function assertTrusted(directory: Entry, name: string): void {
   const status = directory.statusOf(name);
   if (status) trust(status, { path: directory.pathOf(name), directory });
 }
 
-/** A walk along a path; `using` closes its directory. */
+/** Where a walk is; `using` lets it go. */
 class Walk implements Disposable {
   readonly #options: WalkOptions;
-  /** The names that are left. */
+  /** The names to go over. */
   #rest: string[];
   #here: Entry;
   #links = 0;
@@ -161,25 +156,22 @@ class Walk implements Disposable {
         ? `${workingDirectory()}/${path}`
         : path,
     );
-    // The walk must not close the caller's directory.
+    // What was handed in is not this walk's to close.
     this.#here = isFromRoot ? Entry.root() : from.entry(".");
     if (isFromRoot) this.#examine(this.#here, undefined);
   }
 
-  /** The directory that the walk has reached. */
+  /** The directory that it has come to. */
   get here(): Entry {
     return this.#here;
   }
 
-  /** Walks the whole path. */
+  /** Goes to a directory. */
   go(): void {
     while (this.#rest.length > 0) this.#step();
   }
 
-  /**
-   * Walks to the directory of a file, following links. Returns the file's name
-   * there.
-   */
+  /** Goes to the directory of a file, over links. @returns the file's name there. */
   goBefore(): string {
     for (;;) {
       const [name, next] = this.#rest;
@@ -190,7 +182,7 @@ class Walk implements Disposable {
     }
   }
 
-  /** Fails because others can change something, or calls `onDistrust` if it is set. */
+  /** Ends the walk since others have a say, unless that is to be told only. */
   distrust(distrust: DistrustError): void {
     const { onDistrust } = this.#options;
     if (!onDistrust) throw distrust;
@@ -198,7 +190,7 @@ class Walk implements Disposable {
     this.#isTrusted = false;
   }
 
-  /** Walks one name further. */
+  /** Goes over one name. */
   #step(): void {
     const [name, ...rest] = this.#rest;
     using cleanup = new DisposableStack();
@@ -219,31 +211,31 @@ class Walk implements Disposable {
     this.#rest = [...namesOf(target), ...rest];
   }
 
-  /** Returns the target of a link that may be followed. */
+  /** Where a link leads to, if it may be followed. */
   #targetOf(link: Entry): string {
     const { path, status: { type } } = link;
     if (this.#rest.length === 1 && !this.#options.lastMayBeLink) {
       throw new DistrustError(
         { path, type },
         "is not followed here",
-        "use the path of the directory that it leads to",
+        "name the directory that it leads to",
       );
     }
     trust(link.status, { path, directory: this.#here });
     if (!this.#isTrusted) {
       throw new DistrustError(
         { path, type },
-        "is in a place where others can replace it",
-        "use the path that it leads to",
+        "stands where others can put another in its place",
+        "name the place that it leads to",
       );
     }
     if (++this.#links > MOST_LINKS) {
-      throw new SystemError(`open ${path}`, ELOOP);
+      throw new SystemError(`open ${path}`, Errno.ELOOP);
     }
     const target = link.target();
-    // How /proc names an open file that has no path: proc_pid_fd(5).
+    // What an open file is called in /proc that has no path: proc_pid_fd(5).
     if (/^(pipe|socket|anon_inode):/.test(target)) {
-      throw new NotAFile(`${path} is an open ${target}, not a regular file`);
+      throw new NotAFile(`${path} is an open ${target}, and no file`);
     }
     return target;
   }
@@ -261,7 +253,7 @@ class Walk implements Disposable {
 
   #examine({ path, status }: Entry, directory: Entry | undefined): void {
     const distrust = distrustOf(status, { path, directory });
-    // A file system that another user's program serves is never asked for anything.
+    // Nothing may be asked of a stranger's file system, whatever is tolerated.
     if (distrust instanceof ServedByStranger) throw distrust;
     if (distrust) this.distrust(distrust);
   }
@@ -276,7 +268,7 @@ class Walk implements Disposable {
   }
 }
 
-/** The names in a path. */
+/** The names that a path goes over. */
 function namesOf(path: string): string[] {
   return path.split("/").filter((name) => name !== "" && name !== ".");
 }
@@ -286,7 +278,7 @@ function workingDirectory(): string {
   const buffer = new Uint8Array(4096);
   const result = libc().getcwd(buffer, BigInt(buffer.length));
   const path = decoder.decode(buffer.subarray(0, buffer.indexOf(0)));
-  // A directory that was removed or lies outside the root has no path.
+  // A directory that was removed, or lies outside of the root, has no path.
   if (result === null || !path.startsWith("/")) {
     throw new SystemError("find the working directory", Errno.ENOENT);
   }
@@ -295,48 +287,45 @@ function workingDirectory(): string {
 
 const decoder = new TextDecoder();
 
-/** Where a file was found. */
+/** Where something was found. */
 interface Finding {
   readonly path: string;
-  /** The directory that contains it; `undefined` for the root. */
+  /** The directory that it is in; none above the root. */
   readonly directory: Entry | undefined;
-  /** Whether to trust the owner of the directory. */
+  /** Whether to trust who owns the directory. */
   readonly ofOwner?: boolean;
 }
 
-/** @throws DistrustError if others can change or replace the file. */
+/** @throws DistrustError when others have a say on something, or can change it. */
 function trust(status: FileStatus, finding: Finding): void {
   const distrust = distrustOf(status, finding);
   if (distrust) throw distrust;
 }
 
-/** Another user's program serves a file system. */
+/** Somebody else's program answers for a file system. */
 class ServedByStranger extends DistrustError {
   override name = "ServedByStranger";
 }
 
-/**
- * How others can change or replace a file in a directory; `undefined` if they
- * cannot.
- */
+/** How others have a say on something in a directory, or can change it. */
 function distrustOf(
   status: FileStatus,
   { path, directory, ofOwner = false }: Finding,
 ): DistrustError | undefined {
   const { type, device, links, uid } = status;
   const what = { path, type };
-  // Such a file system can report anything about its files.
+  // Such a file system says of its files what it likes.
   const server = device === directory?.status.device
     ? undefined
     : strangeServerOf(device);
   if (server !== undefined) {
     return new ServedByStranger(
       what,
-      `is on a file system that a program of uid ${server} serves`,
+      `is on a file system that a program of uid ${server} answers for`,
       "choose a place on another file system",
     );
   }
-  // The owner of a link decides where it leads; its mode means nothing.
+  // Who owns a link says where it leads; its mode means nothing.
   const writers = type === "symbolic link" ? [] : writersOf(status);
   const isOurs = isTrusted(uid) || ofOwner && uid === directory?.status.uid;
   if (!isOurs || writers.length > 0) {
@@ -348,16 +337,13 @@ function distrustOf(
   return isShared && type !== "directory" && links > 1
     ? new DistrustError(
       what,
-      `has ${links} hard links, and others can make such links in its directory`,
-      "replace it with a copy",
+      `has ${links} names, and others can make such names in its directory`,
+      "put a copy in its place",
     )
     : undefined;
 }
 
-/**
- * How others can create names in a directory, even if they cannot change existing
- * ones.
- */
+/** How others can make names in a directory, also when they cannot change those there are. */
 function whyOpenToOthers({ path, status }: Entry): DistrustError | undefined {
   const writers = writersOf(status, { sticky: true });
   return writers.length > 0
@@ -399,10 +385,10 @@ function notOnlyOurs(
   );
 }
 
-/** In `chmod(1)`'s letters: a group other than root's, and others. */
+/** As `chmod(1)` has them: a group other than root's, and others. */
 type Writers = "g" | "o";
 
-/** @param sticky whether to include those who can only add names to a directory. */
+/** @param sticky counts those who can only add names to a directory, too. */
 function writersOf(
   { type, mode, gid }: FileStatus,
   { sticky = false } = {},
@@ -419,15 +405,15 @@ function isTrusted(uid: number): boolean {
 }
 
 /**
- * The user whose program serves a file system, if that is neither root nor this
- * user: `user_id=` of FUSE, which lets users mount. Source: the kernel's
+ * The user who answers for a file system with a program, where that is neither root
+ * nor this user: `user_id=` of FUSE, which mounts for users. The kernel's
  * Documentation/filesystems/fuse.rst, "Mount options".
  *
- * @param device the file system's device, as in `FileStatus.device`.
+ * @param device its device, as `FileStatus.device`.
  */
 function strangeServerOf(device: string): number | undefined {
-  // proc_pid_mountinfo(5): field 3 is the device; the type, source and options of
-  // the file system follow " - ".
+  // proc_pid_mountinfo(5): field 3 is the device; type, source and options of the
+  // file system come after " - ".
   for (const line of mounts()) {
     const [mount, fileSystem = ""] = line.split(" - ");
     if (mount.split(" ")[2] !== device) continue;
@@ -444,10 +430,10 @@ function mounts(): string[] {
   try {
     return readTextFile("/proc/self/mountinfo").split("\n");
   } catch (error) {
-    // The caller must not take this for the absence of its own file.
+    // Where that is missing, so is not the file that is looked for.
     if (!isMissing(error)) throw error;
     throw new RcapError(
-      `cannot find out who serves each file system, because /proc has no entry for this process; mount the /proc of this pid namespace`,
+      `whose file systems there are cannot be found out, since /proc has no entry of this process; mount the /proc of this pid namespace`,
       { cause: error },
     );
   }

@@ -1,5 +1,6 @@
 /**
- * Tests of paths that others can change, with real users and file systems.
+ * Tests of paths on which others have a say, with users and file systems as they
+ * are.
  *
  * @module
  */
@@ -15,14 +16,14 @@ import {
 import "./testing.ts";
 
 const NOBODY = 65534;
-/** Belongs to neither root nor this test. */
+/** Neither root's nor this test's. */
 const GROUP = 4711;
 
 /** A tree of files, removed when disposed. */
 class Tree implements Disposable {
   readonly path = Deno.makeTempDirSync({ prefix: "rcap-" });
 
-  /** Makes a directory; `options` set its owner, group and mode. */
+  /** Makes a directory; `options` are what is special about it. */
   directory(name: string, options: Special = {}): string {
     return this.#special(name, options, (path) => Deno.mkdirSync(path));
   }
@@ -54,7 +55,7 @@ class Tree implements Disposable {
     return path;
   }
 
-  /** A message without the path of the tree. */
+  /** A message without the directory. */
   relative(error: Error): string {
     return error.message.replaceAll(`${this.path}/`, "");
   }
@@ -75,7 +76,7 @@ function run(program: string, ...args: string[]): void {
   assert(success, new TextDecoder().decode(stderr));
 }
 
-/** Only root can give files to other users. */
+/** Only root can give files to others. */
 function testAsRoot(name: string, fn: (tree: Tree) => void): void {
   Deno.test({
     name,
@@ -115,7 +116,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "the error names what others can change, and a command that prevents it",
+  "others' say on a path is told, with a command against it",
   (tree) => {
     tree.directory("plain");
     tree.directory("sticky", { mode: 0o1777 });
@@ -186,7 +187,7 @@ testAsRoot(
       ],
       [
         `${tree.path}/sticky/named`,
-        "the file sticky/named has 2 hard links, and others can make such links in its directory; replace it with a copy",
+        "the file sticky/named has 2 names, and others can make such names in its directory; put a copy in its place",
       ],
     ];
     for (const [path, message] of cases) {
@@ -197,7 +198,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "a directory that others can write to is refused, even if it is sticky",
+  "a directory is to be written to by nobody else, not even where it is sticky",
   (tree) => {
     tree.directory("plain");
     const sticky = tree.directory("sticky", { mode: 0o1777 });
@@ -212,7 +213,7 @@ testAsRoot(
         ],
         [
           `${tree.path}/link`,
-          "the symbolic link link is not followed here; use the path of the directory that it leads to",
+          "the symbolic link link is not followed here; name the directory that it leads to",
         ],
       ]
     ) {
@@ -231,7 +232,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "missing directories are made, but only where others can change nothing",
+  "missing directories are made, and only where others have no say",
   (tree) => {
     using made = openTrustedDirectory(`${tree.path}/a/b/c`, { make: 0o755 });
     assertEquals(made.status.mode, 0o755);
@@ -245,19 +246,19 @@ testAsRoot(
 );
 
 testAsRoot(
-  "with a callback the walk continues, but follows no more links",
+  "who is to be told only walks on, but over no more links",
   (tree) => {
     tree.directory("open", { mode: 0o777 });
     tree.directory("open/below", { uid: NOBODY });
     tree.link("open/link", "below");
-    const reported: string[] = [];
+    const told: string[] = [];
     const onDistrust = (error: DistrustError) =>
-      reported.push(tree.relative(error));
+      told.push(tree.relative(error));
     using directory = openTrustedDirectory(`${tree.path}/open/below`, {
       onDistrust,
     });
     assertEquals(directory.status.uid, NOBODY);
-    assertEquals(reported, [
+    assertEquals(told, [
       "the directory open has mode 777, so that others can write to it; chmod o-w open",
     ]);
     assertThrows(
@@ -267,13 +268,13 @@ testAsRoot(
           lastMayBeLink: true,
         }),
       DistrustError,
-      "is in a place where others can replace it",
+      "stands where others can put another in its place",
     );
   },
 );
 
 testAsRoot(
-  "pipes, devices, sockets and directories are not opened",
+  "a pipe, a device, a socket and a directory are no files, and opened by nobody",
   (tree) => {
     run("mkfifo", `${tree.path}/pipe`);
     run("mknod", `${tree.path}/device`, "c", "1", "5");
@@ -296,7 +297,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "circular links and too many links are an error",
+  "links that lead round in circles, or too far, are an error",
   (tree) => {
     tree.link("circle", "circle");
     for (let i = 0; i < 41; i++) tree.link(`chain${i}`, `chain${i + 1}`);
@@ -313,7 +314,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "an access control list that lets others write counts like a mode that does",
+  "an access control list that lets others write counts like a mode",
   (tree) => {
     const path = tree.file("listed");
     // acl(5) in the format of the kernel, <linux/posix_acl_xattr.h>: version 2; tag,

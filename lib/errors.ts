@@ -138,3 +138,8 @@ export class NoMatch extends RcapError {
   override name = "NoMatch";
   override readonly exitCode = EXIT_CODES.noProcess.code;
 }
+
+/** What is thrown, in words: the message of an error. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

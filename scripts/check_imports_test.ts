@@ -53,7 +53,7 @@ Deno.test("imports that point down, or to the same room, are fine", async () => 
     "main.ts": 'import "./cmd/a.ts";',
     "cmd/a.ts": 'import "./b.ts"; import "../lib/memory/c.ts";',
     "cmd/b.ts": 'await import("../lib/errors.ts");',
-    "lib/memory/c.ts": 'export type { D } from "../lib/errors.ts";',
+    "lib/memory/c.ts": 'export type { D } from "../errors.ts";',
     "lib/errors.ts": "export type D = 1;",
   });
   assertEquals(problems, []);
@@ -113,7 +113,7 @@ Deno.test("only files for tests import what is for tests", async () => {
       'import "../tests/support/help.ts"; import "./testing.ts";',
     "ffi/testing.ts": 'import "../tests/support/help.ts";',
     "ffi/lock_child.ts": 'import "./testing.ts";',
-    "lib/errors_test.ts": 'import "../lib/errors.ts";',
+    "lib/errors_test.ts": 'import "./errors.ts";',
     "lib/errors.ts": "",
     "tests/support/help.ts": 'import "../../scripts/b.ts";',
     "scripts/b.ts": 'import "../lib/errors.ts";',

@@ -11,7 +11,12 @@ import {
   type Printable,
   replaceUnsafe,
 } from "../report/escape.ts";
-import { exactDuration, exactPercent, exactSize } from "../report/units.ts";
+import {
+  countOf,
+  exactDuration,
+  exactPercent,
+  exactSize,
+} from "../report/units.ts";
 import type { CapConfig, ConfigReading, DaemonConfig } from "./config.ts";
 import type { ConfigProblem } from "./config_problem.ts";
 import type { DaemonSettings } from "./config_schema.ts";
@@ -75,16 +80,12 @@ export function describeCaps(
 ): Printable {
   const counts = files.map((file) => {
     const own = caps.filter(({ place }) => fileOf(place) === file);
-    return `${file}: ${count(own.length)}`;
+    return `${file}: ${countOf(own.length, "cap")}`;
   });
   return lines(
     ...counts,
-    `The configuration is valid, with ${count(caps.length)}.`,
+    `The configuration is valid, with ${countOf(caps.length, "cap")}.`,
   );
-}
-
-function count(caps: number): string {
-  return caps === 1 ? "1 cap" : `${caps} caps`;
 }
 
 function fileOf(place: string): string {

@@ -490,7 +490,7 @@ Deno.test("files that cannot be read are told, beside what is wrong in others", 
       'rcap.toml:2: policy is "lru"; it is one of "clock", "coldest"',
       "rcap.d/a.toml: it cannot be read: No such file or directory (ENOENT); put a readable one in its place, or take it away",
       "rcap.d/b.toml:2: these bytes are not UTF-8; find out what it is written in (file rcap.d/b.toml) and convert it with iconv",
-      "rcap.d/c.toml: it cannot be read: Is a directory; put a readable one in its place, or take it away",
+      "rcap.d/c.toml: it cannot be read: Is a directory (EISDIR); put a readable one in its place, or take it away",
       'rcap.d/d.toml:2: malformed TOML (unexpected character): name = x; text stands in quotation marks: name = "x"',
     ],
   );

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { messageOf } from "../errors.ts";
 import type { Reloaded } from "../config/live_config.ts";
 import type { Log } from "../platform/output.ts";
 
@@ -49,7 +50,7 @@ export class Reloading {
     try {
       this.#reading = await reload(onlyIfChanged);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       log.warn(`the configuration cannot be read: ${message}`);
     } finally {
       this.#isReading = false;

@@ -5,7 +5,7 @@
  */
 
 import { describeAvoided, told } from "../collection/members.ts";
-import { RcapError } from "../errors.ts";
+import { messageOf, RcapError } from "../errors.ts";
 import type { CappedGroup } from "../group/capped_group.ts";
 import type { Avoided, Pass } from "../group/membership.ts";
 import type { Log } from "../platform/output.ts";
@@ -115,6 +115,6 @@ export class Troubles {
 
 /** An error in words. */
 export function describeError(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return error instanceof RcapError ? message : `internal error: ${message}`;
 }

@@ -6,18 +6,9 @@
 
 import { ProcessError } from "../errors.ts";
 import type { SkipReason } from "../memory/process_memory.ts";
+import { describeSkipReason } from "../report/skip_reasons.ts";
 import { formatSize } from "../report/units.ts";
 import type { CappedGroup } from "./capped_group.ts";
-
-/** What each reason means for a collection, and what can be done about it. */
-const REASONS: Readonly<Partial<Record<SkipReason, string>>> = {
-  "no-swap": "could only go to swap, and none is free: add swap or zram",
-  locked: "is locked in memory",
-  hugetlb: "is in hugetlb pages, which cannot be paged out",
-  special: "is device memory",
-  shared:
-    "is shared with processes outside of the collection or between its own",
-};
 
 /**
  * Finds out why the cap of a collection cannot be met, at the cost of a walk of its
@@ -40,8 +31,8 @@ export async function whyNotMet(collection: CappedGroup): Promise<string> {
   const { name, cap, size } = collection;
   const found = [...bytes].sort(([, a], [, b]) => b - a)
     .flatMap(([reason, size]) =>
-      REASONS[reason] && size >= (collection.size - cap) / 4
-        ? [`${formatSize(size)} ${REASONS[reason]}`]
+      size > 0 && size >= (collection.size - cap) / 4
+        ? [`${formatSize(size)} ${describeSkipReason(reason)}`]
         : []
     );
   const why = found.length > 0

@@ -11,6 +11,7 @@
  * @module
  */
 
+import { type Clock, systemClock } from "../platform/clock.ts";
 import { isExhausted } from "../../ffi/libc.ts";
 import {
   anyOf,
@@ -20,8 +21,7 @@ import {
   whyNot,
 } from "../collection/members.ts";
 import { partsOf, type Selector } from "../collection/selectors.ts";
-import { NoSuchProcess, NotKnown, ProcessError } from "../errors.ts";
-import { type Clock, systemClock } from "../platform/clock.ts";
+import { messageOf, NoSuchProcess, NotKnown, ProcessError } from "../errors.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 
 /** A known process is looked at closer in one of so many passes. */
@@ -298,7 +298,7 @@ class Troubles {
   #exhausted: string | undefined;
 
   note(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     if (isExhausted(error)) this.#exhausted ??= message;
     else this.#unknown.add(message);
   }

@@ -60,25 +60,24 @@ export interface MappingReport extends MappingSizes {
   readonly verdict: Verdict;
 }
 
-/** What `rcap inspect --json` prints. */
-export interface InspectReport {
+/** How every report begins. */
+interface ReportHead {
   readonly version: 1;
   readonly pid: number;
   readonly comm: string;
   readonly pagedata: PagedataSourceName;
   /** 0 when the references could not be reset: then they are those since the process started. */
   readonly observedSeconds: number;
+}
+
+/** What `rcap inspect --json` prints. */
+export interface InspectReport extends ReportHead {
   readonly mappings: readonly MappingReport[];
   readonly totals: MappingSizes;
 }
 
 /** What `rcap inspect --pages --json` prints. */
-export interface PagesReport {
-  readonly version: 1;
-  readonly pid: number;
-  readonly comm: string;
-  readonly pagedata: PagedataSourceName;
-  readonly observedSeconds: number;
+export interface PagesReport extends ReportHead {
   readonly start: string;
   readonly end: string;
   readonly pageSize: number;
@@ -90,12 +89,7 @@ export interface PagesReport {
 }
 
 /** What `rcap inspect --ages --json` prints. Sizes in bytes, times in seconds. */
-export interface AgesReport {
-  readonly version: 1;
-  readonly pid: number;
-  readonly comm: string;
-  readonly pagedata: PagedataSourceName;
-  readonly observedSeconds: number;
+export interface AgesReport extends ReportHead {
   /** Length of an interval. */
   readonly interval: number;
   /** What is in memory. */
@@ -338,8 +332,8 @@ async function observeProcess(
     observedSeconds = 0;
   }
   const pagedata = await look();
-  const head = {
-    version: 1 as const,
+  const head: ReportHead = {
+    version: 1,
     pid,
     comm,
     pagedata: platform.pagedata,

@@ -4,21 +4,10 @@
  * @module
  */
 
-import type { SkipReason } from "../memory/process_memory.ts";
 import { lines, type Printable } from "../report/escape.ts";
-import { formatSize } from "../report/units.ts";
+import { describeSkipReason } from "../report/skip_reasons.ts";
+import { countOf, formatSize } from "../report/units.ts";
 import type { ScanReport } from "./scan_once.ts";
-
-/** What each reason means, for a person. */
-const REASONS: Readonly<Record<SkipReason, string>> = {
-  locked: "locked in memory",
-  hugetlb: "huge pages of hugetlb",
-  special: "device or kernel pages",
-  shared: "shared with other processes",
-  nonresident: "not in memory",
-  "no-swap": "anonymous, and no swap is free: add swap or zram",
-  ignored: "did not go before",
-};
 
 /** Some lines below the table of a scan. */
 export function describeScan(report: ScanReport): Printable {
@@ -46,8 +35,10 @@ export function describeScan(report: ScanReport): Printable {
       formatSize(cap)
     }.`,
     dryRun
-      ? `Would page out ${formatSize(attempted)} in ${count(ranges, "range")}.`
-      : `Paged out ${wentOf(report)} in ${count(ranges, "range")} within ${
+      ? `Would page out ${formatSize(attempted)} in ${
+        countOf(ranges, "range")
+      }.`
+      : `Paged out ${wentOf(report)} in ${countOf(ranges, "range")} within ${
         report.seconds.toFixed(2)
       } s.`,
     ...(report.workingSetToo
@@ -77,11 +68,10 @@ function wentOf({ attempted, effective }: ScanReport): string {
 function skippedLines({ processes }: ScanReport): string[] {
   const skipped = processes.flatMap((process) => process.skipped)
     .filter(({ reason }) => reason !== "nonresident");
-  return [...Map.groupBy(skipped, ({ reason }) => reason)].map((
-    [reason, mappings],
-  ) => `Passed over ${count(mappings.length, "mapping")}: ${REASONS[reason]}.`);
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+  return [...Map.groupBy(skipped, ({ reason }) => reason)].map(
+    ([reason, mappings]) =>
+      `Passed over ${countOf(mappings.length, "mapping")}: ${
+        describeSkipReason(reason)
+      }.`,
+  );
 }

@@ -5,50 +5,27 @@
  * @module
  */
 
-import type { Pagedata } from "../memory/pagedata.ts";
 import type {
   PageoutControl,
   PageoutResult,
   PageRange,
-  ProcessMemory,
   ProcessSizes,
-  Residency,
 } from "../memory/process_memory.ts";
+import { WrappedMemory } from "../memory/wrapped_memory.ts";
 
 /** The memory of a process, with page-outs planned only. */
-export class DryRunMemory implements ProcessMemory {
-  readonly #memory: ProcessMemory;
+export class DryRunMemory extends WrappedMemory {
   #planned = 0;
   /** As first read, so that the plan does not follow what the process does meanwhile. */
   #sizes: ProcessSizes | undefined;
 
-  constructor(memory: ProcessMemory) {
-    this.#memory = memory;
-  }
-
-  get pid(): number {
-    return this.#memory.pid;
-  }
-
-  readPagedata(): Promise<Pagedata> {
-    return this.#memory.readPagedata();
-  }
-
-  closePagedata(): void {
-    this.#memory.closePagedata();
-  }
-
-  readResidency(): Promise<ReadonlyMap<bigint, Residency> | undefined> {
-    return this.#memory.readResidency();
-  }
-
-  readSizes(): ProcessSizes {
-    this.#sizes ??= this.#memory.readSizes();
+  override readSizes(): ProcessSizes {
+    this.#sizes ??= super.readSizes();
     const { rss, image } = this.#sizes;
     return { rss: rss - this.#planned, image };
   }
 
-  control(): Promise<PageoutControl> {
+  override control(): Promise<PageoutControl> {
     return Promise.resolve({
       maxRanges: Infinity,
       pageOut: (ranges: readonly PageRange[]) => {

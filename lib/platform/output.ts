@@ -8,7 +8,7 @@
  */
 
 import { Stream } from "../../ffi/stream.ts";
-import { RcapError } from "../errors.ts";
+import { messageOf, RcapError } from "../errors.ts";
 import { escapeLine, json, lines, type Printable } from "../report/escape.ts";
 import { type DescribeLoss, LineQueue } from "./line_queue.ts";
 
@@ -41,7 +41,7 @@ export async function print(
   signal.addEventListener("abort", abort);
   const written = standardOutput.write(encoder.encode(texts.join("")))
     .catch((error) => {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       throw new RcapError(`cannot write to standard output: ${reason}`, {
         cause: error,
       });

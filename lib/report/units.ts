@@ -8,6 +8,11 @@ import { UsageError } from "../errors.ts";
 
 const UNITS = ["", "K", "M", "G", "T", "P"];
 
+/** A number of things: `1 cap`, `3 caps`. The plural of the noun ends in `s`. */
+export function countOf(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 /**
  * Parses a size: `1536`, `512K`, `1.5G`, `2GiB` (powers of 1024), or `25%` of
  * physical memory.

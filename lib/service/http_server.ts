@@ -11,6 +11,7 @@
  */
 
 import { endConnection } from "../../ffi/socket.ts";
+import { messageOf } from "../errors.ts";
 import {
   emptyLines,
   endOfHead,
@@ -414,9 +415,4 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
     const timer = setTimeout(end, milliseconds);
     signal.addEventListener("abort", end);
   });
-}
-
-/** What an error says. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -5,7 +5,7 @@
  */
 
 import { accepts } from "@std/http/negotiation";
-import { RcapError, UsageError } from "../errors.ts";
+import { messageOf, RcapError, UsageError } from "../errors.ts";
 import { lines } from "../report/escape.ts";
 import type { HttpRequest } from "./http_request.ts";
 import {
@@ -13,7 +13,6 @@ import {
   HTTP_LIMITS,
   type HttpResponse,
   HttpServer,
-  messageOf,
 } from "./http_server.ts";
 import {
   type Metrics,

@@ -172,6 +172,6 @@ async function nextState(
 }
 
 /** Whether two states are of one daemon, so that totals of one go on in the other. */
-export function isSameDaemon(a: DaemonState, b: DaemonState): boolean {
+function isSameDaemon(a: DaemonState, b: DaemonState): boolean {
   return a.pid === b.pid && a.startTime === b.startTime;
 }

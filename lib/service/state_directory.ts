@@ -20,7 +20,12 @@ import {
   openFileIn,
   openTrustedDirectory,
 } from "../../ffi/trusted_path.ts";
-import { CapabilityError, ProcessError, RcapError } from "../errors.ts";
+import {
+  CapabilityError,
+  messageOf,
+  ProcessError,
+  RcapError,
+} from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
 import { readProcess } from "../platform/linux/process_list.ts";
 import { formatState, parseState, type StateFile } from "./state_file.ts";
@@ -508,8 +513,4 @@ function entryIfAny(directory: Entry, name: string): Entry | undefined {
     if (isMissing(error)) return undefined;
     throw error;
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

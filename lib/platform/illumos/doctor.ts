@@ -9,7 +9,7 @@ import { IllumosLibc } from "../../../ffi/illumos_libc.ts";
 import { IllumosSystem } from "../../../ffi/illumos_system.ts";
 import { Libproc } from "../../../ffi/libproc.ts";
 import { RcapError } from "../../errors.ts";
-import { formatSize } from "../../report/units.ts";
+import { countOf, formatSize } from "../../report/units.ts";
 import type { Finding } from "../platform.ts";
 import { type IllumosPaths, IllumosPlatform } from "./illumos_platform.ts";
 import type { ProcessFiles } from "./process_files.ts";
@@ -158,8 +158,7 @@ function projects(paths: IllumosPaths): Promise<Finding> {
     const file = new ProjectFile(paths.projects, new IllumosLibc(paths.libc));
     const { caps, problems } = file.changedCaps() ??
       { caps: undefined, problems: [] };
-    const count = caps?.length ?? 0;
-    const found = `${count} ${count === 1 ? "cap" : "caps"} in ${file.path}`;
+    const found = `${countOf(caps?.length ?? 0, "cap")} in ${file.path}`;
     if (problems.length === 0) return found;
     return {
       ...what,

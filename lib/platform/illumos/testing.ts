@@ -17,7 +17,7 @@ type Values<Name extends string> = Partial<Record<Name, Value>>;
 type Value = number | bigint | string;
 
 /** Writes a structure at a place of some bytes. */
-export function writeStruct<Name extends string>(
+function writeStruct<Name extends string>(
   bytes: Uint8Array,
   at: number,
   { struct, values }: { struct: Struct<Name>; values: Values<Name> },
