@@ -15,9 +15,15 @@ import { scanCommand } from "./cmd/scan.ts";
 import { setCommand } from "./cmd/set.ts";
 import { statCommand } from "./cmd/stat.ts";
 import denoJson from "./deno.json" with { type: "json" };
-import { isExhausted } from "./ffi/libc.ts";
-import { EXIT_CODES, messageOf, RcapError, UsageError } from "./lib/errors.ts";
-import { chosenSystem, operatingSystem } from "./lib/platform/open.ts";
+import {
+  EXIT_CODES,
+  isExhausted,
+  messageOf,
+  RcapError,
+  UsageError,
+} from "./lib/errors.ts";
+import { operatingSystem } from "./lib/platform/open.ts";
+import type { OperatingSystem } from "./lib/platform/operating_system.ts";
 import {
   flushMessages,
   isTerminal,
@@ -65,7 +71,7 @@ export async function main(args: string[]): Promise<number> {
     const ended = overdue.hasCome ? overdue.cleanUp?.() : undefined;
     return ended ?? exitCodeOf(error);
   });
-  tellWhoIsWaitedFor();
+  tellWhoIsWaitedFor(overdue.system);
   await flushMessages(
     overdue.signalledAt === undefined
       ? FLUSH_MS
@@ -76,6 +82,8 @@ export async function main(args: string[]): Promise<number> {
 
 /** The end of a command that does not end within the grace after a signal. */
 interface Overdue {
+  /** The operating system, once it is chosen. */
+  system?: OperatingSystem;
   /** When the signal came, as of `performance.now()`. */
   signalledAt?: number;
   hasCome: boolean;
@@ -84,8 +92,8 @@ interface Overdue {
 }
 
 /** Tells who keeps this process from ending, once it has done all else. */
-function tellWhoIsWaitedFor(): void {
-  const pids = chosenSystem()?.heldBy() ?? [];
+function tellWhoIsWaitedFor(system: OperatingSystem | undefined): void {
+  const pids = system?.heldBy() ?? [];
   if (pids.length === 0) return;
   printError(
     `rcap: waiting for a page-out of process ${
@@ -109,7 +117,8 @@ async function run(
   const survived = new Set<EndingSignal>();
   // Who ran it by nohup has it survive the terminal. To be asked before there is a
   // listener of any signal: with the first, Deno ends itself on SIGHUP.
-  if (operatingSystem().ignoresHangup()) survived.add("SIGHUP");
+  const system = overdue.system = operatingSystem();
+  if (system.ignoresHangup()) survived.add("SIGHUP");
   for (const signal of ENDING_SIGNALS) {
     Deno.addSignalListener(signal, () => {
       if (!survived.has(signal)) interruption.abort(new Interrupted(signal));
@@ -120,6 +129,7 @@ async function run(
   let level: LogLevel = "info";
   let color = isTerminal() && !Deno.env.get("NO_COLOR");
   const context: Context = {
+    system,
     signal: interruption.signal,
     surviveHangup: () => survived.add("SIGHUP"),
     cleanUpWhenOverdue: (cleanUp) => overdue.cleanUp = cleanUp,
@@ -136,7 +146,7 @@ async function run(
   const program = new Command("rcap")
     .description(
       "Keeps the resident memory of groups of processes under a cap by paging out\n" +
-        `what they do not use. ${harmlessness()}`,
+        `what they do not use. ${harmlessness(system)}`,
     )
     .version(denoJson.version, "--version", "print the version")
     .addOption(

@@ -17,7 +17,6 @@ import {
   describeCaps,
   renderConfig,
 } from "../lib/config/config_report.ts";
-import { operatingSystem } from "../lib/platform/open.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import { configOption, type Context } from "./options.ts";
 import { jsonOption, printResult } from "./result.ts";
@@ -68,11 +67,14 @@ export function checkCommand(context: Context) {
     .addOption(jsonOption)
     .addHelpText("after", HELP)
     .action(async (options) => {
-      const { log, signal } = context;
-      const { totalMemory } = operatingSystem().memory();
+      const { system, log, signal } = context;
+      const { totalMemory } = system.memory();
       const paths = configPaths(options.config);
-      const users = new Users();
-      const reading = await readConfig(paths, { totalMemory, users }, signal);
+      const reading = await readConfig(paths, {
+        totalMemory,
+        users: new Users(system),
+        system,
+      }, signal);
       const { config, problems, isPassing, warnings, files } = reading;
       const result = {
         json: checkReport(reading),

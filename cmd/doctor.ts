@@ -7,7 +7,6 @@
 import { green, red, type Style, yellow } from "@std/fmt/colors";
 import { Command } from "@commander-js/extra-typings";
 import { EXIT_CODES } from "../lib/errors.ts";
-import { operatingSystem } from "../lib/platform/open.ts";
 import type { Finding } from "../lib/platform/platform.ts";
 import { lines, type Printable } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
@@ -66,7 +65,7 @@ export function doctorCommand(context: Context) {
         options,
         context,
       );
-      const findings = await operatingSystem().examine();
+      const findings = await context.system.examine();
       await table.print({
         json: { version: 1, capabilities: findings },
         rows: findings,

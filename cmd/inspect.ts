@@ -139,7 +139,7 @@ export function inspectCommand(context: Context) {
         "how long its memory was not used, in intervals of --observe",
         false,
       )
-      .addOption(pagedataOption()),
+      .addOption(pagedataOption(context.system)),
   )
     .addHelpText("after", HELP)
     .action(async (pid, options) => {

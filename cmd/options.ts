@@ -12,15 +12,16 @@ import {
 } from "../lib/collection/observe.ts";
 import { DEFAULT_CONFIG } from "../lib/config/config_files.ts";
 import { UsageError } from "../lib/errors.ts";
-import { openPlatform, operatingSystem } from "../lib/platform/open.ts";
+import type { OperatingSystem } from "../lib/platform/operating_system.ts";
 import type { Log, LogFormat } from "../lib/platform/output.ts";
 import type { PagedataSourceName, Platform } from "../lib/platform/platform.ts";
 import type { Printable } from "../lib/report/escape.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
-import { STATE_DIRECTORY } from "../lib/service/state_directory.ts";
 
 /** What a command gets from `main.ts` beside its own arguments. */
 export interface Context {
+  /** The operating system that rcap runs on. */
+  readonly system: OperatingSystem;
   /** Aborted by the signals that end rcap. */
   readonly signal: AbortSignal;
   /** Has SIGHUP abort nothing, for a command that takes it for something else. */
@@ -54,8 +55,7 @@ export const observeOption = new Option(
 );
 
 /** `--pagedata`: where reference bits come from, of what this system has. */
-export function pagedataOption() {
-  const { pagedataSources } = operatingSystem();
+export function pagedataOption({ pagedataSources }: OperatingSystem) {
   return new Option("--pagedata <source>", "where reference bits come from")
     .choices(["auto" as const, ...pagedataSources]).default("auto" as const);
 }
@@ -70,32 +70,38 @@ export const configOption = new Option(
 });
 
 /** `--state-dir`: where a daemon keeps its lock and its state. */
-export const stateDirectoryOption = new Option(
-  "--state-dir <directory>",
-  "the daemon's state directory",
-).default(STATE_DIRECTORY).argParser((text) => {
-  if (text.startsWith("/")) return text.replace(/(?<=.)\/+$/, "");
-  throw new UsageError(
-    `--state-dir: "${text}" is not an absolute path`,
-    "write one that begins with a slash",
-  );
-});
+export function stateDirectoryOption({ stateDirectory }: OperatingSystem) {
+  return new Option(
+    "--state-dir <directory>",
+    "the daemon's state directory",
+  ).default(stateDirectory).argParser((text) => {
+    if (text.startsWith("/")) return text.replace(/(?<=.)\/+$/, "");
+    throw new UsageError(
+      `--state-dir: "${text}" is not an absolute path`,
+      "write one that begins with a slash",
+    );
+  });
+}
 
 /** What rcap does not do to processes, for help. */
-export function harmlessness(): string {
-  return operatingSystem().stopsToPageOut
+export function harmlessness({ stopsToPageOut }: OperatingSystem): string {
+  return stopsToPageOut
     ? "Kills and throttles nothing; a process\nis stopped for as long as it pages itself out."
     : "Kills, stops and throttles nothing.";
 }
 
 /** Parses a size of the command line. */
-export function sizeParser(option: string): (text: string) => number {
-  return (text) => parseSize(text, { what: option, totalMemory });
+export function sizeParser(
+  option: string,
+  system: OperatingSystem,
+): (text: string) => number {
+  return (text) =>
+    parseSize(text, { what: option, totalMemory: () => totalMemory(system) });
 }
 
 /** Physical memory of the machine, in bytes. */
-export function totalMemory(): number {
-  return operatingSystem().memory().totalMemory;
+export function totalMemory(system: OperatingSystem): number {
+  return system.memory().totalMemory;
 }
 
 /**
@@ -109,9 +115,9 @@ export function openProcesses(
     observe: number;
     pagedata: PagedataSourceName | "auto";
   },
-  { log, signal }: Pick<Context, "log" | "signal">,
+  { system, log, signal }: Pick<Context, "system" | "log" | "signal">,
 ): Platform {
   const doubt = describeShortObservation(observe);
   if (doubt) log.warn(doubt);
-  return openPlatform(pagedata, (message) => log.warn(message), signal);
+  return system.open(pagedata, (message) => log.warn(message), signal);
 }

@@ -26,19 +26,20 @@ ${
 }`;
 
 /** The command. */
-export function reloadCommand({ print }: Context) {
+export function reloadCommand({ system, print }: Context) {
   return new Command("reload")
     .summary("have a running daemon read its configuration again")
     .description(
       "Has the running daemon read its configuration again. Where that is invalid,\n" +
         "it says why and the configuration that runs stays.",
     )
-    .addOption(stateDirectoryOption)
+    .addOption(stateDirectoryOption(system))
     .addHelpText("after", HELP)
     .action(async (options) => {
-      const { configuration, collections } = await reloadConfiguration(
-        options.stateDir,
-      );
+      const { configuration, collections } = await reloadConfiguration({
+        system,
+        directory: options.stateDir,
+      });
       if (configuration.problems.length > 0) {
         throw new UsageError(
           "the configuration is invalid, and the one that runs stays:",

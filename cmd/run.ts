@@ -10,6 +10,7 @@ import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
 import { configPaths, DEFAULT_CONFIG } from "../lib/config/config_files.ts";
 import { EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { mostMemory } from "../lib/platform/memory_limits.ts";
+import type { OperatingSystem } from "../lib/platform/operating_system.ts";
 import { LOG_FORMATS, type LogFormat } from "../lib/platform/output.ts";
 import {
   type Address,
@@ -18,7 +19,6 @@ import {
 } from "../lib/service/metrics_server.ts";
 import { runOnce, runService } from "../lib/service/service.ts";
 import { areCapsMet, statRows } from "../lib/service/stat.ts";
-import { STATE_DIRECTORY } from "../lib/service/state_directory.ts";
 import { systemdUnit } from "../lib/service/unit.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import {
@@ -64,15 +64,16 @@ Examples:
 
 /** The command. */
 export function runCommand(context: Context) {
+  const { system } = context;
   return addTableOptions(
     new Command("run")
       .summary("enforce the caps of a configuration, as a daemon")
       .description(
         "Watches collections of processes and pages out what they do not use when they\n" +
-          `exceed their caps. ${harmlessness()}`,
+          `exceed their caps. ${harmlessness(system)}`,
       )
       .addOption(configOption)
-      .addOption(stateDirectoryOption)
+      .addOption(stateDirectoryOption(system))
       .option("--once", "scan once what is over its cap, and end", false)
       .addOption(
         new Option(
@@ -104,17 +105,22 @@ export function runCommand(context: Context) {
             "write one that begins with a slash",
           );
         }
+        if (!system.systemd) {
+          throw new UsageError("--print-unit: systemd is a Linux feature");
+        }
         await context.print(systemdUnit({
           program: Deno.execPath(),
-          args: unitArguments(options),
+          args: unitArguments(options, system),
           stateDirectory: options.stateDir,
-          mostMemory: mostMemory(totalMemory()),
+          capabilities: system.systemd.capabilities,
+          mostMemory: mostMemory(totalMemory(system)),
           metrics: options.metrics,
         }));
         return;
       }
       context.surviveHangup();
       const service = {
+        system,
         config: configPaths(options.config),
         stateDirectory: options.stateDir,
         metrics: options.metrics,
@@ -146,11 +152,12 @@ function unitArguments(
     metrics?: Address;
     logFormat: LogFormat;
   },
+  { stateDirectory }: OperatingSystem,
 ): string[] {
   return [
     "run",
     ...(config === DEFAULT_CONFIG ? [] : ["--config", config]),
-    ...(stateDir === STATE_DIRECTORY ? [] : ["--state-dir", stateDir]),
+    ...(stateDir === stateDirectory ? [] : ["--state-dir", stateDir]),
     ...(metrics ? ["--metrics", formatAddress(metrics)] : []),
     ...(logFormat === "text" ? [] : ["--log-format", logFormat]),
   ];

@@ -10,7 +10,7 @@ import { DEFAULT_POLICY, POLICIES } from "../lib/config/policy_names.ts";
 import { EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { type ProcessReport, scanOnce } from "../lib/oneshot/scan_once.ts";
 import { describeScan } from "../lib/oneshot/scan_summary.ts";
-import { operatingSystem } from "../lib/platform/open.ts";
+import type { OperatingSystem } from "../lib/platform/operating_system.ts";
 import type { Column } from "../lib/report/table.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import {
@@ -38,14 +38,15 @@ const COLUMNS: readonly Column<ProcessReport>[] = [
 ];
 
 /** What `--help` tells beside the options. */
-function help(): string {
-  const hasProjects = operatingSystem().projectIdOf !== undefined;
+function help(system: OperatingSystem): string {
+  const hasProjects = system.projectIdOf !== undefined;
   return `
 Selectors, of which several make a union; + joins two that both have to hold:
 ${
-    selectorHelp().map(([form, what]) => `  ${form.padEnd(14)} ${what}`).join(
-      "\n",
-    )
+    selectorHelp(system).map(([form, what]) => `  ${form.padEnd(14)} ${what}`)
+      .join(
+        "\n",
+      )
   }
 In a GLOB, * matches any characters, / too. rcap never selects itself, kernel
 threads or zombies${
@@ -88,21 +89,22 @@ Examples:
 
 /** The command. */
 export function scanCommand(context: Context) {
+  const { system } = context;
   return addTableOptions(
     new Command("scan")
       .summary("one scan of some processes, for real or as a dry run")
       .description(
         "Watches what some processes use, then pages out what they do not until\n" +
-          `their resident memory is down to a cap. ${harmlessness()}`,
+          `their resident memory is down to a cap. ${harmlessness(system)}`,
       )
       .argument("<selector...>", "which processes")
       .addOption(
         new Option("--cap <size>", "bring them down to this size")
-          .argParser(sizeParser("--cap")),
+          .argParser(sizeParser("--cap", system)),
       )
       .addOption(
         new Option("--excess <size>", "lower them by this size")
-          .argParser(sizeParser("--excess")),
+          .argParser(sizeParser("--excess", system)),
       )
       .option(
         "-n, --dry-run",
@@ -117,14 +119,14 @@ export function scanCommand(context: Context) {
         ).choices(POLICIES)
           .default(DEFAULT_POLICY),
       )
-      .addOption(pagedataOption()),
+      .addOption(pagedataOption(system)),
   )
-    .addHelpText("after", help())
+    .addHelpText("after", help(system))
     .action(async (texts, options) => {
       const { signal, log } = context;
       const table = new ResultTable({ columns: COLUMNS }, options, context);
       const goal = goalOf(options);
-      const selectors = await parseArguments(texts, signal);
+      const selectors = await parseArguments(texts, system, signal);
       using platform = openProcesses(options, context);
       const report = await scanOnce({
         selectors,

@@ -5,8 +5,8 @@
  */
 
 import { Command } from "@commander-js/extra-typings";
-import { describeExcessiveCap, parseCapSize } from "../lib/config/cap_size.ts";
 import { lines } from "../lib/report/escape.ts";
+import { describeExcessiveCap, parseCapSize } from "../lib/config/cap_size.ts";
 import { formatSize } from "../lib/report/units.ts";
 import { setCap } from "../lib/service/control.ts";
 import { exitStatusHelp } from "./exit_status.ts";
@@ -35,6 +35,7 @@ Examples:
 
 /** The command. */
 export function setCommand(context: Context) {
+  const { system } = context;
   return new Command("set")
     .summary("override one cap of a running daemon")
     .description(
@@ -46,17 +47,22 @@ export function setCommand(context: Context) {
       "<size>",
       `its cap, or "${DEFAULT}" for that of the configuration`,
       (text) =>
-        text === DEFAULT
-          ? undefined
-          : parseCapSize(text, { what: "SIZE", totalMemory }),
+        text === DEFAULT ? undefined : parseCapSize(text, {
+          what: "SIZE",
+          totalMemory: () => totalMemory(system),
+        }),
     )
-    .addOption(stateDirectoryOption)
+    .addOption(stateDirectoryOption(system))
     .addOption(jsonOption)
     .addHelpText("after", HELP)
     .action(async (name, size, options) => {
-      const doubt = size && describeExcessiveCap(size, totalMemory());
+      const doubt = size && describeExcessiveCap(size, totalMemory(system));
       if (doubt) context.log.warn(`the cap of ${doubt}`);
-      const { before, after } = await setCap(options.stateDir, name, size);
+      const { before, after } = await setCap(
+        { system, directory: options.stateDir },
+        name,
+        size,
+      );
       const { cap, rss } = after;
       const result = {
         json: { version: 1, name, before: before.cap, cap, rss },

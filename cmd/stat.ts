@@ -87,17 +87,17 @@ export function statCommand(context: Context) {
           "also physical memory in use, and from where on caps are enforced",
         ),
       )
-      .addOption(stateDirectoryOption),
+      .addOption(stateDirectoryOption(context.system)),
   )
     .addHelpText("after", HELP)
     .action(async (interval, count, options) => {
-      const { signal, log } = context;
+      const { system, signal, log } = context;
       const table = new ResultTable(
         { columns: STAT_COLUMNS },
         options,
         context,
       );
-      const states = followStates(options.stateDir, {
+      const states = followStates(system, options.stateDir, {
         interval,
         signal,
         warn: (text) => log.warn(text),

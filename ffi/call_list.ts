@@ -13,8 +13,8 @@
  */
 
 import { RcapError } from "../lib/errors.ts";
+import { cString, errno, errnoMessage, libc, systemError } from "./libc.ts";
 import { O_CLOEXEC } from "./file.ts";
-import { cString, errno, errnoMessage, libc, SystemError } from "./libc.ts";
 
 /** Numbers of system calls, by processor: <asm/unistd.h> of Linux. */
 const NUMBERS = {
@@ -281,7 +281,7 @@ export class CallList {
       const result = this.result(at);
       const mayFail = (flags & MAY_FAIL) !== 0;
       if (result === undefined || result >= 0 || mayFail) continue;
-      throw new SystemError(what, -result);
+      throw systemError(what, -result);
     }
     return this.result(index) ?? 0;
   }
@@ -363,7 +363,7 @@ function makeLoop() {
   );
   const pointer = Deno.UnsafePointer.create<Loop>(start);
   if (start === MAP_FAILED || pointer === null) {
-    throw new SystemError("mmap", errno());
+    throw systemError("mmap", errno());
   }
   const code = Uint8Array.fromHex(LOOPS[arch]);
   new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, code.length))

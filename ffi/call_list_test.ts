@@ -6,9 +6,10 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import "../tests/support/deadline.ts";
+import { SystemError } from "../lib/errors.ts";
 import { CallList, LOOPS, OPENED } from "./call_list.ts";
 import { AT_FDCWD, File, O_RDONLY, O_WRONLY } from "./file.ts";
-import { Errno, libc, SystemError } from "./libc.ts";
+import { Errno, libc } from "./libc.ts";
 
 // Opened before the first test, which would seem to leak it otherwise.
 libc();

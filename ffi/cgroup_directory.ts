@@ -6,17 +6,11 @@
  * @module
  */
 
-import { File, isDenied, isMissing, O_CLOEXEC, O_DIRECTORY } from "./file.ts";
-import { cString, Errno, errno, libc, SystemError } from "./libc.ts";
+import { isDenied, isMissing } from "../lib/errors.ts";
+import { File, O_DIRECTORY } from "./file.ts";
+import { cString, Errno, errno, libc, systemError } from "./libc.ts";
+import { openat2, openat2How, WITHIN_MOUNT } from "./openat2.ts";
 import { statusOf } from "./statx.ts";
-
-// include/uapi/asm-generic/unistd.h; the same on every architecture.
-const SYS_OPENAT2 = 437n;
-
-// <linux/openat2.h>
-const RESOLVE_NO_XDEV = 0x01n;
-const RESOLVE_NO_SYMLINKS = 0x04n;
-const RESOLVE_BENEATH = 0x08n;
 
 /** The longest value that is read of an attribute, in bytes. */
 const LONGEST_VALUE = 64;
@@ -44,20 +38,13 @@ export function noteAt(
   path: string,
   attribute: string,
 ): CgroupNote | undefined {
-  const how = BigUint64Array.of(
-    BigInt(O_DIRECTORY | O_CLOEXEC),
-    0n,
-    RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH,
-  );
-  const fd = libc().openat2(
-    SYS_OPENAT2,
+  const fd = openat2(
     mount.fd,
     cString(path === "" ? "." : path),
-    how,
-    BigInt(how.byteLength),
+    openat2How(O_DIRECTORY, WITHIN_MOUNT),
   );
   if (fd < 0) {
-    const error = new SystemError(`open cgroup ${path}`, errno());
+    const error = systemError(`open cgroup ${path}`, errno());
     // Removed meanwhile, or something else is mounted there.
     if (isMissing(error) || isDenied(error) || error.errno === Errno.EXDEV) {
       return undefined;
@@ -80,7 +67,7 @@ function attributeOf({ fd }: File, attribute: string): string | undefined {
     libc().fgetxattr(fd, cString(attribute), buffer, size),
   );
   if (length >= 0) return decoder.decode(buffer.subarray(0, length));
-  const error = new SystemError(`read ${attribute}`, errno());
+  const error = systemError(`read ${attribute}`, errno());
   // There is none, kernels before 5.7 have none, or it is too long to be one.
   const none: readonly number[] = [
     Errno.ENODATA,

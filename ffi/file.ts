@@ -6,7 +6,8 @@
  * @module
  */
 
-import { checked, cString, Errno, libc, SystemError } from "./libc.ts";
+import { SystemError } from "../lib/errors.ts";
+import { checked, cString, libc } from "./libc.ts";
 
 // <fcntl.h> of Linux; O_DIRECTORY is another one on arm64.
 export const O_RDONLY = 0;
@@ -16,9 +17,10 @@ export const O_RDWR = 2;
 export const O_CREAT = 0o100;
 /** With `O_CREAT`: fails where there is one. */
 export const O_EXCL = 0o200;
-export const O_DIRECTORY = Deno.build.arch === "aarch64" ? 0o40000 : 0o200000;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
+// Not the same on arm64.
+export const O_DIRECTORY = Deno.build.arch === "aarch64" ? 0o40000 : 0o200000;
 export const AT_FDCWD = -100;
 const SEEK_SET = 0;
 
@@ -265,16 +267,4 @@ export function readTextFileIfAny(path: string): string | undefined {
 export function readDirectory(path: string): string[] {
   using directory = File.open(path);
   return directory.names();
-}
-
-/** Whether an error says that a file or process does not exist. */
-export function isMissing(error: unknown): boolean {
-  return error instanceof SystemError &&
-    (error.errno === Errno.ENOENT || error.errno === Errno.ESRCH);
-}
-
-/** Whether an error says that access is denied. */
-export function isDenied(error: unknown): boolean {
-  return error instanceof SystemError &&
-    (error.errno === Errno.EACCES || error.errno === Errno.EPERM);
 }

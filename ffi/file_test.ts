@@ -5,15 +5,14 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { isDenied, isMissing, SystemError } from "../lib/errors.ts";
 import {
   File,
-  isDenied,
-  isMissing,
   readDirectory,
   readTextFile,
   readTextFileIfAny,
 } from "./file.ts";
-import { Errno, SystemError } from "./libc.ts";
+import { Errno, systemError } from "./libc.ts";
 import "./testing.ts";
 
 /** A directory that is removed when disposed. */
@@ -38,17 +37,17 @@ Deno.test("a file that is not there is missing, and the message says which", () 
 
 Deno.test("what may not be is denied", () => {
   const denied = [Errno.EACCES, Errno.EPERM].map((errno) =>
-    new SystemError("open", errno)
+    systemError("open", errno)
   );
   assert(denied.every(isDenied));
   assert(!denied.some(isMissing));
   // A process that ends while its files are read.
-  assert(isMissing(new SystemError("read", Errno.ESRCH)));
+  assert(isMissing(systemError("read", Errno.ESRCH)));
 });
 
 Deno.test("an error number without a name of ours has the C library's words", () => {
   assertEquals(
-    new SystemError("open", 29).message,
+    systemError("open", 29).message,
     "open: Illegal seek",
   );
 });

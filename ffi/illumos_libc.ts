@@ -1,21 +1,27 @@
 /**
- * The part of illumos's C library through which `/proc` is read.
+ * The part of illumos's C library through which files are read.
  *
- * Facts: the man pages open(2), fstat(2), read(2), pread(2), close(2), and
- * `<sys/errno.h>` of illumos, whose numbers up to 34 are those of Linux.
+ * Facts: the man pages open(2), fstat(2), read(2), pread(2), write(2), getdents(2),
+ * close(2), and `<sys/errno.h>` of illumos, whose numbers up to 34 are those of Linux.
  *
  * @module
  */
 
-import { CapabilityError, messageOf } from "../lib/errors.ts";
-import { STAT } from "./illumos_structs.ts";
-import { cString, SystemError } from "./libc.ts";
-import { StructReader } from "./struct.ts";
+import {
+  CapabilityError,
+  CommonErrno,
+  messageOf,
+  SystemError,
+} from "../lib/errors.ts";
+import { DIRENT_NAME, DIRENT_RECLEN, STAT } from "./illumos_structs.ts";
+import { cString } from "./libc.ts";
+import { MalformedData, StructReader } from "./struct.ts";
 
 const SYMBOLS = {
   ___errno: { parameters: [], result: "pointer" },
   close: { parameters: ["i32"], result: "i32" },
   fstat: { parameters: ["i32", "buffer"], result: "i32" },
+  getdents: { parameters: ["i32", "buffer", "usize"], result: "i32" },
   open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
@@ -25,26 +31,26 @@ const SYMBOLS = {
     result: "isize",
     nonblocking: true,
   },
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 // <sys/fcntl.h> of illumos.
 const O_RDONLY = 0;
+export const O_WRONLY = 1;
 const O_CLOEXEC = 0x80_0000;
 
 /** Error numbers of illumos that rcap tells apart. */
 export const IllumosErrno = {
-  EPERM: 1,
-  ENOENT: 2,
-  ESRCH: 3,
-  EINTR: 4,
+  ...CommonErrno,
   E2BIG: 7,
-  EAGAIN: 11,
-  ENOMEM: 12,
-  EACCES: 13,
   EBUSY: 16,
-  EINVAL: 22,
-  ENFILE: 23,
-  EMFILE: 24,
+  EISDIR: 21,
+  ENOTSUP: 48,
+  ENAMETOOLONG: 78,
+  ENOSYS: 89,
+  ELOOP: 90,
+  ENOTEMPTY: 93,
+  EOPNOTSUPP: 122,
 } as const;
 
 const WORDS: ReadonlyMap<number, string> = new Map([
@@ -58,6 +64,15 @@ const WORDS: ReadonlyMap<number, string> = new Map([
   [IllumosErrno.EACCES, "permission denied (EACCES)"],
   [IllumosErrno.EBUSY, "busy (EBUSY)"],
   [IllumosErrno.EINVAL, "invalid argument (EINVAL)"],
+  [IllumosErrno.EIO, "input or output failed (EIO)"],
+  [IllumosErrno.EEXIST, "it exists already (EEXIST)"],
+  [IllumosErrno.ENOTDIR, "not a directory (ENOTDIR)"],
+  [IllumosErrno.EISDIR, "is a directory (EISDIR)"],
+  [IllumosErrno.ENOSPC, "no space left (ENOSPC)"],
+  [IllumosErrno.EROFS, "the file system is read-only (EROFS)"],
+  [IllumosErrno.ENAMETOOLONG, "the name is too long (ENAMETOOLONG)"],
+  [IllumosErrno.ELOOP, "a symbolic link, or too many of them (ELOOP)"],
+  [IllumosErrno.ENOTEMPTY, "the directory is not empty (ENOTEMPTY)"],
   [IllumosErrno.ENFILE, "too many open files in the system (ENFILE)"],
   [IllumosErrno.EMFILE, "too many open files (EMFILE)"],
 ]);
@@ -86,6 +101,8 @@ export function openLibrary<S extends Deno.ForeignLibraryInterface>(
   }
 }
 
+const decoder = new TextDecoder();
+
 /** Files by descriptor, and the error number of what has just failed. */
 export class IllumosLibc {
   readonly #calls: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
@@ -107,14 +124,13 @@ export class IllumosLibc {
   }
 
   /**
-   * Opens a file to be read; returns its descriptor.
+   * Opens a file, to read it unless flags say otherwise; returns its descriptor.
    *
    * @throws SystemError when it cannot be opened.
    */
-  open(path: string): number {
-    const flags = O_RDONLY | O_CLOEXEC;
+  open(path: string, flags = O_RDONLY): number {
     return this.checked(
-      this.#calls.open(cString(path), flags, 0),
+      this.#calls.open(cString(path), flags | O_CLOEXEC, 0),
       `open ${path}`,
     );
   }
@@ -154,6 +170,45 @@ export class IllumosLibc {
       this.#calls.pread(fd, buffer, BigInt(buffer.length), offset),
       `pread ${fd}`,
     );
+  }
+
+  /** Writes some bytes; returns how many were written. */
+  write(fd: number, bytes: Uint8Array<ArrayBuffer>): number {
+    return this.checked(
+      this.#calls.write(fd, bytes, BigInt(bytes.length)),
+      `write ${fd}`,
+    );
+  }
+
+  /**
+   * The names in an open directory from its position on, without `.` and `..`.
+   *
+   * @param path the directory, for messages.
+   */
+  names(fd: number, path: string): string[] {
+    const names: string[] = [];
+    const buffer = new Uint8Array(64 * 1024);
+    const view = new DataView(buffer.buffer);
+    for (;;) {
+      const length = this.checked(
+        this.#calls.getdents(fd, buffer, BigInt(buffer.length)),
+        `getdents ${path}`,
+      );
+      if (length === 0) return names;
+      for (let at = 0; at < length;) {
+        const size = view.getUint16(at + DIRENT_RECLEN, true);
+        if (size <= DIRENT_NAME || at + size > length) {
+          throw new MalformedData(
+            `getdents ${path}: an entry of ${size} bytes`,
+          );
+        }
+        const bytes = buffer.subarray(at + DIRENT_NAME, at + size);
+        const end = bytes.indexOf(0);
+        const name = decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
+        if (name !== "." && name !== "..") names.push(name);
+        at += size;
+      }
+    }
   }
 
   close(fd: number): void {

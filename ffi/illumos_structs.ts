@@ -2,7 +2,7 @@
  * The structures of illumos that rcap reads, as 64-bit programs see them, and the
  * constants that go with them.
  *
- * Facts: proc(5), `<sys/procfs.h>`, `<sys/stat.h>`, `<sys/dirent.h>`,
+ * Facts: proc(5), `<sys/procfs.h>`, `<sys/stat.h>`, `<sys/fcntl.h>`, `<sys/dirent.h>`,
  * `<sys/signal.h>`, `<sys/swap.h>` and `<pwd.h>` of illumos.
  *
  * @module
@@ -72,6 +72,8 @@ export const PSINFO = defineStruct({
     pr_rssize: [56, "u64"],
     pr_start_sec: [88, "i64"],
     pr_start_nsec: [96, "i64"],
+    pr_time_sec: [104, "i64"],
+    pr_time_nsec: [112, "i64"],
     pr_fname: [136, { text: 16 }],
     pr_psargs: [152, { text: 80 }],
     pr_argv: [240, "u64"],
@@ -89,9 +91,25 @@ export const STAT = defineStruct({
   fields: {
     st_dev: [0, "u64"],
     st_ino: [8, "u64"],
+    st_mode: [16, "u32"],
+    st_nlink: [20, "u32"],
+    st_uid: [24, "u32"],
+    st_gid: [28, "u32"],
     st_size: [40, "i64"],
     st_mtim_sec: [64, "i64"],
     st_mtim_nsec: [72, "i64"],
+  },
+});
+
+/** A record lock of fcntl(2); `l_type` and `l_whence`, shorts, are at 0 and 2. */
+export const FLOCK = defineStruct({
+  name: "flock_t",
+  size: 64,
+  fields: {
+    l_start: [8, "i64"],
+    l_len: [16, "i64"],
+    l_sysid: [24, "i32"],
+    l_pid: [28, "i32"],
   },
 });
 

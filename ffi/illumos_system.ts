@@ -1,9 +1,9 @@
 /**
  * Facts about an illumos machine beside its processes: directories, memory, swap,
- * users, zones, limits, signals.
+ * users, zones, limits, signals, clocks.
  *
- * Facts: the man pages getdents(2), readlink(2), sigaction(2), swapctl(2), sysconf(3C),
- * getpwnam(3C), getzoneidbyname(3C), and `<unistd.h>` of illumos.
+ * Facts: the man pages readlink(2), sigaction(2), swapctl(2), sysconf(3C),
+ * clock_gettime(3C), getpwnam(3C), getzoneid(3C), and `<unistd.h>` of illumos.
  *
  * @module
  */
@@ -13,19 +13,13 @@ import {
   type IllumosLibc,
   openLibrary,
 } from "./illumos_libc.ts";
-import {
-  DIRENT_NAME,
-  DIRENT_RECLEN,
-  PASSWD_UID,
-  SIGACTION,
-  SWAPENT,
-} from "./illumos_structs.ts";
+import { PASSWD_UID, SIGACTION, SWAPENT } from "./illumos_structs.ts";
 import { cString } from "./libc.ts";
-import { MalformedData, StructReader } from "./struct.ts";
+import { StructReader } from "./struct.ts";
 import { uidByName } from "./user_name.ts";
 
 const SYMBOLS = {
-  getdents: { parameters: ["i32", "buffer", "usize"], result: "i32" },
+  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
   // What <pwd.h> makes of getpwnam_r for a program that asks for that of POSIX.
   getpwnamAway: {
@@ -34,6 +28,7 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  getzoneid: { parameters: [], result: "i32" },
   getzoneidbyname: { parameters: ["buffer"], result: "i32" },
   sigaction: { parameters: ["i32", "pointer", "buffer"], result: "i32" },
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
@@ -54,6 +49,9 @@ const SC_GETNSWP = 4;
 // <sys/iso/signal_iso.h> of illumos.
 const SIGHUP = 1;
 const SIG_IGN = 1n;
+
+/** <sys/time_impl.h> of illumos: since some moment in the past, and nobody sets it. */
+const CLOCK_HIGHRES = 4;
 
 /** Longest path: `MAXPATHLEN` of <sys/param.h>. */
 const PATH_MAX = 1024;
@@ -135,6 +133,21 @@ export class IllumosSystem {
     return { total: total * this.pageSize(), free: free * this.pageSize() };
   }
 
+  /** Seconds of a clock that every process reads alike and that nobody sets. */
+  monotonicSeconds(): number {
+    const timespec = new BigInt64Array(2);
+    this.#libc.checked(
+      this.#calls.clock_gettime(CLOCK_HIGHRES, timespec),
+      "clock_gettime",
+    );
+    return Number(timespec[0]) + Number(timespec[1]) / 1e9;
+  }
+
+  /** The zone of this process. */
+  zoneId(): number {
+    return this.#libc.checked(this.#calls.getzoneid(), "getzoneid");
+  }
+
   /** Whether SIGHUP is ignored, as nohup(1) has it. */
   ignoresHangup(): boolean {
     const action = new Uint8Array(SIGACTION.size);
@@ -187,35 +200,9 @@ export class IllumosSystem {
   readDirectory(path: string): string[] {
     const fd = this.#libc.open(path);
     try {
-      return this.#readNames(fd, path);
+      return this.#libc.names(fd, path);
     } finally {
       this.#libc.close(fd);
-    }
-  }
-
-  #readNames(fd: number, path: string): string[] {
-    const names: string[] = [];
-    const buffer = new Uint8Array(64 * 1024);
-    const view = new DataView(buffer.buffer);
-    for (;;) {
-      const length = this.#libc.checked(
-        this.#calls.getdents(fd, buffer, BigInt(buffer.length)),
-        `getdents ${path}`,
-      );
-      if (length === 0) return names;
-      for (let at = 0; at < length;) {
-        const size = view.getUint16(at + DIRENT_RECLEN, true);
-        if (size <= DIRENT_NAME || at + size > length) {
-          throw new MalformedData(
-            `getdents ${path}: an entry of ${size} bytes`,
-          );
-        }
-        const bytes = buffer.subarray(at + DIRENT_NAME, at + size);
-        const end = bytes.indexOf(0);
-        const name = decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
-        if (name !== "." && name !== "..") names.push(name);
-        at += size;
-      }
     }
   }
 

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { RcapError } from "../lib/errors.ts";
+import { CommonErrno, SystemError } from "../lib/errors.ts";
 
 const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
@@ -121,27 +121,9 @@ export function libc(): Libc {
   return opened;
 }
 
-/** Error numbers that rcap tells apart, as on every architecture it runs on. */
+/** Error numbers of Linux that rcap tells apart, the same on every architecture. */
 export const Errno = {
-  EPERM: 1,
-  ENOENT: 2,
-  ESRCH: 3,
-  EINTR: 4,
-  EIO: 5,
-  EAGAIN: 11,
-  ENOMEM: 12,
-  EACCES: 13,
-  EEXIST: 17,
-  EXDEV: 18,
-  ENOTDIR: 20,
-  EISDIR: 21,
-  EINVAL: 22,
-  ENFILE: 23,
-  EMFILE: 24,
-  ENOTTY: 25,
-  ENOSPC: 28,
-  EROFS: 30,
-  ERANGE: 34,
+  ...CommonErrno,
   ENAMETOOLONG: 36,
   ENOSYS: 38,
   ELOOP: 40,
@@ -149,20 +131,9 @@ export const Errno = {
   EOPNOTSUPP: 95,
 } as const;
 
-/** A C library call that failed. */
-export class SystemError extends RcapError {
-  override name = "SystemError";
-  /** What `errno` said. */
-  readonly errno: number;
-
-  /**
-   * @param call the call that failed and on what, for a person.
-   * @param words what `errno` means, where it is not of this C library.
-   */
-  constructor(call: string, errno: number, words = errnoMessage(errno)) {
-    super(`${call}: ${words}`);
-    this.errno = errno;
-  }
+/** The error of a call of this C library. */
+export function systemError(call: string, errno: number): SystemError {
+  return new SystemError(call, errno, errnoMessage(errno));
 }
 
 /** Where the main thread has its `errno`: errno(3). */
@@ -193,7 +164,7 @@ function findErrno(): Int32Array<ArrayBuffer> {
  */
 export function checked(result: number | bigint, call: string): number {
   const value = Number(result);
-  if (value < 0) throw new SystemError(call, errno());
+  if (value < 0) throw systemError(call, errno());
   return value;
 }
 
@@ -205,18 +176,6 @@ export function errnoMessage(errno: number): string {
     : Deno.UnsafePointerView.getCString(text);
   const name = Object.entries(Errno).find(([, value]) => value === errno)?.[0];
   return name ? `${words} (${name})` : words;
-}
-
-/**
- * Whether an error, or what caused it, says that there is no free descriptor or no
- * memory. It tells nothing then of what was asked for.
- */
-export function isExhausted(error: unknown): boolean {
-  if (error instanceof SystemError) {
-    const { EMFILE, ENFILE, ENOMEM } = Errno;
-    return [EMFILE, ENFILE, ENOMEM].some((errno) => errno === error.errno);
-  }
-  return error instanceof Error && isExhausted(error.cause);
 }
 
 const encoder = new TextEncoder();

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { errno, libc, SystemError } from "./libc.ts";
+import { errno, libc, systemError } from "./libc.ts";
 
 // <sys/mman.h> of Linux.
 const PROT_READ = 1;
@@ -34,7 +34,7 @@ export class MappedMemory implements Disposable {
     );
     const pointer = Deno.UnsafePointer.create(this.start);
     if (this.start === MAP_FAILED || pointer === null) {
-      throw new SystemError("mmap", errno());
+      throw systemError("mmap", errno());
     }
     this.contents = new Uint8Array(
       Deno.UnsafePointerView.getArrayBuffer(pointer, bytes),

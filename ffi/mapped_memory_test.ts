@@ -5,9 +5,9 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { SystemError } from "../lib/errors.ts";
 import { MappedMemory } from "./mapped_memory.ts";
 import { File } from "./file.ts";
-import { SystemError } from "./libc.ts";
 import { ownPagemap, presentRuns } from "./pagemap.ts";
 import { pageSize } from "./system.ts";
 import "./testing.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { checked, Errno, errno, libc, SystemError } from "./libc.ts";
+import { checked, Errno, errno, libc, systemError } from "./libc.ts";
 
 // <sys/socket.h> of Linux, the values that x86-64 and arm64 share.
 const AF_UNIX = 1;
@@ -55,7 +55,7 @@ export class NotifySocket implements Disposable {
       this.#address.length,
     );
     if (sent >= 0) return true;
-    const error = new SystemError("send", errno());
+    const error = systemError("send", errno());
     if (error.errno === Errno.EAGAIN) return false;
     throw error;
   }
@@ -71,7 +71,7 @@ function socketAddress(address: string): Uint8Array<ArrayBuffer> {
   const isAbstract = address.startsWith("@");
   const isKnown = isAbstract || address.startsWith("/");
   if (!isKnown || path.length < 2 || path.length >= SUN_PATH_SIZE) {
-    throw new SystemError(`socket address "${address}"`, Errno.EINVAL);
+    throw systemError(`socket address "${address}"`, Errno.EINVAL);
   }
   // The name of an abstract socket is as long as the address says; a path ends
   // with a zero byte.

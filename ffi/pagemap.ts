@@ -16,7 +16,7 @@ import {
 } from "../lib/memory/page_states.ts";
 import { CallList } from "./call_list.ts";
 import type { File } from "./file.ts";
-import { Errno, SystemError } from "./libc.ts";
+import { Errno, systemError } from "./libc.ts";
 
 // _IOWR('f', 16, struct pm_scan_arg), 96 bytes.
 const PAGEMAP_SCAN = 0xc0606610;
@@ -92,7 +92,7 @@ async function scanPresent(
     const count = calls.result(scan) ?? 0;
     if (count < 0) {
       if (-count !== Errno.ENOTTY || scanWorks) {
-        throw new SystemError("PAGEMAP_SCAN", -count);
+        throw systemError("PAGEMAP_SCAN", -count);
       }
       scanWorks = false;
       return false;

@@ -10,9 +10,23 @@
  * @module
  */
 
+import { SystemError } from "../lib/errors.ts";
 import { CallList, OPENED } from "./call_list.ts";
-import { File, O_CLOEXEC, O_PATH } from "./file.ts";
-import { Errno, errno, libc, SystemError } from "./libc.ts";
+import { File, O_PATH } from "./file.ts";
+import { Errno, errno, systemError } from "./libc.ts";
+import {
+  BELOW,
+  openat2,
+  openat2How,
+  RESOLVE_CACHED,
+  WITHIN_MOUNT,
+} from "./openat2.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_STATX_DONT_SYNC,
+  identityIn,
+  STATX_SIZE,
+} from "./statx.ts";
 
 /** What tells a file from every other, of one moment. */
 export interface FileIdentity {
@@ -31,41 +45,17 @@ export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-// include/uapi/asm-generic/unistd.h; the same on every architecture.
-const SYS_OPENAT2 = 437n;
-
-// <fcntl.h> of Linux, the values that x86-64 and arm64 share.
+// <fcntl.h> of Linux.
 const AT_NO_AUTOMOUNT = 0x800;
-const AT_EMPTY_PATH = 0x1000;
-const AT_STATX_DONT_SYNC = 0x4000;
 
-// <linux/openat2.h>
-const RESOLVE_NO_XDEV = 0x01n;
-const RESOLVE_NO_MAGICLINKS = 0x02n;
-const RESOLVE_NO_SYMLINKS = 0x04n;
-const RESOLVE_BENEATH = 0x08n;
-const RESOLVE_IN_ROOT = 0x10n;
-const RESOLVE_CACHED = 0x20n;
-
-// <linux/stat.h>: what to ask, and the offsets in struct statx.
+// <linux/stat.h>: what to ask.
 const STATX_INO = 0x100;
 const STATX_MNT_ID = 0x1000;
-const STATX_SIZE = 256;
-const STX_INO = 32;
-const STX_DEV_MAJOR = 136;
-const STX_DEV_MINOR = 140;
-const STX_MNT_ID = 144;
 
-/** `struct open_how` of openat2(2): flags, mode, how to resolve. */
+/** Holds what is found, without opening it. */
 function openHow(resolve: bigint): BigUint64Array<ArrayBuffer> {
-  return BigUint64Array.of(BigInt(O_PATH | O_CLOEXEC), 0n, resolve);
+  return openat2How(O_PATH, resolve);
 }
-
-/** As if the directory were the root: absolute links stay below it. */
-const BELOW = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-
-/** Nothing leads out of the mount, nor anywhere but where the names say. */
-const WITHIN_MOUNT = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
 
 /** How often the kernel may be disturbed while it follows what it remembers. */
 const ATTEMPTS = 8;
@@ -85,11 +75,10 @@ export function openCached(
   path: Bytes,
 ): File | typeof NOT_CACHED | undefined {
   const how = openHow(BELOW | RESOLVE_CACHED);
-  const size = BigInt(how.byteLength);
   for (let attempt = 1;; attempt++) {
-    const fd = libc().openat2(SYS_OPENAT2, root.fd, path, how, size);
+    const fd = openat2(root.fd, path, how);
     if (fd >= 0) return File.own(fd, "a path");
-    const error = new SystemError("look up a path", errno());
+    const error = systemError("look up a path", errno());
     // Kernels before 5.12 do not know the flag.
     if (error.errno === Errno.EINVAL) return NOT_CACHED;
     if (error.errno === Errno.EAGAIN) {
@@ -125,7 +114,7 @@ export async function identityWithin(
     if (isNowhere(error)) return undefined;
     throw error;
   }
-  return identityIn(stat, calls.result(asked) ?? 0);
+  return identity(stat, calls.result(asked) ?? 0);
 }
 
 /**
@@ -148,8 +137,8 @@ export async function identityOf(
   calls.stat(fd, name, { ...question(name), mask: 0, into: least });
   await calls.make();
   const result = calls.result(asked) ?? 0;
-  if (result !== -Errno.EACCES) return identityIn(stat, result);
-  return { ...identityIn(least, 0), inode: undefined };
+  if (result !== -Errno.EACCES) return identity(stat, result);
+  return { ...identityIn(least), inode: undefined };
 }
 
 /** No more than a zero byte: the open file itself. */
@@ -163,17 +152,9 @@ function question(name: Bytes) {
   };
 }
 
-function identityIn(stat: Bytes, result: number): FileIdentity {
-  if (result < 0) throw new SystemError("stat", -result);
-  const view = new DataView(stat.buffer);
-  const [major, minor] = [STX_DEV_MAJOR, STX_DEV_MINOR].map((at) =>
-    BigInt(view.getUint32(at, true))
-  );
-  return {
-    device: major << 32n | minor,
-    inode: view.getBigUint64(STX_INO, true),
-    mount: view.getBigUint64(STX_MNT_ID, true),
-  };
+function identity(stat: Bytes, result: number): FileIdentity {
+  if (result < 0) throw systemError("stat", -result);
+  return identityIn(stat);
 }
 
 /** Whether an error says that a path leads nowhere. */

@@ -5,7 +5,8 @@
  */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Errno, SystemError } from "./libc.ts";
+import { SystemError } from "../lib/errors.ts";
+import { Errno } from "./libc.ts";
 import { Pidfd, RemoteRanges } from "./pidfd.ts";
 import { Sleeper } from "./testing.ts";
 

@@ -4,12 +4,8 @@
  * @module
  */
 
-import { libc } from "./libc.ts";
-import { openFilesLimit } from "./usage.ts";
-
-// <sys/socket.h>.
+// <sys/socket.h>; AF_INET6 is another one on every system.
 const AF_INET = 2;
-const AF_INET6 = 10;
 const SHUT_RDWR = 2;
 
 /** Descriptors are given out from the lowest on; rcap has nowhere near as many. */
@@ -26,6 +22,19 @@ const address = new Uint8Array(128);
 const addressView = new DataView(address.buffer);
 const length = new Uint32Array(1);
 
+type Bytes = Uint8Array<ArrayBuffer>;
+type Words = Uint32Array<ArrayBuffer>;
+
+/** What it takes of a system. */
+export interface SocketCalls {
+  getpeername(fd: number, address: Bytes, length: Words): number;
+  getsockname(fd: number, address: Bytes, length: Words): number;
+  shutdown(fd: number, how: number): number;
+  readonly AF_INET6: number;
+  /** How many descriptors this process may have open. */
+  openFilesLimit(): number;
+}
+
 /**
  * Ends a connection of this process in both directions, so that whatever waits on it
  * fails. Deno's `close()` leaves the descriptor open for as long as a write waits
@@ -34,22 +43,29 @@ const length = new Uint32Array(1);
  * @param local this side of it, and `remote` the other: no two connections have both.
  * @returns whether there was such a connection.
  */
-export function endConnection(local: Endpoint, remote: Endpoint): boolean {
-  const { getpeername, getsockname, shutdown } = libc();
-  const most = Math.min(openFilesLimit(), MOST_DESCRIPTORS);
+export function endConnectionWith(
+  calls: SocketCalls,
+  { local, remote }: { local: Endpoint; remote: Endpoint },
+): boolean {
+  const isSide = (endpoint: Endpoint) => isAddress(endpoint, calls.AF_INET6);
+  const most = Math.min(calls.openFilesLimit(), MOST_DESCRIPTORS);
   for (let fd = 0; fd < most; fd++) {
     length[0] = address.length;
-    if (getpeername(fd, address, length) !== 0 || !isAddress(remote)) continue;
+    if (calls.getpeername(fd, address, length) !== 0 || !isSide(remote)) {
+      continue;
+    }
     length[0] = address.length;
-    if (getsockname(fd, address, length) !== 0 || !isAddress(local)) continue;
-    shutdown(fd, SHUT_RDWR);
+    if (calls.getsockname(fd, address, length) !== 0 || !isSide(local)) {
+      continue;
+    }
+    calls.shutdown(fd, SHUT_RDWR);
     return true;
   }
   return false;
 }
 
-/** Whether that is what the kernel has written: ip(7), ipv6(7). */
-function isAddress({ hostname, port }: Endpoint): boolean {
+/** Whether that is what the kernel has written: ip(7), ipv6(7), `<netinet/in.h>`. */
+function isAddress({ hostname, port }: Endpoint, AF_INET6: number): boolean {
   const family = addressView.getUint16(0, true);
   if (family !== AF_INET && family !== AF_INET6) return false;
   // sin_port 2, sin_addr 4; sin6_port 2, sin6_addr 8.

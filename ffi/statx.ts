@@ -4,17 +4,18 @@
  * @module
  */
 
-import { checked, cString, Errno, errno, libc, SystemError } from "./libc.ts";
+import { checked, cString, Errno, errno, libc, systemError } from "./libc.ts";
+import { type FileStatus, partsOfMode } from "./file_status.ts";
 
 // <linux/fcntl.h> and <linux/stat.h>.
 const AT_SYMLINK_NOFOLLOW = 0x100;
-const AT_EMPTY_PATH = 0x1000;
+export const AT_EMPTY_PATH = 0x1000;
 /** Takes what is known: the server of a network or FUSE file system is not asked. */
-const AT_STATX_DONT_SYNC = 0x4000;
+export const AT_STATX_DONT_SYNC = 0x4000;
 const STATX_BASIC_STATS = 0x7ff;
 
 // Offsets in struct statx.
-const STATX_SIZE = 256;
+export const STATX_SIZE = 256;
 const STX_NLINK = 16;
 const STX_UID = 20;
 const STX_GID = 24;
@@ -23,47 +24,7 @@ const STX_INO = 32;
 const STX_SIZE = 40;
 const STX_DEV_MAJOR = 136;
 const STX_DEV_MINOR = 140;
-
-// Types of files in a mode: inode(7).
-const S_IFMT = 0o170000;
-const TYPES: ReadonlyMap<number, FileType> = new Map([
-  [0o010000, "pipe"],
-  [0o020000, "device"],
-  [0o040000, "directory"],
-  [0o060000, "device"],
-  [0o100000, "file"],
-  [0o120000, "symbolic link"],
-  [0o140000, "socket"],
-]);
-
-/** What a name in a directory leads to; a `file` is a regular one. */
-export type FileType =
-  | "device"
-  | "directory"
-  | "file"
-  | "pipe"
-  | "socket"
-  | "symbolic link";
-
-/** What the file system says of a file. */
-export interface FileStatus {
-  readonly type: FileType;
-  /**
-   * Permission bits, with set-id and sticky bits: inode(7). Where there is an access
-   * control list, the group's bits are its mask, the most that any user or group
-   * named in it may do: acl(5). So a list that lets anybody write shows here.
-   */
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  /** How many names it has. */
-  readonly links: number;
-  /** In bytes. */
-  readonly size: number;
-  /** The device of its file system, as `major:minor` in decimal. */
-  readonly device: string;
-  readonly inode: bigint;
-}
+const STX_MNT_ID = 144;
 
 /**
  * The status of what a name in a directory stands for; of a symbolic link, its own.
@@ -87,7 +48,7 @@ export function statusAt(
     stat,
   );
   if (result >= 0) return parse(stat);
-  const error = new SystemError(`stat ${path}`, errno());
+  const error = systemError(`stat ${path}`, errno());
   if (error.errno === Errno.ENOENT) return undefined;
   throw error;
 }
@@ -109,23 +70,34 @@ export function statusOf(fd: number, path: string): FileStatus {
 
 function parse(stat: Uint8Array<ArrayBuffer>): FileStatus {
   const view = new DataView(stat.buffer);
-  const mode = view.getUint16(STX_MODE, true);
+  const { device, inode } = identityIn(stat);
   return {
-    // There are no other types.
-    type: TYPES.get(mode & S_IFMT) ?? "device",
-    mode: mode & ~S_IFMT,
+    ...partsOfMode(view.getUint16(STX_MODE, true)),
     uid: view.getUint32(STX_UID, true),
     gid: view.getUint32(STX_GID, true),
+    // The group's bits of the mode are the mask of a list: acl(5).
+    isWritableByList: false,
     links: view.getUint32(STX_NLINK, true),
     size: Number(view.getBigUint64(STX_SIZE, true)),
-    device: `${view.getUint32(STX_DEV_MAJOR, true)}:${
-      view.getUint32(STX_DEV_MINOR, true)
-    }`,
-    inode: view.getBigUint64(STX_INO, true),
+    device: `${device >> 32n}:${device & 0xffff_ffffn}`,
+    inode,
   };
 }
 
-/** Tells files apart, whatever their names. */
-export function identityOf({ device, inode }: FileStatus): string {
-  return `${device}:${inode}`;
+/** What a `struct statx` says of which file it is. */
+export function identityIn(stat: Uint8Array<ArrayBuffer>): {
+  /** Major number in the upper half, minor in the lower. */
+  device: bigint;
+  inode: bigint;
+  mount: bigint;
+} {
+  const view = new DataView(stat.buffer);
+  const [major, minor] = [STX_DEV_MAJOR, STX_DEV_MINOR].map((at) =>
+    BigInt(view.getUint32(at, true))
+  );
+  return {
+    device: major << 32n | minor,
+    inode: view.getBigUint64(STX_INO, true),
+    mount: view.getBigUint64(STX_MNT_ID, true),
+  };
 }

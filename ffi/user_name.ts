@@ -12,7 +12,8 @@
  * @module
  */
 
-import { cString, Errno, SystemError } from "./libc.ts";
+import { SystemError } from "../lib/errors.ts";
+import { cString, Errno } from "./libc.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -143,3 +143,71 @@ export class NoMatch extends RcapError {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** A system call, or a call of the C library, failed. */
+export class SystemError extends RcapError {
+  override name = "SystemError";
+  /** The error number, as the operating system counts them. */
+  readonly errno: number;
+  /** What the error number means, in the system's words. */
+  readonly words: string;
+
+  /** @param call the call that failed and on what, for a person. */
+  constructor(call: string, errno: number, words: string) {
+    super(`${call}: ${words}`);
+    this.errno = errno;
+    this.words = words;
+  }
+}
+
+/**
+ * Error numbers that are the same on Linux and illumos: `asm-generic/errno-base.h` of
+ * Linux, `<sys/errno.h>` of illumos.
+ */
+export const CommonErrno = {
+  EPERM: 1,
+  ENOENT: 2,
+  ESRCH: 3,
+  EINTR: 4,
+  EIO: 5,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EEXIST: 17,
+  EXDEV: 18,
+  ENOTDIR: 20,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+  ENOTTY: 25,
+  ENOSPC: 28,
+  EROFS: 30,
+  ERANGE: 34,
+} as const;
+
+/** Whether an error says that a file or process does not exist. */
+export function isMissing(error: unknown): boolean {
+  return isOneOf(error, [CommonErrno.ENOENT, CommonErrno.ESRCH]);
+}
+
+/** Whether an error says that access is denied. */
+export function isDenied(error: unknown): boolean {
+  return isOneOf(error, [CommonErrno.EACCES, CommonErrno.EPERM]);
+}
+
+/**
+ * Whether an error, or its cause, says that there is no free descriptor or no memory.
+ * Such an error says nothing about what was asked for.
+ */
+export function isExhausted(error: unknown): boolean {
+  return isOneOf(error, [
+    CommonErrno.EMFILE,
+    CommonErrno.ENFILE,
+    CommonErrno.ENOMEM,
+  ]) ||
+    error instanceof Error && isExhausted(error.cause);
+}
+
+function isOneOf(error: unknown, numbers: readonly number[]): boolean {
+  return error instanceof SystemError && numbers.includes(error.errno);
+}

@@ -95,6 +95,29 @@ Deno.test("an import from a room on the same line is a problem", async () => {
   ]);
 });
 
+Deno.test("only lib/platform knows the operating system and calls into C", async () => {
+  const files = {
+    "main.ts": 'import "./lib/platform/open.ts";',
+    "lib/service/a_test.ts": 'import "../../ffi/d.ts";',
+    "lib/platform/open.ts": 'import "./linux/b.ts"; import "./illumos/c.ts";',
+    "lib/platform/linux/b.ts": 'import "../../../ffi/d.ts";',
+    "lib/platform/illumos/c.ts": "",
+    "ffi/d.ts": "",
+  };
+  assertEquals(await problemsOf(files), []);
+  const problems = await problemsOf({
+    ...files,
+    "lib/service/a.ts":
+      'import "../../ffi/d.ts"; import "../platform/linux/b.ts";',
+    "cmd/e.ts": 'import "../lib/platform/open.ts";',
+  });
+  assertEquals(problems, [
+    "cmd/e.ts imports lib/platform/open.ts: main.ts chooses the operating system, and hands it in",
+    "lib/service/a.ts imports ffi/d.ts: only lib/platform calls into C",
+    "lib/service/a.ts imports lib/platform/linux/b.ts: only lib/platform knows which operating system there is",
+  ]);
+});
+
 Deno.test("a circle of files is a problem", async () => {
   const problems = await problemsOf({
     "lib/group/a.ts": 'import "./b.ts";',

@@ -4,8 +4,7 @@
  * @module
  */
 
-import { isExhausted } from "../../ffi/libc.ts";
-import { NoMatch, NoSuchProcess, NotKnown } from "../errors.ts";
+import { isExhausted, NoMatch, NoSuchProcess, NotKnown } from "../errors.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 import {
   partsOf,

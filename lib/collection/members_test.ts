@@ -7,7 +7,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Sleeper } from "../../ffi/testing.ts";
 import { NoMatch, NoSuchProcess } from "../errors.ts";
-import { openPlatform } from "../platform/open.ts";
+import { openPlatform, system } from "../platform/testing.ts";
 import { requireProcess, selectProcesses, whyNot } from "./members.ts";
 import { parseArguments } from "./selectors.ts";
 
@@ -15,7 +15,7 @@ const platform = openPlatform("smaps", () => {});
 
 async function select(...selectors: string[]) {
   const { processes, problems } = await selectProcesses(
-    await parseArguments(selectors),
+    await parseArguments(selectors, system),
     platform,
   );
   return { pids: processes.map(({ pid }) => pid), problems };

@@ -20,10 +20,6 @@ class QuickClock implements Clock {
     return this.#time / 1000;
   }
 
-  bootTime(): number {
-    return this.#time / 1000;
-  }
-
   sleep(milliseconds: number): Promise<void> {
     this.#time += Math.max(0, milliseconds);
     return Promise.resolve();

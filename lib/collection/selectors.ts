@@ -11,10 +11,9 @@
  */
 
 import { UsageError } from "../errors.ts";
-import { operatingSystem } from "../platform/open.ts";
 import { type Glob, MalformedGlob, parseGlob } from "./glob.ts";
 import { parseUnit, type UnitTest } from "./systemd_unit.ts";
-import { Users } from "./users.ts";
+import { type NameLookup, Users } from "./users.ts";
 
 /** A selector, parsed. */
 export type Selector = PlainSelector | JoinedSelector;
@@ -95,14 +94,16 @@ const PROJECT_HELP = [
   ["zone:NAME", "all processes of a zone, by name or id"],
 ] as const;
 
-/** What the selectors look like on this system, for help and messages. */
-export function selectorHelp(): (readonly [form: string, what: string])[] {
-  return [...COMMON_HELP, ...hasProjects() ? PROJECT_HELP : CGROUP_HELP];
+/** What the selectors look like on a system, for help and messages. */
+export function selectorHelp(
+  names: NameLookup,
+): (readonly [form: string, what: string])[] {
+  return [...COMMON_HELP, ...hasProjects(names) ? PROJECT_HELP : CGROUP_HELP];
 }
 
-/** Whether this system has projects and zones. Others have cgroups. */
-function hasProjects(): boolean {
-  return operatingSystem().projectIdOf !== undefined;
+/** Whether a system has projects and zones. Others have cgroups. */
+function hasProjects({ projectIdOf }: NameLookup): boolean {
+  return projectIdOf !== undefined;
 }
 
 /** The largest pid Linux hands out: `PID_MAX_LIMIT` of include/linux/threads.h. */
@@ -112,14 +113,15 @@ const LARGEST_PID = 2 ** 22;
  * Parses the selectors of a command line.
  *
  * @param signal ends the lookup of users early.
- *  * @throws UsageError when one is none, or something that joins two has none beside it.
+ * @throws UsageError when one is none, or something that joins two has none beside it.
  * @throws UserNotKnown when the name service does not tell who a user is.
  */
 export async function parseArguments(
   texts: readonly string[],
+  names: NameLookup,
   signal?: AbortSignal,
 ): Promise<Selector[]> {
-  const users = new Users();
+  const users = new Users(names);
   await users.lookUp(texts, signal);
   const groups: PlainSelector[][] = [];
   let isJoined = true;
@@ -151,16 +153,19 @@ export function join(parts: readonly PlainSelector[]): Selector {
   return parts.length === 1 ? parts[0] : { kind: "joined", parts };
 }
 
+/** Knows no names. */
+const NO_NAMES: NameLookup = { uidOfUser: () => Promise.resolve(undefined) };
+
 /**
  * Parses a selector of one word.
  *
- * @param users knows every user that it may name.
+ * @param users knows every user that it may name; none of them by default.
  * @throws UsageError when it is none; the message says what would be one.
  * @throws UserNotKnown when the name service has not told who a user is.
  */
 export function parseSelector(
   text: string,
-  users = new Users(),
+  users = new Users(NO_NAMES),
 ): PlainSelector {
   if (/^\d+$/.test(text)) {
     return { kind: "pid", pid: parsePid(text, `selector "${text}"`), text };
@@ -179,20 +184,24 @@ export function parseSelector(
     case "exe":
       return { kind, matches: globOf(value, text), text };
     case "cgroup":
-      refuseCgroups(text);
+      refuseCgroups(users.names, text);
       return { kind, matches: globOf(value, text), text };
     case "unit": {
-      refuseCgroups(text);
+      refuseCgroups(users.names, text);
       return { kind, matches: parseUnit(value, text), text };
     }
     case "project":
     case "zone":
-      return { kind, id: parseId(kind, value, text), text };
+      return {
+        kind,
+        id: parseId(kind, value, { users, selector: text }),
+        text,
+      };
   }
   if (text === JOINT) throw looseJoint();
   throw new UsageError(
     `"${text}" is not a selector`,
-    `use ${selectorHelp().map(([form]) => form).join(", ")}`,
+    `use ${selectorHelp(users.names).map(([form]) => form).join(", ")}`,
   );
 }
 
@@ -217,18 +226,17 @@ export function parsePid(value: string, what: string): number {
 function parseId(
   kind: "project" | "zone",
   value: string,
-  selector: string,
+  { users: { names }, selector }: { users: Users; selector: string },
 ): number {
-  if (!hasProjects()) {
+  if (!hasProjects(names)) {
     throw new UsageError(
       `selector "${selector}": ${kind}s are an illumos feature`,
     );
   }
   if (/^\d+$/.test(value)) return Number(value);
-  const system = operatingSystem();
   const id = kind === "project"
-    ? system.projectIdOf?.(value)
-    : system.zoneIdOf?.(value);
+    ? names.projectIdOf?.(value)
+    : names.zoneIdOf?.(value);
   if (id === undefined) {
     throw new UsageError(
       `selector "${selector}": there is no ${kind} "${value}"`,
@@ -241,8 +249,8 @@ function parseId(
 }
 
 /** @throws UsageError where there are no cgroups. */
-function refuseCgroups(selector: string): void {
-  if (hasProjects()) {
+function refuseCgroups(names: NameLookup, selector: string): void {
+  if (hasProjects(names)) {
     throw new UsageError(`selector "${selector}": cgroups are a Linux feature`);
   }
 }

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { system } from "../platform/testing.ts";
 import fc from "fast-check";
 import "../../ffi/testing.ts";
 import { UsageError } from "../errors.ts";
@@ -18,7 +19,7 @@ import {
 } from "./selectors.ts";
 import { Users } from "./users.ts";
 
-const users = new Users();
+const users = new Users(system);
 await users.lookUp(["user:root", "user:no such user", "user:-1"]);
 
 /** Which of some texts a selector matches. */
@@ -228,7 +229,7 @@ Deno.test("what no unit can be named is refused", () => {
 
 /** The words of the selectors of a command line. */
 async function written(...texts: string[]): Promise<WrittenSelector[]> {
-  return (await parseArguments(texts)).map(writtenAs);
+  return (await parseArguments(texts, system)).map(writtenAs);
 }
 
 Deno.test("selectors are joined by an argument of its own, and by nothing in a name", async () => {
@@ -248,7 +249,7 @@ Deno.test("selectors are joined by an argument of its own, and by nothing in a n
   ];
   assertEquals(await written(...names), names);
   assertEquals(await written(names[0], "+", names[1]), [[names[0], names[1]]]);
-  const [joined] = await parseArguments(["comm:a + b", "+", "pid:1"]);
+  const [joined] = await parseArguments(["comm:a + b", "+", "pid:1"], system);
   assertEquals(quoteSelector(joined), '"comm:a + b" + "pid:1"');
 });
 
@@ -280,13 +281,13 @@ Deno.test("what joins nothing is refused", async () => {
     ]]
   ) {
     await assertRejects(
-      () => parseArguments(texts),
+      () => parseArguments(texts, system),
       UsageError,
       '"+" does not stand between two selectors; it joins two',
     );
   }
   await assertRejects(
-    () => parseArguments(["user:no such user", "+", "1"]),
+    () => parseArguments(["user:no such user", "+", "1"], system),
     UsageError,
     'selector "user:no such user": there is no user',
   );

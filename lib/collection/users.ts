@@ -5,10 +5,9 @@
  * @module
  */
 
-import { SystemError } from "../../ffi/libc.ts";
-import { EXIT_CODES, UsageError } from "../errors.ts";
+import { EXIT_CODES, SystemError, UsageError } from "../errors.ts";
 import { BoundedCalls, NoAnswer } from "../platform/bounded_calls.ts";
-import { operatingSystem } from "../platform/open.ts";
+import type { OperatingSystem } from "../platform/operating_system.ts";
 
 /** The name service has not told whether there is a user; it may later. */
 export class UserNotKnown extends UsageError {
@@ -27,22 +26,23 @@ interface Answer {
   readonly failure: string | undefined;
 }
 
-/** Looks a user up by name; `undefined` for none. */
-export type LookUpUser = (name: string) => Promise<number | undefined>;
+/** How names of users, and of projects and zones where there are such, become ids. */
+export type NameLookup = Pick<
+  OperatingSystem,
+  "uidOfUser" | "projectIdOf" | "zoneIdOf"
+>;
 
 /** What is known of users by name. */
 export class Users {
   readonly #answers = new Map<string, Answer>();
   readonly #calls: BoundedCalls;
-  readonly #lookUp: LookUpUser;
+  /** Looks names up: those of projects and zones at once. */
+  readonly names: NameLookup;
 
-  /** @param options for tests. */
-  constructor({ lookUp, calls }: {
-    lookUp?: LookUpUser;
-    calls?: BoundedCalls;
-  } = {}) {
-    this.#lookUp = lookUp ?? ((name) => operatingSystem().uidOfUser(name));
-    this.#calls = calls ?? new BoundedCalls(LOOKUPS);
+  /** @param calls limits how many lookups there are at a time, and how long they take. */
+  constructor(names: NameLookup, calls = new BoundedCalls(LOOKUPS)) {
+    this.names = names;
+    this.#calls = calls;
   }
 
   /**
@@ -78,7 +78,10 @@ export class Users {
 
   async #ask(name: string): Promise<string[]> {
     try {
-      const uid = await this.#calls.make(name, () => this.#lookUp(name));
+      const uid = await this.#calls.make(
+        name,
+        () => this.names.uidOfUser(name),
+      );
       this.#answers.set(name, { uid, failure: undefined });
       return [];
     } catch (error) {

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Errno, SystemError } from "../../ffi/libc.ts";
+import { Errno, systemError } from "../../ffi/libc.ts";
 import "../../ffi/testing.ts";
 import { UsageError } from "../errors.ts";
 import { BoundedCalls } from "../platform/bounded_calls.ts";
@@ -14,7 +14,7 @@ import { UserNotKnown, Users } from "./users.ts";
 Deno.test("names are looked up, once each; numbers are not", async () => {
   const asked: string[] = [];
   const users = new Users({
-    lookUp(name) {
+    uidOfUser(name) {
       asked.push(name);
       return Promise.resolve(name === "alice" ? 1234 : undefined);
     },
@@ -40,7 +40,7 @@ Deno.test("names are looked up, once each; numbers are not", async () => {
 Deno.test("a lookup that failed does not say that there is no such user", async () => {
   for (const errno of [Errno.EIO, Errno.ENOENT, Errno.EMFILE, Errno.EAGAIN]) {
     const users = new Users({
-      lookUp: () => Promise.reject(new SystemError("look up", errno)),
+      uidOfUser: () => Promise.reject(systemError("look up", errno)),
     });
     assertEquals(await users.lookUp(["user:alice"]), []);
     const error = assertThrows(
@@ -56,12 +56,11 @@ Deno.test("a name service that does not answer keeps nobody waiting", async () =
   let made = 0;
   const { promise, resolve } = Promise.withResolvers<number>();
   const users = new Users({
-    lookUp() {
+    uidOfUser() {
       made++;
       return promise;
     },
-    calls: new BoundedCalls({ places: 2, milliseconds: 50 }),
-  });
+  }, new BoundedCalls({ places: 2, milliseconds: 50 }));
   await users.lookUp(["user:a", "user:b", "user:c", "user:d"]);
   assertEquals(made, 2, "no more threads than there are places");
   for (const name of ["a", "b", "c", "d"]) {
@@ -81,10 +80,10 @@ Deno.test("a name service that does not answer keeps nobody waiting", async () =
 
 Deno.test("a lookup ends when it is aborted", async () => {
   const { promise, resolve } = Promise.withResolvers<number>();
-  const users = new Users({
-    lookUp: () => promise,
-    calls: new BoundedCalls({ places: 1, milliseconds: 60_000 }),
-  });
+  const users = new Users(
+    { uidOfUser: () => promise },
+    new BoundedCalls({ places: 1, milliseconds: 60_000 }),
+  );
   const controller = new AbortController();
   const began = performance.now();
   const looking = users.lookUp(["user:a"], controller.signal);

@@ -127,9 +127,14 @@ export interface ParsedConfig {
 /** Reads the files of a configuration. */
 export function parseConfig(
   paths: ConfigPaths,
-  { hasOtherCaps = false }: { hasOtherCaps?: boolean },
+  { system, hasOtherCaps = false }: Pick<
+    ConfigSurroundings,
+    "system" | "hasOtherCaps"
+  >,
 ): ParsedConfig {
-  const sources = readConfigFiles(paths, { mayBeMissing: hasOtherCaps });
+  const sources = readConfigFiles(paths, system.files, {
+    mayBeMissing: hasOtherCaps,
+  });
   const files = sources.files.map(parseFile);
   const selectors = files.flatMap(({ value }) =>
     value === undefined ? [] : selectorsIn(value)

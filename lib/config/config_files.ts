@@ -4,20 +4,25 @@
  * @module
  */
 
-import { type Entry, NotAFile, readUpTo } from "../../ffi/directory.ts";
-import { type File, isDenied, isMissing } from "../../ffi/file.ts";
 import {
-  Errno,
-  errnoMessage,
+  isDenied,
   isExhausted,
+  isMissing,
+  RcapError,
   SystemError,
-} from "../../ffi/libc.ts";
+} from "../errors.ts";
+import {
+  type Entry,
+  type FileCalls,
+  NotAFile,
+  type OpenFile,
+  readUpTo,
+} from "../platform/directory.ts";
 import {
   DistrustError,
   openTrustedDirectory,
   openTrustedFile,
-} from "../../ffi/trusted_path.ts";
-import { RcapError } from "../errors.ts";
+} from "../platform/trusted_path.ts";
 import { exactSize } from "../report/units.ts";
 import type { FoundProblem } from "./config_problem.ts";
 
@@ -75,12 +80,16 @@ const MOST_DROP_INS = 1000;
  */
 export function readConfigFiles(
   paths: ConfigPaths,
+  files: FileCalls,
   { mayBeMissing = false } = {},
 ): ConfigFiles {
-  const reader = new Reader();
-  const main = reader.read(paths.file, () => openTrustedFile(paths.file));
+  const reader = new Reader(files);
+  const main = reader.read(
+    paths.file,
+    () => openTrustedFile(files, paths.file),
+  );
   const hasDropIns = reader.readDropIns(paths.dropIns);
-  if (main === "missing" && !hasDropIns && !mayBeMissing) {
+  if (main instanceof SystemError && !hasDropIns && !mayBeMissing) {
     reader.problems.unshift(missing(paths));
   }
   return reader;
@@ -94,10 +103,18 @@ class Reader implements ConfigFiles {
   /** With what others have a say: one of them can stand on the way to several files. */
   readonly #distrusted = new Set<string>();
 
+  readonly #calls: FileCalls;
+
+  constructor(calls: FileCalls) {
+    this.#calls = calls;
+  }
+
   /** @returns whether there is any. */
   readDropIns(path: string): boolean {
     try {
-      using directory = openTrustedDirectory(path, { lastMayBeLink: true });
+      using directory = openTrustedDirectory(this.#calls, path, {
+        lastMayBeLink: true,
+      });
       const names = directory.names()
         .filter((name) => name.endsWith(".toml") && !name.startsWith("."))
         .sort();
@@ -124,13 +141,12 @@ class Reader implements ConfigFiles {
     { name, path }: { name: string; path: string },
   ): void {
     const file = `${path}/${name}`;
-    const open = () => openTrustedFile(name, { from: directory });
-    if (this.read(file, open) !== "missing") return;
+    const open = () => openTrustedFile(this.#calls, name, { from: directory });
+    const read = this.read(file, open);
+    if (!(read instanceof SystemError)) return;
     // One that was taken away meanwhile is none; a link may lead to nothing.
     if (directory.statusOf(name)) {
-      this.problems.push(
-        unreadable(file, new SystemError(`open ${file}`, Errno.ENOENT)),
-      );
+      this.problems.push(unreadable(file, read));
     } else if (name.includes("\ufffd")) {
       this.problems.push({
         file,
@@ -141,8 +157,12 @@ class Reader implements ConfigFiles {
     }
   }
 
-  /** Reads a file, if it is there; what is in the way of that becomes a problem. */
-  read(path: string, open: () => File): "missing" | "read" | "problem" {
+  /**
+   * Reads a file; what is in the way of that becomes a problem.
+   *
+   * @returns the error when there is no such file.
+   */
+  read(path: string, open: () => OpenFile): SystemError | "read" | "problem" {
     try {
       using file = open();
       const read = contents(path, file);
@@ -160,7 +180,7 @@ class Reader implements ConfigFiles {
       this.files.push(read);
       return "read";
     } catch (error) {
-      if (isMissing(error)) return "missing";
+      if (error instanceof SystemError && isMissing(error)) return error;
       this.#fail(path, error);
       return "problem";
     }
@@ -175,7 +195,7 @@ class Reader implements ConfigFiles {
   }
 }
 
-function contents(path: string, file: File): ConfigFile | FoundProblem {
+function contents(path: string, file: OpenFile): ConfigFile | FoundProblem {
   const bytes = readUpTo(file, LARGEST_FILE);
   if (!bytes) return tooLarge(path, "", LARGEST_FILE);
   try {
@@ -249,7 +269,7 @@ function unreadable(path: string, error: SystemError): FoundProblem {
   return {
     file: path,
     line: 0,
-    message: `it cannot be read: ${errnoMessage(error.errno)}`,
+    message: `it cannot be read: ${error.words}`,
     suggestion: isDenied(error)
       ? "try as root, or let more users read it"
       : "put a readable one in its place, or take it away",
@@ -271,8 +291,11 @@ function missing({ file, dropIns }: ConfigPaths): FoundProblem {
  * files are read for it: they are small, and neither times nor sizes tell of every
  * change. `undefined` when they cannot be read for the moment.
  */
-export function fingerprint(paths: ConfigPaths): string | undefined {
-  const files = readConfigFiles(paths);
+export function fingerprint(
+  paths: ConfigPaths,
+  calls: FileCalls,
+): string | undefined {
+  const files = readConfigFiles(paths, calls);
   return files.problems.some(({ isPassing }) => isPassing)
     ? undefined
     : fingerprintOf(files);

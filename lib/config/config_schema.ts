@@ -13,7 +13,7 @@ import {
 } from "../collection/selectors.ts";
 import { UserNotKnown, type Users } from "../collection/users.ts";
 import { UsageError } from "../errors.ts";
-import { operatingSystem } from "../platform/open.ts";
+import type { OperatingSystem } from "../platform/operating_system.ts";
 import type { PagedataSourceName } from "../platform/platform.ts";
 import { escapeLine } from "../report/escape.ts";
 import { parseDuration, parsePercent } from "../report/units.ts";
@@ -24,11 +24,6 @@ import type { TomlPath, TomlValue } from "./toml.ts";
 
 /** Where reference bits come from; `auto` is the best source that works. */
 export type PagedataChoice = "auto" | PagedataSourceName;
-
-/** The choices there are on this operating system. */
-function pagedataChoices(): PagedataChoice[] {
-  return ["auto", ...operatingSystem().pagedataSources];
-}
 
 /** Settings of the daemon by their names in a file; intervals in milliseconds. */
 export interface DaemonSettings {
@@ -96,7 +91,8 @@ export function selectorsIn(value: TomlValue): string[] {
  * {@linkcode unknownKeys}.
  *
  * @param surroundings `totalMemory` is what sizes in percent are of, in bytes;
- * `users` knows those that {@linkcode selectorsIn} names.
+ * `users` knows those that {@linkcode selectorsIn} names; `system` is the one that the
+ * configuration is for.
  */
 export function understand(
   value: TomlValue,
@@ -121,6 +117,7 @@ export function understand(
 export interface FileSurroundings {
   readonly totalMemory: number;
   readonly users: Users;
+  readonly system: Pick<OperatingSystem, "files" | "pagedataSources">;
 }
 
 /** What an issue of valibot's says was received where that is not known for the moment. */
@@ -135,7 +132,11 @@ function issueText(problem: string, remedy?: string): string {
   return [problem, ...(remedy ? [remedy] : [])].map(escapeLine).join("\n");
 }
 
-function fileSchema({ totalMemory, users }: FileSurroundings) {
+function fileSchema({ totalMemory, users, system }: FileSurroundings) {
+  const pagedataChoices: PagedataChoice[] = [
+    "auto",
+    ...system.pagedataSources,
+  ];
   const interval = (key: string) =>
     v.optional(parsed((value) => parseInterval(value, key)));
   const daemon = table({
@@ -148,7 +149,7 @@ function fileSchema({ totalMemory, users }: FileSurroundings) {
       parsed((value) => parseChoice(value, "policy", POLICIES)),
     ),
     pagedata: v.optional(
-      parsed((value) => parseChoice(value, "pagedata", pagedataChoices())),
+      parsed((value) => parseChoice(value, "pagedata", pagedataChoices)),
     ),
   }, { what: "daemon", remedy: "begin the table with [daemon]" });
   const cap = table({

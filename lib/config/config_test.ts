@@ -5,8 +5,9 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { system } from "../platform/testing.ts";
 import fc from "fast-check";
-import { Errno, SystemError } from "../../ffi/libc.ts";
+import { Errno, systemError } from "../../ffi/libc.ts";
 import "../../ffi/testing.ts";
 import { join, parseSelector, writtenAs } from "../collection/selectors.ts";
 import { Users } from "../collection/users.ts";
@@ -30,7 +31,7 @@ const GIB = 2 ** 30;
 const totalMemory = 8 * GIB;
 const seed = 20_260_101;
 
-const users = new Users();
+const users = new Users(system);
 await users.lookUp(["user:root", "user:no such user"]);
 
 /** A directory for the files of a configuration; removed when disposed. */
@@ -53,8 +54,8 @@ class Files implements Disposable {
   }
 
   read(): ConfigReading {
-    const surroundings = { totalMemory, users };
-    const parsed = parseConfig(this.paths, {});
+    const surroundings = { totalMemory, users, system };
+    const parsed = parseConfig(this.paths, { system });
     return understandConfig(this.paths, parsed, surroundings);
   }
 
@@ -132,14 +133,18 @@ max_rss = "1G"
 
 Deno.test("what the name service has not told may be right, and nothing else may", async () => {
   const silent = new Users({
-    lookUp: (name) =>
-      Promise.reject(new SystemError(`look up user ${name}`, Errno.EAGAIN)),
+    uidOfUser: (name) =>
+      Promise.reject(systemError(`look up user ${name}`, Errno.EAGAIN)),
   });
   const paths = (files: Files) => ({ ...files.paths });
   const alice =
     '[[cap]]\nname = "a"\nselect = ["user:alice"]\nmax_rss = "1G"\n';
   using one = new Files({ "rcap.toml": alice });
-  const reading = await readConfig(paths(one), { totalMemory, users: silent });
+  const reading = await readConfig(paths(one), {
+    totalMemory,
+    users: silent,
+    system,
+  });
   assertEquals(
     reading.problems.map(describeProblem).map((text) => one.relative(text)),
     [
@@ -150,21 +155,33 @@ Deno.test("what the name service has not told may be right, and nothing else may
   assertEquals(new ConfigError(reading.problems, true).exitCode, 1);
 
   using both = new Files({ "rcap.toml": alice, "rcap.d/b.toml": "x = 1" });
-  const other = await readConfig(paths(both), { totalMemory, users: silent });
+  const other = await readConfig(paths(both), {
+    totalMemory,
+    users: silent,
+    system,
+  });
   assertEquals([other.problems.length, other.isPassing], [2, false]);
   assertEquals(new ConfigError(other.problems, false).exitCode, 2);
 
   // Whom it has told of before stays who he was.
   let fails = false;
   const failing = new Users({
-    lookUp: () =>
+    uidOfUser: () =>
       fails
-        ? Promise.reject(new SystemError("look up user alice", Errno.EIO))
+        ? Promise.reject(systemError("look up user alice", Errno.EIO))
         : Promise.resolve(1234),
   });
-  await readConfig(paths(one), { totalMemory, users: failing });
+  await readConfig(paths(one), {
+    totalMemory,
+    users: failing,
+    system,
+  });
   fails = true;
-  const kept = await readConfig(paths(one), { totalMemory, users: failing });
+  const kept = await readConfig(paths(one), {
+    totalMemory,
+    users: failing,
+    system,
+  });
   assertEquals(
     kept.config?.caps[0].select.map((selector) =>
       selector.kind === "user" && selector.uid
@@ -503,7 +520,7 @@ Deno.test("what is far too large is not read", () => {
   ]);
   assertEquals(problemsOf({ "rcap.toml": large.slice(0, 2 ** 20) }), []);
   const paths = { file: "/dev/zero", dropIns: "/nowhere" };
-  const { problems } = parseConfig(paths, {}).sources;
+  const { problems } = parseConfig(paths, { system }).sources;
   assertEquals(problems.map(({ file }) => file), ["/dev/zero"]);
 });
 
@@ -566,16 +583,16 @@ Deno.test("the error of a configuration has every problem on a line of its own",
 
 Deno.test("the fingerprint changes with every change of a file, and only then", () => {
   using files = new Files({ "rcap.toml": capNamed("a") });
-  const seen = new Set([fingerprint(files.paths)]);
+  const seen = new Set([fingerprint(files.paths, system.files)]);
   const assertChanged = (what: string) => {
-    const now = fingerprint(files.paths);
+    const now = fingerprint(files.paths, system.files);
     assert(!seen.has(now), what);
     assertEquals(files.read().fingerprint, now, what);
     seen.add(now);
   };
   // The same contents, written again.
   files.write("rcap.toml", capNamed("a"));
-  assert(seen.has(fingerprint(files.paths)));
+  assert(seen.has(fingerprint(files.paths, system.files)));
   const { atime, mtime } = Deno.statSync(files.paths.file);
   files.write("rcap.toml", capNamed("b"));
   // As a tool may that restores times.
@@ -596,7 +613,7 @@ Deno.test("the fingerprint changes with every change of a file, and only then", 
   assertChanged("nothing");
   // What is no drop-in does not count.
   files.write("rcap.d/notes.txt", "");
-  assert(seen.has(fingerprint(files.paths)));
+  assert(seen.has(fingerprint(files.paths, system.files)));
 });
 
 Deno.test("a valid configuration is summed up by file", () => {

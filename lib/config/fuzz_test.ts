@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { system } from "../platform/testing.ts";
 import "../../ffi/testing.ts";
 import { badNumbers, damagedTexts, fuzz } from "../../tests/support/fuzzing.ts";
 import { Users } from "../collection/users.ts";
@@ -37,7 +38,11 @@ text""", inf, nan, 0xff]
 `;
 
 Deno.test("fuzz: TOML, and what it means", () => {
-  const surroundings = { totalMemory: 2 ** 34, users: new Users() };
+  const surroundings = {
+    totalMemory: 2 ** 34,
+    users: new Users(system),
+    system,
+  };
   fuzz(damagedTexts([TOML, OTHER_TOML]), 15_000, (text) => {
     try {
       const { root, value } = parseToml(text);

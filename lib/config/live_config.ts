@@ -5,8 +5,8 @@
  * @module
  */
 
-import { Users } from "../collection/users.ts";
-import { operatingSystem } from "../platform/open.ts";
+import { type NameLookup, Users } from "../collection/users.ts";
+import type { OperatingSystem } from "../platform/operating_system.ts";
 import type { Log } from "../platform/output.ts";
 import type { ProjectCap, ProjectCapSource } from "../platform/platform.ts";
 import {
@@ -29,19 +29,28 @@ export interface Reloaded {
   readonly isPassing?: boolean;
 }
 
+/** What a configuration is read from and for. */
+export type ConfigSystem = Pick<
+  OperatingSystem,
+  "files" | "memory" | "pagedataSources" | "projectCaps" | keyof NameLookup
+>;
+
 /** The configuration of a daemon. */
 export class LiveConfig {
   readonly #paths: ConfigPaths;
   readonly #log: Log;
   readonly #source: ProjectCapSource | undefined;
-  readonly #users = new Users();
+  readonly #system: ConfigSystem;
+  readonly #users: Users;
   #projects: readonly ProjectCap[] = [];
   #fingerprint = "";
 
-  constructor(paths: ConfigPaths, log: Log) {
+  constructor(paths: ConfigPaths, system: ConfigSystem, log: Log) {
     this.#paths = paths;
+    this.#system = system;
     this.#log = log;
-    this.#source = operatingSystem().projectCaps?.();
+    this.#users = new Users(system);
+    this.#source = system.projectCaps?.();
   }
 
   /**
@@ -63,7 +72,7 @@ export class LiveConfig {
    */
   async reload(onlyIfChanged: boolean): Promise<Reloaded | undefined> {
     const hasNewProjects = this.#readProjects();
-    const now = fingerprint(this.#paths);
+    const now = fingerprint(this.#paths, this.#system.files);
     // What cannot be read for the moment may not have changed.
     const hasChanged = now !== undefined && now !== this.#fingerprint;
     if (onlyIfChanged && !hasNewProjects && !hasChanged) return undefined;
@@ -82,11 +91,12 @@ export class LiveConfig {
   }
 
   async #read(signal?: AbortSignal) {
-    const { totalMemory } = operatingSystem().memory();
+    const { totalMemory } = this.#system.memory();
     const reading = await readConfig(this.#paths, {
       totalMemory,
       hasOtherCaps: this.#projects.length > 0,
       users: this.#users,
+      system: this.#system,
     }, signal);
     const { config, problems, isPassing } = reading;
     // What is not known for the moment is looked up again without a change.

@@ -8,11 +8,11 @@
  * @module
  */
 
-import { ownUsage } from "../../ffi/usage.ts";
 import type { DaemonConfig } from "../config/config.ts";
 import type { Reloaded } from "../config/live_config.ts";
 import type { OnRead } from "../group/measured_memory.ts";
 import type { DaemonState } from "../group/state.ts";
+import type { OperatingSystem } from "../platform/operating_system.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -37,6 +37,7 @@ const HEALTHY_INTERVALS = 3;
 export interface DaemonSurroundings {
   readonly platform: Platform;
   readonly clock: Clock;
+  readonly system: Pick<OperatingSystem, "boottimeSeconds" | "ownUsage">;
   readonly log: Log;
   /** Stops the daemon. */
   readonly signal: AbortSignal;
@@ -314,11 +315,11 @@ export class Daemon {
       startTime: this.#startTime,
       startedAt: this.#startedAt,
       updatedAt: clock.wallTime(),
-      monotonic: clock.bootTime(),
+      monotonic: this.#around.system.boottimeSeconds(),
       reportInterval: this.#config.reportInterval / 1000,
       pagedata: platform.pagedata,
       memory: this.#memory(),
-      own: ownUsage(),
+      own: this.#around.system.ownUsage(),
       configuration: {
         serial: this.#serial,
         loadedAt: this.#loadedAt,

@@ -10,8 +10,8 @@ import "../../tests/support/deadline.ts";
 import type { DaemonConfig } from "../config/config.ts";
 import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
+import { openPlatform, system } from "../platform/testing.ts";
 import { systemClock } from "../platform/clock.ts";
-import { openPlatform } from "../platform/open.ts";
 import { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";
 import { Daemon, type DaemonSurroundings } from "./daemon.ts";
@@ -63,6 +63,7 @@ async function runDaemon(
   const daemon = new Daemon(CONFIG, {
     platform: withSteps(real, platform),
     clock: systemClock,
+    system,
     log,
     signal: ending.signal,
     overrides: () => new Map(),

@@ -8,7 +8,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
 import { POLICIES } from "../config/policy_names.ts";
-import { type FakeProcess, hot, leak, PAGE } from "../platform/testing.ts";
+import { type FakeProcess, hot, leak, PAGE } from "../platform/fake_testing.ts";
 import { capOf, INTERVAL, SimulatedDaemon } from "./testing.ts";
 
 // Opened before the first test, which would seem to leak it otherwise.

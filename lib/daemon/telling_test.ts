@@ -6,9 +6,9 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { libc, SystemError } from "../../ffi/libc.ts";
+import { libc, systemError } from "../../ffi/libc.ts";
 import { POLICIES } from "../config/policy_names.ts";
-import { hot, PAGE } from "../platform/testing.ts";
+import { hot, PAGE } from "../platform/fake_testing.ts";
 import { capOf, INTERVAL, SimulatedDaemon } from "./testing.ts";
 
 // Opened before the first test, which would seem to leak it otherwise.
@@ -288,7 +288,7 @@ Deno.test("without a list of processes, members stay what they were", async () =
   simulation.platform.start("one").fill("idle", 100);
   await simulation.run(1);
   const EMFILE = 24;
-  simulation.platform.listFailure = new SystemError("open", EMFILE);
+  simulation.platform.listFailure = systemError("open", EMFILE);
   await simulation.run(3 * INTERVAL);
   assertEquals(simulation.group("one").processes, 1);
   assertMatch(

@@ -9,7 +9,7 @@ import type { CapConfig, DaemonConfig } from "../config/config.ts";
 import type { Reloaded } from "../config/live_config.ts";
 import type { CollectionState, DaemonState } from "../group/state.ts";
 import { Log, type LogLevel } from "../platform/output.ts";
-import { FakeClock, FakePlatform, PAGE } from "../platform/testing.ts";
+import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { Daemon } from "./daemon.ts";
 
 /** Between two samples, in seconds. */
@@ -69,6 +69,10 @@ export class SimulatedDaemon implements AsyncDisposable {
     this.daemon = new Daemon(this.config, {
       platform: this.platform,
       clock: this.clock,
+      system: {
+        boottimeSeconds: () => this.clock.now() / 1000,
+        ownUsage: () => ({ cpu: 0, rss: 0 }),
+      },
       log: new Log(level, { write: (line) => this.messages.push(line) }),
       signal: this.#ending.signal,
       report: (state) => this.#state = state,

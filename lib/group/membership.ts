@@ -12,7 +12,6 @@
  */
 
 import { type Clock, systemClock } from "../platform/clock.ts";
-import { isExhausted } from "../../ffi/libc.ts";
 import {
   anyOf,
   type Matcher,
@@ -21,7 +20,13 @@ import {
   whyNot,
 } from "../collection/members.ts";
 import { partsOf, type Selector } from "../collection/selectors.ts";
-import { messageOf, NoSuchProcess, NotKnown, ProcessError } from "../errors.ts";
+import {
+  isExhausted,
+  messageOf,
+  NoSuchProcess,
+  NotKnown,
+  ProcessError,
+} from "../errors.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 
 /** A known process is looked at closer in one of so many passes. */

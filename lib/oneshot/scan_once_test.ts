@@ -16,7 +16,7 @@ import {
   hot,
   PAGE,
   TICK,
-} from "../platform/testing.ts";
+} from "../platform/fake_testing.ts";
 import {
   scanOnce,
   type ScanOnceOptions,

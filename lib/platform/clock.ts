@@ -4,8 +4,6 @@
  * @module
  */
 
-import { boottimeSeconds } from "../../ffi/clock.ts";
-
 /** The longest time that a timer takes, in milliseconds. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -15,8 +13,6 @@ export interface Clock {
   now(): number;
   /** Seconds since the epoch. */
   wallTime(): number;
-  /** Seconds since the machine was started, those while it was suspended too. */
-  bootTime(): number;
   /**
    * Waits. An abort of the signal ends the wait at once.
    *
@@ -29,7 +25,6 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => performance.now(),
   wallTime: () => Date.now() / 1000,
-  bootTime: boottimeSeconds,
   async sleep(milliseconds, signal) {
     if (signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -12,6 +12,7 @@ export const VARIABLES = {
   platform: "RCAP_PLATFORM",
   libc: "RCAP_ILLUMOS_LIBC",
   libproc: "RCAP_ILLUMOS_LIBPROC",
+  libsocket: "RCAP_ILLUMOS_LIBSOCKET",
   proc: "RCAP_ILLUMOS_PROC",
   projects: "RCAP_ILLUMOS_PROJECTS",
 } as const;

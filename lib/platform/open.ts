@@ -10,13 +10,7 @@ import { VARIABLES } from "./environment.ts";
 import { ILLUMOS_PATHS } from "./illumos/illumos_platform.ts";
 import { illumos } from "./illumos/system.ts";
 import { linux } from "./linux/system.ts";
-import type {
-  OperatingSystem,
-  PagedataSourceName,
-  Platform,
-} from "./platform.ts";
-
-let chosen: OperatingSystem | undefined;
+import type { OperatingSystem } from "./operating_system.ts";
 
 /**
  * The operating system that rcap runs on.
@@ -25,12 +19,7 @@ let chosen: OperatingSystem | undefined;
  * @throws UsageError when the environment names none that can be tested here.
  */
 export function operatingSystem(): OperatingSystem {
-  return chosen ??= systemOf(Deno.build.os);
-}
-
-/** The operating system, where that has been asked for already. */
-export function chosenSystem(): OperatingSystem | undefined {
-  return chosen;
+  return systemOf(Deno.build.os);
 }
 
 /**
@@ -68,6 +57,7 @@ function chooseOnLinux(): OperatingSystem {
   return illumos({
     libc: required("libc"),
     libproc: required("libproc"),
+    libsocket: required("libsocket"),
     proc: variable("proc") ?? ILLUMOS_PATHS.proc,
     projects: variable("projects") ?? ILLUMOS_PATHS.projects,
   });
@@ -78,27 +68,11 @@ function variable(name: keyof typeof VARIABLES): string | undefined {
   return Deno.env.get(VARIABLES[name]) || undefined;
 }
 
-function required(name: "libc" | "libproc"): string {
+function required(name: "libc" | "libproc" | "libsocket"): string {
   const value = variable(name);
   if (value !== undefined) return value;
   throw new UsageError(
     `${VARIABLES.platform} is illumos and ${VARIABLES[name]} is not set`,
     "name the library that stands for it",
   );
-}
-
-/**
- * Opens the processes of this machine.
- *
- * @param choice which source of reference bits; `auto` takes the best that works.
- * @param warn told why, when `auto` does not get the best.
- * @param signal has nobody wait for a process any longer.
- * @throws CapabilityError when the chosen one does not work here.
- */
-export function openPlatform(
-  choice: PagedataSourceName | "auto",
-  warn: (message: string) => void,
-  signal?: AbortSignal,
-): Platform {
-  return operatingSystem().open(choice, warn, signal);
 }

@@ -9,7 +9,7 @@ import { libc } from "../../ffi/libc.ts";
 import { CappedGroup } from "../group/capped_group.ts";
 import { Member } from "../group/member.ts";
 import { Log } from "../platform/output.ts";
-import { FakeClock, FakePlatform, PAGE } from "../platform/testing.ts";
+import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { coldest } from "./coldest.ts";
 
 // Opened before the first test, which would seem to leak it otherwise.

@@ -18,7 +18,7 @@ import {
   PAGE,
   TICK,
   together,
-} from "../platform/testing.ts";
+} from "../platform/fake_testing.ts";
 import { CappedGroup } from "../group/capped_group.ts";
 import { Member } from "../group/member.ts";
 import { Log } from "../platform/output.ts";

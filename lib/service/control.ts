@@ -5,19 +5,36 @@
  * @module
  */
 
-import { Errno, SystemError } from "../../ffi/libc.ts";
-import { SIGHUP, SIGUSR1 } from "../../ffi/pidfd.ts";
 import {
   CapabilityError,
   NoSuchProcess,
+  ProcessAccessDenied,
   RcapError,
   UsageError,
 } from "../errors.ts";
 import type { CollectionState, DaemonState } from "../group/state.ts";
-import { requireOwnProc } from "../platform/linux/own_proc.ts";
-import { readProcess } from "../platform/linux/process_list.ts";
-import { openPidfd } from "../platform/linux/system_calls.ts";
-import { holderOf, readState, writeOverride } from "./state_directory.ts";
+import type {
+  DaemonSignal,
+  OperatingSystem,
+} from "../platform/operating_system.ts";
+import {
+  holderOf,
+  readState,
+  type StateSystem,
+  writeOverride,
+} from "./state_directory.ts";
+
+/** What control of a daemon needs of the operating system. */
+export type ControlSystem =
+  & StateSystem
+  & Pick<OperatingSystem, "hold" | "requireOwnProcesses">;
+
+/** A daemon by its state directory. */
+export interface DaemonPlace {
+  readonly system: ControlSystem;
+  /** The path of its state directory. */
+  readonly directory: string;
+}
 
 /** How long a daemon may take to answer, in milliseconds, and how often that is looked at. */
 const PATIENCE = 10_000;
@@ -33,17 +50,18 @@ const LOOK_INTERVAL = 20;
  * @throws CapabilityError when this user may not.
  */
 export async function setCap(
-  directory: string,
+  place: DaemonPlace,
   name: string,
   bytes: number | undefined,
 ): Promise<{ before: CollectionState; after: CollectionState }> {
-  requireOwnProc();
-  const state = readState(directory);
+  const { system, directory } = place;
+  system.requireOwnProcesses();
+  const state = readState(system, directory);
   const before = collectionOf(state, name);
-  assertHolder(directory, state);
-  writeOverride(directory, name, bytes);
-  signalDaemon(directory, state, SIGUSR1);
-  const after = await answerOf(directory, state, (now) => {
+  assertHolder(place, state);
+  writeOverride(system, directory, { name, bytes });
+  signalDaemon(place, state, "SIGUSR1");
+  const after = await answerOf(place, state, (now) => {
     const collection = collectionOf(now, name);
     return collection.cap === (bytes ?? collection.configuredCap)
       ? collection
@@ -73,14 +91,15 @@ function collectionOf(
  * @throws CapabilityError when this user may not.
  */
 export async function reloadConfiguration(
-  directory: string,
+  place: DaemonPlace,
 ): Promise<DaemonState> {
-  requireOwnProc();
-  const state = readState(directory);
-  assertHolder(directory, state);
-  signalDaemon(directory, state, SIGHUP);
+  const { system, directory } = place;
+  system.requireOwnProcesses();
+  const state = readState(system, directory);
+  assertHolder(place, state);
+  signalDaemon(place, state, "SIGHUP");
   return await answerOf(
-    directory,
+    place,
     state,
     (now) =>
       now.configuration.serial > state.configuration.serial ? now : undefined,
@@ -94,8 +113,11 @@ export async function reloadConfiguration(
  * @throws RcapError when another process does, or one that cannot be seen.
  * @throws CapabilityError when this user may not know.
  */
-function assertHolder(directory: string, { pid }: DaemonState): void {
-  const holder = holderOf(directory);
+function assertHolder(
+  { system, directory }: DaemonPlace,
+  { pid }: DaemonState,
+): void {
+  const holder = holderOf(system, directory);
   if (holder === pid) return;
   if (holder === undefined) throw ended(pid);
   const who = holder === 0
@@ -108,26 +130,22 @@ function assertHolder(directory: string, { pid }: DaemonState): void {
 
 /**
  * Sends a signal to exactly the daemon that wrote a state: the process that holds
- * the lock, and started when the state says. `/proc` has to be that of our own pid
- * namespace.
+ * the lock, and started when the state says.
  */
 function signalDaemon(
-  directory: string,
+  place: DaemonPlace,
   state: DaemonState,
-  signal: number,
+  signal: DaemonSignal,
 ): void {
-  const { pid, startTime } = state;
+  const { pid } = state;
   try {
-    using pidfd = openPidfd(pid);
-    // The descriptor is the daemon's when that has the pid and the lock now.
-    if (readProcess(pid).startTime !== startTime) throw ended(pid);
-    assertHolder(directory, state);
-    pidfd.signal(signal);
+    using daemon = place.system.hold(state);
+    // It is the daemon when it has the lock now.
+    assertHolder(place, state);
+    daemon.signal(signal);
   } catch (error) {
     if (error instanceof NoSuchProcess) throw ended(pid, error);
-    if (!(error instanceof SystemError)) throw error;
-    if (error.errno === Errno.ESRCH) throw ended(pid, error);
-    if (error.errno !== Errno.EPERM) throw error;
+    if (!(error instanceof ProcessAccessDenied)) throw error;
     throw new CapabilityError(
       `this user may not tell rcap (process ${pid}) anything; run as root`,
       { cause: error },
@@ -141,14 +159,14 @@ function ended(pid: number, cause?: Error): RcapError {
 
 /** Waits until the state of a daemon shows something. */
 async function answerOf<T>(
-  directory: string,
+  { system, directory }: DaemonPlace,
   { pid, startTime }: DaemonState,
   look: (state: DaemonState) => T | undefined,
 ): Promise<T> {
   const began = performance.now();
   while (performance.now() - began < PATIENCE) {
     await new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL));
-    const state = readState(directory);
+    const state = readState(system, directory);
     if (state.pid !== pid || state.startTime !== startTime) break;
     const found = look(state);
     if (found !== undefined) return found;

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { endConnection } from "../../ffi/linux_socket.ts";
 import fc from "fast-check";
 import { damagedTexts, fuzz, fuzzSeed } from "../../tests/support/fuzzing.ts";
 import { endOfHead, HttpError, parseHead } from "./http_request.ts";
@@ -45,6 +46,7 @@ Deno.test("fuzz: heads of requests", () => {
 Deno.test("fuzz: requests over connections", async () => {
   const warnings: string[] = [];
   await using server = new MetricsServer({
+    endConnection,
     address: { hostname: "127.0.0.1", port: 0 },
     metrics: new Metrics({ version: "1" }),
     health: () => undefined,

@@ -10,7 +10,7 @@
  * @module
  */
 
-import { endConnection } from "../../ffi/socket.ts";
+import type { OperatingSystem } from "../platform/operating_system.ts";
 import { messageOf } from "../errors.ts";
 import {
   emptyLines,
@@ -74,6 +74,8 @@ export interface HttpServerOptions {
   readonly refuse: (status: number, reason: string) => HttpResponse;
   /** Is told when nobody can connect for a while. */
   readonly warn: (message: string) => void;
+  /** Ends connections that Deno cannot: its `close()` waits for a write in progress. */
+  readonly endConnection: OperatingSystem["endConnection"];
   readonly limits?: Partial<HttpLimits>;
 }
 
@@ -146,7 +148,7 @@ export class HttpServer implements AsyncDisposable {
 
   /** Serves a connection, which another makes room for where there is none. */
   async #take(stream: Deno.TcpConn): Promise<void> {
-    const connection = new Connection(stream);
+    const connection = new Connection(stream, this.#options.endConnection);
     if (this.#connections.size >= this.#limits.connections) {
       await this.#makeRoom();
     }
@@ -243,8 +245,14 @@ class Connection {
    */
   turnSince = performance.now();
 
-  constructor(stream: Deno.TcpConn) {
+  readonly #endConnection: OperatingSystem["endConnection"];
+
+  constructor(
+    stream: Deno.TcpConn,
+    endConnection: OperatingSystem["endConnection"],
+  ) {
     this.#stream = stream;
+    this.#endConnection = endConnection;
   }
 
   /** The client may send a request, and has so long to begin with it. */
@@ -353,7 +361,7 @@ class Connection {
     this.#isClosed = true;
     if (this.#isWriting) {
       const { localAddr, remoteAddr } = this.#stream;
-      endConnection(localAddr, remoteAddr);
+      this.#endConnection(localAddr, remoteAddr);
     }
     this.#stream.close();
   }

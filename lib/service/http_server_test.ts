@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { endConnection } from "../../ffi/linux_socket.ts";
 import "../../ffi/testing.ts";
 import type { HttpRequest } from "./http_request.ts";
 import { type HttpLimits, HttpServer } from "./http_server.ts";
@@ -24,6 +25,7 @@ const OK = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 function serve(limits: Partial<HttpLimits> = {}) {
   const warnings: string[] = [];
   const server = new HttpServer({
+    endConnection,
     address: { hostname: "127.0.0.1", port: 0 },
     answer: ({ method, path }: HttpRequest) => {
       if (path === "/fault") throw new Error("no idea");

@@ -6,6 +6,7 @@
 
 import { accepts } from "@std/http/negotiation";
 import { messageOf, RcapError, UsageError } from "../errors.ts";
+import type { OperatingSystem } from "../platform/operating_system.ts";
 import { lines } from "../report/escape.ts";
 import type { HttpRequest } from "./http_request.ts";
 import {
@@ -92,6 +93,7 @@ export interface MetricsServerOptions {
   readonly health: () => string | undefined;
   /** Is told when serving has failed and goes on later. */
   readonly warn?: (message: string) => void;
+  readonly endConnection: OperatingSystem["endConnection"];
   /** How many descriptors the process may have; connections take a part of them. */
   readonly descriptors?: number;
 }
@@ -112,8 +114,14 @@ export class MetricsServer implements AsyncDisposable {
    * @throws RcapError when nobody can listen there.
    */
   constructor(
-    { address, metrics, health, warn = () => {}, descriptors = Infinity }:
-      MetricsServerOptions,
+    {
+      address,
+      metrics,
+      health,
+      warn = () => {},
+      endConnection,
+      descriptors = Infinity,
+    }: MetricsServerOptions,
   ) {
     this.#metrics = metrics;
     this.#health = health;
@@ -124,6 +132,7 @@ export class MetricsServer implements AsyncDisposable {
         refuse: (status, reason) =>
           text(`rcap: ${reason}\n`, status, status === 405 ? ALLOWED : {}),
         warn: (message) => warn(`metrics: ${message}`),
+        endConnection,
         limits: { connections: mostConnections(descriptors) },
       });
     } catch (error) {

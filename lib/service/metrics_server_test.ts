@@ -5,6 +5,7 @@
  */
 
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { endConnection } from "../../ffi/linux_socket.ts";
 import "../../tests/support/deadline.ts";
 import { RcapError, UsageError } from "../errors.ts";
 import { Metrics, METRICS_FORMATS } from "./metrics.ts";
@@ -21,7 +22,12 @@ const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 /** A server at a free port of this machine. */
 function serve(health: () => string | undefined = () => undefined) {
   const metrics = new Metrics({ version: "1" });
-  const server = new MetricsServer({ address: LOOPBACK, metrics, health });
+  const server = new MetricsServer({
+    address: LOOPBACK,
+    metrics,
+    health,
+    endConnection,
+  });
   return {
     server,
     metrics,
@@ -119,6 +125,7 @@ Deno.test("a server ends at once, with its connections, and its port is free", a
   await connection.write(new TextEncoder().encode("GET /metrics HTTP/1.1\r\n"));
   await server[Symbol.asyncDispose]();
   await using _again = new MetricsServer({
+    endConnection,
     address: server.address,
     metrics: served.metrics,
     health: () => undefined,
@@ -129,7 +136,8 @@ Deno.test("a server ends at once, with its connections, and its port is free", a
 function listenError(address: { hostname: string; port: number }): string {
   const metrics = new Metrics({ version: "1" });
   const health = () => undefined;
-  const listen = () => new MetricsServer({ address, metrics, health });
+  const listen = () =>
+    new MetricsServer({ address, metrics, health, endConnection });
   const error = assertThrows(listen, RcapError);
   assertEquals(error.exitCode, 1);
   return error.message;

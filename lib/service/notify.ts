@@ -5,9 +5,8 @@
  * @module
  */
 
-import { monotonicMicroseconds } from "../../ffi/clock.ts";
-import { SystemError } from "../../ffi/libc.ts";
-import { NotifySocket } from "../../ffi/notify_socket.ts";
+import { SystemError } from "../errors.ts";
+import type { Systemd } from "../platform/operating_system.ts";
 import { escapeLine } from "../report/escape.ts";
 
 /** The environment variables by which a service manager says where and how. */
@@ -26,8 +25,10 @@ const MOST_WAITING = 64;
 /** The longest timer there is, in milliseconds; it makes longer ones short. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** What a notifier needs of its surroundings; a process's own by default. */
+/** What a notifier needs of its surroundings. */
 export interface NotifierOptions {
+  /** The way to the service manager; nothing is said where the system has none. */
+  systemd: Pick<Systemd, "notifySocket" | "monotonicMicroseconds"> | undefined;
   /** Reads an environment variable. */
   env?: (name: typeof NOTIFY_ENVIRONMENT[number]) => string | undefined;
   /** Is told, once, when nothing can be sent. */
@@ -41,7 +42,7 @@ export interface NotifierOptions {
  *
  * @example
  * ```ts
- * using notifier = Notifier.fromEnvironment({ warn: (text) => log.warn(text) });
+ * using notifier = Notifier.fromEnvironment({ systemd: system.systemd });
  * notifier.ready("watching 3 collections");
  * if (notifier.watchdogInterval !== undefined) {
  *   setInterval(() => notifier.watchdog(), notifier.watchdogInterval);
@@ -55,33 +56,37 @@ export class Notifier implements Disposable {
    */
   readonly watchdogInterval: number | undefined;
   readonly #warn: (message: string) => void;
-  #socket: NotifySocket | undefined;
+  readonly #systemd: NotifierOptions["systemd"];
+  #socket: ReturnType<Systemd["notifySocket"]> | undefined;
   #waiting: string[] = [];
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(
     address: string | undefined,
-    { watchdogInterval, warn }: {
+    { watchdogInterval, systemd, warn }: {
       watchdogInterval: number | undefined;
+      systemd: NotifierOptions["systemd"];
       warn: (message: string) => void;
     },
   ) {
+    this.#systemd = systemd;
     this.#warn = warn;
-    if (!address) return;
+    if (!address || !systemd) return;
     this.watchdogInterval = watchdogInterval;
-    this.#guarded(() => this.#socket = new NotifySocket(address));
+    this.#guarded(() => this.#socket = systemd.notifySocket(address));
   }
 
   /** A notifier for the service manager that started this process, if one did. */
   static fromEnvironment(
-    { env = (name) => Deno.env.get(name), warn = () => {} }: NotifierOptions =
-      {},
+    { systemd, env = (name) => Deno.env.get(name), warn = () => {} }:
+      NotifierOptions,
   ): Notifier {
     return new Notifier(env("NOTIFY_SOCKET"), {
       watchdogInterval: watchdogInterval(
         env("WATCHDOG_USEC"),
         env("WATCHDOG_PID"),
       ),
+      systemd,
       warn,
     });
   }
@@ -93,7 +98,9 @@ export class Notifier implements Disposable {
 
   /** A reload has begun; {@linkcode ready} says that it is over, successful or not. */
   reloading(): void {
-    this.#send(["RELOADING=1", `MONOTONIC_USEC=${monotonicMicroseconds()}`]);
+    if (!this.#systemd) return;
+    const now = this.#systemd.monotonicMicroseconds();
+    this.#send(["RELOADING=1", `MONOTONIC_USEC=${now}`]);
   }
 
   /** The daemon is about to end. */

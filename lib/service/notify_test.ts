@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { system } from "../platform/testing.ts";
 import { monotonicMicroseconds } from "../../ffi/clock.ts";
 import "../../ffi/testing.ts";
 import { Notifier, type NOTIFY_ENVIRONMENT } from "./notify.ts";
@@ -103,6 +104,7 @@ type Environment = Partial<Record<typeof NOTIFY_ENVIRONMENT[number], string>>;
 function notifierIn(environment: Environment) {
   const warnings: string[] = [];
   const notifier = Notifier.fromEnvironment({
+    systemd: system.systemd,
     env: (name) => environment[name],
     warn: (message) => warnings.push(message),
   });

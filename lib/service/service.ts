@@ -5,14 +5,13 @@
  * @module
  */
 
-import { openFilesLimit } from "../../ffi/usage.ts";
 import type { ConfigPaths } from "../config/config_files.ts";
 import { LiveConfig } from "../config/live_config.ts";
 import { Daemon } from "../daemon/daemon.ts";
 import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
+import type { OperatingSystem } from "../platform/operating_system.ts";
 import { systemClock } from "../platform/clock.ts";
-import { openPlatform, operatingSystem } from "../platform/open.ts";
 import type { Log } from "../platform/output.ts";
 import { Metrics } from "./metrics.ts";
 import {
@@ -27,6 +26,7 @@ import { StateDirectory } from "./state_directory.ts";
 const TRIM_INTERVAL = 60_000;
 
 export interface ServiceOptions {
+  readonly system: OperatingSystem;
   readonly config: ConfigPaths;
   readonly stateDirectory: string;
   /** Where to serve metrics. */
@@ -51,21 +51,28 @@ export interface ServiceOptions {
  * @throws RcapError when another daemon runs, or something else is in the way.
  */
 export async function runService(options: ServiceOptions): Promise<void> {
-  const { log, signal } = options;
+  const { system, log, signal } = options;
   await using held = new AsyncDisposableStack();
-  operatingSystem().requireOwnProcesses();
-  const configuration = new LiveConfig(options.config, log);
+  system.requireOwnProcesses();
+  const configuration = new LiveConfig(options.config, system, log);
   const config = await configuration.load(signal);
-  await operatingSystem().requirePrivileges();
+  await system.requirePrivileges();
   const directory = held.use(
-    StateDirectory.take(options.stateDirectory, (text) => log.warn(text)),
+    StateDirectory.take(
+      system,
+      options.stateDirectory,
+      (text) => log.warn(text),
+    ),
   );
   options.onTaken?.(() => directory[Symbol.dispose]());
   const notifier = held.use(
-    Notifier.fromEnvironment({ warn: (text) => log.warn(text) }),
+    Notifier.fromEnvironment({
+      systemd: system.systemd,
+      warn: (text) => log.warn(text),
+    }),
   );
   const platform = held.use(
-    openPlatform(config.pagedata, (text) => log.warn(text), signal),
+    system.open(config.pagedata, (text) => log.warn(text), signal),
   );
   const metrics = new Metrics({ version: options.version });
   const report = new StateWriter(directory, log);
@@ -73,6 +80,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const daemon = new Daemon(config, {
     platform,
     clock: systemClock,
+    system,
     log,
     signal,
     report: (state) => {
@@ -110,7 +118,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
         metrics,
         health: () => daemon.problem(),
         warn: (text) => log.warn(text),
-        descriptors: openFilesLimit(),
+        endConnection: system.endConnection,
+        descriptors: system.openFilesLimit(),
       }),
     );
     log.info(`metrics on http://${formatAddress(server.address)}/metrics`);
@@ -119,8 +128,9 @@ export async function runService(options: ServiceOptions): Promise<void> {
     `watching ${config.caps.length} collections, references from ${platform.pagedata}`,
   );
   notifier.ready(`watching ${config.caps.length} collections`);
-  trimOwnMemory();
-  const trim = setInterval(trimOwnMemory, TRIM_INTERVAL);
+  const trimNow = () => trimOwnMemory(system);
+  trimNow();
+  const trim = setInterval(trimNow, TRIM_INTERVAL);
   held.defer(() => clearInterval(trim));
   await daemon.run();
   notifier.stopping();
@@ -135,21 +145,22 @@ export async function runService(options: ServiceOptions): Promise<void> {
  * @throws ConfigError, RcapError as {@linkcode runService}.
  */
 export async function runOnce(
-  { config: paths, stateDirectory, signal, log, onTaken }: Omit<
+  { system, config: paths, stateDirectory, signal, log, onTaken }: Omit<
     ServiceOptions,
     "metrics" | "version"
   >,
   observation: number,
 ): Promise<DaemonState> {
-  operatingSystem().requireOwnProcesses();
-  const config = await new LiveConfig(paths, log).load(signal);
-  await operatingSystem().requirePrivileges();
+  system.requireOwnProcesses();
+  const config = await new LiveConfig(paths, system, log).load(signal);
+  await system.requirePrivileges();
   using directory = StateDirectory.take(
+    system,
     stateDirectory,
     (text) => log.warn(text),
   );
   onTaken?.(() => directory[Symbol.dispose]());
-  using platform = openPlatform(
+  using platform = system.open(
     config.pagedata,
     (text) => log.warn(text),
     signal,
@@ -157,6 +168,7 @@ export async function runOnce(
   const daemon = new Daemon(config, {
     platform,
     clock: systemClock,
+    system,
     log,
     signal,
     report: () => {},
@@ -169,11 +181,11 @@ export async function runOnce(
 }
 
 /** Gives back memory that is free or not used. */
-function trimOwnMemory(): void {
+function trimOwnMemory(system: OperatingSystem): void {
   // V8 has this where it was asked for, as the built binary does.
   const { gc } = globalThis as { gc?: () => void };
   gc?.();
-  operatingSystem().trimOwnMemory();
+  system.trimOwnMemory();
 }
 
 /** Writes the state; what is in the way of that is told once and ends nothing. */

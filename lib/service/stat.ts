@@ -6,7 +6,7 @@
 
 import { systemClock } from "../platform/clock.ts";
 import type { CollectionState, DaemonState } from "../group/state.ts";
-import { readState } from "./state_directory.ts";
+import { readState, type StateSystem } from "./state_directory.ts";
 
 /** What a collection did in an interval. Sizes in bytes. */
 export interface StatRow {
@@ -127,6 +127,7 @@ export interface FollowedState {
  * @throws the signal's reason when it is aborted.
  */
 export async function* followStates(
+  system: StateSystem,
   directory: string,
   { interval, signal, warn }: {
     interval: number;
@@ -140,14 +141,14 @@ export async function* followStates(
     told.add(text);
   };
   const options = { signal, warn: warnOnce };
-  let now = readState(directory, options);
+  let now = readState(system, directory, options);
   let before: DaemonState | undefined;
   for (;;) {
     yield { now, before };
     await systemClock.sleep(interval, signal);
     signal.throwIfAborted();
     before = now;
-    now = await nextState(directory, options);
+    now = await nextState(system, directory, options);
     if (!isSameDaemon(now, before)) {
       warn(`rcap was started again; the totals begin at process ${now.pid}`);
     }
@@ -156,13 +157,14 @@ export async function* followStates(
 
 /** The state of the daemon, or of the one that takes its place. */
 async function nextState(
+  system: StateSystem,
   directory: string,
   { signal, warn }: { signal: AbortSignal; warn: (text: string) => void },
 ): Promise<DaemonState> {
   const began = performance.now();
   for (;;) {
     try {
-      return readState(directory, { warn });
+      return readState(system, directory, { warn });
     } catch (error) {
       if (performance.now() - began > RESTART_PATIENCE) throw error;
     }

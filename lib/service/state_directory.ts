@@ -8,30 +8,32 @@
  * @module
  */
 
-import { boottimeSeconds } from "../../ffi/clock.ts";
-import { type Entry, NotAFile, readUpTo } from "../../ffi/directory.ts";
-import { File, isDenied, isMissing } from "../../ffi/file.ts";
-import { FileLock, lockHolder } from "../../ffi/file_lock.ts";
-import { Errno, SystemError } from "../../ffi/libc.ts";
-import { Pidfd } from "../../ffi/pidfd.ts";
+import {
+  CapabilityError,
+  isDenied,
+  isExhausted,
+  isMissing,
+  messageOf,
+  RcapError,
+  SystemError,
+} from "../errors.ts";
+import type { DaemonState } from "../group/state.ts";
+import { type Entry, NotAFile, readUpTo } from "../platform/directory.ts";
+import { FileLock, lockHolder } from "../platform/file_lock.ts";
+import type { OperatingSystem } from "../platform/operating_system.ts";
 import {
   assertTrusted,
   DistrustError,
   openFileIn,
   openTrustedDirectory,
-} from "../../ffi/trusted_path.ts";
-import {
-  CapabilityError,
-  messageOf,
-  ProcessError,
-  RcapError,
-} from "../errors.ts";
-import type { DaemonState } from "../group/state.ts";
-import { readProcess } from "../platform/linux/process_list.ts";
+} from "../platform/trusted_path.ts";
 import { formatState, parseState, type StateFile } from "./state_file.ts";
 
-/** Where the daemon's state is unless told otherwise. */
-export const STATE_DIRECTORY = "/run/rcap";
+/** What state directories need of the operating system. */
+export type StateSystem = Pick<
+  OperatingSystem,
+  "boottimeSeconds" | "fateOf" | "files" | "processSpace" | "stateDirectory"
+>;
 
 /** A state is stale when so many have not been written, but not before some seconds. */
 const STALE_AFTER_REPORTS = 3;
@@ -56,6 +58,7 @@ const LARGEST_OVERRIDE = 64;
 /** The daemon's hold on its state directory; `using` removes what is in it. */
 export class StateDirectory implements Disposable {
   readonly path: string;
+  readonly #system: StateSystem;
   readonly #directory: Entry;
   readonly #lock: FileLock;
   readonly #warn: (text: string) => void;
@@ -64,10 +67,11 @@ export class StateDirectory implements Disposable {
   #overrides = new Map<string, number>();
 
   private constructor(
-    directory: Entry,
-    lock: FileLock,
+    system: StateSystem,
+    { directory, lock }: { directory: Entry; lock: FileLock },
     warn: (text: string) => void,
   ) {
+    this.#system = system;
     this.path = directory.path;
     this.#directory = directory;
     this.#lock = lock;
@@ -82,20 +86,21 @@ export class StateDirectory implements Disposable {
    * daemon has it.
    */
   static take(
+    system: StateSystem,
     path: string,
     warn: (text: string) => void = () => {},
   ): StateDirectory {
     return usingDirectory(path, () => {
       using cleanup = new DisposableStack();
       const directory = cleanup.use(
-        openTrustedDirectory(path, { make: DIRECTORY_MODE }),
+        openTrustedDirectory(system.files, path, { make: DIRECTORY_MODE }),
       );
       // Whoever can write to it can lock it as a daemon does.
       assertTrusted(directory, LOCK);
       const lock = FileLock.tryLock(directory, LOCK);
       if (!lock) throw runsAlready(path, lockHolder(directory, LOCK));
       cleanup.use(lock);
-      const taken = new StateDirectory(directory, lock, warn);
+      const taken = new StateDirectory(system, { directory, lock }, warn);
       // What a daemon has left that was killed.
       taken.#clear();
       cleanup.move();
@@ -105,7 +110,8 @@ export class StateDirectory implements Disposable {
 
   /** Replaces the state. Who reads it sees the old one or the new one, whole. */
   write(state: DaemonState): void {
-    const text = formatState({ ...state, pidNamespace: ownPidNamespace() });
+    const pidNamespace = this.#system.processSpace();
+    const text = formatState({ ...state, pidNamespace });
     replaceFile(this.#directory, {
       name: STATE,
       temporary: STATE + TEMPORARY,
@@ -142,8 +148,7 @@ export class StateDirectory implements Disposable {
         const isOfFile = error instanceof NotAFile ||
           error instanceof DistrustError || error instanceof NoOverride;
         // Without a descriptor or memory nothing is known of any.
-        const isOfSystem = error instanceof SystemError &&
-          OF_THE_SYSTEM.includes(error.errno);
+        const isOfSystem = isExhausted(error);
         if (!isOfFile && !(error instanceof SystemError) || isOfSystem) {
           throw error;
         }
@@ -210,13 +215,6 @@ export class StateDirectory implements Disposable {
 /** How many different things are told of the files of a state directory. */
 const MOST_TOLD = 100;
 
-/** Errors that say something of the system, and nothing of a file. */
-const OF_THE_SYSTEM: readonly number[] = [
-  Errno.EMFILE,
-  Errno.ENFILE,
-  Errno.ENOMEM,
-];
-
 function runsAlready(path: string, pid: number | undefined): RcapError {
   const who = pid === undefined
     ? ""
@@ -270,10 +268,13 @@ export interface ReadOptions {
  * @throws CapabilityError when this user may not know.
  * @throws RcapError when the directory cannot be used, or others have a say on it.
  */
-export function holderOf(path: string): number | undefined {
+export function holderOf(
+  system: StateSystem,
+  path: string,
+): number | undefined {
   return usingDirectory(path, () => {
     try {
-      using directory = openIfAny(path);
+      using directory = openIfAny(system, path);
       return directory && lockHolder(directory, LOCK);
     } catch (error) {
       if (!isDenied(error)) throw error;
@@ -298,20 +299,21 @@ export function holderOf(path: string): number | undefined {
  * others have a say on the directory.
  */
 export function readState(
+  system: StateSystem,
   path: string,
   { warn }: ReadOptions = {},
 ): DaemonState {
   const state = usingDirectory(path, () => {
-    using directory = openIfAny(path, warn);
+    using directory = openIfAny(system, path, warn);
     return directory && stateIn(directory, warn !== undefined);
   });
-  if (!state) throw notRunning(path);
-  const writer = writerOf(state);
-  const age = boottimeSeconds() - state.monotonic;
+  if (!state) throw notRunning(system, path);
+  const writer = writerOf(system, state);
+  const age = system.boottimeSeconds() - state.monotonic;
   // Of a process that cannot be seen, one that was written before the machine was
   // started says nothing.
   const isOver = writer === "ended" || writer === "unknown" && age < 0;
-  if (isOver) throw notRunning(path);
+  if (isOver) throw notRunning(system, path);
   const most = Math.max(
     STALE_AFTER_SECONDS,
     state.reportInterval * STALE_AFTER_REPORTS,
@@ -326,21 +328,25 @@ export function readState(
   return state;
 }
 
-function notRunning(path: string): RcapError {
+function notRunning(
+  { stateDirectory }: StateSystem,
+  path: string,
+): RcapError {
   return new RcapError(
     `rcap is not running${
-      path === STATE_DIRECTORY ? "" : ` with the state directory ${path}`
+      path === stateDirectory ? "" : ` with the state directory ${path}`
     }; start it with: rcap run`,
   );
 }
 
 /** The state directory; `undefined` where there is none. */
 function openIfAny(
+  { files }: StateSystem,
   path: string,
   warn?: (text: string) => void,
 ): Entry | undefined {
   try {
-    return openTrustedDirectory(path, {
+    return openTrustedDirectory(files, path, {
       onDistrust: warn && (({ type, path: culprit, problem }) =>
         warn(
           `what the state directory ${path} says may not be so, since the ${type} ${culprit} ${problem}`,
@@ -372,37 +378,14 @@ function stateIn(directory: Entry, ofOwner: boolean): StateFile | undefined {
 
 /** What has become of the process that has written a state. */
 function writerOf(
-  { pid, startTime, pidNamespace }: StateFile,
+  system: StateSystem,
+  state: StateFile,
 ): "runs" | "ended" | "unknown" {
+  const { pidNamespace } = state;
   // Pids of another namespace are other processes' here.
-  if (pidNamespace !== null && pidNamespace !== ownPidNamespace()) {
-    return "unknown";
-  }
-  try {
-    using _ = Pidfd.open(pid);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    if (error.errno === Errno.ESRCH) return "ended";
-  }
-  try {
-    const found = readProcess(pid);
-    return found.startTime === startTime && !found.isZombie ? "runs" : "ended";
-  } catch (error) {
-    // Where /proc hides other users' processes: hidepid= of proc(5).
-    if (error instanceof ProcessError) return "unknown";
-    throw error;
-  }
-}
-
-/** The pid namespace of this process: pid_namespaces(7). */
-function ownPidNamespace(): string | null {
-  try {
-    using namespaces = File.openPlace("/proc/self/ns");
-    return namespaces.readLinkAt("pid");
-  } catch (error) {
-    if (error instanceof SystemError) return null;
-    throw error;
-  }
+  return pidNamespace !== null && pidNamespace !== system.processSpace()
+    ? "unknown"
+    : system.fateOf(state);
 }
 
 /**
@@ -413,13 +396,13 @@ function ownPidNamespace(): string | null {
  * @throws RcapError when the directory cannot be used, or others have a say on it.
  */
 export function writeOverride(
+  { files }: StateSystem,
   path: string,
-  name: string,
-  bytes: number | undefined,
+  { name, bytes }: { name: string; bytes: number | undefined },
 ): void {
   usingDirectory(path, () => {
     try {
-      using directory = openTrustedDirectory(path);
+      using directory = openTrustedDirectory(files, path);
       if (bytes !== undefined) {
         directory.makeDirectory(OVERRIDES, DIRECTORY_MODE);
       }
@@ -450,7 +433,9 @@ export function writeOverride(
 /** The directory of the caps that were set by hand; `undefined` where there is none. */
 function openOverrides(directory: Entry): Entry | undefined {
   try {
-    return openTrustedDirectory(OVERRIDES, { from: directory });
+    return openTrustedDirectory(directory.files, OVERRIDES, {
+      from: directory,
+    });
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

@@ -5,9 +5,10 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { system } from "../platform/testing.ts";
+import { SystemError } from "../errors.ts";
 import { boottimeSeconds } from "../../ffi/clock.ts";
 import { File } from "../../ffi/file.ts";
-import { SystemError } from "../../ffi/libc.ts";
 import "../../ffi/testing.ts";
 import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
@@ -69,7 +70,11 @@ class Setter implements AsyncDisposable {
 Deno.test("caps that are set and taken back all the time can be read all the time", async () => {
   using at = place();
   const told: string[] = [];
-  using directory = StateDirectory.take(at.path, (text) => told.push(text));
+  using directory = StateDirectory.take(
+    system,
+    at.path,
+    (text) => told.push(text),
+  );
   await using stack = new AsyncDisposableStack();
   // Of one name and of several, so that they are in each other's way.
   const setters = ["a", "a", "a", "b", "c", "d"].map((name) =>
@@ -126,11 +131,15 @@ Deno.test({
     for (const left of [0, 1, 2, 3]) {
       using at = place();
       const told: string[] = [];
-      const directory = StateDirectory.take(at.path, (text) => told.push(text));
-      writeOverride(at.path, "one", 8192);
+      const directory = StateDirectory.take(
+        system,
+        at.path,
+        (text) => told.push(text),
+      );
+      writeOverride(system, at.path, { name: "one", bytes: 8192 });
       assertEquals([...directory.overrides()], [["one", 8192]]);
       directory.write(daemonState());
-      writeOverride(at.path, "two", 8192);
+      writeOverride(system, at.path, { name: "two", bytes: 8192 });
       withoutDescriptors(left, () => {
         const names = [...directory.overrides().keys()];
         assertEquals(names.includes("one"), true, `${left} left: ${names}`);
@@ -140,7 +149,7 @@ Deno.test({
         assert(told.some((text) => text.includes("EMFILE")), told.join());
       }
       // Whatever stayed behind, the next one takes it and removes it.
-      using next = StateDirectory.take(at.path);
+      using next = StateDirectory.take(system, at.path);
       assertEquals([...next.overrides()], []);
       assertEquals([...Deno.readDirSync(at.path)].map(({ name }) => name), [
         "lock",
@@ -161,22 +170,30 @@ function ownState(given: Partial<DaemonState> = {}): DaemonState {
 
 Deno.test("what a daemon writes is what everyone reads, until it ends", () => {
   using at = place();
-  assertThrows(() => readState(at.path), RcapError, "rcap is not running");
-  const directory = StateDirectory.take(at.path);
-  assertThrows(() => readState(at.path), RcapError, "rcap is not running");
+  assertThrows(
+    () => readState(system, at.path),
+    RcapError,
+    "rcap is not running",
+  );
+  const directory = StateDirectory.take(system, at.path);
+  assertThrows(
+    () => readState(system, at.path),
+    RcapError,
+    "rcap is not running",
+  );
   const first = ownState({ collections: [collectionState({ name: "a" })] });
   directory.write(first);
-  const read = readState(at.path);
+  const read = readState(system, at.path);
   assertEquals(read.collections, first.collections);
   directory.write(ownState({ pagedata: "smaps" }));
-  assertEquals(readState(at.path).pagedata, "smaps");
+  assertEquals(readState(system, at.path).pagedata, "smaps");
   assertEquals(namesIn(at.path), ["lock", "state.json"]);
   assertEquals(Deno.statSync(`${at.path}/state.json`).mode! & 0o777, 0o644);
-  writeOverride(at.path, "a", 4096);
+  writeOverride(system, at.path, { name: "a", bytes: 4096 });
   directory[Symbol.dispose]();
   assertEquals(namesIn(at.path), ["lock"]);
   assertThrows(
-    () => readState(at.path),
+    () => readState(system, at.path),
     RcapError,
     `rcap is not running with the state directory ${at.path}; start it with: rcap run`,
   );
@@ -188,19 +205,19 @@ function namesIn(path: string): string[] {
 
 Deno.test("a state that is not written any more is told as such", () => {
   using at = place();
-  using directory = StateDirectory.take(at.path);
+  using directory = StateDirectory.take(system, at.path);
   const written = (secondsAgo: number, reportInterval: number) =>
     directory.write(ownState({
       monotonic: boottimeSeconds() - secondsAgo,
       reportInterval,
     }));
   written(9, 1);
-  readState(at.path);
+  readState(system, at.path);
   written(25, 10);
-  readState(at.path);
+  readState(system, at.path);
   written(31, 10);
   assertThrows(
-    () => readState(at.path),
+    () => readState(system, at.path),
     RcapError,
     `rcap is not running as it should: process ${Deno.pid} has not written its state for 31 s`,
   );
@@ -208,52 +225,66 @@ Deno.test("a state that is not written any more is told as such", () => {
 
 Deno.test("a state of a process that has ended, or of another with its pid, is no daemon's", async () => {
   using at = place();
-  using directory = StateDirectory.take(at.path);
+  using directory = StateDirectory.take(system, at.path);
   directory.write(ownState({ startTime: 1 }));
-  assertThrows(() => readState(at.path), RcapError, "rcap is not running");
+  assertThrows(
+    () => readState(system, at.path),
+    RcapError,
+    "rcap is not running",
+  );
   const child = new Deno.Command("true").spawn();
   await child.status;
   directory.write(ownState({ pid: child.pid }));
-  assertThrows(() => readState(at.path), RcapError, "rcap is not running");
+  assertThrows(
+    () => readState(system, at.path),
+    RcapError,
+    "rcap is not running",
+  );
 });
 
 Deno.test("a directory has one daemon at a time", () => {
   using at = place();
-  const first = StateDirectory.take(at.path);
-  assertEquals(holderOf(at.path), Deno.pid);
+  const first = StateDirectory.take(system, at.path);
+  assertEquals(holderOf(system, at.path), Deno.pid);
   assertThrows(
-    () => StateDirectory.take(at.path),
+    () => StateDirectory.take(system, at.path),
     RcapError,
     `rcap runs already as process ${Deno.pid}, with the state directory ${at.path}; stop it, or choose another with --state-dir`,
   );
   first[Symbol.dispose]();
-  assertEquals(holderOf(at.path), undefined);
-  using _second = StateDirectory.take(at.path);
+  assertEquals(holderOf(system, at.path), undefined);
+  using _second = StateDirectory.take(system, at.path);
 });
 
 Deno.test("a cap is set by hand and taken back, whatever the name of its group", () => {
   using at = place();
-  using directory = StateDirectory.take(at.path);
+  using directory = StateDirectory.take(system, at.path);
   const names = ["plain", "with space", "a/b", "x..y", "%41", "user@1000"];
   for (const [index, name] of names.entries()) {
-    writeOverride(at.path, name, (index + 1) * 4096);
+    writeOverride(system, at.path, { name, bytes: (index + 1) * 4096 });
   }
   assertEquals(
     [...directory.overrides()].sort(([, a], [, b]) => a - b),
     names.map((name, index) => [name, (index + 1) * 4096]),
   );
-  writeOverride(at.path, "a/b", 8192);
+  writeOverride(system, at.path, { name: "a/b", bytes: 8192 });
   assertEquals(directory.overrides().get("a/b"), 8192);
-  for (const name of names) writeOverride(at.path, name, undefined);
-  writeOverride(at.path, "never set", undefined);
+  for (const name of names) {
+    writeOverride(system, at.path, { name, bytes: undefined });
+  }
+  writeOverride(system, at.path, { name: "never set", bytes: undefined });
   assertEquals(directory.overrides().size, 0);
 });
 
 Deno.test("a file that is no cap set by hand is told of once, and the others hold", () => {
   using at = place();
   const told: string[] = [];
-  using directory = StateDirectory.take(at.path, (text) => told.push(text));
-  writeOverride(at.path, "good", 4096);
+  using directory = StateDirectory.take(
+    system,
+    at.path,
+    (text) => told.push(text),
+  );
+  writeOverride(system, at.path, { name: "good", bytes: 4096 });
   for (
     const text of ["many", "-1\n", "4096", "0\n", "99999999999999999999\n"]
   ) {
@@ -267,11 +298,11 @@ Deno.test("a file that is no cap set by hand is told of once, and the others hol
 
 Deno.test("what a killed daemon has left is removed by the next", () => {
   using at = place();
-  StateDirectory.take(at.path)[Symbol.dispose]();
+  StateDirectory.take(system, at.path)[Symbol.dispose]();
   Deno.writeTextFileSync(`${at.path}/state.json`, "{}");
   Deno.writeTextFileSync(`${at.path}/state.json~`, "{");
-  writeOverride(at.path, "a", 4096);
-  using directory = StateDirectory.take(at.path);
+  writeOverride(system, at.path, { name: "a", bytes: 4096 });
+  using directory = StateDirectory.take(system, at.path);
   assertEquals(namesIn(at.path), ["lock"]);
   assertEquals(directory.overrides().size, 0);
 });
@@ -281,7 +312,7 @@ Deno.test("a directory that others can write to is not taken", () => {
   Deno.mkdirSync(at.path);
   Deno.chmodSync(at.path, 0o777);
   assertThrows(
-    () => StateDirectory.take(at.path),
+    () => StateDirectory.take(system, at.path),
     RcapError,
     `the state directory ${at.path} cannot be trusted`,
   );

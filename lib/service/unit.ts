@@ -18,20 +18,6 @@ import {
 } from "../report/escape.ts";
 import type { Address } from "./metrics_server.ts";
 
-/** What the daemon can do that other programs cannot, and all that it can. */
-export const CAPABILITIES = [
-  // Loads the programs that read page tables.
-  "CAP_BPF",
-  // Lets those read kernel memory.
-  "CAP_PERFMON",
-  // Opens clear_refs and pagemap of the processes of every user.
-  "CAP_DAC_OVERRIDE",
-  // Reads maps and smaps of those, and may advise on their memory.
-  "CAP_SYS_PTRACE",
-  // Advises: process_madvise(2).
-  "CAP_SYS_NICE",
-] as const;
-
 /** How long the daemon may say nothing before it is taken for dead. */
 const WATCHDOG = "30s";
 
@@ -58,6 +44,8 @@ export interface UnitOptions {
   args: readonly string[];
   /** Where the daemon keeps its state, as an absolute path. */
   stateDirectory: string;
+  /** All capabilities that it needs: capabilities(7). */
+  capabilities: readonly string[];
   /** More memory than it ever takes, in bytes. */
   mostMemory: number;
   /** Where it serves metrics, if it does: without, it has no network at all. */
@@ -75,12 +63,14 @@ export interface UnitOptions {
  *   program: Deno.execPath(),
  *   args: ["run"],
  *   stateDirectory: "/run/rcap",
+ *   capabilities: ["CAP_BPF"],
  *   mostMemory: 768 * 2 ** 20,
  * }));
  * ```
  */
 export function systemdUnit(
-  { program, args, stateDirectory, mostMemory, metrics }: UnitOptions,
+  { program, args, stateDirectory, capabilities, mostMemory, metrics }:
+    UnitOptions,
 ): Printable {
   requirePlain(program, "the program of the unit, ");
   if (/["'\\]/.test(program)) {
@@ -114,7 +104,7 @@ ${stateSettings(stateDirectory)}
 UMask=0022
 
 # What it needs to see and page out the memory of other processes; no more.
-CapabilityBoundingSet=${CAPABILITIES.join(" ")}
+CapabilityBoundingSet=${capabilities.join(" ")}
 AmbientCapabilities=
 NoNewPrivileges=yes
 

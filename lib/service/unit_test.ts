@@ -8,7 +8,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../errors.ts";
 import { firstUnsafe } from "../report/testing.ts";
-import { CAPABILITIES, systemdUnit, type UnitOptions } from "./unit.ts";
+import { DAEMON_CAPABILITIES } from "../platform/linux/privileges.ts";
+import { systemdUnit, type UnitOptions } from "./unit.ts";
 
 /** The text of a unit. */
 function unitOf(options: Partial<UnitOptions> = {}): string {
@@ -16,6 +17,7 @@ function unitOf(options: Partial<UnitOptions> = {}): string {
     program: "/usr/local/bin/rcap",
     args: ["run"],
     stateDirectory: "/run/rcap",
+    capabilities: DAEMON_CAPABILITIES,
     mostMemory: 768 * 2 ** 20,
     ...options,
   });
@@ -62,7 +64,7 @@ Deno.test("the unit starts, reloads and watches the daemon", () => {
       "Service.NoNewPrivileges=yes",
       "Service.ProtectHome=yes",
       "Service.MemoryMax=768M",
-      `Service.CapabilityBoundingSet=${CAPABILITIES.join(" ")}`,
+      `Service.CapabilityBoundingSet=${DAEMON_CAPABILITIES.join(" ")}`,
       "Install.WantedBy=multi-user.target",
     ],
   });

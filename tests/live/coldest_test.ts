@@ -10,13 +10,9 @@ import { POLICIES } from "../../lib/config/policy_names.ts";
 import { endOffset, firstOffset } from "../../lib/memory/pagedata.ts";
 import type { AgesReport } from "../../lib/oneshot/inspect.ts";
 import type { ScanReport } from "../../lib/oneshot/scan_once.ts";
-import { openPlatform } from "../../lib/platform/open.ts";
+import { openPlatform } from "../../lib/platform/testing.ts";
 import { PageAges } from "../../lib/scanner/ages.ts";
 import { scanColdest } from "../../lib/scanner/coldest.ts";
-import {
-  AgedCollection,
-  AgedProcess,
-} from "../../lib/scanner/aged_collection.ts";
 import { cap, quicklyBy, TestDaemon } from "../support/daemon.ts";
 import {
   assertIntact,
@@ -27,6 +23,10 @@ import {
 } from "../support/live.ts";
 import { rcapJson } from "../support/rcap.ts";
 import { zramSwap } from "../support/swap.ts";
+import {
+  AgedCollection,
+  AgedProcess,
+} from "../../lib/scanner/aged_collection.ts";
 import {
   majorFaults,
   mappingFigures,

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { endConnection } from "../../ffi/linux_socket.ts";
 import { collectionState, daemonState } from "../../lib/group/testing.ts";
 import { Metrics } from "../../lib/service/metrics.ts";
 import {
@@ -42,6 +43,7 @@ Deno.test("a Prometheus scrapes the metrics, and queries make sense of them", as
   metrics.observeScan(0.2);
   metrics.observeRead({ pages: 1_000_000, seconds: 0.003 });
   await using server = new MetricsServer({
+    endConnection,
     address: { hostname: "127.0.0.1", port: 0 },
     metrics,
     health: () => undefined,
@@ -97,6 +99,7 @@ Deno.test("a Prometheus scrapes the metrics, and queries make sense of them", as
 
 Deno.test("a Prometheus sees that a daemon is gone", async () => {
   const server = new MetricsServer({
+    endConnection,
     address: { hostname: "127.0.0.1", port: 0 },
     metrics: new Metrics({ version: "1" }),
     health: () => undefined,

@@ -11,7 +11,7 @@ import { libc } from "../../ffi/libc.ts";
 import { selectProcesses } from "../../lib/collection/members.ts";
 import { parseArguments } from "../../lib/collection/selectors.ts";
 import { NoMatch } from "../../lib/errors.ts";
-import { openPlatform } from "../../lib/platform/open.ts";
+import { openPlatform, system } from "../../lib/platform/testing.ts";
 import type { Platform } from "../../lib/platform/platform.ts";
 import { requireRoot, scanJson } from "../support/live.ts";
 import { rcap } from "../support/rcap.ts";
@@ -30,7 +30,7 @@ const DEADLINE = 60_000;
 async function select(platform: Platform, ...selectors: string[]) {
   try {
     const { processes, problems } = await selectProcesses(
-      await parseArguments(selectors),
+      await parseArguments(selectors, system),
       platform,
     );
     return { pids: processes.map(({ pid }) => pid), problems };
@@ -644,7 +644,7 @@ Deno.test("for want of descriptors, nobody is taken for no match", async () => {
   await using workload = await Workload.start({ uid: SOMEONE });
   using _limit = withoutDescriptors();
   for (const selector of [`user:${SOMEONE}`, "exe:/*", "cgroup:*", "unit:a"]) {
-    const selectors = await parseArguments([selector]);
+    const selectors = await parseArguments([selector], system);
     await assertRejects(
       () => selectProcesses(selectors, platform),
       Error,

@@ -81,7 +81,13 @@ export class Illumos implements Disposable {
   /** Where everything is. */
   get paths() {
     const { library, projects } = this;
-    return { libc: library, libproc: library, proc: PROC, projects };
+    return {
+      libc: library,
+      libproc: library,
+      libsocket: library,
+      proc: PROC,
+      projects,
+    };
   }
 
   /**
@@ -92,11 +98,12 @@ export class Illumos implements Disposable {
   env(
     { faults, log }: { faults?: string; log?: string } = {},
   ): Record<string, string> {
-    const { libc, libproc, proc, projects } = this.paths;
+    const { libc, libproc, libsocket, proc, projects } = this.paths;
     return {
       [VARIABLES.platform]: "illumos",
       [VARIABLES.libc]: libc,
       [VARIABLES.libproc]: libproc,
+      [VARIABLES.libsocket]: libsocket,
       [VARIABLES.proc]: proc,
       [VARIABLES.projects]: projects,
       ...faults === undefined ? {} : { RCAP_TEST_FAULTS: faults },

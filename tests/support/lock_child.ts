@@ -7,9 +7,10 @@
  * @module
  */
 
-import { FileLock, lockHolder } from "../../ffi/file_lock.ts";
-import { SystemError } from "../../ffi/libc.ts";
-import { openTrustedDirectory } from "../../ffi/trusted_path.ts";
+import { linuxFiles } from "../../ffi/linux_files.ts";
+import { SystemError } from "../../lib/errors.ts";
+import { FileLock, lockHolder } from "../../lib/platform/file_lock.ts";
+import { openTrustedDirectory } from "../../lib/platform/trusted_path.ts";
 import { say } from "./say.ts";
 
 /** What the process says. */
@@ -41,7 +42,7 @@ function attempt<T>(step: () => T): T | string {
 if (import.meta.main) {
   const [path, uid] = Deno.args;
   if (uid !== undefined) become(Number(uid));
-  const directory = openTrustedDirectory(path);
+  const directory = openTrustedDirectory(linuxFiles, path);
   const answer: LockChildAnswer = {
     holder: attempt(() => lockHolder(directory, "lock") ?? null),
     lock: attempt(() => FileLock.tryLock(directory, "lock") !== undefined),

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { endConnection } from "../../ffi/linux_socket.ts";
 import { Metrics } from "../../lib/service/metrics.ts";
 import { MetricsServer } from "../../lib/service/metrics_server.ts";
 import { say } from "./say.ts";
@@ -14,6 +15,7 @@ if (import.meta.main) {
     address: { hostname: "127.0.0.1", port: 0 },
     metrics: new Metrics({ version: "1" }),
     health: () => undefined,
+    endConnection,
     warn: (message) => say(message),
   });
   say(address.port);

@@ -6,11 +6,15 @@
  * @module
  */
 
-import { complain } from "./say.ts";
+import { system } from "../../lib/platform/testing.ts";
 import { Notifier } from "../../lib/service/notify.ts";
+import { complain } from "./say.ts";
 
 if (import.meta.main) {
-  const notifier = Notifier.fromEnvironment({ warn: complain });
+  const notifier = Notifier.fromEnvironment({
+    systemd: system.systemd,
+    warn: complain,
+  });
   let reloads = 0;
   Deno.addSignalListener("SIGHUP", () => {
     notifier.reloading();

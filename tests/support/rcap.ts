@@ -7,7 +7,7 @@
  */
 
 import { assert } from "@std/assert";
-import { CAPABILITIES } from "../../lib/service/unit.ts";
+import { DAEMON_CAPABILITIES } from "../../lib/platform/linux/privileges.ts";
 import { PERMISSIONS } from "../../scripts/permissions.ts";
 import { waitingFor } from "./deadline.ts";
 
@@ -102,7 +102,7 @@ export function commandLine(args: string[], options: RunOptions = {}) {
   const { confined = CONFINED } = options;
   // Another user has no privileges at all.
   return confined && options.uid === undefined
-    ? withCapabilities(CAPABILITIES, [command, ...commandArgs])
+    ? withCapabilities(DAEMON_CAPABILITIES, [command, ...commandArgs])
     : { command, commandArgs };
 }
 

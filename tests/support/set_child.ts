@@ -5,13 +5,17 @@
  * @module
  */
 
+import { linux } from "../../lib/platform/linux/system.ts";
 import { writeOverride } from "../../lib/service/state_directory.ts";
 import { say } from "./say.ts";
 
 if (import.meta.main) {
   const [directory, name] = Deno.args;
   for (let i = 1;; i++) {
-    writeOverride(directory, name, i % 3 === 0 ? undefined : 4096 * i);
+    writeOverride(linux, directory, {
+      name,
+      bytes: i % 3 === 0 ? undefined : 4096 * i,
+    });
     if (i === 10) say("sets");
   }
 }

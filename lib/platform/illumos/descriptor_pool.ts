@@ -5,8 +5,8 @@
  * @module
  */
 
+import { SystemError } from "../../errors.ts";
 import { IllumosErrno, type IllumosLibc } from "../../../ffi/illumos_libc.ts";
-import { SystemError } from "../../../ffi/libc.ts";
 
 /** Grabbing a process and making an agent in it takes about ten. */
 const RESERVE = 10;

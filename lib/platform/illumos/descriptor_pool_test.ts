@@ -5,8 +5,8 @@
  */
 
 import { assertEquals, assertThrows } from "@std/assert";
+import { SystemError } from "../../errors.ts";
 import { IllumosErrno } from "../../../ffi/illumos_libc.ts";
-import { SystemError } from "../../../ffi/libc.ts";
 import { DescriptorPool } from "./descriptor_pool.ts";
 
 /** A system where every file can be opened, within a limit. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { IllumosFiles } from "../../../ffi/illumos_files.ts";
 import { IllumosLibc } from "../../../ffi/illumos_libc.ts";
 import { IllumosSystem } from "../../../ffi/illumos_system.ts";
 import { Libproc } from "../../../ffi/libproc.ts";
@@ -37,10 +38,12 @@ function libc({ libc: path }: IllumosPaths): Promise<Finding> {
   return tried({
     name: "libc",
     required: true,
-    meaning: "the files of processes can be read",
+    meaning: "the files of processes, and rcap's own, can be read",
     remedy: "use illumos or Solaris on x86-64, and a 64-bit build of rcap",
   }, () => {
-    new IllumosSystem(path, new IllumosLibc(path));
+    const libc = new IllumosLibc(path);
+    new IllumosSystem(path, libc);
+    new IllumosFiles(path, libc);
     return `${path} has every function`;
   });
 }

@@ -5,11 +5,14 @@
  */
 
 import { IllumosLibc } from "../../../ffi/illumos_libc.ts";
-import { PSINFO } from "../../../ffi/illumos_structs.ts";
 import { IllumosSystem } from "../../../ffi/illumos_system.ts";
 import { Libproc } from "../../../ffi/libproc.ts";
-import { isExhausted } from "../../../ffi/libc.ts";
-import { NoSuchProcess, NotKnown, ProcessError } from "../../errors.ts";
+import {
+  isExhausted,
+  NoSuchProcess,
+  NotKnown,
+  ProcessError,
+} from "../../errors.ts";
 import type {
   MachineMemory,
   MonitoredMemory,
@@ -17,7 +20,8 @@ import type {
   ProcessEntry,
 } from "../platform.ts";
 import { DescriptorPool } from "./descriptor_pool.ts";
-import { exited, ofProcess, ProcessFiles } from "./process_files.ts";
+import { readPsinfo } from "./held_process.ts";
+import { ofProcess, ProcessFiles } from "./process_files.ts";
 import { type IllumosAccess, IllumosProcessMemory } from "./process_memory.ts";
 import { decodePsinfo, type Psinfo } from "./psinfo_file.ts";
 
@@ -25,6 +29,7 @@ import { decodePsinfo, type Psinfo } from "./psinfo_file.ts";
 export interface IllumosPaths {
   readonly libc: string;
   readonly libproc: string;
+  readonly libsocket: string;
   /** The directory of the processes. */
   readonly proc: string;
   /** The file of the projects: project(5). */
@@ -35,6 +40,7 @@ export interface IllumosPaths {
 export const ILLUMOS_PATHS: IllumosPaths = {
   libc: "libc.so.1",
   libproc: "libproc.so.1",
+  libsocket: "libsocket.so.1",
   proc: "/proc",
   projects: "/etc/project",
 };
@@ -89,18 +95,11 @@ export class IllumosPlatform implements Platform {
    * that are looked at again.
    */
   readProcess(pid: number): Psinfo {
-    const { libc, pool, root } = this.#access;
-    return ofProcess(pid, () => {
-      const fd = pool.open(`${root}/${pid}/psinfo`);
-      try {
-        const buffer = new Uint8Array(PSINFO.size);
-        const length = libc.readFrom(fd, 0n, buffer);
-        if (length === 0) throw exited(pid);
-        return decodePsinfo(buffer.subarray(0, length));
-      } finally {
-        libc.close(fd);
-      }
-    });
+    const open = (path: string) => this.pool.open(path);
+    return ofProcess(
+      pid,
+      () => decodePsinfo(readPsinfo(this.#access, pid, open)),
+    );
   }
 
   userOf(entry: ProcessEntry): number | undefined {

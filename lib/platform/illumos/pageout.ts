@@ -25,7 +25,8 @@ import type {
 } from "../../memory/process_memory.ts";
 import type { ProcessId } from "../platform.ts";
 import type { DescriptorPool } from "./descriptor_pool.ts";
-import { exited, type ProcessFiles } from "./process_files.ts";
+import { exited } from "../process_errors.ts";
+import type { ProcessFiles } from "./process_files.ts";
 
 /** How long a process may take to stop, in milliseconds. */
 const STOP_MS = 2000;

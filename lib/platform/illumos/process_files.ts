@@ -9,19 +9,14 @@
  * @module
  */
 
-import { isDenied, isMissing } from "../../../ffi/file.ts";
 import { IllumosErrno, type IllumosLibc } from "../../../ffi/illumos_libc.ts";
 import { PSINFO } from "../../../ffi/illumos_structs.ts";
 import type { IllumosSystem } from "../../../ffi/illumos_system.ts";
-import { SystemError } from "../../../ffi/libc.ts";
 import { MalformedData } from "../../../ffi/struct.ts";
-import {
-  NoSuchProcess,
-  ProcessAccessDenied,
-  ProcessError,
-} from "../../errors.ts";
+import { isMissing, ProcessError, SystemError } from "../../errors.ts";
 import type { Pagedata } from "../../memory/pagedata.ts";
 import type { ProcessId } from "../platform.ts";
+import { exited, processErrorOf, replacedPid } from "../process_errors.ts";
 import type { DescriptorPool } from "./descriptor_pool.ts";
 import { decodePagedata } from "./pagedata_file.ts";
 import { decodePsinfo, type Psinfo } from "./psinfo_file.ts";
@@ -224,19 +219,6 @@ export function ofProcess<T>(pid: number, step: () => T): T {
   }
 }
 
-/** The error of a process that is gone. */
-export function exited(pid: number, options?: ErrorOptions): NoSuchProcess {
-  return new NoSuchProcess(pid, `process ${pid} has exited`, options);
-}
-
-/** The error of a process that is gone, and another has its pid. */
-function replacedPid(pid: number): NoSuchProcess {
-  return new NoSuchProcess(
-    pid,
-    `process ${pid} has exited; its pid is another's now`,
-  );
-}
-
 /** What a failure means for a process; an error of another kind is returned as it is. */
 export function processError(pid: number, error: unknown): unknown {
   if (error instanceof MalformedData) {
@@ -246,16 +228,9 @@ export function processError(pid: number, error: unknown): unknown {
       { cause: error },
     );
   }
-  if (!(error instanceof SystemError)) return error;
-  if (isMissing(error)) return exited(pid, { cause: error });
-  if (isDenied(error)) {
-    return new ProcessAccessDenied(
-      pid,
-      `process ${pid}: access denied (${error.message}); run as root, or with the privileges proc_owner and proc_session`,
-      { cause: error },
-    );
-  }
-  return new ProcessError(pid, `process ${pid}: ${error.message}`, {
-    cause: error,
-  });
+  return processErrorOf(
+    pid,
+    error,
+    () => "run as root, or with the privileges proc_owner and proc_session",
+  );
 }

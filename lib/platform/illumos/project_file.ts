@@ -5,9 +5,8 @@
  * @module
  */
 
-import { isMissing } from "../../../ffi/file.ts";
+import { isMissing, SystemError } from "../../errors.ts";
 import type { IllumosLibc } from "../../../ffi/illumos_libc.ts";
-import { SystemError } from "../../../ffi/libc.ts";
 import type { ProjectCap, ProjectCaps, ProjectCapSource } from "../platform.ts";
 
 /** A project. */

@@ -5,8 +5,8 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { SystemError } from "../../errors.ts";
 import { IllumosErrno } from "../../../ffi/illumos_libc.ts";
-import { SystemError } from "../../../ffi/libc.ts";
 import { parseProjects, ProjectFile } from "./project_file.ts";
 
 /** What a fresh illumos has, and some more. */

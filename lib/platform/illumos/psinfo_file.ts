@@ -7,6 +7,7 @@
 
 import { PSINFO } from "../../../ffi/illumos_structs.ts";
 import { MalformedData, StructReader } from "../../../ffi/struct.ts";
+import type { Usage } from "../../../ffi/usage.ts";
 import type { ProcessEntry } from "../platform.ts";
 
 /** What rcap needs of a psinfo. */
@@ -22,6 +23,19 @@ const MOST_KILOBYTES = 2 ** 43;
 
 /** More seconds since 1970 than any process has started at: the year 2242. */
 const MOST_SECONDS = 2 ** 33;
+
+/**
+ * What a process uses, by its psinfo.
+ *
+ * @throws MalformedData when it is none.
+ */
+export function decodeUsage(file: Uint8Array): Usage {
+  const { rss } = decodePsinfo(file);
+  const reader = new StructReader(PSINFO, file);
+  const cpu = reader.count("pr_time_sec", MOST_SECONDS) +
+    reader.count("pr_time_nsec", 1e9) / 1e9;
+  return { cpu, rss };
+}
 
 /**
  * Decodes a psinfo file. The start time is in microseconds since 1970, the layout

@@ -5,10 +5,13 @@
  */
 
 import { IllumosLibc } from "../../../ffi/illumos_libc.ts";
+import { IllumosFiles } from "../../../ffi/illumos_files.ts";
+import { IllumosSockets } from "../../../ffi/illumos_socket.ts";
 import { IllumosSystem } from "../../../ffi/illumos_system.ts";
 import { CapabilityError } from "../../errors.ts";
-import type { OperatingSystem } from "../platform.ts";
+import type { OperatingSystem } from "../operating_system.ts";
 import { examine } from "./doctor.ts";
+import { fateOf, holdProcess, ownUsage } from "./held_process.ts";
 import {
   type IllumosPaths,
   IllumosPlatform,
@@ -20,11 +23,29 @@ import { ProjectFile } from "./project_file.ts";
 export function illumos(paths: IllumosPaths): OperatingSystem {
   const libc = lazily(() => new IllumosLibc(paths.libc));
   const system = lazily(() => new IllumosSystem(paths.libc, libc()));
+  const files = lazily(() => new IllumosFiles(paths.libc, libc()));
+  const sockets = lazily(() =>
+    new IllumosSockets(paths.libsocket, () => system().descriptorLimit())
+  );
+  const place = () => ({ libc: libc(), root: paths.proc });
   const projects = () => new ProjectFile(paths.projects, libc());
   return {
     pagedataSources: ["proc"],
     stopsToPageOut: true,
     open: () => new IllumosPlatform(paths),
+    get files() {
+      return files();
+    },
+    // filesystem(7): for the system's own files that a restart does away with.
+    stateDirectory: "/var/run/rcap",
+    boottimeSeconds: () => system().monotonicSeconds(),
+    ownUsage: () => ownUsage(place()),
+    openFilesLimit: () => system().descriptorLimit(),
+    endConnection: (local, remote) => sockets().endConnection(local, remote),
+    // A zone does not see the processes of others.
+    processSpace: () => `zone:${system().zoneId()}`,
+    fateOf: (id) => fateOf(place(), id),
+    hold: (id) => holdProcess(place(), id),
     ignoresHangup() {
       try {
         return system().ignoresHangup();

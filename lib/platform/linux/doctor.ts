@@ -10,19 +10,22 @@
 import { BpfError, SharedMap } from "../../../ffi/bpf.ts";
 import {
   File,
-  isDenied,
-  isMissing,
   O_WRONLY,
   readDirectory,
   readTextFile,
   readTextFileIfAny,
 } from "../../../ffi/file.ts";
-import { Errno, SystemError } from "../../../ffi/libc.ts";
+import { Errno } from "../../../ffi/libc.ts";
 import { MappedMemory } from "../../../ffi/mapped_memory.ts";
 import { hasPagemapScan, ownPagemap } from "../../../ffi/pagemap.ts";
 import { MADV_PAGEOUT, RemoteRanges } from "../../../ffi/pidfd.ts";
 import { pageSize } from "../../../ffi/system.ts";
-import { CapabilityError } from "../../errors.ts";
+import {
+  CapabilityError,
+  isDenied,
+  isMissing,
+  SystemError,
+} from "../../errors.ts";
 import { formatSize } from "../../report/units.ts";
 import type { Finding } from "../platform.ts";
 import { bpfRefusal, lockdownMode } from "./bpf_refusal.ts";

@@ -4,10 +4,17 @@
  * @module
  */
 
-import { isDenied, isMissing, readTextFile } from "../../../ffi/file.ts";
-import { isExhausted, SystemError } from "../../../ffi/libc.ts";
+import { readTextFile } from "../../../ffi/file.ts";
 import { pageSize } from "../../../ffi/system.ts";
-import { CapabilityError, NotKnown, ProcessError } from "../../errors.ts";
+import {
+  CapabilityError,
+  isDenied,
+  isExhausted,
+  isMissing,
+  NotKnown,
+  ProcessError,
+  SystemError,
+} from "../../errors.ts";
 import type {
   MachineMemory,
   MonitoredMemory,

@@ -10,19 +10,15 @@
 
 import { CallList, OPENED } from "../../../ffi/call_list.ts";
 import { File, O_RDONLY, O_WRONLY } from "../../../ffi/file.ts";
-import { SystemError } from "../../../ffi/libc.ts";
+import { systemError } from "../../../ffi/libc.ts";
 import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import type { ProcessSizes } from "../../memory/process_memory.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 import type { Attempt } from "./memory_calls.ts";
 import { MemoryDevicesParser } from "./memory_devices.ts";
-import {
-  exited,
-  ofProcess,
-  ofProcessSlowly,
-  type ProcDir,
-} from "./proc_dir.ts";
+import { exited } from "../process_errors.ts";
+import { ofProcess, ofProcessSlowly, type ProcDir } from "./proc_dir.ts";
 import { SmapsParser } from "./smaps.ts";
 
 const encoder = new TextEncoder();
@@ -227,7 +223,7 @@ function takeParts(
   for (let at = 0; at < buffer.length; at += CHUNK) {
     const length = calls.result(first + at / CHUNK);
     if (length === undefined || length === 0) return false;
-    if (length < 0) throw new SystemError(`read ${path}`, -length);
+    if (length < 0) throw systemError(`read ${path}`, -length);
     take(buffer.subarray(at, at + length));
   }
   return true;

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { File, isMissing } from "../../../ffi/file.ts";
-import { SystemError } from "../../../ffi/libc.ts";
+import { isMissing, SystemError } from "../../errors.ts";
+import { File } from "../../../ffi/file.ts";
 
 /**
  * Inode numbers of the namespaces that the machine starts with: `PROC_*_INIT_INO`

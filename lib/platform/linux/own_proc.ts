@@ -11,14 +11,18 @@
  * @module
  */
 
-import { File, isMissing, readTextFile } from "../../../ffi/file.ts";
+import { File, readTextFile } from "../../../ffi/file.ts";
 import {
   type FileSystem,
   fileSystemOf,
   PROC_SUPER_MAGIC,
 } from "../../../ffi/file_system.ts";
-import { isExhausted, SystemError } from "../../../ffi/libc.ts";
-import { CapabilityError } from "../../errors.ts";
+import {
+  CapabilityError,
+  isExhausted,
+  isMissing,
+  SystemError,
+} from "../../errors.ts";
 import { isNested } from "./namespaces.ts";
 import { fieldOf, ownStatus } from "./own_status.ts";
 import { lacking } from "./privileges.ts";

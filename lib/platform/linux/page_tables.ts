@@ -10,8 +10,8 @@
 
 import { BpfError } from "../../../ffi/bpf.ts";
 import { Btf, BtfError } from "../../../ffi/btf.ts";
-import { Errno, SystemError } from "../../../ffi/libc.ts";
-import { CapabilityError } from "../../errors.ts";
+import { Errno } from "../../../ffi/libc.ts";
+import { CapabilityError, SystemError } from "../../errors.ts";
 import { MODIFIED, REFERENCED } from "../../memory/pagedata.ts";
 import { bpfRefusal } from "./bpf_refusal.ts";
 import { BATCH, KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";

@@ -7,8 +7,8 @@
 
 import { Placement } from "../../../ffi/affinity.ts";
 import { CallList } from "../../../ffi/call_list.ts";
-import { type File, isMissing } from "../../../ffi/file.ts";
-import { Errno, SystemError } from "../../../ffi/libc.ts";
+import type { File } from "../../../ffi/file.ts";
+import { Errno } from "../../../ffi/libc.ts";
 import { lookWhetherAlive, presentRuns } from "../../../ffi/pagemap.ts";
 import {
   MADV_COLD,
@@ -18,7 +18,12 @@ import {
   RemoteRanges,
 } from "../../../ffi/pidfd.ts";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
-import { ProcessAccessDenied, ProcessError } from "../../errors.ts";
+import {
+  isMissing,
+  ProcessAccessDenied,
+  ProcessError,
+  SystemError,
+} from "../../errors.ts";
 import type {
   PageoutControl,
   PageoutResult,
@@ -32,7 +37,8 @@ import {
 } from "./memory_calls.ts";
 import { MemoryFiles } from "./memory_files.ts";
 import { accessRemedy, lacking } from "./privileges.ts";
-import { exited, ofProcess, ProcDir, processError } from "./proc_dir.ts";
+import { exited } from "../process_errors.ts";
+import { ofProcess, ProcDir, processError } from "./proc_dir.ts";
 import { isRefusal } from "./refusals.ts";
 import { runningOn } from "./running_on.ts";
 import { openPidfd, requirePageout } from "./system_calls.ts";

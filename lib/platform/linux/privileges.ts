@@ -23,17 +23,28 @@ const CAPABILITIES = {
 export type Capability = keyof typeof CAPABILITIES;
 
 /** What scanning the processes of every user takes. */
-export const SCAN_CAPABILITIES: readonly Capability[] = [
+export const SCAN_CAPABILITIES = [
+  // Reads maps and smaps of those, and may advise on their memory.
   "CAP_SYS_PTRACE",
+  // Advises: process_madvise(2).
   "CAP_SYS_NICE",
+  // Opens clear_refs and pagemap of the processes of every user.
   "CAP_DAC_OVERRIDE",
-];
+] as const satisfies readonly Capability[];
 
 /** What reading their page tables takes. */
-export const PTE_CAPABILITIES: readonly Capability[] = [
+export const PTE_CAPABILITIES = [
+  // Loads the programs that read page tables.
   "CAP_BPF",
+  // Lets those read kernel memory.
   "CAP_PERFMON",
-];
+] as const satisfies readonly Capability[];
+
+/** All that the daemon needs. */
+export const DAEMON_CAPABILITIES = [
+  ...PTE_CAPABILITIES,
+  ...SCAN_CAPABILITIES,
+] as const;
 
 /**
  * Which of some capabilities this process lacks: `CapEff` of proc_pid_status(5).
@@ -46,8 +57,12 @@ export function lacking(names: readonly Capability[]): Capability[] {
     (held >> BigInt(CAPABILITIES[name]) & 1n) !== 0n;
   return names.filter((name) =>
     // CAP_SYS_ADMIN stands for what was taken from it: capabilities(7).
-    !has(name) && !(PTE_CAPABILITIES.includes(name) && has("CAP_SYS_ADMIN"))
+    !has(name) && !(isForPte(name) && has("CAP_SYS_ADMIN"))
   );
+}
+
+function isForPte(name: Capability): boolean {
+  return PTE_CAPABILITIES.some((other) => other === name);
 }
 
 /** Who rcap is, for messages. */

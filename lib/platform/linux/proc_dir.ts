@@ -7,14 +7,10 @@
  * @module
  */
 
-import {
-  NoSuchProcess,
-  ProcessAccessDenied,
-  ProcessError,
-} from "../../errors.ts";
-import { File, isDenied, isMissing } from "../../../ffi/file.ts";
-import { SystemError } from "../../../ffi/libc.ts";
+import { File } from "../../../ffi/file.ts";
+import { ProcessError } from "../../errors.ts";
 import type { ProcessEntry, ProcessId } from "../platform.ts";
+import { processErrorOf, replacedPid } from "../process_errors.ts";
 import { accessRemedy } from "./privileges.ts";
 import { parseStat } from "./stat.ts";
 
@@ -64,10 +60,7 @@ export class ProcDir implements Disposable {
       throw error;
     }
     directory[Symbol.dispose]();
-    throw new NoSuchProcess(
-      pid,
-      `process ${pid} has exited; its pid is another's now`,
-    );
+    throw replacedPid(pid);
   }
 
   /** The descriptor of the directory, to open files by. */
@@ -134,11 +127,6 @@ export async function ofProcessSlowly<T>(
   }
 }
 
-/** The error of a process that is gone. */
-export function exited(pid: number, options?: ErrorOptions): NoSuchProcess {
-  return new NoSuchProcess(pid, `process ${pid} has exited`, options);
-}
-
 /**
  * What a failure means for a process: a system call's, or a `SyntaxError` of what
  * `/proc` says. Any other is returned as it is.
@@ -151,20 +139,9 @@ export function processError(pid: number, error: unknown): unknown {
       { cause: error },
     );
   }
-  if (!(error instanceof SystemError)) return error;
-  if (isMissing(error)) {
-    return exited(pid, { cause: error });
-  }
-  if (isDenied(error)) {
-    return new ProcessAccessDenied(
-      pid,
-      `process ${pid}: access denied (${error.message}); ${
-        accessRemedy(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"])
-      }`,
-      { cause: error },
-    );
-  }
-  return new ProcessError(pid, `process ${pid}: ${error.message}`, {
-    cause: error,
-  });
+  return processErrorOf(
+    pid,
+    error,
+    () => accessRemedy(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]),
+  );
 }

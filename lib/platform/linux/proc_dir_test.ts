@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Errno, SystemError } from "../../../ffi/libc.ts";
+import { Errno, systemError } from "../../../ffi/libc.ts";
 import { Sleeper } from "../../../ffi/testing.ts";
 import {
   NoSuchProcess,
@@ -57,7 +57,7 @@ Deno.test("an open directory is of one process, also when that has gone", async 
 
 Deno.test("errors of system calls become errors of the process", () => {
   const of = (errno: number) =>
-    processError(42, new SystemError("open /proc/42/x", errno));
+    processError(42, systemError("open /proc/42/x", errno));
   for (const errno of [Errno.ENOENT, Errno.ESRCH]) {
     assert(of(errno) instanceof NoSuchProcess);
   }

@@ -19,8 +19,7 @@
  * @module
  */
 
-import { File, isDenied, isMissing, readTextFile } from "../../../ffi/file.ts";
-import { isExhausted, SystemError } from "../../../ffi/libc.ts";
+import { File, readTextFile } from "../../../ffi/file.ts";
 import {
   type FileIdentity,
   identityOf,
@@ -29,7 +28,14 @@ import {
   NOT_CACHED,
   openCached,
 } from "../../../ffi/path_lookup.ts";
-import { NotKnown, ProcessAccessDenied } from "../../errors.ts";
+import {
+  isDenied,
+  isExhausted,
+  isMissing,
+  NotKnown,
+  ProcessAccessDenied,
+  SystemError,
+} from "../../errors.ts";
 import { BoundedCalls, NoAnswer } from "../bounded_calls.ts";
 import type { ProcessEntry } from "../platform.ts";
 import { type Mount, mountOf, parseMountinfo } from "./mountinfo.ts";

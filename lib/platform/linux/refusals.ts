@@ -5,9 +5,9 @@
  */
 
 import { readTextFileIfAny } from "../../../ffi/file.ts";
-import { Errno, SystemError } from "../../../ffi/libc.ts";
+import { Errno } from "../../../ffi/libc.ts";
 import { kernelRelease } from "../../../ffi/system.ts";
-import { CapabilityError, type RcapError } from "../../errors.ts";
+import { CapabilityError, type RcapError, SystemError } from "../../errors.ts";
 import { isNested } from "./namespaces.ts";
 import { ownStatus } from "./own_status.ts";
 import { type Capability, lacking, USER_NAMESPACE } from "./privileges.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 
+import { SystemError } from "../../errors.ts";
 import { readDirectory } from "../../../ffi/file.ts";
-import { SystemError } from "../../../ffi/libc.ts";
 import { readStat } from "./process_list.ts";
 import { statFields } from "./stat.ts";
 

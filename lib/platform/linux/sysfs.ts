@@ -4,9 +4,8 @@
  * @module
  */
 
+import { isMissing, SystemError } from "../../errors.ts";
 import { fileSystemOf, SYSFS_MAGIC } from "../../../ffi/file_system.ts";
-import { isMissing } from "../../../ffi/file.ts";
-import { SystemError } from "../../../ffi/libc.ts";
 
 /** Whether sysfs is mounted at `/sys`, as far as that can be told. */
 export function isSysMounted(): boolean {

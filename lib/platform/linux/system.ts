@@ -4,9 +4,15 @@
  * @module
  */
 
+import { boottimeSeconds, monotonicMicroseconds } from "../../../ffi/clock.ts";
+import { linuxFiles } from "../../../ffi/linux_files.ts";
+import { NotifySocket } from "../../../ffi/notify_socket.ts";
+import { endConnection } from "../../../ffi/linux_socket.ts";
 import { ignoresHangup, uidOfUser } from "../../../ffi/system.ts";
-import type { OperatingSystem } from "../platform.ts";
+import { openFilesLimit, ownUsage } from "../../../ffi/usage.ts";
+import type { OperatingSystem } from "../operating_system.ts";
 import { examine } from "./doctor.ts";
+import { fateOf, holdProcess, ownPidNamespace } from "./held_process.ts";
 import {
   availableMemory,
   LinuxPlatform,
@@ -16,7 +22,7 @@ import { unstoppableProcesses } from "./memory_calls.ts";
 import { openPagedataSource, PAGEDATA_SOURCES } from "./open_source.ts";
 import { trimOwnMemory } from "./own_memory.ts";
 import { requireOwnProc, warnIfHidden } from "./own_proc.ts";
-import { requireCapabilities } from "./privileges.ts";
+import { DAEMON_CAPABILITIES, requireCapabilities } from "./privileges.ts";
 import { requirePageout, systemMemory } from "./system_calls.ts";
 
 /** Linux. */
@@ -30,6 +36,21 @@ export const linux: OperatingSystem = {
     warnIfHidden(warn);
     return new LinuxPlatform(openPagedataSource(choice, warn), signal);
   },
+  files: linuxFiles,
+  // hier(7).
+  stateDirectory: "/run/rcap",
+  systemd: {
+    notifySocket: (address) => new NotifySocket(address),
+    monotonicMicroseconds,
+    capabilities: DAEMON_CAPABILITIES,
+  },
+  boottimeSeconds,
+  ownUsage,
+  openFilesLimit,
+  endConnection,
+  processSpace: ownPidNamespace,
+  fateOf,
+  hold: holdProcess,
   ignoresHangup,
   memory: machineMemory,
   uidOfUser,

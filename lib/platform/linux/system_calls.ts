@@ -5,7 +5,7 @@
  * @module
  */
 
-import { SystemError } from "../../../ffi/libc.ts";
+import { SystemError } from "../../errors.ts";
 import { MADV_PAGEOUT, Pidfd, RemoteRanges } from "../../../ffi/pidfd.ts";
 import { type MemoryInfo, memoryInfo } from "../../../ffi/system.ts";
 import { refusal, type SystemCall } from "./refusals.ts";

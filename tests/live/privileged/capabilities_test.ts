@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { CAPABILITIES } from "../../../lib/service/unit.ts";
+import { DAEMON_CAPABILITIES } from "../../../lib/platform/linux/privileges.ts";
 import {
   assertIntact,
   BRIEFLY,
@@ -22,7 +22,7 @@ requireRoot();
 /** A user that need not exist. */
 const SOMEONE = 54_351;
 
-type Capability = typeof CAPABILITIES[number];
+type Capability = typeof DAEMON_CAPABILITIES[number];
 type Source = "pte" | "smaps";
 
 /** What does not work without a capability, and with which sources that is so. */
@@ -107,8 +107,10 @@ for (const uid of [undefined, SOMEONE]) {
       await using target = await victim(uid);
       const { workload, selector } = target;
       const capabilities = source === "pte"
-        ? CAPABILITIES
-        : CAPABILITIES.filter((name) => LOSSES[name].sources.includes(source));
+        ? DAEMON_CAPABILITIES
+        : DAEMON_CAPABILITIES.filter((name) =>
+          LOSSES[name].sources.includes(source)
+        );
       const { code, stderr } = await scan(selector, { source, capabilities });
       assertEquals(code, 0, stderr);
       assert(rssOf(workload.pid) <= 13 * MIB);
@@ -117,13 +119,13 @@ for (const uid of [undefined, SOMEONE]) {
   }
 }
 
-for (const missing of CAPABILITIES) {
+for (const missing of DAEMON_CAPABILITIES) {
   const { sources, code, says } = LOSSES[missing];
   Deno.test(`without ${missing} another user's process cannot be scanned`, async () => {
     await using target = await victim(SOMEONE);
     const { workload, selector } = target;
     const before = rssOf(workload.pid);
-    const capabilities = CAPABILITIES.filter((name) => name !== missing);
+    const capabilities = DAEMON_CAPABILITIES.filter((name) => name !== missing);
     for (const source of sources) {
       const run = await scan(selector, { source, capabilities });
       assertEquals(run.code, code, run.stderr);

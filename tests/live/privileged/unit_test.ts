@@ -10,7 +10,8 @@ import { memoryInfo } from "../../../ffi/system.ts";
 import type { ScanReport } from "../../../lib/oneshot/scan_once.ts";
 import { mostMemory } from "../../../lib/platform/memory_limits.ts";
 import { parseAddress } from "../../../lib/service/metrics_server.ts";
-import { CAPABILITIES, systemdUnit } from "../../../lib/service/unit.ts";
+import { DAEMON_CAPABILITIES } from "../../../lib/platform/linux/privileges.ts";
+import { systemdUnit } from "../../../lib/service/unit.ts";
 import {
   assertIntact,
   assertScanReport,
@@ -50,6 +51,7 @@ function unitFor([program, ...args]: string[], metrics?: string): string {
     program,
     args,
     stateDirectory: "/run/rcap",
+    capabilities: DAEMON_CAPABILITIES,
     mostMemory: MOST_MEMORY,
     metrics: metrics === undefined ? undefined : parseAddress(metrics),
   });
@@ -142,7 +144,10 @@ Deno.test("the sandbox of the unit is there, with exactly its capabilities", asy
   assertEquals({ code, stderr }, { code: 0, stderr: "" });
   // Where root itself may not, systemd leaves the score as it is.
   const oom = hasCapability(CAP_SYS_RESOURCE) ? -500 : ownOomScore();
-  const held = CAPABILITIES.reduce((bits, name) => bits | BITS[name], 0n);
+  const held = DAEMON_CAPABILITIES.reduce(
+    (bits, name) => bits | BITS[name],
+    0n,
+  );
   const set = held.toString(16).padStart(16, "0");
   assertEquals(stdout.replaceAll("\t", " ").trim().split("\n"), [
     `CapInh: 0000000000000000`,
@@ -202,7 +207,7 @@ function ownOomScore(): number {
 }
 
 /** Bits of capabilities: include/uapi/linux/capability.h. */
-const BITS: Readonly<Record<typeof CAPABILITIES[number], bigint>> = {
+const BITS: Readonly<Record<typeof DAEMON_CAPABILITIES[number], bigint>> = {
   CAP_DAC_OVERRIDE: 1n << 1n,
   CAP_SYS_PTRACE: 1n << 19n,
   CAP_SYS_NICE: 1n << 23n,

@@ -5,15 +5,16 @@
  * @module
  */
 
+import { linuxFiles } from "../../ffi/linux_files.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { NotAFile } from "./directory.ts";
-import { SystemError } from "./libc.ts";
+import { SystemError } from "../errors.ts";
+import { NotAFile, readUpTo } from "./directory.ts";
 import {
   DistrustError,
   openTrustedDirectory,
   openTrustedFile,
 } from "./trusted_path.ts";
-import "./testing.ts";
+import "../../ffi/testing.ts";
 
 const NOBODY = 65534;
 /** Neither root's nor this test's. */
@@ -89,8 +90,8 @@ function testAsRoot(name: string, fn: (tree: Tree) => void): void {
 }
 
 function readable(path: string): void {
-  using file = openTrustedFile(path);
-  assertEquals(new TextDecoder().decode(file.readAll()), "text");
+  using file = openTrustedFile(linuxFiles, path);
+  assertEquals(new TextDecoder().decode(readUpTo(file, 100)), "text");
 }
 
 testAsRoot(
@@ -108,10 +109,13 @@ testAsRoot(
     tree.link("near", "deep");
     readable(tree.link("far", "near/back"));
     readable(tree.link("sticky/link", "mine"));
-    using directory = openTrustedDirectory(`${tree.path}/near/../deep`);
+    using directory = openTrustedDirectory(
+      linuxFiles,
+      `${tree.path}/near/../deep`,
+    );
     assertEquals(directory.path, `${tree.path}/deep`);
-    using file = openTrustedFile("../link", { from: directory });
-    assertEquals(file.readAll().length, 4);
+    using file = openTrustedFile(linuxFiles, "../link", { from: directory });
+    assertEquals(readUpTo(file, 100)?.length, 4);
   },
 );
 
@@ -191,7 +195,10 @@ testAsRoot(
       ],
     ];
     for (const [path, message] of cases) {
-      const error = assertThrows(() => openTrustedFile(path), DistrustError);
+      const error = assertThrows(
+        () => openTrustedFile(linuxFiles, path),
+        DistrustError,
+      );
       assertEquals(tree.relative(error), message);
     }
   },
@@ -204,7 +211,8 @@ testAsRoot(
     const sticky = tree.directory("sticky", { mode: 0o1777 });
     tree.directory("sticky/mine");
     tree.link("link", "plain");
-    openTrustedDirectory(`${tree.path}/sticky/mine`)[Symbol.dispose]();
+    openTrustedDirectory(linuxFiles, `${tree.path}/sticky/mine`)
+      [Symbol.dispose]();
     for (
       const [path, message] of [
         [
@@ -218,13 +226,13 @@ testAsRoot(
       ]
     ) {
       const error = assertThrows(
-        () => openTrustedDirectory(path),
+        () => openTrustedDirectory(linuxFiles, path),
         DistrustError,
       );
       assertEquals(tree.relative(error), message);
     }
     assertThrows(
-      () => openTrustedDirectory(tree.file("file")),
+      () => openTrustedDirectory(linuxFiles, tree.file("file")),
       SystemError,
       "Not a directory",
     );
@@ -234,11 +242,16 @@ testAsRoot(
 testAsRoot(
   "missing directories are made, and only where others have no say",
   (tree) => {
-    using made = openTrustedDirectory(`${tree.path}/a/b/c`, { make: 0o755 });
+    using made = openTrustedDirectory(linuxFiles, `${tree.path}/a/b/c`, {
+      make: 0o755,
+    });
     assertEquals(made.status.mode, 0o755);
     tree.directory("open", { mode: 0o777 });
     assertThrows(
-      () => openTrustedDirectory(`${tree.path}/open/a`, { make: 0o755 }),
+      () =>
+        openTrustedDirectory(linuxFiles, `${tree.path}/open/a`, {
+          make: 0o755,
+        }),
       DistrustError,
     );
     assertEquals([...Deno.readDirSync(`${tree.path}/open`)], []);
@@ -254,16 +267,20 @@ testAsRoot(
     const told: string[] = [];
     const onDistrust = (error: DistrustError) =>
       told.push(tree.relative(error));
-    using directory = openTrustedDirectory(`${tree.path}/open/below`, {
-      onDistrust,
-    });
+    using directory = openTrustedDirectory(
+      linuxFiles,
+      `${tree.path}/open/below`,
+      {
+        onDistrust,
+      },
+    );
     assertEquals(directory.status.uid, NOBODY);
     assertEquals(told, [
       "the directory open has mode 777, so that others can write to it; chmod o-w open",
     ]);
     assertThrows(
       () =>
-        openTrustedDirectory(`${tree.path}/open/link`, {
+        openTrustedDirectory(linuxFiles, `${tree.path}/open/link`, {
           onDistrust,
           lastMayBeLink: true,
         }),
@@ -284,11 +301,14 @@ testAsRoot(
     });
     tree.link("link", "pipe");
     for (const name of ["pipe", "device", "socket", "link"]) {
-      assertThrows(() => openTrustedFile(`${tree.path}/${name}`), NotAFile);
+      assertThrows(
+        () => openTrustedFile(linuxFiles, `${tree.path}/${name}`),
+        NotAFile,
+      );
     }
-    assertThrows(() => openTrustedFile("/dev/zero"), NotAFile);
+    assertThrows(() => openTrustedFile(linuxFiles, "/dev/zero"), NotAFile);
     const isDirectory = assertThrows(
-      () => openTrustedFile(tree.path),
+      () => openTrustedFile(linuxFiles, tree.path),
       SystemError,
       "Is a directory",
     );
@@ -304,7 +324,7 @@ testAsRoot(
     tree.file("chain41");
     for (const name of ["circle", "chain0"]) {
       assertThrows(
-        () => openTrustedFile(`${tree.path}/${name}`),
+        () => openTrustedFile(linuxFiles, `${tree.path}/${name}`),
         SystemError,
         "Too many levels of symbolic links",
       );
@@ -351,6 +371,10 @@ testAsRoot(
     libc.close();
     assertEquals(result, 0, "the file system has access control lists");
     Deno.chownSync(path, 0, GROUP);
-    assertThrows(() => openTrustedFile(path), DistrustError, "chmod g-w");
+    assertThrows(
+      () => openTrustedFile(linuxFiles, path),
+      DistrustError,
+      "chmod g-w",
+    );
   },
 );

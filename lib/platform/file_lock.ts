@@ -16,21 +16,10 @@
  * @module
  */
 
+import type { LockConflict, OpenFile } from "../../ffi/file_calls.ts";
+import { type FileStatus, identityOf } from "../../ffi/file_status.ts";
+import { isMissing, RcapError } from "../errors.ts";
 import type { Entry } from "./directory.ts";
-import type { File } from "./file.ts";
-import { checked, Errno, errno, libc, SystemError } from "./libc.ts";
-import { identityOf, statusOf } from "./statx.ts";
-
-// <fcntl.h> of Linux, the values that x86-64 and arm64 share.
-const F_GETLK = 5;
-const F_SETLK = 6;
-const F_RDLCK = 0;
-const F_WRLCK = 1;
-
-// struct flock, 64-bit: l_type 0 and l_whence 2 (short), l_start 8 and l_len 16
-// (off_t), l_pid 24 (int). Zeros mean from the start to the end of the file.
-const FLOCK_SIZE = 32;
-const L_PID = 24;
 
 /** Nobody else may lock it, not even for reading. */
 const LOCK_FILE_MODE = 0o600;
@@ -46,13 +35,13 @@ const held = new Set<string>();
 
 /** A lock on a file; let go by `using`, or by the end of the process. */
 export class FileLock implements Disposable {
-  readonly #file: File;
+  readonly #file: OpenFile;
   readonly #identity: string;
   #isHeld = true;
 
-  private constructor(file: File) {
+  private constructor(file: OpenFile, status: FileStatus) {
     this.#file = file;
-    this.#identity = identityOf(statusOf(file.fd, "the lock"));
+    this.#identity = identityOf(status);
     held.add(this.#identity);
   }
 
@@ -61,6 +50,8 @@ export class FileLock implements Disposable {
    *
    * @returns `undefined` when another process, or this one, holds it already.
    * @throws NotAFile, SystemError when the file cannot be opened, made or locked.
+   * @throws RcapError when a process that should not be able to has locked it for
+   * reading, and this system cannot replace the file.
    */
   static tryLock(directory: Entry, name: string): FileLock | undefined {
     removeReplacements(directory, name);
@@ -71,15 +62,18 @@ export class FileLock implements Disposable {
       const file = cleanup.use(
         directory.openOrMakeFile(name, LOCK_FILE_MODE),
       );
-      if (!lockOpen(file)) {
-        const conflict = conflictOn(file, name);
-        if (conflict?.type === F_WRLCK) return undefined;
+      if (!directory.files.lock(file.fd)) {
+        const conflict = directory.files.conflictOn(file.fd, name);
+        if (conflict?.isForWriting) return undefined;
+        if (conflict && !directory.canExchange) {
+          throw lockedForReading(directory.pathOf(name), conflict);
+        }
         const lock = conflict && FileLock.#replace(directory, name, file);
         if (lock) return lock;
       } else if (isSame(directory, name, file)) {
         file.setMode(LOCK_FILE_MODE);
         cleanup.move();
-        return new FileLock(file);
+        return FileLock.#of(directory, file);
       }
     }
     return undefined;
@@ -93,13 +87,13 @@ export class FileLock implements Disposable {
   static #replace(
     directory: Entry,
     name: string,
-    locked: File,
+    locked: OpenFile,
   ): FileLock | undefined {
     const other = `${name}${REPLACEMENT}${Deno.pid}`;
     using cleanup = new DisposableStack();
     const file = cleanup.use(directory.makeFile(other, LOCK_FILE_MODE));
     try {
-      if (!lockOpen(file)) return undefined;
+      if (!directory.files.lock(file.fd)) return undefined;
       // Unlike a rename, this loses nothing: what was in its place can be looked at.
       directory.exchange(other, name);
       if (!isSame(directory, other, locked)) {
@@ -111,7 +105,12 @@ export class FileLock implements Disposable {
       directory.remove(other);
     }
     cleanup.move();
-    return new FileLock(file);
+    return FileLock.#of(directory, file);
+  }
+
+  /** The lock that was taken on an open file. */
+  static #of({ files }: Entry, file: OpenFile): FileLock {
+    return new FileLock(file, files.statusOf(file.fd, "the lock"));
   }
 
   [Symbol.dispose](): void {
@@ -133,36 +132,17 @@ function removeReplacements(directory: Entry, name: string): void {
 }
 
 /** Whether a name still leads to an open file. */
-function isSame(directory: Entry, name: string, file: File): boolean {
+function isSame(directory: Entry, name: string, file: OpenFile): boolean {
   const status = directory.statusOf(name);
   return status !== undefined &&
-    identityOf(status) === identityOf(statusOf(file.fd, name));
+    identityOf(status) ===
+      identityOf(directory.files.statusOf(file.fd, name));
 }
 
-/** Locks an open file; returns false when somebody else has. */
-function lockOpen(file: File): boolean {
-  if (libc().fcntlLock(file.fd, F_SETLK, writeLock()) >= 0) return true;
-  const error = new SystemError("lock", errno());
-  // POSIX allows either for a lock that somebody else holds.
-  const isTaken = error.errno === Errno.EAGAIN || error.errno === Errno.EACCES;
-  if (isTaken) return false;
-  throw error;
-}
-
-/** The lock of another process that keeps this one from locking a file. */
-function conflictOn(
-  file: File,
-  path: string,
-): { type: number; pid: number } | undefined {
-  const lock = writeLock();
-  checked(
-    libc().fcntlLock(file.fd, F_GETLK, lock),
-    `look at the lock of ${path}`,
+function lockedForReading(path: string, { pid }: LockConflict): RcapError {
+  return new RcapError(
+    `process ${pid} has locked ${path} for reading, which only root should be able to; end that process, or remove the file`,
   );
-  const view = new DataView(lock.buffer);
-  const type = view.getInt16(0, true);
-  if (type !== F_RDLCK && type !== F_WRLCK) return undefined;
-  return { type, pid: view.getInt32(L_PID, true) };
 }
 
 /**
@@ -179,25 +159,17 @@ export function lockHolder(directory: Entry, name: string): number | undefined {
   // To open and close it would let go of it.
   if (held.has(identityOf(status))) return Deno.pid;
   using file = openIfAny(directory, name);
-  const conflict = file && conflictOn(file, directory.pathOf(name));
-  return conflict?.type === F_WRLCK ? Math.max(0, conflict.pid) : undefined;
+  const conflict = file &&
+    directory.files.conflictOn(file.fd, directory.pathOf(name));
+  return conflict?.isForWriting ? Math.max(0, conflict.pid) : undefined;
 }
 
 /** Opens a file to read; `undefined` when there is none. */
-function openIfAny(directory: Entry, name: string): File | undefined {
+function openIfAny(directory: Entry, name: string): OpenFile | undefined {
   try {
     return directory.openFile(name);
   } catch (error) {
-    if (error instanceof SystemError && error.errno === Errno.ENOENT) {
-      return undefined;
-    }
+    if (isMissing(error)) return undefined;
     throw error;
   }
-}
-
-/** A `struct flock`: the whole file, for writing. */
-function writeLock(): Uint8Array<ArrayBuffer> {
-  const lock = new Uint8Array(FLOCK_SIZE);
-  new DataView(lock.buffer).setInt16(0, F_WRLCK, true);
-  return lock;
 }

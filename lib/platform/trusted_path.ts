@@ -10,12 +10,10 @@
  * @module
  */
 
-import { RcapError } from "../lib/errors.ts";
+import type { FileCalls, OpenFile } from "../../ffi/file_calls.ts";
+import type { FileStatus, FileType } from "../../ffi/file_status.ts";
+import { isMissing, RcapError } from "../errors.ts";
 import { Entry, NotAFile } from "./directory.ts";
-import { type File, isMissing, readTextFile } from "./file.ts";
-import { Errno, libc, SystemError } from "./libc.ts";
-import { type FileStatus, type FileType, statusOf } from "./statx.ts";
-import { effectiveUid } from "./system.ts";
 
 /** How many symbolic links a path may lead over, as for the kernel: path_resolution(7). */
 const MOST_LINKS = 40;
@@ -73,10 +71,11 @@ export interface WalkOptions {
  * @throws SystemError when there is none.
  */
 export function openTrustedDirectory(
+  files: FileCalls,
   path: string,
   options: WalkOptions = {},
 ): Entry {
-  using walk = new Walk(path, options);
+  using walk = new Walk(files, path, options);
   walk.go();
   // One's own entries are safe in a sticky directory, but a name that is missing
   // there is anybody's to give.
@@ -94,10 +93,11 @@ export function openTrustedDirectory(
  * @throws SystemError when there is none, or it cannot be opened.
  */
 export function openTrustedFile(
+  files: FileCalls,
   path: string,
   options: Pick<WalkOptions, "from"> = {},
-): File {
-  using walk = new Walk(path, { ...options, lastMayBeLink: true });
+): OpenFile {
+  using walk = new Walk(files, path, { ...options, lastMayBeLink: true });
   const name = walk.goBefore();
   return openFileIn(walk.here, name);
 }
@@ -113,16 +113,17 @@ export function openFileIn(
   directory: Entry,
   name: string,
   { ofOwner = false } = {},
-): File {
+): OpenFile {
   const path = directory.pathOf(name);
-  const finding = { path, directory, ofOwner };
+  const { files } = directory;
+  const finding = { files, path, directory, ofOwner };
   // Before it is opened, since a stranger's file system would be asked for that;
   // and afterwards, since it may be another by then.
   const seen = directory.statusOf(name);
   if (seen?.type === "file") trust(seen, finding);
   using cleanup = new DisposableStack();
   const file = cleanup.use(directory.openFile(name));
-  trust(statusOf(file.fd, path), finding);
+  trust(files.statusOf(file.fd, path), finding);
   cleanup.move();
   return file;
 }
@@ -135,11 +136,15 @@ export function openFileIn(
  */
 export function assertTrusted(directory: Entry, name: string): void {
   const status = directory.statusOf(name);
-  if (status) trust(status, { path: directory.pathOf(name), directory });
+  const { files } = directory;
+  if (status) {
+    trust(status, { files, path: directory.pathOf(name), directory });
+  }
 }
 
 /** Where a walk is; `using` lets it go. */
 class Walk implements Disposable {
+  readonly #files: FileCalls;
   readonly #options: WalkOptions;
   /** The names to go over. */
   #rest: string[];
@@ -147,17 +152,18 @@ class Walk implements Disposable {
   #links = 0;
   #isTrusted = true;
 
-  constructor(path: string, options: WalkOptions) {
+  constructor(files: FileCalls, path: string, options: WalkOptions) {
+    this.#files = files;
     this.#options = options;
     const { from } = options;
     const isFromRoot = from === undefined || path.startsWith("/");
     this.#rest = namesOf(
       from === undefined && !path.startsWith("/")
-        ? `${workingDirectory()}/${path}`
+        ? `${files.workingDirectory()}/${path}`
         : path,
     );
     // What was handed in is not this walk's to close.
-    this.#here = isFromRoot ? Entry.root() : from.entry(".");
+    this.#here = isFromRoot ? Entry.root(files) : from.entry(".");
     if (isFromRoot) this.#examine(this.#here, undefined);
   }
 
@@ -204,7 +210,7 @@ class Walk implements Disposable {
     }
     const target = this.#targetOf(entry);
     if (target.startsWith("/")) {
-      const root = Entry.root();
+      const root = Entry.root(this.#files);
       this.#move(root);
       this.#examine(root, undefined);
     }
@@ -221,7 +227,11 @@ class Walk implements Disposable {
         "name the directory that it leads to",
       );
     }
-    trust(link.status, { path, directory: this.#here });
+    trust(link.status, {
+      files: this.#files,
+      path,
+      directory: this.#here,
+    });
     if (!this.#isTrusted) {
       throw new DistrustError(
         { path, type },
@@ -230,7 +240,7 @@ class Walk implements Disposable {
       );
     }
     if (++this.#links > MOST_LINKS) {
-      throw new SystemError(`open ${path}`, Errno.ELOOP);
+      throw this.#files.error(`open ${path}`, "ELOOP");
     }
     const target = link.target();
     // What an open file is called in /proc that has no path: proc_pid_fd(5).
@@ -252,7 +262,8 @@ class Walk implements Disposable {
   }
 
   #examine({ path, status }: Entry, directory: Entry | undefined): void {
-    const distrust = distrustOf(status, { path, directory });
+    const files = this.#files;
+    const distrust = distrustOf(status, { files, path, directory });
     // Nothing may be asked of a stranger's file system, whatever is tolerated.
     if (distrust instanceof ServedByStranger) throw distrust;
     if (distrust) this.distrust(distrust);
@@ -273,22 +284,9 @@ function namesOf(path: string): string[] {
   return path.split("/").filter((name) => name !== "" && name !== ".");
 }
 
-/** `getcwd(3)`. */
-function workingDirectory(): string {
-  const buffer = new Uint8Array(4096);
-  const result = libc().getcwd(buffer, BigInt(buffer.length));
-  const path = decoder.decode(buffer.subarray(0, buffer.indexOf(0)));
-  // A directory that was removed, or lies outside of the root, has no path.
-  if (result === null || !path.startsWith("/")) {
-    throw new SystemError("find the working directory", Errno.ENOENT);
-  }
-  return path;
-}
-
-const decoder = new TextDecoder();
-
 /** Where something was found. */
 interface Finding {
+  readonly files: FileCalls;
   readonly path: string;
   /** The directory that it is in; none above the root. */
   readonly directory: Entry | undefined;
@@ -310,14 +308,14 @@ class ServedByStranger extends DistrustError {
 /** How others have a say on something in a directory, or can change it. */
 function distrustOf(
   status: FileStatus,
-  { path, directory, ofOwner = false }: Finding,
+  { files, path, directory, ofOwner = false }: Finding,
 ): DistrustError | undefined {
   const { type, device, links, uid } = status;
   const what = { path, type };
   // Such a file system says of its files what it likes.
   const server = device === directory?.status.device
     ? undefined
-    : strangeServerOf(device);
+    : strangeServerOf(files, device);
   if (server !== undefined) {
     return new ServedByStranger(
       what,
@@ -327,12 +325,13 @@ function distrustOf(
   }
   // Who owns a link says where it leads; its mode means nothing.
   const writers = type === "symbolic link" ? [] : writersOf(status);
-  const isOurs = isTrusted(uid) || ofOwner && uid === directory?.status.uid;
+  const isOurs = isTrusted(files, uid) ||
+    ofOwner && uid === directory?.status.uid;
   if (!isOurs || writers.length > 0) {
-    return notOnlyOurs(what, { ...status, isOurs, writers });
+    return notOnlyOurs(what, { ...status, isOurs, writers, files });
   }
   const isShared = directory !== undefined &&
-    (!isTrusted(directory.status.uid) ||
+    (!isTrusted(files, directory.status.uid) ||
       writersOf(directory.status, { sticky: true }).length > 0);
   return isShared && type !== "directory" && links > 1
     ? new DistrustError(
@@ -344,39 +343,49 @@ function distrustOf(
 }
 
 /** How others can make names in a directory, also when they cannot change those there are. */
-function whyOpenToOthers({ path, status }: Entry): DistrustError | undefined {
+function whyOpenToOthers(
+  { path, status, files }: Entry,
+): DistrustError | undefined {
   const writers = writersOf(status, { sticky: true });
   return writers.length > 0
     ? notOnlyOurs({ path, type: status.type }, {
       ...status,
-      isOurs: isTrusted(status.uid),
+      isOurs: isTrusted(files, status.uid),
       writers,
+      files,
     })
     : undefined;
 }
 
 function notOnlyOurs(
   what: { path: string; type: FileType },
-  { uid, gid, mode, isOurs, writers }: FileStatus & {
+  { uid, gid, mode, isOurs, writers, files }: FileStatus & {
     isOurs: boolean;
     writers: readonly Writers[];
+    files: FileCalls;
   },
 ): DistrustError {
-  const names = writers.map((one) => one === "g" ? `group ${gid}` : "others");
+  const modes = writers.filter((one) => one !== "list");
+  const names = modes.map((one) => one === "g" ? `group ${gid}` : "others");
+  const hasList = modes.length < writers.length;
   const problems = [
     ...isOurs ? [] : [`belongs to uid ${uid}`],
-    ...writers.length > 0
+    ...modes.length > 0
       ? [
         `has mode ${mode.toString(8)}, so that ${
           names.join(" and ")
         } can write to it`,
       ]
       : [],
+    ...hasList
+      ? ["has an access control list that lets others write to it"]
+      : [],
   ];
   const link = what.type === "symbolic link" ? "-h " : "";
   const remedies = [
     ...isOurs ? [] : [`chown ${link}root ${what.path}`],
-    ...writers.length > 0 ? [`chmod ${writers.join("")}-w ${what.path}`] : [],
+    ...modes.length > 0 ? [`chmod ${modes.join("")}-w ${what.path}`] : [],
+    ...hasList ? [`${files.removeList} ${what.path}`] : [],
   ];
   return new DistrustError(
     what,
@@ -385,56 +394,35 @@ function notOnlyOurs(
   );
 }
 
-/** As `chmod(1)` has them: a group other than root's, and others. */
-type Writers = "g" | "o";
+/**
+ * As `chmod(1)` has them, a group other than root's, and others; and those that an
+ * access control list names.
+ */
+type Writers = "g" | "o" | "list";
 
 /** @param sticky counts those who can only add names to a directory, too. */
 function writersOf(
-  { type, mode, gid }: FileStatus,
+  { type, mode, gid, isWritableByList }: FileStatus,
   { sticky = false } = {},
 ): Writers[] {
-  if (!sticky && type === "directory" && (mode & STICKY) !== 0) return [];
+  const isSafe = !sticky && type === "directory" && (mode & STICKY) !== 0;
+  const modes = isSafe ? 0 : mode;
   return [
-    ...(mode & GROUP_WRITES) !== 0 && gid !== ROOT ? ["g" as const] : [],
-    ...(mode & OTHERS_WRITE) !== 0 ? ["o" as const] : [],
+    ...(modes & GROUP_WRITES) !== 0 && gid !== ROOT ? ["g" as const] : [],
+    ...(modes & OTHERS_WRITE) !== 0 ? ["o" as const] : [],
+    ...isWritableByList ? ["list" as const] : [],
   ];
 }
 
-function isTrusted(uid: number): boolean {
-  return uid === ROOT || uid === effectiveUid();
+function isTrusted(files: FileCalls, uid: number): boolean {
+  return uid === ROOT || uid === files.effectiveUid();
 }
 
-/**
- * The user who answers for a file system with a program, where that is neither root
- * nor this user: `user_id=` of FUSE, which mounts for users. The kernel's
- * Documentation/filesystems/fuse.rst, "Mount options".
- *
- * @param device its device, as `FileStatus.device`.
- */
-function strangeServerOf(device: string): number | undefined {
-  // proc_pid_mountinfo(5): field 3 is the device; type, source and options of the
-  // file system come after " - ".
-  for (const line of mounts()) {
-    const [mount, fileSystem = ""] = line.split(" - ");
-    if (mount.split(" ")[2] !== device) continue;
-    const [type, , options = ""] = fileSystem.split(" ");
-    if (!type.startsWith("fuse")) return undefined;
-    const uid = Number(/(?:^|,)user_id=(\d+)/.exec(options)?.[1] ?? ROOT);
-    return isTrusted(uid) ? undefined : uid;
-  }
-  return undefined;
-}
-
-/** The lines of `/proc/self/mountinfo`. */
-function mounts(): string[] {
-  try {
-    return readTextFile("/proc/self/mountinfo").split("\n");
-  } catch (error) {
-    // Where that is missing, so is not the file that is looked for.
-    if (!isMissing(error)) throw error;
-    throw new RcapError(
-      `whose file systems there are cannot be found out, since /proc has no entry of this process; mount the /proc of this pid namespace`,
-      { cause: error },
-    );
-  }
+/** The user whose program answers for a file system, unless that user is trusted. */
+function strangeServerOf(
+  files: FileCalls,
+  device: string,
+): number | undefined {
+  const uid = files.serverOf(device);
+  return uid === undefined || isTrusted(files, uid) ? undefined : uid;
 }

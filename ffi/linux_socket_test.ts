@@ -5,7 +5,7 @@
  */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { endConnection } from "./socket.ts";
+import { endConnection } from "./linux_socket.ts";
 import "./testing.ts";
 
 Deno.test("a write that waits for the other side fails when its connection is ended", async () => {

@@ -4,16 +4,17 @@
  * @module
  */
 
+import { linuxFiles } from "../../ffi/linux_files.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { SystemError } from "../errors.ts";
 import type { Entry } from "./directory.ts";
 import { FileLock, lockHolder } from "./file_lock.ts";
-import { SystemError } from "./libc.ts";
-import type { LockChildAnswer } from "../tests/support/lock_child.ts";
+import type { LockChildAnswer } from "../../tests/support/lock_child.ts";
 import { openTrustedDirectory } from "./trusted_path.ts";
-import "./testing.ts";
+import "../../ffi/testing.ts";
 
 const CHILD =
-  new URL("../tests/support/lock_child.ts", import.meta.url).pathname;
+  new URL("../../tests/support/lock_child.ts", import.meta.url).pathname;
 const NOBODY = 65534;
 
 /** A directory for a lock file, open for every user as a state directory is. */
@@ -24,7 +25,7 @@ class LockPlace implements Disposable {
 
   constructor() {
     Deno.chmodSync(this.path, 0o755);
-    this.directory = openTrustedDirectory(this.path);
+    this.directory = openTrustedDirectory(linuxFiles, this.path);
   }
 
   tryLock(): FileLock | undefined {

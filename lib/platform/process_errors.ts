@@ -1,0 +1,51 @@
+/**
+ * Errors of system calls about a process, as errors of that process.
+ *
+ * @module
+ */
+
+import {
+  isDenied,
+  isMissing,
+  NoSuchProcess,
+  ProcessAccessDenied,
+  ProcessError,
+  SystemError,
+} from "../errors.ts";
+
+/** The error of a process that is gone. */
+export function exited(pid: number, options?: ErrorOptions): NoSuchProcess {
+  return new NoSuchProcess(pid, `process ${pid} has exited`, options);
+}
+
+/** The error of a process that is gone, and another has its pid. */
+export function replacedPid(pid: number): NoSuchProcess {
+  return new NoSuchProcess(
+    pid,
+    `process ${pid} has exited; its pid is another's now`,
+  );
+}
+
+/**
+ * What a failed system call means for a process. Any other error is returned as it is.
+ *
+ * @param accessRemedy what to do when access is denied.
+ */
+export function processErrorOf(
+  pid: number,
+  error: unknown,
+  accessRemedy: () => string,
+): unknown {
+  if (!(error instanceof SystemError)) return error;
+  if (isMissing(error)) return exited(pid, { cause: error });
+  if (isDenied(error)) {
+    return new ProcessAccessDenied(
+      pid,
+      `process ${pid}: access denied (${error.message}); ${accessRemedy()}`,
+      { cause: error },
+    );
+  }
+  return new ProcessError(pid, `process ${pid}: ${error.message}`, {
+    cause: error,
+  });
+}
