@@ -6,12 +6,41 @@
 
 import { linuxFiles } from "../../ffi/linux_files.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { SystemError } from "../errors.ts";
+import { illumosFiles, illumosForTests } from "../../tests/support/illumos.ts";
+import { RcapError, SystemError } from "../errors.ts";
 import type { Entry } from "./directory.ts";
 import { FileLock, lockHolder } from "./file_lock.ts";
 import type { LockChildAnswer } from "../../tests/support/lock_child.ts";
 import { openTrustedDirectory } from "./trusted_path.ts";
 import "../../ffi/testing.ts";
+
+const illumos = await illumosForTests();
+
+/** The calls of every system, on the files of this one. */
+const SYSTEMS = { Linux: linuxFiles, illumos: await illumosFiles() } as const;
+type System = keyof typeof SYSTEMS;
+
+/** That of the test that runs. */
+let current: System = "Linux";
+
+/** Tests something with the calls of each system, or of one. */
+function testLocks(
+  name: string,
+  fn: () => void | Promise<void>,
+  { only, ignore }: { only?: System; ignore?: boolean } = {},
+): void {
+  for (const system of ["Linux", "illumos"] as const) {
+    if (only !== undefined && only !== system) continue;
+    Deno.test({
+      name: `${name} (${system})`,
+      ignore,
+      fn() {
+        current = system;
+        return fn();
+      },
+    });
+  }
+}
 
 const CHILD =
   new URL("../../tests/support/lock_child.ts", import.meta.url).pathname;
@@ -25,7 +54,7 @@ class LockPlace implements Disposable {
 
   constructor() {
     Deno.chmodSync(this.path, 0o755);
-    this.directory = openTrustedDirectory(linuxFiles, this.path);
+    this.directory = openTrustedDirectory(SYSTEMS[current], this.path);
   }
 
   tryLock(): FileLock | undefined {
@@ -46,8 +75,12 @@ class LockPlace implements Disposable {
 class Contender implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
 
-  constructor(path: string, uid?: number) {
-    const words = uid === undefined ? [path] : [path, `${uid}`];
+  constructor(path: string, uid = Deno.uid()) {
+    const words = [
+      path,
+      `${uid}`,
+      ...current === "illumos" ? [illumos.library] : [],
+    ];
     this.#child = new Deno.Command(Deno.execPath(), {
       args: ["run", "--no-prompt", "--allow-ffi", CHILD, ...words],
       stdin: "null",
@@ -76,7 +109,7 @@ class Contender implements AsyncDisposable {
   }
 }
 
-Deno.test("a lock keeps other processes out until it is let go", async () => {
+testLocks("a lock keeps other processes out until it is let go", async () => {
   using place = new LockPlace();
   {
     using lock = place.tryLock();
@@ -93,7 +126,7 @@ Deno.test("a lock keeps other processes out until it is let go", async () => {
   assertEquals(place.holder(), other.pid);
 });
 
-Deno.test("a killed process leaves its lock free", async () => {
+testLocks("a killed process leaves its lock free", async () => {
   using place = new LockPlace();
   {
     await using other = new Contender(place.path);
@@ -104,7 +137,7 @@ Deno.test("a killed process leaves its lock free", async () => {
   assert(lock);
 });
 
-Deno.test("asking and trying again do not lose a lock of our own", async () => {
+testLocks("asking and trying again do not lose a lock of our own", async () => {
   using place = new LockPlace();
   using lock = place.tryLock();
   assert(lock);
@@ -117,7 +150,7 @@ Deno.test("asking and trying again do not lose a lock of our own", async () => {
   assertEquals(await other.answer(), { holder: Deno.pid, lock: false });
 });
 
-Deno.test("a lock can be taken again, and letting go twice is nothing", () => {
+testLocks("a lock can be taken again, and letting go twice is nothing", () => {
   using place = new LockPlace();
   const first = place.tryLock();
   assert(first);
@@ -128,13 +161,14 @@ Deno.test("a lock can be taken again, and letting go twice is nothing", () => {
   assertEquals(place.holder(), Deno.pid);
 });
 
-Deno.test({
-  name: "nobody else can lock the file, nor ask, whatever its mode was before",
-  // Nobody else may become another user.
-  ignore: Deno.uid() !== 0,
-  async fn() {
+testLocks(
+  "nobody else can lock the file, nor ask, whatever its mode was before",
+  async () => {
     using place = new LockPlace();
-    const denied = `open ${place.file}: Permission denied (EACCES)`;
+    const words = current === "Linux"
+      ? "Permission denied"
+      : "permission denied";
+    const denied = `open ${place.file}: ${words} (EACCES)`;
     Deno.writeTextFileSync(place.file, "", { mode: 0o644 });
     Deno.chmodSync(place.file, 0o644);
     using lock = place.tryLock();
@@ -143,7 +177,9 @@ Deno.test({
     await using user = new Contender(place.path, NOBODY);
     assertEquals(await user.answer(), { holder: denied, lock: denied });
   },
-});
+  // Nobody else may become another user.
+  { ignore: Deno.uid() !== 0 },
+);
 
 /** Locks a file for reading, as everybody can who can read it. */
 class ReadLock implements AsyncDisposable {
@@ -169,50 +205,81 @@ class ReadLock implements AsyncDisposable {
     return new ReadLock(child);
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#child.status;
   }
 }
 
-Deno.test("who has locked the file for reading holds nothing, and keeps nobody out", async () => {
-  using place = new LockPlace();
-  Deno.writeTextFileSync(place.file, "");
-  Deno.chmodSync(place.file, 0o644);
-  await using _reader = await ReadLock.take(place.file);
-  assertEquals(place.holder(), undefined);
-  // Left by a process that was killed at the wrong moment.
-  Deno.writeTextFileSync(`${place.file}~4711`, "");
-  {
-    using lock = place.tryLock();
-    assert(lock);
-    assertEquals([...Deno.readDirSync(place.path)].map(({ name }) => name), [
-      "lock",
-    ]);
-    assertEquals(Deno.statSync(place.file).mode! & 0o777, 0o600);
-    assertEquals(place.holder(), Deno.pid);
-    await using other = new Contender(place.path);
-    assertEquals(await other.answer(), { holder: Deno.pid, lock: false });
-  }
-  await using other = new Contender(place.path);
-  assertEquals((await other.answer()).lock, true);
-});
-
-Deno.test("of several that replace the file at a time, one gets the lock", async () => {
-  for (let round = 0; round < 3; round++) {
+testLocks(
+  "who has locked the file for reading holds nothing, and keeps nobody out",
+  async () => {
     using place = new LockPlace();
     Deno.writeTextFileSync(place.file, "");
     Deno.chmodSync(place.file, 0o644);
     await using _reader = await ReadLock.take(place.file);
-    await using others = new AsyncDisposableStack();
-    const children = [1, 2, 3].map(() => others.use(new Contender(place.path)));
-    const answers = await Promise.all(children.map((one) => one.answer()));
-    const locked = answers.filter(({ lock }) => lock === true);
-    assertEquals(locked.length, 1, JSON.stringify(answers));
-  }
-});
+    assertEquals(place.holder(), undefined);
+    // Left by a process that was killed at the wrong moment.
+    Deno.writeTextFileSync(`${place.file}~4711`, "");
+    {
+      using lock = place.tryLock();
+      assert(lock);
+      assertEquals([...Deno.readDirSync(place.path)].map(({ name }) => name), [
+        "lock",
+      ]);
+      assertEquals(Deno.statSync(place.file).mode! & 0o777, 0o600);
+      assertEquals(place.holder(), Deno.pid);
+      await using other = new Contender(place.path);
+      assertEquals(await other.answer(), { holder: Deno.pid, lock: false });
+    }
+    await using other = new Contender(place.path);
+    assertEquals((await other.answer()).lock, true);
+  },
+  { only: "Linux" },
+);
 
-Deno.test("asking takes no lock, however often", async () => {
+testLocks(
+  "who has locked the file for reading is told of where it cannot be replaced",
+  async () => {
+    using place = new LockPlace();
+    Deno.writeTextFileSync(place.file, "");
+    Deno.chmodSync(place.file, 0o644);
+    await using reader = await ReadLock.take(place.file);
+    assertEquals(place.holder(), undefined);
+    assertThrows(
+      () => place.tryLock(),
+      RcapError,
+      `process ${reader.pid} has locked ${place.file} for reading`,
+    );
+  },
+  { only: "illumos" },
+);
+
+testLocks(
+  "of several that replace the file at a time, one gets the lock",
+  async () => {
+    for (let round = 0; round < 3; round++) {
+      using place = new LockPlace();
+      Deno.writeTextFileSync(place.file, "");
+      Deno.chmodSync(place.file, 0o644);
+      await using _reader = await ReadLock.take(place.file);
+      await using others = new AsyncDisposableStack();
+      const children = [1, 2, 3].map(() =>
+        others.use(new Contender(place.path))
+      );
+      const answers = await Promise.all(children.map((one) => one.answer()));
+      const locked = answers.filter(({ lock }) => lock === true);
+      assertEquals(locked.length, 1, JSON.stringify(answers));
+    }
+  },
+  { only: "Linux" },
+);
+
+testLocks("asking takes no lock, however often", async () => {
   using place = new LockPlace();
   Deno.writeTextFileSync(place.file, "");
   await using other = new Contender(place.path);
@@ -226,22 +293,25 @@ Deno.test("asking takes no lock, however often", async () => {
   assertEquals(await answer, { holder: null, lock: true });
 });
 
-Deno.test("nobody holds what is not there, and what is no file is an error", () => {
-  using place = new LockPlace();
-  assertEquals(place.holder(), undefined);
-  Deno.mkdirSync(place.file);
-  const error = assertThrows(
-    () => place.tryLock(),
-    SystemError,
-    `open ${place.file}: Is a directory`,
-  );
-  assertThrows(() => place.holder(), SystemError, error.message);
-  Deno.removeSync(place.file);
-  Deno.symlinkSync("elsewhere", place.file);
-  assertThrows(
-    () => place.tryLock(),
-    SystemError,
-    `open ${place.file}: Too many levels of symbolic links`,
-  );
-  assertEquals(place.directory.names(), ["lock"]);
-});
+testLocks(
+  "nobody holds what is not there, and what is no file is an error",
+  () => {
+    using place = new LockPlace();
+    assertEquals(place.holder(), undefined);
+    Deno.mkdirSync(place.file);
+    const error = assertThrows(
+      () => place.tryLock(),
+      SystemError,
+      `open ${place.file}: Is a directory`,
+    );
+    assertThrows(() => place.holder(), SystemError, error.message);
+    Deno.removeSync(place.file);
+    Deno.symlinkSync("elsewhere", place.file);
+    assertThrows(
+      () => place.tryLock(),
+      SystemError,
+      `open ${place.file}: Too many levels of symbolic links`,
+    );
+    assertEquals(place.directory.names(), ["lock"]);
+  },
+);

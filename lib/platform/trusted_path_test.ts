@@ -8,7 +8,8 @@
 import { linuxFiles } from "../../ffi/linux_files.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { SystemError } from "../errors.ts";
-import { NotAFile, readUpTo } from "./directory.ts";
+import { illumosFiles } from "../../tests/support/illumos.ts";
+import { type FileCalls, NotAFile, readUpTo } from "./directory.ts";
 import {
   DistrustError,
   openTrustedDirectory,
@@ -77,20 +78,33 @@ function run(program: string, ...args: string[]): void {
   assert(success, new TextDecoder().decode(stderr));
 }
 
-/** Only root can give files to others. */
-function testAsRoot(name: string, fn: (tree: Tree) => void): void {
-  Deno.test({
-    name,
-    ignore: Deno.uid() !== 0,
-    fn() {
-      using tree = new Tree();
-      fn(tree);
-    },
-  });
+/** The calls of every system, on the files of this one. */
+const SYSTEMS = { Linux: linuxFiles, illumos: await illumosFiles() } as const;
+
+/** Those of the test that runs. */
+let files: FileCalls = linuxFiles;
+
+/** Tests something with the calls of each system. Only root can give files to others. */
+function testAsRoot(
+  name: string,
+  fn: (tree: Tree) => void,
+  systems: readonly (keyof typeof SYSTEMS)[] = ["Linux", "illumos"],
+): void {
+  for (const system of systems) {
+    Deno.test({
+      name: `${name} (${system})`,
+      ignore: Deno.uid() !== 0,
+      fn() {
+        files = SYSTEMS[system];
+        using tree = new Tree();
+        fn(tree);
+      },
+    });
+  }
 }
 
 function readable(path: string): void {
-  using file = openTrustedFile(linuxFiles, path);
+  using file = openTrustedFile(files, path);
   assertEquals(new TextDecoder().decode(readUpTo(file, 100)), "text");
 }
 
@@ -110,11 +124,11 @@ testAsRoot(
     readable(tree.link("far", "near/back"));
     readable(tree.link("sticky/link", "mine"));
     using directory = openTrustedDirectory(
-      linuxFiles,
+      files,
       `${tree.path}/near/../deep`,
     );
     assertEquals(directory.path, `${tree.path}/deep`);
-    using file = openTrustedFile(linuxFiles, "../link", { from: directory });
+    using file = openTrustedFile(files, "../link", { from: directory });
     assertEquals(readUpTo(file, 100)?.length, 4);
   },
 );
@@ -196,7 +210,7 @@ testAsRoot(
     ];
     for (const [path, message] of cases) {
       const error = assertThrows(
-        () => openTrustedFile(linuxFiles, path),
+        () => openTrustedFile(files, path),
         DistrustError,
       );
       assertEquals(tree.relative(error), message);
@@ -211,7 +225,7 @@ testAsRoot(
     const sticky = tree.directory("sticky", { mode: 0o1777 });
     tree.directory("sticky/mine");
     tree.link("link", "plain");
-    openTrustedDirectory(linuxFiles, `${tree.path}/sticky/mine`)
+    openTrustedDirectory(files, `${tree.path}/sticky/mine`)
       [Symbol.dispose]();
     for (
       const [path, message] of [
@@ -226,13 +240,13 @@ testAsRoot(
       ]
     ) {
       const error = assertThrows(
-        () => openTrustedDirectory(linuxFiles, path),
+        () => openTrustedDirectory(files, path),
         DistrustError,
       );
       assertEquals(tree.relative(error), message);
     }
     assertThrows(
-      () => openTrustedDirectory(linuxFiles, tree.file("file")),
+      () => openTrustedDirectory(files, tree.file("file")),
       SystemError,
       "Not a directory",
     );
@@ -242,14 +256,14 @@ testAsRoot(
 testAsRoot(
   "missing directories are made, and only where others have no say",
   (tree) => {
-    using made = openTrustedDirectory(linuxFiles, `${tree.path}/a/b/c`, {
+    using made = openTrustedDirectory(files, `${tree.path}/a/b/c`, {
       make: 0o755,
     });
     assertEquals(made.status.mode, 0o755);
     tree.directory("open", { mode: 0o777 });
     assertThrows(
       () =>
-        openTrustedDirectory(linuxFiles, `${tree.path}/open/a`, {
+        openTrustedDirectory(files, `${tree.path}/open/a`, {
           make: 0o755,
         }),
       DistrustError,
@@ -268,7 +282,7 @@ testAsRoot(
     const onDistrust = (error: DistrustError) =>
       told.push(tree.relative(error));
     using directory = openTrustedDirectory(
-      linuxFiles,
+      files,
       `${tree.path}/open/below`,
       {
         onDistrust,
@@ -280,7 +294,7 @@ testAsRoot(
     ]);
     assertThrows(
       () =>
-        openTrustedDirectory(linuxFiles, `${tree.path}/open/link`, {
+        openTrustedDirectory(files, `${tree.path}/open/link`, {
           onDistrust,
           lastMayBeLink: true,
         }),
@@ -302,13 +316,13 @@ testAsRoot(
     tree.link("link", "pipe");
     for (const name of ["pipe", "device", "socket", "link"]) {
       assertThrows(
-        () => openTrustedFile(linuxFiles, `${tree.path}/${name}`),
+        () => openTrustedFile(files, `${tree.path}/${name}`),
         NotAFile,
       );
     }
-    assertThrows(() => openTrustedFile(linuxFiles, "/dev/zero"), NotAFile);
+    assertThrows(() => openTrustedFile(files, "/dev/zero"), NotAFile);
     const isDirectory = assertThrows(
-      () => openTrustedFile(linuxFiles, tree.path),
+      () => openTrustedFile(files, tree.path),
       SystemError,
       "Is a directory",
     );
@@ -324,7 +338,7 @@ testAsRoot(
     tree.file("chain41");
     for (const name of ["circle", "chain0"]) {
       assertThrows(
-        () => openTrustedFile(linuxFiles, `${tree.path}/${name}`),
+        () => openTrustedFile(files, `${tree.path}/${name}`),
         SystemError,
         "Too many levels of symbolic links",
       );
@@ -372,9 +386,78 @@ testAsRoot(
     assertEquals(result, 0, "the file system has access control lists");
     Deno.chownSync(path, 0, GROUP);
     assertThrows(
-      () => openTrustedFile(linuxFiles, path),
+      () => openTrustedFile(files, path),
       DistrustError,
       "chmod g-w",
     );
   },
+  ["Linux"],
+);
+
+type Ace = readonly [who: number, mask: number, flags: number, type: number];
+
+/** Gives a file the list of `ace_t` that the calls of illumos see. */
+function setAces(
+  path: string,
+  ...aces: readonly Ace[]
+): void {
+  const list = new DataView(new ArrayBuffer(aces.length * 12));
+  for (const [index, [who, mask, flags, type]] of aces.entries()) {
+    list.setUint32(index * 12, who, true);
+    list.setUint32(index * 12 + 4, mask, true);
+    list.setUint16(index * 12 + 8, flags, true);
+    list.setUint16(index * 12 + 10, type, true);
+  }
+  const hex = Array.from(
+    new Uint8Array(list.buffer),
+    (byte) => byte.toString(16).padStart(2, "0"),
+  ).join("");
+  const script =
+    'import os, sys; os.setxattr(sys.argv[1], "trusted.rcap.ace", bytes.fromhex(sys.argv[2]))';
+  run("python3", "-c", script, path, hex);
+}
+
+testAsRoot(
+  "an access control list counts, of which the mode shows nothing",
+  (tree) => {
+    const [owner, everyone, group] = [0x1000, 0x4000, 0x40];
+    const [read, write, writeAcl] = [0x1, 0x2, 0x4_0000];
+    const [allow, deny] = [0, 1];
+    const path = tree.file("listed");
+    const trusted = [
+      [[0, write, owner, allow], [0, read, everyone, allow]],
+      [[NOBODY, read, 0, allow], [NOBODY, write, 0, deny]],
+      [[0, write, 0, allow], [0, write, group, allow]],
+    ] as const;
+    for (const aces of trusted) {
+      setAces(path, ...aces);
+      readable(path);
+    }
+    const message =
+      "the file listed has an access control list that lets others write to it; chmod A- listed";
+    const distrusted = [
+      [NOBODY, write, 0, allow],
+      [GROUP, write, group, allow],
+      [0, writeAcl, everyone, allow],
+    ] as const;
+    for (const ace of distrusted) {
+      setAces(path, ace);
+      const error = assertThrows(
+        () => openTrustedFile(files, path),
+        DistrustError,
+      );
+      assertEquals(tree.relative(error), message);
+    }
+    // Not even the sticky bit keeps a directory that others may give themselves.
+    const sticky = tree.directory("sticky", { mode: 0o1777 });
+    tree.file("sticky/mine");
+    readable(`${sticky}/mine`);
+    setAces(sticky, [NOBODY, writeAcl, 0, allow]);
+    assertThrows(
+      () => openTrustedFile(files, `${sticky}/mine`),
+      DistrustError,
+      "the directory",
+    );
+  },
+  ["illumos"],
 );

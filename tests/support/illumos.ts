@@ -1,12 +1,15 @@
 /**
  * What the tests of the illumos platform share: the library that stands for
- * illumos on Linux, built from `fixtures/illumos.c`, many small processes, and what
+ * illumos on Linux, built from `fixtures/illumos.c`
+ * and `illumos_files.c`, many small processes, and what
  * the library notes of grabs and releases.
  *
  * @module
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { IllumosFiles } from "../../ffi/illumos_files.ts";
+import { IllumosLibc } from "../../ffi/illumos_libc.ts";
 import { VARIABLES } from "../../lib/platform/environment.ts";
 
 const FIXTURES = new URL("../fixtures", import.meta.url).pathname;
@@ -54,6 +57,7 @@ export class Illumos implements Disposable {
     // For users that are not root.
     Deno.chmodSync(illumos.folder, 0o755);
     await build("illumos.c", [
+      `${FIXTURES}/illumos_files.c`,
       "-shared",
       "-fPIC",
       "-fvisibility=hidden",
@@ -157,6 +161,12 @@ export async function illumosForTests(): Promise<Illumos> {
   const illumos = await Illumos.build();
   addEventListener("unload", () => illumos[Symbol.dispose]());
   return illumos;
+}
+
+/** The calls of illumos on the files of this machine. */
+export async function illumosFiles(): Promise<IllumosFiles> {
+  const { library } = await illumosForTests();
+  return new IllumosFiles(library, new IllumosLibc(library));
 }
 
 /** What the library has noted: every time a process was controlled, up to now. */

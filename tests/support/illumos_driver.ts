@@ -5,8 +5,11 @@
  * @module
  */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { NoMatch, ProcessError } from "../../lib/errors.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { configPaths } from "../../lib/config/config_files.ts";
+import { LiveConfig } from "../../lib/config/live_config.ts";
+import { NoMatch, NoSuchProcess, ProcessError } from "../../lib/errors.ts";
+import { daemonState } from "../../lib/group/testing.ts";
 import type { ProcessMemory } from "../../lib/memory/process_memory.ts";
 import { scanOnce } from "../../lib/oneshot/scan_once.ts";
 import {
@@ -14,11 +17,21 @@ import {
   IllumosPlatform,
 } from "../../lib/platform/illumos/illumos_platform.ts";
 import { illumos } from "../../lib/platform/illumos/system.ts";
+import type { OperatingSystem } from "../../lib/platform/operating_system.ts";
+import { Log } from "../../lib/platform/output.ts";
+import type { ProcessEntry } from "../../lib/platform/platform.ts";
 import {
   ScanCollection,
   ScannedProcess,
 } from "../../lib/scanner/collection.ts";
 import { scan } from "../../lib/scanner/scan.ts";
+import { Notifier } from "../../lib/service/notify.ts";
+import {
+  holderOf,
+  readState,
+  StateDirectory,
+  writeOverride,
+} from "../../lib/service/state_directory.ts";
 import { assertFree } from "./illumos.ts";
 import { say } from "./say.ts";
 
@@ -97,6 +110,104 @@ function throwingIn(place: string, memory: ProcessMemory): ProcessMemory {
       };
     },
   };
+}
+
+/** What a daemon and the commands that control it do with the system. */
+async function serviceFacts(
+  system: OperatingSystem,
+  self: ProcessEntry,
+): Promise<boolean[]> {
+  const folder = Deno.makeTempDirSync({ prefix: "rcap-" });
+  using cleanup = new DisposableStack();
+  cleanup.defer(() => Deno.removeSync(folder, { recursive: true }));
+  Deno.writeTextFileSync(
+    `${folder}/rcap.toml`,
+    '[[cap]]\nname = "one"\nselect = ["zone:global"]\nmax_rss = "1G"\n',
+  );
+  const log = new Log("error");
+  const config = await new LiveConfig(
+    configPaths(`${folder}/rcap.toml`),
+    system,
+    log,
+  ).load();
+  const before = system.ownUsage();
+  const busyUntil = performance.now() + 50;
+  while (performance.now() < busyUntil);
+  const path = `${folder}/state`;
+  const facts = [
+    config.caps.length === 1,
+    before.rss > 0 && system.ownUsage().cpu > before.cpu,
+    system.openFilesLimit() > 0,
+    Notifier.fromEnvironment({ systemd: system.systemd }).watchdogInterval ===
+      undefined,
+  ];
+  {
+    using state = StateDirectory.take(system, path);
+    const { pid, startTime } = self;
+    state.write(daemonState({
+      pid,
+      startTime,
+      monotonic: system.boottimeSeconds(),
+    }));
+    writeOverride(system, path, { name: "one", bytes: 8192 });
+    facts.push(
+      holderOf(system, path) === pid,
+      readState(system, path).pid === pid,
+      state.overrides().get("one") === 8192,
+    );
+  }
+  facts.push(holderOf(system, path) === undefined);
+  facts.push(await endsConnection(system));
+  return [...facts, ...await signalFacts(system, self)];
+}
+
+/** Whether a connection of this process can be ended, on both kinds of addresses. */
+async function endsConnection(system: OperatingSystem): Promise<boolean> {
+  for (const hostname of ["127.0.0.1", "::1"]) {
+    using listener = Deno.listen({ hostname, port: 0 });
+    using client = await Deno.connect({ hostname, port: listener.addr.port });
+    using server = await listener.accept();
+    const { localAddr, remoteAddr } = server;
+    const hasEnded = system.endConnection(localAddr, remoteAddr) &&
+      !system.endConnection(localAddr, { ...remoteAddr, port: 1 }) &&
+      await client.read(new Uint8Array(1)) === null;
+    if (!hasEnded) return false;
+  }
+  return true;
+}
+
+/** Signals reach the process that is meant, and no other. */
+async function signalFacts(
+  system: OperatingSystem,
+  self: ProcessEntry,
+): Promise<boolean[]> {
+  const facts: boolean[] = [];
+  for (const name of ["SIGHUP", "SIGUSR1"] as const) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    Deno.addSignalListener(name, resolve);
+    using held = system.hold(self);
+    held.signal(name);
+    await promise;
+    Deno.removeSignalListener(name, resolve);
+    facts.push(true);
+  }
+  const other = { ...self, startTime: self.startTime + 1 };
+  const child = new Deno.Command("sleep", { args: ["60"] }).spawn();
+  using platform = system.open("auto", () => {});
+  const entry = platform.readProcess(child.pid);
+  using held = system.hold(entry);
+  facts.push(
+    system.fateOf(self) === "runs",
+    system.fateOf(other) === "ended",
+    system.fateOf(entry) === "runs",
+  );
+  assertThrows(() => system.hold(other), NoSuchProcess);
+  child.kill("SIGKILL");
+  await child.status;
+  assertThrows(() => held.signal("SIGHUP"), NoSuchProcess);
+  assertThrows(() => system.hold(entry), NoSuchProcess);
+  facts.push(system.fateOf(entry) === "ended");
+  return facts;
 }
 
 const MODES: Record<string, (task: Task) => Promise<unknown>> = {
@@ -289,6 +400,7 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
       platform,
     });
     await platform.open(entry).readMappings();
+    facts.push(...await serviceFacts(system, platform.readProcess(Deno.pid)));
     const findings = await system.examine();
     return {
       loaded: [...loaded],

@@ -1,12 +1,15 @@
 /**
- * A process for the tests of locks: `lock_child.ts DIRECTORY [UID]`. Becomes that
- * user where one is named, tells who holds the lock on the file `lock`, tries to take
+ * A process for the tests of locks: `lock_child.ts DIRECTORY UID [LIBRARY]`.
+ * Becomes that user, does what follows by the calls of illumos where the library is
+ * named that has them, tells who holds the lock on the file `lock`, tries to take
  * it, tells what came of it, and keeps it until it is killed. One JSON object on
  * standard output.
  *
  * @module
  */
 
+import { IllumosFiles } from "../../ffi/illumos_files.ts";
+import { IllumosLibc } from "../../ffi/illumos_libc.ts";
 import { linuxFiles } from "../../ffi/linux_files.ts";
 import { SystemError } from "../../lib/errors.ts";
 import { FileLock, lockHolder } from "../../lib/platform/file_lock.ts";
@@ -40,9 +43,12 @@ function attempt<T>(step: () => T): T | string {
 }
 
 if (import.meta.main) {
-  const [path, uid] = Deno.args;
-  if (uid !== undefined) become(Number(uid));
-  const directory = openTrustedDirectory(linuxFiles, path);
+  const [path, uid, library] = Deno.args;
+  const files = library === undefined
+    ? linuxFiles
+    : new IllumosFiles(library, new IllumosLibc(library));
+  become(Number(uid));
+  const directory = openTrustedDirectory(files, path);
   const answer: LockChildAnswer = {
     holder: attempt(() => lockHolder(directory, "lock") ?? null),
     lock: attempt(() => FileLock.tryLock(directory, "lock") !== undefined),

@@ -59,6 +59,7 @@ Deno.test("the tables of structures are those of a C compiler", () => {
     { ...structs.STAT, name: "stat_t" },
     { ...structs.SIGACTION, name: "sigaction_t" },
     structs.SWAPENT,
+    structs.FLOCK,
   ];
   for (const { name, size: all, fields } of tables) {
     assertEquals([offsetOf(name), size[0]], [0, all], name);
@@ -410,7 +411,7 @@ Deno.test("help and messages are those of the platform", async () => {
   assert(stderr.includes("Allowed choices are auto, proc"), stderr);
 });
 
-Deno.test("everything goes through the two libraries of the platform", async () => {
+Deno.test("everything goes through the libraries of the platform, the service too", async () => {
   Deno.writeTextFileSync(illumos.projects, "system:0::::\n");
   await using workload = await Workload.start();
   await workload.anon("cold", 4 * MIB);
