@@ -22,7 +22,10 @@ export interface FileStatus {
   readonly gid: number;
   /**
    * Whether an access control list lets users or groups other than root write to it,
-   * and `mode` does not show that.
+   * and `mode` and `gid` do not show that. It is looked at when this is first read,
+   * for which the file has to be open still; `false` where the file was not opened.
+   *
+   * @throws SystemError when it cannot be read.
    */
   readonly isWritableByList: boolean;
   /** How many names it has. */

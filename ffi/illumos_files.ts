@@ -208,13 +208,13 @@ export class IllumosFiles implements FileCalls {
       this.#calls.fstatat(directory, cString(name), stat, AT_SYMLINK_NOFOLLOW),
       `stat ${path}`,
     );
-    return parse(stat, false);
+    return parse(stat, () => false);
   }
 
   statusOf(fd: number, path: string): FileStatus {
     const stat = new Uint8Array(STAT.size);
     this.#libc.checked(this.#calls.fstat(fd, stat), `stat ${path}`);
-    return parse(stat, this.#isWritableByList(fd, path));
+    return parse(stat, () => this.#isWritableByList(fd, path));
   }
 
   #isWritableByList(fd: number, path: string): boolean {
@@ -310,14 +310,16 @@ export class IllumosFiles implements FileCalls {
 
 function parse(
   stat: Uint8Array<ArrayBuffer>,
-  isWritableByList: boolean,
+  looksAtList: () => boolean,
 ): FileStatus {
   const reader = new StructReader(STAT, stat);
   return {
     ...partsOfMode(reader.number("st_mode")),
     uid: reader.number("st_uid"),
     gid: reader.number("st_gid"),
-    isWritableByList,
+    get isWritableByList() {
+      return looksAtList();
+    },
     links: reader.number("st_nlink"),
     size: reader.number("st_size"),
     device: reader.bigint("st_dev").toString(16),

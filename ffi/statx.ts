@@ -26,6 +26,9 @@ const STX_DEV_MAJOR = 136;
 const STX_DEV_MINOR = 140;
 const STX_MNT_ID = 144;
 
+/** inode(7). */
+const GROUP_WRITES = 0o020;
+
 /**
  * The status of what a name in a directory stands for; of a symbolic link, its own.
  *
@@ -47,7 +50,7 @@ export function statusAt(
     STATX_BASIC_STATS,
     stat,
   );
-  if (result >= 0) return parse(stat);
+  if (result >= 0) return parse(stat, undefined);
   const error = systemError(`stat ${path}`, errno());
   if (error.errno === Errno.ENOENT) return undefined;
   throw error;
@@ -65,18 +68,27 @@ export function statusOf(fd: number, path: string): FileStatus {
     libc().statx(fd, cString(""), flags, STATX_BASIC_STATS, stat),
     `stat ${path}`,
   );
-  return parse(stat);
+  return parse(stat, fd);
 }
 
-function parse(stat: Uint8Array<ArrayBuffer>): FileStatus {
+function parse(
+  stat: Uint8Array<ArrayBuffer>,
+  fd: number | undefined,
+): FileStatus {
   const view = new DataView(stat.buffer);
+  const parts = partsOfMode(view.getUint16(STX_MODE, true));
+  const gid = view.getUint32(STX_GID, true);
   const { device, inode } = identityIn(stat);
   return {
-    ...partsOfMode(view.getUint16(STX_MODE, true)),
+    ...parts,
     uid: view.getUint32(STX_UID, true),
-    gid: view.getUint32(STX_GID, true),
-    // The group's bits of the mode are the mask of a list: acl(5).
-    isWritableByList: false,
+    gid,
+    get isWritableByList() {
+      // The group's bits of the mode are the mask of a list, the most that any user or
+      // group named in it may do: acl(5). They show all unless the group is root's.
+      const mayHide = gid === 0 && (parts.mode & GROUP_WRITES) !== 0;
+      return fd !== undefined && mayHide && hasAccessList(fd);
+    },
     links: view.getUint32(STX_NLINK, true),
     size: Number(view.getBigUint64(STX_SIZE, true)),
     device: `${device >> 32n}:${device & 0xffff_ffffn}`,
@@ -100,4 +112,16 @@ export function identityIn(stat: Uint8Array<ArrayBuffer>): {
     inode: view.getBigUint64(STX_INO, true),
     mount: view.getBigUint64(STX_MNT_ID, true),
   };
+}
+
+/**
+ * Whether a file has an access control list, or may have one: acl(5), xattr(7).
+ */
+function hasAccessList(fd: number): boolean {
+  // fgetxattr(2) takes no descriptor of a file that is not open (O_PATH).
+  const path = cString(`/proc/self/fd/${fd}`);
+  const name = cString("system.posix_acl_access");
+  if (libc().getxattr(path, name, null, 0n) >= 0) return true;
+  const none: readonly number[] = [Errno.ENODATA, Errno.EOPNOTSUPP];
+  return !none.includes(errno());
 }

@@ -384,6 +384,15 @@ testAsRoot(
     );
     libc.close();
     assertEquals(result, 0, "the file system has access control lists");
+    // Root's group may write, but it is not all that the mode stands for here.
+    const error = assertThrows(
+      () => openTrustedFile(files, path),
+      DistrustError,
+    );
+    assertEquals(
+      tree.relative(error),
+      "the file listed has an access control list that lets others write to it; setfacl -b listed",
+    );
     Deno.chownSync(path, 0, GROUP);
     assertThrows(
       () => openTrustedFile(files, path),
