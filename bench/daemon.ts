@@ -16,7 +16,7 @@ import { CappedGroup } from "../lib/group/capped_group.ts";
 import { Member } from "../lib/group/member.ts";
 import { Membership } from "../lib/group/membership.ts";
 import { mappingBytes, mappingEnd } from "../lib/memory/pagedata.ts";
-import { openPlatform } from "../lib/platform/testing.ts";
+import { openPlatform } from "../lib/platform/system_testing.ts";
 import { formatSize } from "../lib/report/units.ts";
 import { ScannedProcess } from "../lib/scanner/collection.ts";
 import { Fleet } from "../tests/support/fleet.ts";

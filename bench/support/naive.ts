@@ -10,7 +10,7 @@
 import { selectProcesses } from "../../lib/collection/members.ts";
 import { parseSelector } from "../../lib/collection/selectors.ts";
 import { ProcessError } from "../../lib/errors.ts";
-import { openPlatform } from "../../lib/platform/testing.ts";
+import { openPlatform } from "../../lib/platform/system_testing.ts";
 
 const [pid, seconds] = Deno.args.map(Number);
 const selectors = [parseSelector(`tree:${pid}`)];

@@ -7,7 +7,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Sleeper } from "../../ffi/testing.ts";
 import { NoMatch, NoSuchProcess } from "../errors.ts";
-import { openPlatform, system } from "../platform/testing.ts";
+import { openPlatform, system } from "../platform/system_testing.ts";
 import { requireProcess, selectProcesses, whyNot } from "./members.ts";
 import { parseArguments } from "./selectors.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { system } from "../platform/testing.ts";
+import { system } from "../platform/system_testing.ts";
 import fc from "fast-check";
 import "../../ffi/testing.ts";
 import { UsageError } from "../errors.ts";

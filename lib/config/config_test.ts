@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { system } from "../platform/testing.ts";
+import { system } from "../platform/system_testing.ts";
 import fc from "fast-check";
 import { Errno, systemError } from "../../ffi/libc.ts";
 import "../../ffi/testing.ts";

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { system } from "../platform/testing.ts";
+import { system } from "../platform/system_testing.ts";
 import "../../ffi/testing.ts";
 import { badNumbers, damagedTexts, fuzz } from "../../tests/support/fuzzing.ts";
 import { Users } from "../collection/users.ts";

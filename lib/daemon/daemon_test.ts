@@ -10,7 +10,7 @@ import "../../tests/support/deadline.ts";
 import type { DaemonConfig } from "../config/config.ts";
 import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
-import { openPlatform, system } from "../platform/testing.ts";
+import { openPlatform, system } from "../platform/system_testing.ts";
 import { systemClock } from "../platform/clock.ts";
 import { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";

@@ -3,7 +3,7 @@ import { libc } from "../../ffi/libc.ts";
 import "../../tests/support/deadline.ts";
 import { join, parseSelector } from "../collection/selectors.ts";
 import { NotKnown } from "../errors.ts";
-import { openPlatform } from "../platform/testing.ts";
+import { openPlatform } from "../platform/system_testing.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 import { Membership } from "./membership.ts";
 

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { system } from "../platform/testing.ts";
+import { system } from "../platform/system_testing.ts";
 import { monotonicMicroseconds } from "../../ffi/clock.ts";
 import "../../ffi/testing.ts";
 import { Notifier, type NOTIFY_ENVIRONMENT } from "./notify.ts";

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { system } from "../platform/testing.ts";
+import { system } from "../platform/system_testing.ts";
 import { SystemError } from "../errors.ts";
 import { boottimeSeconds } from "../../ffi/clock.ts";
 import { File } from "../../ffi/file.ts";

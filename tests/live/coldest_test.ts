@@ -10,7 +10,7 @@ import { POLICIES } from "../../lib/config/policy_names.ts";
 import { endOffset, firstOffset } from "../../lib/memory/pagedata.ts";
 import type { AgesReport } from "../../lib/oneshot/inspect.ts";
 import type { ScanReport } from "../../lib/oneshot/scan_once.ts";
-import { openPlatform } from "../../lib/platform/testing.ts";
+import { openPlatform } from "../../lib/platform/system_testing.ts";
 import { PageAges } from "../../lib/scanner/ages.ts";
 import { scanColdest } from "../../lib/scanner/coldest.ts";
 import { cap, quicklyBy, TestDaemon } from "../support/daemon.ts";

@@ -15,7 +15,7 @@ import { BLOCK } from "../../lib/platform/linux/page_recorder.ts";
 import type { PrecisionBudgets } from "../../lib/platform/linux/precision.ts";
 import { readProcess } from "../../lib/platform/linux/process_list.ts";
 import { LinuxProcessMemory } from "../../lib/platform/linux/process_memory.ts";
-import { openPlatform } from "../../lib/platform/testing.ts";
+import { openPlatform } from "../../lib/platform/system_testing.ts";
 import type { PagedataSourceName } from "../../lib/platform/platform.ts";
 import { cap, quicklyBy, TestDaemon } from "../support/daemon.ts";
 import {

@@ -11,7 +11,7 @@ import { libc } from "../../ffi/libc.ts";
 import { selectProcesses } from "../../lib/collection/members.ts";
 import { parseArguments } from "../../lib/collection/selectors.ts";
 import { NoMatch } from "../../lib/errors.ts";
-import { openPlatform, system } from "../../lib/platform/testing.ts";
+import { openPlatform, system } from "../../lib/platform/system_testing.ts";
 import type { Platform } from "../../lib/platform/platform.ts";
 import { requireRoot, scanJson } from "../support/live.ts";
 import { rcap } from "../support/rcap.ts";

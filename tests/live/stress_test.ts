@@ -16,7 +16,7 @@ import { POLICIES, type PolicyName } from "../../lib/config/policy_names.ts";
 import { NoMatch, ProcessError, UsageError } from "../../lib/errors.ts";
 import { inspect } from "../../lib/oneshot/inspect.ts";
 import { scanOnce } from "../../lib/oneshot/scan_once.ts";
-import { openPlatform } from "../../lib/platform/testing.ts";
+import { openPlatform } from "../../lib/platform/system_testing.ts";
 import type { Platform } from "../../lib/platform/platform.ts";
 import { cap, Place, quicklyBy, TestDaemon } from "../support/daemon.ts";
 import { allow, DEADLINE_SECONDS } from "../support/deadline.ts";

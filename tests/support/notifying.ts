@@ -6,7 +6,7 @@
  * @module
  */
 
-import { system } from "../../lib/platform/testing.ts";
+import { system } from "../../lib/platform/system_testing.ts";
 import { Notifier } from "../../lib/service/notify.ts";
 import { complain } from "./say.ts";
 

@@ -498,7 +498,9 @@ const bpf: Examination = {
   required: false,
   meaning: "kernel memory can be read, which the pte source needs",
   without: "the pte source does not work",
-  remedy: "run as root, or with CAP_BPF and CAP_PERFMON; see kernel lockdown",
+  remedy: `run as root, or with ${
+    PTE_CAPABILITIES.join(" and ")
+  }; see kernel lockdown`,
   look() {
     const lockdown = lockdownMode();
     const note = lockdown && lockdown !== "none"
