@@ -103,23 +103,77 @@ Deno.test("a scan leaves headroom of a hundredth of the cap, where idle memory s
   assertEquals(await left(130), 1980);
 });
 
-Deno.test("a group whose pages come back is left alone for an interval", async () => {
-  await using simulation = new SimulatedDaemon({
-    caps: [capOf("one", 1000)],
-    level: "debug",
+for (const policy of POLICIES) {
+  Deno.test(`${policy}: a group whose pages come back is left alone for an interval`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 4000)],
+      policy,
+      level: "debug",
+    });
+    const process = simulation.platform.start("one", hot("hot"));
+    process.fill("hot", 6000);
+    await simulation.run(20 * INTERVAL);
+    const { breathers, scans, samples } = simulation.group("one").statistics;
+    assert(breathers >= 2, `${breathers}`);
+    assert(scans + breathers <= samples, `${scans} ${breathers} ${samples}`);
+    const said = simulation.said("is left alone for an interval");
+    assertEquals(said.length, breathers);
+    assertMatch(
+      said[0],
+      /one: much of what was paged out came back, so it is left alone for an interval/,
+    );
   });
-  const process = simulation.platform.start("one", hot("hot"));
-  process.fill("hot", 1500);
-  await simulation.run(20 * INTERVAL);
-  const { breathers, scans, samples } = simulation.group("one").statistics;
-  assert(breathers >= 2, `${breathers}`);
-  assert(scans + breathers <= samples, `${scans} ${breathers} ${samples}`);
-  const said = simulation.said("is left alone for an interval");
-  assertEquals(said.length, breathers);
-  assertMatch(
-    said[0],
-    /one: much of what was paged out came back, so it is left alone for an interval/,
-  );
+
+  Deno.test(`${policy}: what is known of references is forgotten far from the cap`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 1000)],
+      policy,
+    });
+    const process = simulation.platform.start("one");
+    process.fill("idle", 700);
+    process.fill("more", 200);
+    await simulation.run(4 * INTERVAL);
+    assertEquals(simulation.group("one").idle !== null, policy === "coldest");
+    process.free("more");
+    await simulation.run(INTERVAL);
+    assertEquals(simulation.group("one").idle, null);
+    const { resets } = process;
+    process.touch("more");
+    await simulation.run(INTERVAL);
+    assertEquals(process.resets, resets + 1, "they are recorded anew");
+  });
+}
+
+for (const [cap, what] of [[1500, "far from"], [1200, "near"]] as const) {
+  Deno.test(`what members share is read again after a minute (${what} the cap)`, async () => {
+    await using simulation = new SimulatedDaemon({ caps: [capOf("one", cap)] });
+    const processes = [1, 2].map(() => simulation.platform.start("one"));
+    for (const process of processes) {
+      process.fill("shared", 1000, { sharers: 2 });
+    }
+    await simulation.run(6 * INTERVAL);
+    assertEquals(simulation.group("one").rss, 1000 * PAGE);
+    for (const process of processes) process.unshare("shared");
+    await simulation.run(100);
+    assert(simulation.group("one").statistics.effective > 0);
+    const rss = processes.reduce((sum, process) => sum + process.rss, 0);
+    assert(rss <= cap * PAGE, `${rss / PAGE} pages`);
+  });
+}
+
+Deno.test("a warning ends when the group is under its cap without a scan", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 4 * MIB)],
+  });
+  simulation.platform.totalSwap = 0;
+  const process = simulation.platform.start("one");
+  process.fill("idle", 16 * MIB);
+  await simulation.run(4 * INTERVAL);
+  assert(simulation.group("one").warning !== null);
+  process.free("idle");
+  await simulation.run(2 * INTERVAL);
+  assertEquals(simulation.group("one").warning, null);
+  assertEquals(simulation.said("one: under its cap again").length, 1);
 });
 
 Deno.test("a cap that cannot be met is tried less often, with one warning that says why", async () => {

@@ -338,6 +338,28 @@ Deno.test("a member that cannot be read is passed over, and the others are scann
   }
 });
 
+Deno.test("what goes wrong in a step is told once until it works or something else does", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const { platform } = simulation;
+  simulation.platform.start("one").fill("idle", 100);
+  await simulation.run(1);
+  const fail = async (message: string | undefined) => {
+    platform.listFailure = message === undefined
+      ? undefined
+      : new Error(message);
+    await simulation.run(4 * INTERVAL);
+  };
+  await fail("first");
+  await fail("second");
+  await fail(undefined);
+  await fail("second");
+  assertEquals(words(simulation), [
+    "warning: members: internal error: first; rcap goes on",
+    "warning: members: internal error: second; rcap goes on",
+    "warning: members: internal error: second; rcap goes on",
+  ]);
+});
+
 Deno.test("a loop that takes no samples is not healthy", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   await simulation.run(1);

@@ -75,6 +75,18 @@ for (const policy of POLICIES) {
     assert(process.rss <= 1500 * PAGE);
   });
 
+  test("what was used shortly before the end of the observation stays", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one", (one, seconds) => {
+      if (seconds === 3.75) one.touch("late");
+    });
+    process.fill("late", 1000);
+    process.fill("idle", 1000);
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.capMet, true);
+    assertEquals(process.resident("late"), 1000);
+  });
+
   test("memory in use goes where the rest does not suffice, and that is told", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one", hot("hot"));

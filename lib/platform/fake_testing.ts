@@ -125,6 +125,7 @@ export interface RegionOptions {
 /** A mapping of a process. */
 interface Region extends RegionOptions {
   readonly start: bigint;
+  sharers?: number;
   /** A byte a page. */
   pages: Uint8Array;
 }
@@ -200,6 +201,16 @@ export class FakeProcess {
     const before = region.pages;
     region.pages = new Uint8Array(before.length + pages);
     region.pages.set(before);
+  }
+
+  /** Gives back what a region has in memory. */
+  free(name: string): void {
+    this.#region(name).pages.fill(0);
+  }
+
+  /** Has a region shared with nobody any more. */
+  unshare(name: string): void {
+    this.#region(name).sharers = 1;
   }
 
   /** Uses pages of a region; those that were paged out come back. */

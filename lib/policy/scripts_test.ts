@@ -43,8 +43,14 @@ class Bench {
   readonly processes: FakeProcess[] = [];
   readonly outcomes: ScanOutcome[] = [];
 
-  /** @param pages the cap. */
-  constructor(name: PolicyName, pages: number) {
+  readonly #interval: number;
+
+  /**
+   * @param pages the cap.
+   * @param interval between two samples, in milliseconds.
+   */
+  constructor(name: PolicyName, pages: number, interval = INTERVAL) {
+    this.#interval = interval;
     this.group = new CappedGroup(
       1,
       { name: "one", select: [], maxRss: pages * PAGE, place: "test:1" },
@@ -76,17 +82,18 @@ class Bench {
   async run(intervals: number): Promise<void> {
     for (let count = 0; count < intervals; count++) {
       const { policy, clock, group, platform } = this;
-      const next = clock.now() + INTERVAL;
+      const interval = this.#interval;
+      const next = clock.now() + interval;
       this.update();
       const sample = group.sample(platform, clock.now());
       const { excess, suffers } = policy.judge(sample);
       if (!sample.wantsHistory) policy.forget();
       else {
         const scan = async () => {
-          await policy.observe({ interval: INTERVAL });
+          await policy.observe({ interval });
           const take = suffers ? 0 : excess;
           if (!policy.hasWork(take)) return;
-          const outcome = await policy.enforce(take, { interval: INTERVAL });
+          const outcome = await policy.enforce(take, { interval });
           if (outcome) this.outcomes.push(outcome);
         };
         let isOver = false;
@@ -190,6 +197,22 @@ for (const name of POLICIES) {
     assertEquals(bench.faults, 0);
   });
 
+  test("memory in use stays while others may have more that is idle", async () => {
+    const bench = new Bench(name, 1200);
+    const process = bench.start("one", hot("hot"));
+    process.fill("hot", 1000);
+    process.fill("idle", 100);
+    await bench.run(3);
+    const stranger = bench.start("one");
+    stranger.fill("idle", 1000);
+    await bench.run(1);
+    assertEquals(bench.faults, 0);
+    assertEquals(process.resident("hot"), 1000);
+    await bench.run(6);
+    assertEquals(bench.faults, 0, "nor later, when it is known what they have");
+    assert(bench.pages <= 1200, `${bench.pages} pages`);
+  });
+
   test("a scan goes on without one who exits during it", async () => {
     const bench = new Bench(name, 1000);
     const [first, second, third] = [1, 2, 3].map(() => bench.start("one"));
@@ -223,6 +246,55 @@ for (const name of POLICIES) {
     assertEquals(bench.group.scans, 0);
   });
 }
+
+Deno.test("clock: a member is judged when its references were recorded for an interval", async () => {
+  const bench = new Bench("clock", 1000);
+  const process = bench.start("one");
+  process.fill("idle", 900);
+  await bench.run(2);
+  const stranger = bench.start("one");
+  stranger.fill("idle", 1900);
+  // It joins in the middle of an interval.
+  await bench.policy.observe({ interval: INTERVAL });
+  await bench.clock.advance(INTERVAL / 2);
+  await bench.run(1);
+  assertEquals(stranger.resident("idle"), 1900);
+  assert(process.resident("idle") < 900);
+  await bench.run(1);
+  assert(stranger.resident("idle") < 1900);
+});
+
+Deno.test("coldest: where little is idle, pages age with every sample", async () => {
+  const resets = async (idle: number) => {
+    const bench = new Bench("coldest", 2000, 1000);
+    const process = bench.start("one", hot("hot"));
+    process.fill("hot", 1975 - idle);
+    process.fill("idle", idle);
+    await bench.run(31);
+    return process.resets;
+  };
+  // At once, after the first second, and every 5 s from then on.
+  assertEquals(await resets(1000), 2 + 29 / 5 | 0);
+  assertEquals(await resets(10), 31);
+});
+
+Deno.test("coldest: growth that is over is expected no longer", async () => {
+  const bench = new Bench("coldest", 10_000);
+  let isOver = false;
+  const process = bench.start("one", (one, seconds) => {
+    if (!isOver) leak("leak", 80)(one, seconds);
+  });
+  process.fill("leak", 9000);
+  await bench.run(10);
+  const judge = () =>
+    bench.policy.judge(
+      bench.group.sample(bench.platform, bench.clock.now()),
+    );
+  isOver = true;
+  await bench.run(10);
+  process.fill("more", 9800 - bench.pages);
+  assert(judge().excess < 100 * PAGE, `${judge().excess / PAGE} pages`);
+});
 
 Deno.test("clock: who leaves the group during a scan loses nothing any more", async () => {
   const bench = new Bench("clock", 1000);
