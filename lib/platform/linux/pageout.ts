@@ -9,7 +9,7 @@ import { Placement } from "../../../ffi/affinity.ts";
 import { CallList } from "../../../ffi/call_list.ts";
 import type { File } from "../../../ffi/file.ts";
 import { Errno } from "../../../ffi/libc.ts";
-import { lookWhetherAlive, presentRuns } from "../../../ffi/pagemap.ts";
+import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import {
   MADV_COLD,
   MADV_PAGEOUT,
@@ -17,47 +17,32 @@ import {
   type Pidfd,
   RemoteRanges,
 } from "../../../ffi/pidfd.ts";
-import { memoryInfo, pageSize } from "../../../ffi/system.ts";
-import {
-  isMissing,
-  ProcessAccessDenied,
-  ProcessError,
-  SystemError,
-} from "../../errors.ts";
+import { memoryInfo } from "../../../ffi/system.ts";
+import { SystemError } from "../../errors.ts";
 import type {
   PageoutControl,
   PageoutResult,
   PageRange,
 } from "../../memory/process_memory.ts";
 import type { ProcessId } from "../platform.ts";
-import {
-  type Attempt,
-  type MemoryCalls,
-  NotAnswering,
-} from "./memory_calls.ts";
+import { type MemoryCalls, NotAnswering } from "./memory_calls.ts";
 import { MemoryFiles } from "./memory_files.ts";
-import { accessRemedy, lacking } from "./privileges.ts";
+import { mayPageOut, openPidfdOf } from "./pageout_access.ts";
+import {
+  LARGE_SPAN,
+  type Piece,
+  type PieceOptions,
+  piecesOf,
+} from "./pageout_pieces.ts";
+import { ProcDir, replaced } from "./proc_dir.ts";
 import { exited } from "../process_errors.ts";
-import { ofProcess, ProcDir, processError } from "./proc_dir.ts";
-import { isRefusal } from "./refusals.ts";
 import { runningOn } from "./running_on.ts";
-import { openPidfd, requirePageout } from "./system_calls.ts";
 
 /** How long one call should take, in milliseconds, so that signals are honoured promptly. */
 const CALL_MS = 50;
 /** Calls grow and shrink with the speed of page-outs, in bytes. */
 const SMALLEST_CALL = 2 << 20;
 const LARGEST_CALL = 32 << 20;
-/** Pieces end where large pages do, so that none is split without need. */
-const LARGE_PAGE = 2 << 20;
-/** Pieces do not reach over what is not resident from this size on, in bytes. */
-const LARGEST_GAP = LARGE_PAGE;
-/**
- * Pieces and calls that have this much address space grow no further. One call
- * takes less than 2 GiB of it (`MAX_RW_COUNT` of include/linux/fs.h); what is
- * beyond that the kernel leaves out.
- */
-const LARGE_SPAN = 512 << 20;
 /**
  * How many ranges one call takes on the processor that the process runs on, and no
  * more than the smallest call. The kernel soon moves the process to another one, and
@@ -68,8 +53,6 @@ const MOST_WHERE_IT_RUNS = 64;
 const MOST_COOLED_WHERE_IT_RUNS = 512;
 /** Of a process that makes a call take longer there, rcap stays away; in milliseconds. */
 const SLOWEST_CALL_MS = 500;
-/** How much address space is looked at at a time, in bytes. */
-const LOOK_AHEAD = 4 * 2 ** 30;
 
 export interface LinuxPageoutOptions {
   /** What makes calls that take the lock of the process. */
@@ -90,6 +73,7 @@ export class LinuxPageout implements PageoutControl {
   readonly #pagemap: File;
   readonly #options: LinuxPageoutOptions;
   readonly #ranges = new RemoteRanges(MAX_RANGES);
+  readonly #pieceOptions: PieceOptions;
   #callBytes = SMALLEST_CALL;
   /** The processor that the process runs on and is paged out on. */
   #cpu: number | undefined;
@@ -108,6 +92,10 @@ export class LinuxPageout implements PageoutControl {
     this.#pidfd = pidfd;
     this.#pagemap = pagemap;
     this.#options = options;
+    this.#pieceOptions = {
+      pagemap: { pagemap, make: (calls) => this.#make(calls) },
+      bytesOfCall: () => this.#bytesOfCall,
+    };
   }
 
   /**
@@ -151,7 +139,7 @@ export class LinuxPageout implements PageoutControl {
     for (const [index, range] of ranges.entries()) {
       results[index] = DONE;
       let isResident = false;
-      for await (const piece of this.#piecesOf(range, index)) {
+      for await (const piece of piecesOf(range, index, this.#pieceOptions)) {
         isResident = true;
         if (pieces.length === 0) hasSwap = memoryInfo().freeSwap > 0;
         if (!hasSwap && this.#options.needsSwap(range.mappingStart)) {
@@ -211,85 +199,6 @@ export class LinuxPageout implements PageoutControl {
           left -= this.#ranges.bytesOf(from++);
         }
       }
-    }
-  }
-
-  /**
-   * Cuts what is resident of a range into pieces that a call can take. How much
-   * of a piece is resident is known, not guessed from the whole range: a range
-   * may reach over any amount of address space that nothing has touched.
-   */
-  #piecesOf(
-    range: PageRange,
-    index: number,
-  ): Iterable<Piece> | AsyncIterable<Piece> {
-    const bytes = Number(range.end - range.start);
-    // A look would cost more than it could save.
-    return range.isResident && bytes <= LARGE_PAGE
-      ? [{ range: index, start: range.start, bytes, resident: bytes }]
-      : this.#cut(range, index);
-  }
-
-  async *#cut(range: PageRange, index: number): AsyncGenerator<Piece> {
-    // In bytes from the start of the range, as the runs are.
-    let from = 0;
-    let to = 0;
-    let resident = 0;
-    const piece = (): Piece => ({
-      range: index,
-      start: range.start + BigInt(from),
-      bytes: to - from,
-      resident,
-    });
-    const misalignment = Number(range.start % BigInt(LARGE_PAGE));
-    for await (const run of this.#residentRuns(range)) {
-      for (let start = run.start; start < run.end; start = to) {
-        const isFull = resident >= this.#bytesOfCall ||
-          start - to >= LARGEST_GAP || start - from >= LARGE_SPAN;
-        if (isFull && resident > 0) {
-          yield piece();
-          resident = 0;
-        }
-        if (resident === 0) from = start;
-        const wanted = start + misalignment + this.#bytesOfCall - resident;
-        const aligned = Math.ceil(wanted / LARGE_PAGE) * LARGE_PAGE;
-        to = Math.min(aligned - misalignment, run.end);
-        resident += to - start;
-      }
-    }
-    if (resident > 0) yield piece();
-  }
-
-  /** What is resident of a range, in bytes from its start. */
-  async *#residentRuns(
-    range: PageRange,
-  ): AsyncGenerator<{ start: number; end: number }> {
-    const bytes = pageSize();
-    const firstPage = Number(range.start / BigInt(bytes));
-    const pages = Number(range.end / BigInt(bytes)) - firstPage;
-    // Part by part, since a look at all of a large range takes its time.
-    const most = LOOK_AHEAD / bytes;
-    for (let page = 0; page < pages; page += most) {
-      const runs: { start: number; end: number }[] = [];
-      try {
-        const opened = {
-          pagemap: this.#pagemap,
-          make: (calls: CallList) => this.#make(calls),
-        };
-        await presentRuns(opened, {
-          firstPage: firstPage + page,
-          pages: Math.min(most, pages - page),
-          pageSize: bytes,
-        }, (first, count) => {
-          const start = (page + first) * bytes;
-          runs.push({ start, end: start + count * bytes });
-        });
-      } catch (error) {
-        // Of an address space that is gone, nothing is resident. Who does not answer
-        // is asked again, by what looks whether it is gone.
-        if (!isMissing(error) && !(error instanceof NotAnswering)) throw error;
-      }
-      yield* runs;
     }
   }
 
@@ -460,73 +369,3 @@ const NO_SWAP: PageoutResult = {
   reason: "no-swap",
   message: "no swap is free",
 };
-
-/** A part of a range, small enough for one call. */
-interface Piece {
-  /** Index of the range it is a part of. */
-  readonly range: number;
-  readonly start: bigint;
-  readonly bytes: number;
-  /** How much of it is resident, in bytes. */
-  readonly resident: number;
-}
-
-/**
- * Opens a descriptor of exactly the process that is meant.
- *
- * The pid may pass to another process until the descriptor is open. The meant
- * process still has it if it is there afterwards.
- */
-function openPidfdOf(id: ProcessId): Pidfd {
-  using held = new DisposableStack();
-  const pidfd = held.use(ofProcess(id.pid, () => openPidfd(id.pid)));
-  using _stillThere = ProcDir.open(id);
-  held.move();
-  return pidfd;
-}
-
-/**
- * Finds out whether this user may page a process out, by a call without ranges.
- *
- * @throws ProcessAccessDenied when it may not.
- * @throws CapabilityError when it could not be any other process either.
- */
-async function mayPageOut(
-  pid: number,
-  { pidfd, pagemap }: { pidfd: Pidfd; pagemap: File },
-  attempt: Attempt,
-): Promise<void> {
-  const calls = new CallList();
-  // It takes the lock too, and SIGKILL ends its wait: what comes next takes the
-  // lock also where there are no ranges, since Linux 6.15 or so.
-  const alive = lookWhetherAlive(pagemap, calls);
-  const nothing = new RemoteRanges(0);
-  const advice = { from: 0, advice: MADV_PAGEOUT };
-  const advised = pidfd.advise(calls, nothing, advice);
-  try {
-    await attempt.make(calls, { isUnstoppable: true });
-    if (calls.result(alive) === 0) throw exited(pid);
-    calls.checked(advised, "process_madvise");
-  } catch (error) {
-    if (!(error instanceof SystemError) || !isRefusal(error.errno)) {
-      throw processError(pid, error);
-    }
-    const lacks = lacking(["CAP_SYS_NICE"]).length > 0;
-    if (error.errno === Errno.ENOSYS || !lacks) await requirePageout();
-    throw new ProcessAccessDenied(
-      pid,
-      `process ${pid}: may not be paged out (${error.message}); ${
-        accessRemedy(["CAP_SYS_NICE"])
-      }`,
-      { cause: error },
-    );
-  }
-}
-
-/** The error of a process whose address space is not the one that was observed. */
-export function replaced(pid: number): ProcessError {
-  return new ProcessError(
-    pid,
-    `process ${pid} has started another program (exec); its memory is not the one that was observed`,
-  );
-}

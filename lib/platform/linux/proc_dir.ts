@@ -127,6 +127,14 @@ export async function ofProcessSlowly<T>(
   }
 }
 
+/** The error of a process whose address space is not the one that was observed. */
+export function replaced(pid: number): ProcessError {
+  return new ProcessError(
+    pid,
+    `process ${pid} has started another program (exec); its memory is not the one that was observed`,
+  );
+}
+
 /**
  * What a failure means for a process: a system call's, or a `SyntaxError` of what
  * `/proc` says. Any other is returned as it is.

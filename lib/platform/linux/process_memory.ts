@@ -28,9 +28,9 @@ import type { LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
 import { MemoryFiles, readSizes } from "./memory_files.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
-import { LinuxPageout, replaced } from "./pageout.ts";
+import { LinuxPageout } from "./pageout.ts";
 import { Precision, type PrecisionBudgets } from "./precision.ts";
-import { ofProcessSlowly, ProcDir } from "./proc_dir.ts";
+import { ofProcessSlowly, ProcDir, replaced } from "./proc_dir.ts";
 import type { SmapsParser } from "./smaps.ts";
 
 /** What the memory of processes is reached with. */
