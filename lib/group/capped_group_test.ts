@@ -5,7 +5,7 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { FakeClock, FakePlatform, PAGE } from "../platform/testing.ts";
+import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { CappedGroup } from "./capped_group.ts";
 import { Member } from "./member.ts";
 

@@ -1,27 +1,27 @@
 /**
- * Calls on other threads that may never come back: to a file system or a name
- * service that somebody else runs.
+ * Calls on other threads that may never return: to a file system or a name service
+ * that another user runs.
  *
  * @module
  */
 
 import { RcapError } from "../errors.ts";
 
-/** A call has not come back in time, or could not be made because others have not. */
+/** A call did not return in time, or was not made because others did not. */
 export class NoAnswer extends RcapError {
   override name = "NoAnswer";
 }
 
 interface Call {
-  /** Nobody waits for it any longer. */
+  /** Whether nothing waits for it any more. */
   isStuck: boolean;
   readonly answer: Promise<unknown>;
 }
 
 /**
- * Makes calls that may never come back, and waits for each only so long. A call
- * that is stuck keeps its place until it comes back, so that no more threads than
- * there are places ever wait.
+ * Makes calls that may never return, and waits for each for a limited time. A stuck
+ * call keeps its place until it returns, so blocked threads are never more than
+ * there are places.
  */
 export class BoundedCalls {
   readonly #places: number;
@@ -30,8 +30,8 @@ export class BoundedCalls {
   #changed = Promise.withResolvers<void>();
 
   /**
-   * @param places how many calls may be under way at a time, stuck ones too.
-   * @param milliseconds how long anybody waits, for a place and for the answer.
+   * @param places the most calls in progress, including stuck ones.
+   * @param milliseconds how long a caller waits for a place and the answer.
    */
   constructor(
     { places, milliseconds }: { places: number; milliseconds: number },
@@ -41,15 +41,15 @@ export class BoundedCalls {
   }
 
   /**
-   * Makes a call, unless the same one is under way.
+   * Makes a call, or waits for the same call if it is in progress.
    *
-   * @param key what is the same call.
-   * @throws NoAnswer when it does not come back in time, or a call by that key or
-   * in every place is stuck.
+   * @param key identifies the call.
+   * @throws NoAnswer if it does not return in time, if an earlier call with that
+   * key is stuck, or if the calls in all places are.
    */
   async make<T>(key: string, call: () => Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
-    // Nobody may be waiting for it any more when it comes.
+    // The rejection may come when nothing waits for it any more.
     late.promise.catch(() => {});
     const timer = setTimeout(
       () => late.reject(new NoAnswer(`no answer within ${this.#patience()}`)),
@@ -57,14 +57,14 @@ export class BoundedCalls {
     );
     try {
       const under = await this.#place(key, call, late.promise);
-      // By one key, every call gives the same.
+      // All calls with one key return the same type.
       return await this.#answer(key, under, late.promise) as T;
     } finally {
       clearTimeout(timer);
     }
   }
 
-  /** Waits for a place, and makes the call unless it is under way. */
+  /** Waits for a place, and makes the call unless it is in progress. */
   async #place(
     key: string,
     call: () => Promise<unknown>,
@@ -76,7 +76,7 @@ export class BoundedCalls {
       if (this.#calls.size < this.#places) return this.#begin(key, call);
       if ([...this.#calls.values()].every(({ isStuck }) => isStuck)) {
         throw new NoAnswer(
-          `it was not asked, since ${this.#places} others have not answered`,
+          `it was not asked, since ${this.#places} other calls have not been answered`,
         );
       }
       await Promise.race([this.#changed.promise, late]);
@@ -89,14 +89,14 @@ export class BoundedCalls {
     late: Promise<never>,
   ): Promise<unknown> {
     if (under.isStuck) {
-      throw new NoAnswer("it still has not answered an earlier question");
+      throw new NoAnswer("it has not yet answered an earlier call");
     }
     try {
       return await Promise.race([under.answer, late]);
     } catch (error) {
       if (error instanceof NoAnswer && this.#calls.get(key) === under) {
         under.isStuck = true;
-        this.#tell();
+        this.#signalChange();
       }
       throw error;
     }
@@ -105,16 +105,16 @@ export class BoundedCalls {
   #begin(key: string, call: () => Promise<unknown>): Call {
     const answer = call().finally(() => {
       this.#calls.delete(key);
-      this.#tell();
+      this.#signalChange();
     });
-    // It may come when nobody waits for it any more.
+    // The answer may come when nothing waits for it any more.
     answer.catch(() => {});
     const begun = { isStuck: false, answer };
     this.#calls.set(key, begun);
     return begun;
   }
 
-  #tell(): void {
+  #signalChange(): void {
     this.#changed.resolve();
     this.#changed = Promise.withResolvers<void>();
   }

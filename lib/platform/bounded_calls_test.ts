@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { BoundedCalls, NoAnswer } from "./bounded_calls.ts";
 
-/** A call that comes back when it is told to. */
+/** A call that returns when it is released. */
 function held<T>(value: T) {
   const { promise, resolve } = Promise.withResolvers<T>();
   let made = 0;
@@ -17,7 +17,7 @@ function held<T>(value: T) {
   };
 }
 
-Deno.test("a call that comes back gives its answer, or its error", async () => {
+Deno.test("a call that returns passes on its answer or its error", async () => {
   const calls = new BoundedCalls({ places: 1, milliseconds: 60_000 });
   assertEquals(await calls.make("a", () => Promise.resolve(1)), 1);
   const error = new TypeError("so");
@@ -29,7 +29,7 @@ Deno.test("a call that comes back gives its answer, or its error", async () => {
   assertEquals(await calls.make("a", () => Promise.resolve(2)), 2);
 });
 
-Deno.test("no more calls are under way than there are places", async () => {
+Deno.test("no more calls are in progress than there are places", async () => {
   const calls = new BoundedCalls({ places: 2, milliseconds: 60_000 });
   const held3 = [held(1), held(2), held(3)];
   const answers = held3.map(({ call }, index) => calls.make(`${index}`, call));
@@ -62,7 +62,7 @@ Deno.test("a stuck call keeps its place, and only its own caller waits for it", 
   await assertRejects(
     () => calls.make("stuck", stuck.call),
     NoAnswer,
-    "it still has not answered an earlier question",
+    "it has not yet answered an earlier call",
   );
   assertEquals(stuck.made, 1);
   // The other place is free.
@@ -74,9 +74,12 @@ Deno.test("a stuck call keeps its place, and only its own caller waits for it", 
   await assertRejects(
     () => calls.make("c", () => Promise.resolve(3)),
     NoAnswer,
-    "it was not asked, since 2 others have not answered",
+    "it was not asked, since 2 other calls have not been answered",
   );
-  assert(performance.now() - began < 50, "nobody waits when all are stuck");
+  assert(
+    performance.now() - began < 50,
+    "if all calls are stuck, a caller does not wait",
+  );
 
   stuck.release();
   other.release();
@@ -84,7 +87,7 @@ Deno.test("a stuck call keeps its place, and only its own caller waits for it", 
   assertEquals(await calls.make("stuck", () => Promise.resolve(4)), 4);
 });
 
-Deno.test("nobody waits longer for a place than for an answer", async () => {
+Deno.test("the wait for a place is as limited as that for an answer", async () => {
   const calls = new BoundedCalls({ places: 1, milliseconds: 50 });
   const stuck = held(1);
   const [first, second] = await Promise.allSettled([

@@ -1,6 +1,6 @@
 /**
- * A dry run: reads the real process, pages nothing out, and answers the scanner
- * as if every page-out had worked.
+ * A dry run: reads the real process, pages out nothing, and answers the scanner as
+ * if every page-out had succeeded.
  *
  * @module
  */
@@ -13,10 +13,13 @@ import type {
 } from "../memory/process_memory.ts";
 import { WrappedMemory } from "../memory/wrapped_memory.ts";
 
-/** The memory of a process, with page-outs planned only. */
+/** The memory of a process, with page-outs that are only planned. */
 export class DryRunMemory extends WrappedMemory {
   #planned = 0;
-  /** As first read, so that the plan does not follow what the process does meanwhile. */
+  /**
+   * The sizes as first read, so that the plan does not depend on later changes of
+   * the process.
+   */
   #sizes: ProcessSizes | undefined;
 
   override readSizes(): ProcessSizes {

@@ -13,7 +13,10 @@ import type {
 } from "../memory/process_memory.ts";
 import { DryRunMemory } from "./dry_run.ts";
 
-/** A process that notes what is done to it, and grows by a page whenever its size is read. */
+/**
+ * A process that records the calls on it, and grows by a page whenever its size is
+ * read.
+ */
 class NotingMemory implements ProcessMemory {
   readonly pid = 4242;
   readonly notes: string[] = [];
@@ -62,7 +65,7 @@ Deno.test("a dry run plans everything and touches nothing", async () => {
   assertEquals(process.notes, []);
 });
 
-Deno.test("what was planned has left, whatever the process does meanwhile", async () => {
+Deno.test("planned pages count as gone, whatever the process does", async () => {
   const memory = new DryRunMemory(new NotingMemory());
   const { rss, image } = memory.readSizes();
   using control = await memory.control();

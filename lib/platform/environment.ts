@@ -1,12 +1,13 @@
 /**
- * The environment variables that the choice of the platform depends on.
+ * The environment variables that choose the platform.
  *
  * @module
  */
 
 /**
- * Environment variables by which tests on Linux run rcap as on illumos: `illumos`
- * in the first, and where the libraries, the processes and the projects are.
+ * Environment variables with which tests on Linux run rcap as on illumos: the first
+ * is `illumos`, the others are the paths of the libraries, the processes and the
+ * projects.
  */
 export const VARIABLES = {
   platform: "RCAP_PLATFORM",
@@ -17,5 +18,5 @@ export const VARIABLES = {
   projects: "RCAP_ILLUMOS_PROJECTS",
 } as const;
 
-/** The environment variables that the choice depends on. */
+/** The names of these variables. */
 export const PLATFORM_ENVIRONMENT: readonly string[] = Object.values(VARIABLES);

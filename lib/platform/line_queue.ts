@@ -1,50 +1,53 @@
 /**
- * Lines that wait to be written, in order and beside everything else. Whoever adds
- * one never waits; when too many wait, more are dropped and counted.
+ * A queue of lines that are written in order, in the background. Adding a line
+ * never waits; if too many lines wait, further ones are dropped and counted.
  *
  * @module
  */
 
-/** How much may wait. */
+/** Limits of what may wait. */
 export interface QueueLimits {
   readonly lines: number;
   readonly bytes: number;
 }
 
-/** Plenty for a burst of messages, and little memory. */
+/** Enough for a burst of messages, with little memory. */
 const LIMITS: QueueLimits = { lines: 1000, bytes: 256 * 1024 };
 
-/** So much is written at once, if more than a line waits: what a pipe takes in one go. */
+/**
+ * The most bytes of several lines that one write takes: what a pipe takes
+ * atomically (`PIPE_BUF`).
+ */
 const BATCH = 4096;
 
 /** Lines that were dropped. */
 export interface Loss {
   readonly lines: number;
-  /** For how long lines have been waiting meanwhile. */
+  /** How long the write that held them up had lasted. */
   readonly seconds: number;
 }
 
-/** How a loss is told, as a line. */
+/** Describes a loss in a line. */
 export type DescribeLoss = (loss: Loss) => string;
 
 const encoder = new TextEncoder();
 
-/** The queue. */
+/** A queue of lines. */
 export class LineQueue {
   readonly #write: (bytes: Uint8Array<ArrayBuffer>) => Promise<boolean>;
   readonly #limits: QueueLimits;
   #waiting: Uint8Array<ArrayBuffer>[] = [];
   #bytes = 0;
   #draining: Promise<void> | undefined;
-  /** When the write in flight began. */
+  /** When the current write began. */
   #began = 0;
   #lost = 0;
   #lostSince = 0;
   #describeLoss: DescribeLoss | undefined;
-  /** Nobody reads it any more. */
+  /** Whether the reader has gone. */
   #isClosed = false;
 
-  /** @param write writes bytes in full; resolves to `false` once nobody reads them. */
+  /** @param write writes all bytes; resolves to `false` if the reader has gone. */
   constructor(
     write: (bytes: Uint8Array<ArrayBuffer>) => Promise<boolean>,
     limits = LIMITS,
@@ -54,10 +57,10 @@ export class LineQueue {
   }
 
   /**
-   * Adds a line, with its end, or drops it when too much is waiting.
+   * Adds a line, including its newline, or drops it if too much is waiting.
    *
-   * @param describeLoss tells in the line's stead how many were dropped, once there
-   * is room; where there is none, it is added in any case.
+   * @param describeLoss describes the loss in place of dropped lines, once there is
+   * room. Without it, the line is never dropped.
    */
   add(line: string, describeLoss?: DescribeLoss): void {
     if (this.#isClosed) return;
@@ -68,12 +71,15 @@ export class LineQueue {
       this.#describeLoss = describeLoss;
       return;
     }
-    this.#tellLoss();
+    this.#reportLoss();
     this.#push(bytes);
     this.#draining ??= this.#drain().finally(() => this.#draining = undefined);
   }
 
-  /** Waits until all is written, for so many milliseconds at most while nothing is. */
+  /**
+   * Waits until everything is written; gives up if no write ends for this many
+   * milliseconds.
+   */
   async flush(milliseconds: number): Promise<void> {
     const called = performance.now();
     while (this.#draining) {
@@ -88,7 +94,7 @@ export class LineQueue {
   }
 
   #hasRoom(bytes: number): boolean {
-    // After a gap none gets in before it is told of.
+    // After a gap, no line is accepted before the gap is reported.
     return this.#lost === 0 && this.#waiting.length < this.#limits.lines &&
       this.#bytes + bytes <= this.#limits.bytes;
   }
@@ -105,15 +111,19 @@ export class LineQueue {
       try {
         this.#isClosed = !await this.#write(batch);
       } catch {
-        // There is nowhere left to say so, and it is no reason to end anything.
+        // There is nowhere left to report it, and it is no reason to end the
+        // program.
       }
       this.#bytes -= batch.length;
       if (this.#isClosed) this.#waiting = [];
-      else this.#tellLoss();
+      else this.#reportLoss();
     }
   }
 
-  /** The first lines that wait: at least one, and no more than a pipe takes at once. */
+  /**
+   * Takes the first waiting lines: at least one, and no more than a pipe takes
+   * atomically.
+   */
   #takeBatch(): Uint8Array<ArrayBuffer> {
     let count = 1;
     let length = this.#waiting[0].length;
@@ -132,8 +142,8 @@ export class LineQueue {
     return batch;
   }
 
-  /** Adds a line about those that were dropped, if any were. */
-  #tellLoss(): void {
+  /** Adds a line about dropped lines, if there are any. */
+  #reportLoss(): void {
     if (this.#lost === 0 || !this.#describeLoss) return;
     const seconds = (performance.now() - this.#lostSince) / 1000;
     const loss = { lines: this.#lost, seconds };

@@ -1,5 +1,5 @@
 /**
- * Tests of lines that wait to be written.
+ * Tests of the queue of lines.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { LineQueue, type Loss } from "./line_queue.ts";
 
-/** Takes what is written only when asked to. */
+/** A reader that accepts writes only after it is opened. */
 class Reader {
   text = "";
   writes = 0;
@@ -20,12 +20,12 @@ class Reader {
     return isRead;
   };
 
-  /** From now on it takes everything, and at once. */
+  /** Accepts everything from now on, at once. */
   open(isRead = true): void {
     this.#taken.resolve(isRead);
   }
 
-  /** From now on writing fails. */
+  /** Fails all writes from now on. */
   fail(): void {
     this.#taken.promise.catch(() => {});
     this.#taken.reject(new Error("no space"));
@@ -34,7 +34,7 @@ class Reader {
 
 const describe = ({ lines }: Loss) => `${lines} dropped\n`;
 
-Deno.test("lines are written in order, many at once", async () => {
+Deno.test("lines are written in order, many per write", async () => {
   const reader = new Reader();
   const queue = new LineQueue(reader.write);
   const lines = Array.from({ length: 900 }, (_, at) => `line ${at}\n`);
@@ -45,7 +45,7 @@ Deno.test("lines are written in order, many at once", async () => {
   assert(reader.writes < 10, `${reader.writes} writes`);
 });
 
-Deno.test("a reader that does not read keeps nobody waiting, and no memory", async () => {
+Deno.test("a reader that does not read neither blocks nor uses up memory", async () => {
   const reader = new Reader();
   const queue = new LineQueue(reader.write);
   const line = `${"x".repeat(99)}\n`;
@@ -61,7 +61,7 @@ Deno.test("a reader that does not read keeps nobody waiting, and no memory", asy
   assertEquals(reader.text, `${line.repeat(1001)}198999 dropped\n`);
 });
 
-Deno.test("bytes are limited as well as lines, and a gap is told of once and in its place", async () => {
+Deno.test("bytes are limited as well as lines, and a gap is reported once, in its place", async () => {
   const reader = new Reader();
   let told: Loss | undefined;
   const queue = new LineQueue(reader.write, { lines: 100, bytes: 20 });
@@ -72,7 +72,7 @@ Deno.test("bytes are limited as well as lines, and a gap is told of once and in 
   queue.add("1234567890\n", tell);
   queue.add("12345678\n", tell);
   queue.add("too long\n", tell);
-  // There is room for it, but not before what came earlier.
+  // There is room for it, but not ahead of the earlier lines.
   queue.add("\n", tell);
   await new Promise((resolve) => setTimeout(resolve, 30));
   reader.open();
@@ -86,7 +86,7 @@ Deno.test("bytes are limited as well as lines, and a gap is told of once and in 
   assert(told && told.seconds >= 0.029 && told.seconds < 10, `${told}`);
 });
 
-Deno.test("the last word has a place, after the gap before it", async () => {
+Deno.test("a line that must not be dropped is added, after the gap before it", async () => {
   const reader = new Reader();
   const queue = new LineQueue(reader.write, { lines: 1, bytes: 100 });
   for (let at = 0; at < 4; at++) queue.add(`${at}\n`, describe);
@@ -107,7 +107,7 @@ Deno.test("lines that cannot be written are dropped, and later ones are tried", 
   assertEquals([reader.text, reader.writes], ["", 2]);
 });
 
-Deno.test("when nobody reads any more, nothing is kept", async () => {
+Deno.test("after the reader has gone, nothing is kept", async () => {
   const reader = new Reader();
   const queue = new LineQueue(reader.write);
   queue.add("seen by nobody\n", describe);

@@ -1,5 +1,5 @@
 /**
- * How much memory rcap may take as a daemon, beside processes that it does not
+ * The memory limit of the daemon, which runs beside processes that it does not
  * trust.
  *
  * @module
@@ -8,16 +8,16 @@
 const MIB = 2 ** 20;
 
 /**
- * More than the daemon ever takes, in bytes: `MemoryMax=` of its unit. It is what the
- * daemon takes by itself, some 80 MiB, with plenty of room, and one percent of the
- * memory it looks after: of every page of 4 KiB a daemon keeps two to four bytes, and
- * up to sixteen where the pages that are in memory lie alone.
+ * Returns a limit that the daemon never reaches, in bytes: `MemoryMax=` of its
+ * unit. It consists of the daemon's own needs, some 80 MiB, with ample room, and
+ * one percent of the memory that it manages: for every page of 4 KiB the daemon
+ * keeps two to four bytes, and up to sixteen if resident pages are isolated.
  *
- * What is kept of other processes is limited to three eighths of it, by
- * `./linux/precision.ts`. The rest is for what the garbage collector has not yet
- * taken away, and for what is read at the moment.
+ * `./linux/precision.ts` limits what is kept of other processes to three eighths of
+ * it. The rest is for garbage that is not collected yet, and for what is being
+ * read.
  *
- * @param physical memory of the machine, in bytes.
+ * @param physical the machine's memory, in bytes.
  */
 export function mostMemory(physical: number): number {
   return 512 * MIB + Math.floor(physical / 100);

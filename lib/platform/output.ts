@@ -1,8 +1,8 @@
 /**
- * Writing to standard output and standard error. Nothing else writes there.
+ * Writes to standard output and standard error. Nothing else writes there.
  *
- * The writes are made on another thread. What is printed is waited for; messages
- * are not: they queue, and the program goes on.
+ * The writes run on another thread. The program waits for printed output, but not
+ * for messages, which are queued.
  *
  * @module
  */
@@ -16,18 +16,18 @@ const standardOutput = new Stream(1);
 const standardError = new Stream(2);
 const messages = new LineQueue((bytes) => standardError.write(bytes));
 
-/** How long messages are waited for before something is printed, in milliseconds. */
+/** How long printing waits for earlier messages, in milliseconds. */
 const ORDER_MS = 100;
 
 const encoder = new TextEncoder();
 
 /**
- * Writes texts to standard output, after the messages that were logged before.
- * When nobody reads it any more, they are dropped.
+ * Writes texts to standard output, after the messages that were logged before. If
+ * the reader has gone, they are dropped.
  *
- * @param signal ends the wait for a reader that does not read.
- * @returns whether somebody reads it.
- * @throws RcapError when it cannot be written, to a full disk say.
+ * @param signal ends the wait for a slow reader.
+ * @returns Whether there is a reader.
+ * @throws RcapError if writing fails, for example on a full disk.
  * @throws the signal's reason once it is aborted.
  */
 export async function print(
@@ -59,47 +59,53 @@ export function isTerminal(): boolean {
 }
 
 /**
- * Writes lines to standard error, after all messages that were logged before. What
- * cannot be written is dropped: there is nowhere left to say so, and it is no
- * reason to end what is being done.
+ * Writes lines to standard error, after all messages that were logged before. Lines
+ * that cannot be written are dropped: there is nowhere left to report it, and it is
+ * no reason to end the program.
  */
 export function printError(...texts: string[]): void {
   messages.add(lines(...texts));
 }
 
-/** Waits until standard error has taken all messages, for so many milliseconds at most. */
+/**
+ * Waits until standard error has taken all messages, for this many milliseconds at
+ * most without progress.
+ */
 export async function flushMessages(milliseconds: number): Promise<void> {
   await messages.flush(milliseconds);
 }
 
-/** How important a message is. */
+/** The importance of a message. */
 export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
 export type LogLevel = typeof LOG_LEVELS[number];
 
-/** In which form messages are written: for people, or an object of JSON each. */
+/** The form of messages: text for people, or one JSON object each. */
 export const LOG_FORMATS = ["text", "json"] as const;
 export type LogFormat = typeof LOG_FORMATS[number];
 
 /**
- * What a message says in words, once more for programs: names in camelCase, sizes
- * in bytes, times in seconds.
+ * The contents of a message for programs: names in camelCase, sizes in bytes, times
+ * in seconds.
  */
 export type LogFields = Readonly<
   Record<string, string | number | boolean | null>
 >;
 
-/** How a log is written; each has a default. */
+/** How a log is written. */
 export interface LogOptions {
   readonly format?: LogFormat;
-  /** Fields of every message. */
+  /** Fields that every message has. */
   readonly fields?: LogFields;
-  /** Takes the lines, and how to tell of those that it drops; standard error by default. */
+  /**
+   * Receives each line, and a function that describes dropped ones; writes to
+   * standard error by default.
+   */
   readonly write?: (line: string, describeLoss: DescribeLoss) => void;
 }
 
 /**
- * Writes messages to standard error, a line each, down to a level. Nobody waits for
- * that: where standard error is not read, messages are dropped, and counted.
+ * Writes messages to standard error, a line each, down to a level. It never waits:
+ * if standard error is not read, messages are dropped and counted.
  *
  * @example
  * ```ts
@@ -123,7 +129,7 @@ export class Log {
     this.#write = write;
   }
 
-  /** The same log, with fields that every message has. */
+  /** Returns a log that adds fields to every message. */
   with(fields: LogFields): Log {
     return new Log(this.#level, {
       format: this.#format,
@@ -172,7 +178,7 @@ export class Log {
     if (this.#format === "text") {
       return lines(`rcap: ${TEXT_PREFIXES[level]}${message}`);
     }
-    // Its own fields have those names for good.
+    // These three names are reserved.
     const own = { time: new Date().toISOString(), level, message };
     return json({ ...own, ...this.#fields, ...fields, ...own });
   }
@@ -189,7 +195,7 @@ function writeMessage(line: string, describeLoss: DescribeLoss): void {
   messages.add(line, describeLoss);
 }
 
-/** Shows what goes on, on a terminal, until disposed. */
+/** Shows a progress text on a terminal until disposed. */
 export function progress(text: string): Disposable {
   const isShown = standardError.isTerminal();
   const shown = escapeLine(text);

@@ -1,5 +1,5 @@
 /**
- * Tests of what goes to standard output and standard error.
+ * Tests of standard output and standard error.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Log, LOG_LEVELS, type LogFormat } from "./output.ts";
 
-/** The lines that a log writes of a message of every level. */
+/** The lines that a log writes for a message of every level. */
 function logged(
   level: typeof LOG_LEVELS[number],
   format?: LogFormat,
@@ -38,7 +38,7 @@ Deno.test("a message stays on its line", () => {
   assertEquals(lines, ["rcap: warning: a\\nb\\x1b[31m\n"]);
 });
 
-/** Messages as JSON, parsed, but for their times. */
+/** Returns messages as parsed JSON, without their times. */
 function loggedJson(step: (log: Log) => void): unknown[] {
   const lines: string[] = [];
   step(new Log("debug", { format: "json", write: (line) => lines.push(line) }));
@@ -51,7 +51,7 @@ function loggedJson(step: (log: Log) => void): unknown[] {
   });
 }
 
-Deno.test("as JSON, a message is an object with what it says in fields", () => {
+Deno.test("as JSON, a message is an object with fields", () => {
   const messages = loggedJson((log) => {
     log.info("plain");
     const ofBrowsers = log.with({ collection: "browsers" });
@@ -74,7 +74,7 @@ Deno.test("as JSON, a message is an object with what it says in fields", () => {
   ]);
 });
 
-Deno.test("as JSON, a message is the same after all escapes", () => {
+Deno.test("as JSON, a message survives all escapes", () => {
   const message =
     'größe "a"\\\n\t\x00\x1b[31m\x7f\x9b31m\u2028\u2029 日本語 \ud800';
   const lines: string[] = [];
@@ -85,16 +85,16 @@ Deno.test("as JSON, a message is the same after all escapes", () => {
   assert(!/[\x00-\x1f\x7f-\x9f\u2028\u2029]/.test(lines[0].trimEnd()));
 });
 
-/** What writes to a stream, or makes text that may be meant for one. */
+/** Code that writes to a stream, or makes text that may be for one. */
 const WAYS = /console\.|Deno\.std(out|err)|JSON\.stringify/g;
 
-/** Where it stands, and is no way past the two functions for text and JSON. */
+/** Where such code is allowed: it does not bypass the functions for text and JSON. */
 const KNOWN: Readonly<Record<string, string[]>> = {
   "ffi/stream.ts": ["Deno.stdout", "Deno.stderr"],
   "lib/report/escape.ts": ["JSON.stringify"],
   // TOML's strings are nearly JSON's.
   "lib/config/config_report.ts": ["JSON.stringify"],
-  // Text to compare with, and never shown.
+  // Text for comparison, never shown.
   "lib/daemon/daemon.ts": ["JSON.stringify"],
   "lib/config/config_files.ts": ["JSON.stringify"],
 };
@@ -112,7 +112,7 @@ Deno.test("nothing else writes to standard output or standard error", () => {
     for (const { name, isDirectory } of Deno.readDirSync(root + folder)) {
       const path = `${folder}/${name}`;
       if (isDirectory) walk(path);
-      // What tests run is no part of rcap.
+      // Tests are not part of rcap.
       else if (!/(_test|\/testing)\.ts$/.test(path)) look(path);
     }
   };

@@ -13,16 +13,16 @@ import {
   SystemError,
 } from "../errors.ts";
 
-/** The error of a process that is gone. */
+/** Returns the error of a process that has exited. */
 export function exited(pid: number, options?: ErrorOptions): NoSuchProcess {
   return new NoSuchProcess(pid, `process ${pid} has exited`, options);
 }
 
-/** The error of a process that is gone, and another has its pid. */
+/** Returns the error of a process that has exited, and whose pid another process has. */
 export function replacedPid(pid: number): NoSuchProcess {
   return new NoSuchProcess(
     pid,
-    `process ${pid} has exited; its pid is another's now`,
+    `process ${pid} has exited; another process now has its pid`,
   );
 }
 

@@ -1,10 +1,10 @@
 /**
- * Cgroups whose processes are to be left alone: the extended attribute
- * `user.rcap.avoid`, as systemd-oomd(8) has `user.oomd_avoid`.
+ * Cgroups whose processes rcap leaves alone: those with the extended attribute
+ * `user.rcap.avoid`, the counterpart of `user.oomd_avoid` of systemd-oomd(8).
  *
- * Attributes of the class `user` are set by whoever may write to the directory,
- * xattr(7). So one counts only where nobody may but its owner, and where the owner
- * is root or the process's own user.
+ * Anyone who may write to a directory may set its attributes of the class `user`,
+ * xattr(7). So an attribute counts only if nobody but the owner may write there,
+ * and the owner is root or the user of the process.
  *
  * @module
  */
@@ -17,32 +17,31 @@ import { type Mount, parseMountinfo } from "./mountinfo.ts";
 /** The attribute. */
 const AVOID = "user.rcap.avoid";
 
-/** What systemd takes for true in an attribute: `parse_boolean` in its source. */
+/** Values that systemd reads as true: `parse_boolean` in its source. */
 const TRUE = /^(1|yes|y|true|t|on)$/i;
 
-/** For how long what was found is taken to be so, in milliseconds. */
+/** How long findings are cached, in milliseconds. */
 const LIFETIME = 1000;
 
 // inode(7): writable for the group, and for others.
 const S_IWGRP = 0o020;
 const S_IWOTH = 0o002;
 
-/** Who wants a cgroup's processes to be left alone: the owner of its directory. */
+/** The owner of the cgroup's directory, if the attribute is set and counts. */
 type Wish = { readonly uid: number } | undefined;
 
-/** Finds out which cgroups are to be left alone. */
+/** Finds the cgroups that rcap leaves alone. */
 export class Avoidance {
   #mounts: ReadonlyMap<string, Mount> = new Map();
   readonly #wishes = new Map<string, Wish>();
   #readAt = -Infinity;
 
   /**
-   * The cgroup for whose sake a process is left alone: its own, or one above it, in
-   * any hierarchy.
+   * Returns the directory of the cgroup that makes rcap leave a process alone: the
+   * process's own or one above it, in any hierarchy; `undefined` if there is none.
    *
-   * @param userOf gives the process's user.
-   * @returns its directory; `undefined` when there is none.
-   * @throws SystemError when it cannot be told.
+   * @param userOf returns the user id of the process.
+   * @throws SystemError if the attributes cannot be read.
    */
   directoryFor(
     places: readonly CgroupPlace[],
@@ -96,7 +95,10 @@ export class Avoidance {
   }
 }
 
-/** A path without that of the cgroup a mount shows; `undefined` when it is not below that. */
+/**
+ * Returns a path relative to the root of a mount; `undefined` if it is not below
+ * that root.
+ */
 function belowRoot(path: string, root: string): string | undefined {
   if (root === "/") return path;
   if (path === root) return "";
@@ -104,8 +106,9 @@ function belowRoot(path: string, root: string): string | undefined {
 }
 
 /**
- * Where hierarchies of cgroups are mounted, by what `/proc/<pid>/cgroup` calls them.
- * Of several mounts of one, that which shows most of it.
+ * Finds the mounts of the cgroup hierarchies, by the name of the hierarchy in
+ * `/proc/<pid>/cgroup`. Of several mounts of one hierarchy, the one that shows most
+ * of it is used.
  */
 export function cgroupMounts(mountinfo: string): Map<string, Mount> {
   const mounts = new Map<string, Mount>();
@@ -120,11 +123,11 @@ export function cgroupMounts(mountinfo: string): Map<string, Mount> {
   return mounts;
 }
 
-/** Options of a hierarchy of version 1 that are no part of what it is called. */
+/** Mount options of a version 1 hierarchy that are not part of its name. */
 const NO_NAME =
   /^(rw|ro|xattr|noprefix|clone_children|cpuset_v2_mode|favordynmods|release_agent=.*)$/;
 
-/** What a mount's hierarchy is called; `undefined` where it is not of cgroups. */
+/** Returns the name of a mount's hierarchy; `undefined` if it is not a cgroup mount. */
 function hierarchyOf({ type, options }: Mount): string | undefined {
   if (type === "cgroup2") return "";
   if (type !== "cgroup") return undefined;

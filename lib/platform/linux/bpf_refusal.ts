@@ -1,5 +1,5 @@
 /**
- * Why BPF does not read kernel memory here, and what to do.
+ * Why BPF cannot read kernel memory, and the remedy.
  *
  * @module
  */
@@ -17,13 +17,13 @@ const BPF: SystemCall = {
   capabilities: PTE_CAPABILITIES,
 };
 
-/** The error of a `bpf` call that was refused, with the cause and the remedy. */
+/** Returns the error of a refused `bpf` call, with cause and remedy. */
 export function bpfRefusal(error: BpfError): RcapError {
   const lockdown = lockdownMode();
   if (lockdown === "confidentiality") {
     return new CapabilityError(
       `kernel lockdown (confidentiality) forbids BPF to read kernel memory (${error.message})`,
-      { remedy: "start the machine without it", cause: error },
+      { remedy: "boot the machine without it", cause: error },
     );
   }
   if (!isRefusal(error.errno)) {
@@ -34,9 +34,9 @@ export function bpfRefusal(error: BpfError): RcapError {
 }
 
 /**
- * The mode of kernel lockdown that is on, which may forbid BPF to read kernel
- * memory: `none`, `integrity` or `confidentiality`; `undefined` where it is not
- * shown. See kernel_lockdown(7).
+ * Returns the active mode of kernel lockdown, which may forbid BPF to read kernel
+ * memory: `none`, `integrity` or `confidentiality`; `undefined` where securityfs
+ * does not show it. See kernel_lockdown(7).
  */
 export function lockdownMode(): string | undefined {
   const modes = readTextFileIfAny("/sys/kernel/security/lockdown") ?? "";

@@ -1,34 +1,36 @@
 /**
- * Something limited that processes share, like room for what is kept of them.
+ * Shares a limited amount, such as room for records, among processes.
  *
  * @module
  */
 
-/** What one process has. */
+/** The share of one process. */
 interface Share {
-  /** What it would take if there were no limit. */
+  /** What it would take without a limit. */
   wanted: number;
-  /** For as long as this is there, it takes it. */
+  /** The share is in use for as long as this object exists. */
   readonly holder: WeakRef<object>;
 }
 
-/** How much the sum of what is wanted has to change for the limit to be found anew, as a share of the amount. */
+/**
+ * How much the sum of the demands must change before the limit is computed again,
+ * as a share of the total.
+ */
 const STALE_SHARE = 0.02;
 
 /**
- * Shares a limited amount out: who wants little gets it, and whoever wants more than
- * the others gets as much as they do. So no process can take away from another what
- * that needs, unless there are too many of them.
+ * Shares a limited amount max-min fairly: small demands are met in full, and all
+ * larger ones get the same. So no process can take from another what that one
+ * needs, unless there are too many of them.
  *
- * What is given away comes back by itself when the object that takes it is no longer
- * reachable. Until then, and until who has too much reads anew, up to twice the
- * amount may be in use.
+ * A share returns when its holder is no longer reachable. Until then, and until
+ * processes with too large a share ask again, up to twice the total may be in use.
  */
 export class Budget {
   readonly #total: number;
   readonly #shares = new Map<string, Share>();
   #wanted = 0;
-  /** The most that one gets, as it was found for a sum of what is wanted. */
+  /** The most that one process gets, and the sum of demands it was computed for. */
   #level = { most: Infinity, at: -1 };
 
   /** @param total the amount. */
@@ -37,10 +39,10 @@ export class Budget {
   }
 
   /**
-   * How much a process may take.
+   * Returns how much a process may take.
    *
-   * @param key tells processes apart.
-   * @param wanted what it would take, if it never told.
+   * @param key identifies the process.
+   * @param wanted its demand, if none was noted before.
    */
   mostOf(key: string, wanted: number): number {
     const known = this.#shares.get(key)?.wanted;
@@ -57,9 +59,10 @@ export class Budget {
   }
 
   /**
-   * Notes what a process would take if there were no limit.
+   * Records what a process would take without a limit.
    *
-   * @param holder what takes it. It must not be held by anything that the budget holds.
+   * @param holder the object that uses the share. Nothing that the budget
+   * references may reference it.
    */
   note(key: string, wanted: number, holder: object): void {
     const wants = this.#atMost(wanted);
@@ -68,18 +71,18 @@ export class Budget {
     if (this.#shares.size > this.#swept * 2 + 1024) this.#forgetGone();
   }
 
-  /** More than all is as good as all, one way or the other. */
+  /** A demand above the total is equivalent to the total. */
   #atMost(wanted: number): number {
     return Math.min(wanted, this.#total);
   }
 
-  /** What all would take that take anything. */
+  /** The sum of the demands of all current holders. */
   get wanted(): number {
     this.#forgetGone();
     return this.#wanted;
   }
 
-  /** How many there were when those that had gone were last forgotten. */
+  /** The number of shares after the last sweep. */
   #swept = 0;
 
   #forgetGone(): void {
@@ -91,12 +94,13 @@ export class Budget {
     this.#swept = this.#shares.size;
   }
 
-  /** The most that one may get, so that all together get no more than there is. */
+  /** Computes the most that one process may get, so that the sum stays within the total. */
   #findLevel(sum: number, key: string, wants: number): number {
     const wanted = Array.from(this.#shares.values(), (share) => share.wanted);
     if (!this.#shares.has(key)) wanted.push(wants);
     wanted.sort((a, b) => b - a);
-    // From the largest on: cut to what is left when all smaller ones get theirs.
+    // From the largest demand on: cut it to what is left after all smaller ones are
+    // met.
     let rest = sum;
     for (const [index, one] of wanted.entries()) {
       rest -= one;

@@ -1,5 +1,5 @@
 /**
- * Tests of sharing something limited out.
+ * Tests of sharing a limited amount.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { Budget } from "./budget.ts";
 
-/** Has processes ask in turn, some times, and keeps what they take alive. */
+/** Lets processes ask in turn, twice, and keeps their holders alive. */
 function settle(budget: Budget, wanted: readonly number[]): number[] {
   const holders = wanted.map(() => ({}));
   let given: number[] = [];
@@ -22,17 +22,17 @@ function settle(budget: Budget, wanted: readonly number[]): number[] {
   return given;
 }
 
-Deno.test("where there is enough, all get what they want", () => {
+Deno.test("if the total suffices, all demands are met", () => {
   const wanted = [1, 20, 300, 0, 79];
   assertEquals(settle(new Budget(400), wanted), wanted);
 });
 
-Deno.test("who wants too much takes nothing from who wants little", () => {
+Deno.test("large demands do not reduce small ones", () => {
   const given = settle(new Budget(1000), [10, 1e9, 20, 1e6, 30]);
   assertEquals(given, [10, 470, 20, 470, 30]);
 });
 
-Deno.test("together they never get more than there is, and no fewer than a fair share", () => {
+Deno.test("the sum never exceeds the total, and nobody gets less than a fair share", () => {
   fc.assert(
     fc.property(
       fc.array(fc.nat(1_000_000), { minLength: 1, maxLength: 50 }),
@@ -40,7 +40,7 @@ Deno.test("together they never get more than there is, and no fewer than a fair 
       (wanted, total) => {
         const given = settle(new Budget(total), wanted);
         const sum = given.reduce((all, one) => all + one, 0);
-        // The limit is found anew only when much has changed.
+        // The limit is computed again only after a large change.
         const tolerance = total * 0.02 * wanted.length;
         assert(sum <= total + tolerance, `${sum} of ${total}`);
         const least = Math.floor(total / wanted.length);
@@ -52,14 +52,14 @@ Deno.test("together they never get more than there is, and no fewer than a fair 
   );
 });
 
-Deno.test("what is no longer held comes back", async () => {
+Deno.test("the share of an unreachable holder returns", async () => {
   const budget = new Budget(100);
   (() => budget.note("gone", 90, { bits: new Uint8Array(1 << 20) }))();
   const holder = {};
   budget.note("stays", 5, holder);
   assertEquals(budget.wanted, 95);
-  // Nothing collects what is not needed at once: memory is used until it does. Who
-  // looks whether something is there keeps it until the job ends.
+  // Garbage is not collected at once, so allocate memory until it is. A WeakRef
+  // that was dereferenced keeps its target until the job ends.
   const nextJob = () => new Promise((resolve) => setTimeout(resolve));
   for (let turn = 0; turn < 500 && budget.wanted > 5; turn++) {
     await nextJob();

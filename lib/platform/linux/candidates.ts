@@ -1,8 +1,8 @@
 /**
- * Which memory of a Linux process a page-out can take, and why not the rest.
+ * Which memory of a Linux process a page-out can take, and why the rest stays.
  *
- * Facts: mm/madvise.c of the kernel (`MADV_PAGEOUT` refuses locked, hugetlb and
- * PFN mappings and passes over pages that others map too), and the `VmFlags` of
+ * Facts: mm/madvise.c of the kernel (`MADV_PAGEOUT` refuses locked, hugetlb and PFN
+ * mappings and skips pages that other processes map too), and the `VmFlags` of
  * Documentation/filesystems/proc.rst.
  *
  * @module
@@ -20,15 +20,15 @@ export interface Pageable {
   readonly reason?: SkipReason;
 }
 
-/** What the answer depends on beside the mapping. */
+/** What the answer depends on besides the mapping. */
 export interface PageableContext {
-  /** Whether swap has room. */
+  /** Whether swap has free space. */
   readonly swapFree: boolean;
-  /** Devices of memory file systems, as {@linkcode LinuxMapping.device}. */
+  /** Devices of memory file systems, in the form of {@linkcode LinuxMapping.device}. */
   readonly memoryDevices: ReadonlySet<string>;
 }
 
-/** How much of a mapping a page-out can take, by its figures of smaps. */
+/** Returns how much of a mapping a page-out can take, by its smaps figures. */
 export function pageable(
   mapping: LinuxMapping,
   context: PageableContext,
@@ -45,10 +45,7 @@ export function pageable(
   return file > 0 ? { bytes: file } : { bytes: 0, reason: "no-swap" };
 }
 
-/**
- * Whether pages of a mapping may be worth paging out, as far as that can be told
- * without its figures.
- */
+/** Whether a page-out may take pages of a mapping, judged without its figures. */
 export function mayBePageable(
   mapping: LinuxMapping,
   context: PageableContext,
@@ -56,7 +53,7 @@ export function mayBePageable(
   return !whyNever(mapping) && (context.swapFree || isFile(mapping, context));
 }
 
-/** Why the kernel would page out nothing of a mapping, whatever is resident of it. */
+/** Returns why the kernel never pages out any of a mapping, whatever its resident size. */
 function whyNever({ flags, name }: LinuxMapping): SkipReason | undefined {
   if (flags.has("ht")) return "hugetlb";
   if (flags.has("lo")) return "locked";
@@ -66,7 +63,7 @@ function whyNever({ flags, name }: LinuxMapping): SkipReason | undefined {
   return undefined;
 }
 
-/** Whether a mapping is of a file on a disk, so that clean pages can be dropped. */
+/** Whether a mapping maps a file on disk, so that clean pages can be dropped. */
 function isFile(
   { name, device }: LinuxMapping,
   { memoryDevices }: PageableContext,

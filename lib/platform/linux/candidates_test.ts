@@ -11,7 +11,7 @@ import type { LinuxMapping } from "./linux_mapping.ts";
 
 const MIB = 2 ** 20;
 
-/** Private anonymous memory, 4 MiB of it resident, unless told otherwise. */
+/** A mapping: private anonymous memory with 4 resident MiB by default. */
 function mapping(
   { flags = [], ...rest }: Partial<Omit<LinuxMapping, "flags">> & {
     flags?: string[];
@@ -60,7 +60,7 @@ Deno.test("anonymous memory needs swap, files do not", () => {
   assertEquals(verdicts({ ...FILE, perm: "rw-s", dirty: 4 * MIB }), [4, 4]);
 });
 
-Deno.test("of a private file mapping, what was written to needs swap", () => {
+Deno.test("written pages of a private file mapping need swap", () => {
   assertEquals(verdicts({ ...FILE, anonymous: 3 * MIB }), [4, 1]);
   assertEquals(verdicts({ ...FILE, anonymous: 4 * MIB }), [4, "no-swap"]);
 });
@@ -81,11 +81,11 @@ Deno.test("files that live in memory need swap", () => {
   assertEquals(verdicts(tmpfs), [4, "no-swap"]);
 });
 
-Deno.test("each reason to leave memory alone", () => {
+Deno.test("each reason why memory stays", () => {
   const reasons: [SkipReason, Parameters<typeof mapping>[0]][] = [
     ["hugetlb", { flags: ["ht", "de"], pageSize: 2 * MIB }],
     ["locked", { flags: ["lo"] }],
-    // A private mapping that another has locked too is locked, whatever its figure.
+    // A private mapping with the flag is locked, even if its figure is 0.
     ["locked", { ...FILE, flags: ["lo"], locked: 0 }],
     ["special", { flags: ["io", "pf"] }],
     ["special", { flags: ["pf"] }],
@@ -101,7 +101,7 @@ Deno.test("each reason to leave memory alone", () => {
   }
 });
 
-Deno.test("of memory that others map in part, the rest can go", () => {
+Deno.test("of partly shared memory, the unshared part can go", () => {
   assertEquals(verdicts({ shared: 3 * MIB }), [1, "no-swap"]);
   assertEquals(verdicts({ ...FILE, shared: 1 * MIB, anonymous: 2 * MIB }), [
     3,

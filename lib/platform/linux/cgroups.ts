@@ -4,15 +4,15 @@
  * @module
  */
 
-/** Where a process is in one hierarchy of cgroups. */
+/** The cgroup of a process in one hierarchy. */
 export interface CgroupPlace {
-  /** Its controllers, or `name=` and its name; empty for version 2. */
+  /** The controllers of the hierarchy, or `name=` and its name; empty for version 2. */
   readonly hierarchy: string;
-  /** From the root of the hierarchy, as the cgroup namespace of rcap has it. */
+  /** The path from the root of the hierarchy, as rcap's cgroup namespace shows it. */
   readonly path: string;
 }
 
-/** Understands `hierarchy-ID:controller-list:cgroup-path` lines. */
+/** Parses `hierarchy-ID:controller-list:cgroup-path` lines. */
 export function parseCgroups(text: string): CgroupPlace[] {
   return text.split("\n").filter((line) => line !== "").map((line) => {
     const [, hierarchy = "", ...path] = line.split(":");
@@ -20,14 +20,14 @@ export function parseCgroups(text: string): CgroupPlace[] {
   });
 }
 
-/** The hierarchy in which systemd has its units where version 2 is not in use. */
+/** The hierarchy of systemd's units where version 2 is not in use. */
 const SYSTEMD = "name=systemd";
 
 /**
- * The path of the cgroup that systemd has a process in. Where there are both
- * versions, systemd has it in both; where only one of them is systemd's, the process
- * is at the root of the other. Hierarchies of controllers do not count: who may
- * make cgroups there names them at will.
+ * Returns the path of the cgroup in which systemd keeps a process. If both versions
+ * are mounted, systemd uses both, or the process is at the root of the one that
+ * systemd does not use. Controller hierarchies do not count: anyone who may create
+ * cgroups there chooses their names.
  */
 export function systemdPath(
   places: readonly CgroupPlace[],
@@ -39,8 +39,8 @@ export function systemdPath(
 }
 
 /**
- * Whether a path leads out of the cgroup namespace that rcap runs in, so that it
- * does not tell where the cgroup is: cgroup_namespaces(7).
+ * Whether a path leads out of rcap's cgroup namespace, so that the place of the
+ * cgroup is unknown: cgroup_namespaces(7).
  */
 export function isOutside(path: string): boolean {
   return path === "/.." || path.startsWith("/../");

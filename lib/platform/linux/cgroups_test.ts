@@ -5,7 +5,7 @@ import { mountOf, parseMountinfo } from "./mountinfo.ts";
 
 const pathIn = (text: string) => systemdPath(parseCgroups(text));
 
-Deno.test("systemd's cgroup is that of its own hierarchy, or of version 2", () => {
+Deno.test("systemd's cgroup is found in its own hierarchy, or in version 2", () => {
   assertEquals(
     pathIn("0::/system.slice/a.service\n"),
     "/system.slice/a.service",
@@ -14,12 +14,12 @@ Deno.test("systemd's cgroup is that of its own hierarchy, or of version 2", () =
     pathIn("3:cpu,cpuacct:/b.service\n1:name=systemd:/a.service\n0::/\n"),
     "/a.service",
   );
-  // Both are systemd's own then.
+  // Here systemd uses both.
   assertEquals(
     pathIn("1:name=systemd:/a.service\n0::/a.service\n"),
     "/a.service",
   );
-  // The one of version 1 is nobody's.
+  // Here systemd does not use version 1.
   assertEquals(pathIn("1:name=systemd:/\n0::/a.service\n"), "/a.service");
   assertEquals(pathIn("1:name=systemd:/\n"), "/");
   assertEquals(
@@ -30,7 +30,7 @@ Deno.test("systemd's cgroup is that of its own hierarchy, or of version 2", () =
   assertEquals(pathIn(""), undefined);
 });
 
-Deno.test("what is outside of the cgroup namespace is told apart", () => {
+Deno.test("paths outside the cgroup namespace are recognized", () => {
   for (const path of ["/..", "/../..", "/../a.service"]) {
     assertEquals(isOutside(path), true, path);
   }
@@ -51,7 +51,7 @@ nonsense
 37 34 8:3 / /home rw -
 `;
 
-Deno.test("hierarchies are found where they are mounted", () => {
+Deno.test("the mounts of hierarchies are found", () => {
   const mounts = cgroupMounts(MOUNTINFO);
   assertEquals(
     [...mounts].map(([name, { directory }]) => [name, directory]),
@@ -63,7 +63,7 @@ Deno.test("hierarchies are found where they are mounted", () => {
   );
 });
 
-Deno.test("mounts are understood, and which of them a path leads into", () => {
+Deno.test("mounts are parsed, and the mount of a path is found", () => {
   const mounts = parseMountinfo(MOUNTINFO);
   assertEquals(mounts.map(({ id }) => id), [
     22n,

@@ -1,6 +1,6 @@
 /**
- * Fuzz tests of the parsers of `/proc`: they come to what makes sense, or say that
- * the text is not what it should be, and nothing else.
+ * Fuzz tests of the parsers of `/proc`: each returns plausible values or throws
+ * `SyntaxError`, and nothing else.
  *
  * @module
  */
@@ -63,7 +63,7 @@ const MOUNTINFO = "22 27 0:20 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n" +
   "25 27 0:23 / /run rw,nosuid shared:5 master:1 - tmpfs tmpfs rw,size=1\n" +
   "26 27 254:1 / /a\\040b rw - ext4 /dev/vda1 rw\n";
 
-/** The result of a parser; `undefined` when it says that the text is malformed. */
+/** Returns the result of a parser; `undefined` if it rejects the text as malformed. */
 function resultOf<T>(parse: () => T): T | undefined {
   try {
     return parse();

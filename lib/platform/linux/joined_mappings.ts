@@ -1,14 +1,14 @@
 /**
- * The mappings of a process that has more of them than are kept: neighbours are
- * joined, those that are most alike first, until they are few enough.
+ * Limits the number of mappings that are kept of a process: neighbours are joined,
+ * the most similar first, until they are few enough.
  *
- * A process can have tens of thousands of mappings, some systems allow a million,
- * and rcap keeps hundreds of bytes of each. What is joined is still known page by
- * page and can be paged out; only why one of its parts cannot go is no longer told.
+ * A process can have tens of thousands of mappings, and some systems allow a
+ * million; rcap keeps hundreds of bytes for each. Joined mappings are still known
+ * page by page and can be paged out; only the reason why one part stays is lost.
  *
- * Nothing is ever joined with what the kernel refuses to page out, since it ends
- * there with all that is behind. Over holes it does not, but says afterwards that
- * there were some (`madvise_walk_vmas` of mm/madvise.c).
+ * A mapping that the kernel refuses to page out is never joined with one that it
+ * accepts, since the kernel stops at the first refusal. It continues over holes,
+ * and returns an error for them at the end (`madvise_walk_vmas` of mm/madvise.c).
  *
  * @module
  */
@@ -16,34 +16,37 @@
 import type { LinuxMapping } from "./linux_mapping.ts";
 import { isFileName, isSpecialName, kindOfName } from "./mapping_names.ts";
 
-/** Steps of coarseness: what is joined. */
+/** Which neighbours are joined, by step of coarseness. */
 const STEPS: readonly ((a: LinuxMapping, b: LinuxMapping) => boolean)[] = [
   () => false,
-  // What differs in nothing that matters, and is about next to each other.
+  // Similar mappings with a small hole between them at most.
   (a, b) => b.start - a.end <= SMALL_HOLE && isAlike(a, b),
   isAlike,
-  // Whatever can be paged out at all, or not.
+  // All mappings that may be joined.
   () => true,
 ];
 const COARSEST = STEPS.length - 1;
 
-/** A hole that is joined over before larger ones: a large page, in bytes. */
+/** The largest hole that the first step joins over: a large page, in bytes. */
 const SMALL_HOLE = BigInt(2 << 20);
 
-/** Flags of smaps by which the kernel refuses to page out: locked, hugetlb, and two of device memory. */
+/**
+ * smaps flags of mappings that the kernel refuses to page out: locked, hugetlb, and
+ * two kinds of device memory.
+ */
 const REFUSED = ["lo", "ht", "io", "pf"];
 
-/** Mappings in address order, joined as far as there are too many. */
+/** Mappings in address order, joined as far as necessary. */
 export class JoinedMappings {
   readonly #most: number;
   #mappings: LinuxMapping[] = [];
   #step = 0;
-  /** How many there were to begin with. */
+  /** The number of mappings added. */
   found = 0;
-  /** How many were left out at the end, since not even joining all that can be joined sufficed. */
+  /** The number of mappings left out at the end, because joining did not suffice. */
   leftOut = 0;
 
-  /** @param most how many are kept, at least 1. */
+  /** @param most the most mappings to keep, at least 1. */
   constructor(most = Infinity) {
     this.#most = most;
   }
@@ -52,15 +55,15 @@ export class JoinedMappings {
     return this.#mappings;
   }
 
-  /** Whether any two were joined. */
+  /** Whether joining has begun. */
   get areJoined(): boolean {
     return this.#step > 0;
   }
 
-  /** Adds the next one, which becomes this object's own. */
+  /** Adds the next mapping and takes ownership of it. */
   add(mapping: LinuxMapping): void {
     this.found++;
-    // Nothing may be joined with what lies behind one that was left out.
+    // Mappings after one that was left out must not be joined with those before it.
     while (this.leftOut > 0 || !this.#take(mapping)) {
       if (this.#step === COARSEST) {
         this.leftOut++;
@@ -73,7 +76,7 @@ export class JoinedMappings {
     }
   }
 
-  /** @returns whether there was room, or a neighbour to join it with. */
+  /** @returns Whether there was room, or a neighbour to join it with. */
   #take(mapping: LinuxMapping): boolean {
     const before = this.#mappings.at(-1);
     if (
@@ -89,7 +92,7 @@ export class JoinedMappings {
   }
 }
 
-/** Whether the kernel treats two mappings alike when it is to page them out. */
+/** Whether page-outs treat two mappings alike. */
 function mayJoin(a: LinuxMapping, b: LinuxMapping): boolean {
   return a.pageSize === b.pageSize && !isOfKernel(b) &&
     isSpecialName(a.name) === isSpecialName(b.name) &&
@@ -102,16 +105,16 @@ function isOfKernel({ start }: LinuxMapping): boolean {
   return start >> 63n !== 0n;
 }
 
-/** Whether two mappings differ in nothing that matters to what becomes of their pages. */
+/** Whether two mappings are alike in everything that matters to paging. */
 function isAlike(a: LinuxMapping, b: LinuxMapping): boolean {
   const isFile = isFileName(a.name);
   return kindOfName(a.name) === kindOfName(b.name) && a.device === b.device &&
     a.perm[3] === b.perm[3] &&
-    // Pages of a file that cannot be written go first.
+    // Pages of read-only file mappings are paged out first.
     (!isFile || a.perm[1] === b.perm[1]);
 }
 
-/** Adds a mapping to the one before it. */
+/** Joins a mapping to the one before it. */
 function join(a: LinuxMapping, b: LinuxMapping): void {
   a.end = b.end;
   a.rss += b.rss;
@@ -122,14 +125,15 @@ function join(a: LinuxMapping, b: LinuxMapping): void {
   a.swap += b.swap;
   a.locked += b.locked;
   a.perm = joinedPerm(a.perm, b.perm);
-  // What holds a file is one: some of it can go without swap.
+  // A mapping that contains a file counts as a file: part of it can go without
+  // swap.
   if (!isFileName(a.name)) {
     a.name = isFileName(b.name) ? b.name : a.name || b.name;
   }
   if (a.device !== b.device) a.device = "";
 }
 
-/** What either allows, and shared if either is. */
+/** The union of the permissions, and shared if either is. */
 function joinedPerm(a: string, b: string): string {
   if (a === b) return a;
   let perm = "";

@@ -12,7 +12,7 @@ import { SmapsParser } from "./smaps.ts";
 const PAGE = 4096;
 const encoder = new TextEncoder();
 
-/** One mapping of a text of smaps. */
+/** One mapping of an smaps text. */
 interface Line {
   start: number;
   pages?: number;
@@ -22,7 +22,7 @@ interface Line {
   flags?: string;
 }
 
-/** Its text; every page is there. */
+/** Its text; every page is resident. */
 function lineOf(
   { start, pages = 1, perm = "rw-p", device = "00:00", name = "", flags = "" }:
     Line,
@@ -35,7 +35,7 @@ function lineOf(
   } kB\nVmFlags: rd wr ${flags}\n`;
 }
 
-/** Parses mappings, of which so many are kept. */
+/** Parses mappings and keeps at most this many. */
 function parse(lines: Iterable<Line>, most: number): SmapsParser {
   const parser = new SmapsParser({ most, names: "kinds" });
   for (const line of lines) parser.push(encoder.encode(lineOf(line)));
@@ -51,14 +51,14 @@ function pagesOf({ start, end }: LinuxMapping): [number, number] {
   return [Number(start) / PAGE, Number(end) / PAGE];
 }
 
-Deno.test("who has few mappings keeps each as it is", () => {
+Deno.test("few mappings are kept as they are", () => {
   const { joined } = parse(many(100, (start) => ({ start: start + 1 })), 100);
   assertEquals(joined.found, 100);
   assertEquals(joined.areJoined, false);
   assertEquals(joined.mappings.length, 100);
 });
 
-Deno.test("of too many, neighbours are joined with all their figures", () => {
+Deno.test("neighbours of too many mappings are joined, and their figures added", () => {
   const { joined } = parse(
     many(65_000, (index) => ({
       start: 16 + index,
@@ -69,7 +69,7 @@ Deno.test("of too many, neighbours are joined with all their figures", () => {
   assertEquals(joined.found, 65_000);
   assertEquals(joined.leftOut, 0);
   assert(joined.areJoined);
-  // Those that were kept before there were too many are joined, too.
+  // Mappings kept before the limit was reached are joined, too.
   const [mapping, ...others] = joined.mappings;
   assertEquals(others, []);
   assertEquals(pagesOf(mapping), [16, 16 + 65_000]);
@@ -80,7 +80,7 @@ Deno.test("of too many, neighbours are joined with all their figures", () => {
 Deno.test("they are joined over holes, small ones first", () => {
   const small = parse(many(3000, (index) => ({ start: 2 * index })), 1000);
   assertEquals(small.joined.mappings.map(pagesOf), [[0, 5999]]);
-  // Two groups, far from each other, that need not be joined.
+  // Two distant clusters, which need not be joined.
   const far = parse(
     many(3000, (index) => ({
       start: 2 * index + (index < 1500 ? 0 : 2 ** 30),
@@ -93,7 +93,7 @@ Deno.test("they are joined over holes, small ones first", () => {
   assertEquals(sparse.joined.leftOut, 0);
 });
 
-Deno.test("what is alike is joined before what is not", () => {
+Deno.test("similar mappings are joined before different ones", () => {
   const library = { name: "/usr/lib/libc.so", device: "fe:01", perm: "r--p" };
   const { joined } = parse([
     { start: 1, ...library },
@@ -111,7 +111,7 @@ Deno.test("what is alike is joined before what is not", () => {
   );
 });
 
-Deno.test("what the kernel does not page out is joined with nothing that it does", () => {
+Deno.test("mappings that the kernel refuses are not joined with others", () => {
   for (
     const [flags, name] of [["lo", ""], ["ht", ""], ["pf", ""], ["io", ""], [
       "",
@@ -130,7 +130,7 @@ Deno.test("what the kernel does not page out is joined with nothing that it does
   }
 });
 
-Deno.test("anonymous memory and files by turns are joined, and count as a file", () => {
+Deno.test("alternating anonymous memory and files are joined and count as a file", () => {
   const { joined } = parse(
     many(
       5000,
@@ -147,7 +147,7 @@ Deno.test("anonymous memory and files by turns are joined, and count as a file",
   assertEquals(rss, 5000 * PAGE);
 });
 
-Deno.test("what cannot be joined is passed over beyond the limit, and counted", () => {
+Deno.test("mappings beyond the limit that cannot be joined are left out and counted", () => {
   const { joined } = parse(
     many(300, (start) => ({ start, flags: start % 2 ? "lo" : "" })),
     100,

@@ -1,8 +1,8 @@
 /**
  * Copies pages of kernel memory, many at a time, by a BPF program.
  *
- * The addresses to copy from stand in memory that the program shares with us, and
- * so do the copies. An address that cannot be read gives zeros, never a fault
+ * The program shares memory with rcap that holds both the addresses and the copies.
+ * An address that cannot be read yields zeros, never a fault
  * (`bpf_probe_read_kernel`).
  *
  * @module
@@ -35,7 +35,7 @@ import {
   type Statement,
 } from "../../../ffi/bpf_assembler.ts";
 
-/** How many pages a run copies at most. */
+/** The most pages that one run copies. */
 export const BATCH = 256;
 const PAGE_SHIFT = 12;
 const PAGE = 1 << PAGE_SHIFT;
@@ -43,8 +43,8 @@ const PAGE = 1 << PAGE_SHIFT;
 export const PAGE_WORDS = PAGE / 4;
 
 /**
- * The program: its context is how many pages to copy. The map's first page holds
- * the addresses, the others receive the copies.
+ * The program. Its context is the number of pages to copy. The map's first page
+ * holds the addresses; the others receive the copies.
  */
 function copyPages(mapFd: number): Statement[] {
   const [context, count, index, value] = [r1, r7, r8, r9];
@@ -81,12 +81,12 @@ function copyPages(mapFd: number): Statement[] {
 export class KernelMemory implements Disposable {
   readonly #held = new DisposableStack();
   readonly #program: SyscallProgram;
-  /** Addresses to copy from, low and high half in turn, `BATCH` of them. */
+  /** `BATCH` addresses to copy from, each as a low and a high half. */
   readonly addresses: Uint32Array<ArrayBuffer>;
   /** The copies, `PAGE_WORDS` words each. */
   readonly words: Uint32Array<ArrayBuffer>;
 
-  /** @throws BpfError when the kernel refuses. */
+  /** @throws BpfError if the kernel refuses. */
   constructor() {
     using held = new DisposableStack();
     const map = held.use(new SharedMap(PAGE * (1 + BATCH)));

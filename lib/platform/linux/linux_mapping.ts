@@ -12,7 +12,7 @@ import {
   MA_WRITE,
 } from "../../memory/mapping_flags.ts";
 
-/** A mapping, as the kernel tells of it. Sizes in bytes; 0 where only maps was read. */
+/** A mapping, as the kernel reports it. Sizes in bytes; 0 if only maps was read. */
 export interface LinuxMapping {
   readonly start: bigint;
   end: bigint;
@@ -21,30 +21,30 @@ export interface LinuxMapping {
   /** Major and minor number of the file's device, as in maps: `fe:01`. */
   device: string;
   /**
-   * Path of the file, or a name like `[heap]`; empty for anonymous memory. Where
-   * names are not kept, one that stands for all of its kind.
+   * Path of the file, or a name like `[heap]`; empty for anonymous memory. If names
+   * are not kept, the name of its kind.
    */
   name: string;
   /** Page size of the mapping's page table entries. */
   pageSize: number;
   rss: number;
-  /** Of `rss`, what is mapped by others too. */
+  /** The part of `rss` that other processes map too. */
   shared: number;
-  /** Of `rss`, what is modified as against its file or swap. */
+  /** The part of `rss` that differs from its file or swap. */
   dirty: number;
-  /** Of `rss`, what was accessed since references were last cleared. */
+  /** The part of `rss` accessed since references were last cleared. */
   referenced: number;
-  /** Of `rss`, what belongs to no file. */
+  /** The part of `rss` that belongs to no file. */
   anonymous: number;
-  /** What of it is in swap. */
+  /** The part of the mapping that is in swap. */
   swap: number;
-  /** Of `rss`, what is locked in memory; counted proportionally. */
+  /** The part of `rss` that is locked in memory; counted proportionally. */
   locked: number;
   /** `VmFlags`, two letters each. */
   flags: ReadonlySet<string>;
 }
 
-/** The mapping's flags as the scanner knows them. */
+/** Returns the mapping's flags in the scanner's form. */
 export function flagsOf({ perm, name }: LinuxMapping): number {
   return (perm[0] === "r" ? MA_READ : 0) | (perm[1] === "w" ? MA_WRITE : 0) |
     (perm[2] === "x" ? MA_EXEC : 0) | (perm[3] === "s" ? MA_SHARED : 0) |

@@ -1,7 +1,7 @@
 /**
- * Names of mappings, as the last column of `/proc/<pid>/maps` has them: what they
- * say of a mapping, and how much of them is kept. Whoever maps the memory chooses
- * them, up to the length of a path, tens of thousands of times over.
+ * Names of mappings, from the last column of `/proc/<pid>/maps`: what they say
+ * about a mapping, and how much of them is kept. The process chooses them, up to
+ * the length of a path, tens of thousands of times.
  *
  * @module
  */
@@ -20,10 +20,10 @@ export function isSpecialName(name: string): boolean {
   return SPECIAL_NAMES.has(name);
 }
 
-/** How the names of shared memory begin, which are written like those of files. */
+/** Prefixes of the names of shared memory, which look like paths of files. */
 const MEMORY_FILES = ["/memfd:", "/SYSV", "/dev/zero (deleted)"];
 
-/** Whether a name is that of shared memory, whose pages have no home but swap. */
+/** Whether a name is that of shared memory, whose pages can go only to swap. */
 function isMemoryFileName(name: string): boolean {
   return MEMORY_FILES.some((start) => name.startsWith(start));
 }
@@ -33,15 +33,15 @@ export function isFileName(name: string): boolean {
   return name.startsWith("/") && !isMemoryFileName(name);
 }
 
-/** Stands for all names that are neither empty nor a file's nor the kernel's own. */
+/** The kind of all names that are neither empty nor a file's nor the kernel's. */
 const OTHER = "[]";
-/** Stands for all names of files, and for all of shared memory. */
+/** The kinds of the names of files and of shared memory. */
 const FILE = "/";
 const [MEMORY_FILE] = MEMORY_FILES;
 
 /**
- * A name that stands for all names of a kind: those that make no difference to what
- * can be done with a mapping.
+ * Returns the name of a kind: the kind contains all names that are equivalent for
+ * page-outs.
  */
 export function kindOfName(name: string): string {
   if (name === "" || isSpecialName(name)) return name;
@@ -49,19 +49,25 @@ export function kindOfName(name: string): string {
   return isMemoryFileName(name) ? MEMORY_FILE : FILE;
 }
 
-/** Where names come from, by what is kept of them. */
+/** How much of names is kept. */
 export type NamesKept =
-  /** All of each, within limits. */
+  /** Full names, within limits. */
   | "all"
-  /** What {@linkcode kindOfName} makes of it. */
+  /** The result of {@linkcode kindOfName}. */
   | "kinds";
 
-/** How much of a name is kept, in bytes: a path of the longest that programs can use, `PATH_MAX`. */
+/**
+ * The most bytes of a name that are kept: `PATH_MAX`, the longest path that
+ * programs can use.
+ */
 const LONGEST_NAME = 4096;
-/** How much of all names of a reading is kept, in bytes, and of each beyond that. */
+/**
+ * The most bytes of all names of one reading that are kept, and the most of each
+ * name beyond that.
+ */
 const MOST_NAMES = 16 << 20;
 const LONGEST_BEYOND = 64;
-/** Enough of a name to tell its kind. */
+/** Bytes of a name that suffice to find its kind. */
 const TELLING = 32;
 
 const SLASH = 0x2f;
@@ -79,7 +85,7 @@ export class Names {
     this.#kept = kept;
   }
 
-  /** The name that stands at a place of a text, or what is kept of it. */
+  /** Returns the name at a place in a text, or the kept part of it. */
   at(text: Uint8Array, from: number, to: number): string {
     if (from === to) return "";
     return this.#kept === "all"
@@ -104,7 +110,7 @@ export class Names {
   }
 }
 
-/** The kind of a name, without making a string of what is a file's, as most are. */
+/** Returns the kind of a name without making a string of file names, the majority. */
 function kindAt(text: Uint8Array, from: number, to: number): string {
   if (text[from] === SLASH) {
     const isMemory = MEMORY_FILE_BYTES.some((start) =>
@@ -121,7 +127,7 @@ const MEMORY_FILE_BYTES = MEMORY_FILES.map((name) =>
   new TextEncoder().encode(name)
 );
 
-/** Whether `prefix` stands at a place of the text. */
+/** Whether the text contains `prefix` at an offset. */
 export function startsWith(
   text: Uint8Array,
   at: number,

@@ -1,5 +1,5 @@
 /**
- * Tests of what is kept of the names of mappings.
+ * Tests of the names of mappings.
  *
  * @module
  */
@@ -15,7 +15,7 @@ function namesOf(names: Names, text: string): string {
   return names.at(bytes, 0, bytes.length);
 }
 
-Deno.test("a name is known by its kind as exactly as by itself", () => {
+Deno.test("a name and its kind have the same properties", () => {
   const kinds: Record<string, string> = {
     "": "",
     "[vdso]": "[vdso]",
@@ -37,7 +37,7 @@ Deno.test("a name is known by its kind as exactly as by itself", () => {
   for (const [name, kind] of Object.entries(kinds)) {
     assertEquals(kindOfName(name), kind, name);
     assertEquals(namesOf(names, name), kind, name);
-    // What stands for a kind is of that kind.
+    // The name of a kind is of that kind.
     assertEquals(kindOfName(kind), kind);
   }
 });
@@ -49,18 +49,18 @@ Deno.test("equal names are kept once", () => {
   }
 });
 
-Deno.test("65,000 names of a path of 4 KiB each are kept in part", () => {
+Deno.test("of 65,000 names of 4 KiB each, a part is kept", () => {
   const names = new Names("all");
   let length = 0;
   for (let file = 0; file < 65_000; file++) {
     length += namesOf(names, `/tmp/${file}/`.padEnd(4095, "x")).length;
   }
   assert(length < 32 << 20, `${length} letters`);
-  // Those that are short are still whole.
+  // Short names are still kept whole.
   assertEquals(namesOf(names, "/usr/bin/server"), "/usr/bin/server");
 });
 
-Deno.test("a line of any length is read as if it were short", () => {
+Deno.test("a line of any length is parsed like a short one", () => {
   const parser = new SmapsParser();
   const path = "/x".repeat(1 << 20);
   const text = encoder.encode(

@@ -1,12 +1,12 @@
 /**
- * Calls that take the mmap lock of another process, and what becomes of a process
- * that does not let go of it.
+ * Calls that take the mmap lock of another process, and the treatment of processes
+ * that do not release it.
  *
- * A process can hold its own mmap lock for as long as it likes: by a page fault on
- * a file whose server does not answer, say. Whoever else wants the lock then waits:
- * to read `maps`, `smaps` or `pagemap`, to write `clear_refs`, and for
- * `process_madvise(2)`, whose wait not even SIGKILL ends. So these calls are made on
- * other threads, nobody waits for them without end, and a process that keeps rcap
+ * A process can hold its own mmap lock for as long as it likes, for example by a
+ * page fault on a file whose server does not answer. Everything else that needs the
+ * lock then waits: reading `maps`, `smaps` or `pagemap`, writing `clear_refs`, and
+ * `process_madvise(2)`, whose wait not even SIGKILL ends. So these calls run on
+ * other threads, every wait for them is limited, and a process that keeps rcap
  * waiting is set aside and tried again less and less often.
  *
  * Where BPF shows the lock, rcap looks at it before every call, and makes none while
@@ -19,54 +19,60 @@ import type { CallList } from "../../../ffi/call_list.ts";
 import { ProcessError } from "../../errors.ts";
 import type { ProcessId } from "../platform.ts";
 
-/** The mmap lock of a process, as it is at one moment. */
+/** The state of a process's mmap lock at one moment. */
 export interface LockLook {
-  /** Whether somebody who wants to read has to wait. */
+  /** Whether a reader has to wait. */
   readonly blocksReaders: boolean;
-  /** Whether somebody who wants to write has to wait. */
+  /** Whether a writer has to wait. */
   readonly blocksWriters: boolean;
-  /** Who holds it: a text that changes with the holders. */
+  /** Identifies the holders: a text that changes when they do. */
   readonly holders: string;
 }
 
-/** What a call does with the lock. */
+/** How a call takes the lock. */
 export type LockUse = "read" | "write";
 
-/** A process that has kept rcap waiting and is set aside. */
+/** A process does not answer and is set aside. */
 export class NotAnswering extends ProcessError {
   override name = "NotAnswering";
 }
 
-/** How often a held lock is looked at before its process is set aside, and how soon again, in milliseconds. */
+/**
+ * How often a held lock is looked at before its process is set aside, and the
+ * milliseconds between two looks.
+ */
 const LOOKS = 6;
 const LOOK_INTERVAL = 20;
 
-/** How long calls may take, and how much longer for each GiB in memory, in milliseconds. */
+/** How long calls may take, and how much longer for each resident GiB, in milliseconds. */
 const PATIENCE = 2000;
 const PATIENCE_PER_GIB = 1000;
-/** How long they may take in any case: a process says itself how much it has in memory. */
+/** The upper limit of both together, since a process chooses its own resident size. */
 const MOST_PATIENCE = 10_000;
-/** How long an attempt may take while calls come back, or the lock is seen to change hands. */
+/** How long an attempt may take while calls return or the lock is seen to change hands. */
 const LONGEST_ATTEMPT = 60_000;
 
-/** How long calls may go on once rcap has been told to end, in milliseconds. */
+/** How long calls may continue after rcap is told to end, in milliseconds. */
 const PATIENCE_AT_THE_END = 60;
 
-/** How long a process is set aside at first, and at the most, in milliseconds. */
+/** How long a process is set aside, at first and at most, in milliseconds. */
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 5 * 60_000;
 
-/** How many calls are made at a time: the runtime has 32 threads for all that waits. */
+/** How many calls run at a time: the runtime has 32 threads for all blocking work. */
 const PLACES = 16;
-/** How many of them may be stuck for one group of processes, while few are and while many are. */
+/**
+ * How many calls of one group may be stuck, as long as fewer than `MANY_STUCK` are
+ * stuck in all; from then on, one.
+ */
 const MOST_STUCK_OF_A_GROUP = 4;
 const MANY_STUCK = PLACES / 2;
-/** How many may be stuck before no group gets a second one. */
+/** The most calls that may be stuck in all; beyond that, no group gets a second one. */
 const MOST_STUCK = PLACES - 4;
 
 const GIB = 2 ** 30;
 
-/** What is known of a process that is set aside. Times as of `performance.now()`. */
+/** A process that is set aside. Times are those of `performance.now()`. */
 interface Silence {
   readonly pid: number;
   readonly since: number;
@@ -75,28 +81,31 @@ interface Silence {
   readonly why: string;
 }
 
-/** Attempts whose call not even SIGKILL ends. */
+/** Attempts with a call that not even SIGKILL ends. */
 const unstoppable = new Set<Attempt>();
 
-/** The processes that keep rcap from ending while they do not answer, by pid. */
+/**
+ * Returns the pids of the processes that keep rcap from ending while they do not
+ * answer.
+ */
 export function unstoppableProcesses(): number[] {
   return [...new Set([...unstoppable].map(({ pid }) => pid))];
 }
 
-/** Makes the calls of one attempt to reach a process. */
+/** One attempt to reach the memory of a process; makes its calls. */
 export class Attempt {
   readonly #id: ProcessId;
   readonly #lookAtLock: MemoryCalls["lookAtLock"];
   readonly #places: Places;
-  /** What is being made. */
+  /** The calls in progress. */
   #calls: CallList | undefined;
-  /** Nobody waits for it any more. */
+  /** Whether nothing waits for the attempt any more. */
   #isAbandoned = false;
-  /** Whether it waits for a place, so that nothing is known of the process. */
+  /** Whether it still waits for a place, so that it says nothing about the process. */
   isQueued = false;
-  /** How long a call of it may take, in milliseconds. */
+  /** How long one of its calls may take, in milliseconds. */
   patience = PATIENCE;
-  /** When a call last came back, as of `performance.now()`. */
+  /** When a call last returned, by `performance.now()`. */
   answeredAt = -Infinity;
 
   constructor(
@@ -114,7 +123,7 @@ export class Attempt {
     return this.#id.pid;
   }
 
-  /** Allows as much time as a process takes that has so many bytes in memory. */
+  /** Allows as much time as a process with this many resident bytes needs. */
   allowFor(bytes: number): void {
     this.patience = Math.min(
       PATIENCE + bytes / GIB * PATIENCE_PER_GIB,
@@ -131,16 +140,16 @@ export class Attempt {
     return this.#isAbandoned;
   }
 
-  /** Leaves it to itself; what of its calls is not made yet will not be made. */
+  /** Stops waiting for the attempt and cancels the calls that it has not made yet. */
   abandon(): void {
     this.#isAbandoned = true;
     this.#calls?.cancel();
   }
 
   /**
-   * Makes calls, once the lock is free or has been seen to change.
+   * Makes calls, as soon as the lock is free or was seen to change hands.
    *
-   * @throws NotAnswering while it is not.
+   * @throws NotAnswering if the lock stays held.
    */
   async make(
     calls: CallList,
@@ -149,11 +158,12 @@ export class Attempt {
       isUnstoppable?: boolean;
     } = {},
   ): Promise<void> {
-    // Where nothing is to be waited for, the calls are under way when this returns.
+    // If there is nothing to wait for, the calls are started before this function
+    // first returns.
     using _place = this.#places.takeFree() ?? await this.#queue();
     const held = this.#heldLock(use, false);
     if (held) await this.#waitForLock(use, held);
-    if (this.#isAbandoned) throw this.#silent("nobody waits for it any more");
+    if (this.#isAbandoned) throw this.#silent("nothing waits for it any more");
     if (isUnstoppable) unstoppable.add(this);
     this.#calls = calls;
     try {
@@ -172,7 +182,7 @@ export class Attempt {
     return place;
   }
 
-  /** The lock, while somebody who wants to use it so has to wait, as far as can be seen. */
+  /** Returns the lock if this use of it would have to wait, as far as rcap can see. */
   #heldLock(use: LockUse, anew: boolean): LockLook | undefined {
     const look = this.#lookAtLock?.(this.#id.pid, anew);
     const isHeld = use === "read" ? look?.blocksReaders : look?.blocksWriters;
@@ -192,7 +202,7 @@ export class Attempt {
   }
 }
 
-/** Hands out places, first come, first served. */
+/** A limited number of places, first come, first served. */
 class Places {
   #free: number;
   readonly #waiting: (() => void)[] = [];
@@ -201,7 +211,7 @@ class Places {
     this.#free = count;
   }
 
-  /** A place, when one is free; `using` gives it back. */
+  /** Takes a place if one is free; `using` gives it back. */
   takeFree(): Disposable | undefined {
     if (this.#free === 0) return undefined;
     this.#free--;
@@ -227,30 +237,29 @@ class Places {
   }
 }
 
-const LOCKED =
-  "its memory map is locked, by itself or by somebody who reads it";
+const LOCKED = "its memory map is locked, by the process itself or by a reader";
 const UNKNOWN =
-  "a look at its memory does not come back; why is not known: its memory map may be locked, or the machine very busy";
+  "a call that reads or changes its memory does not return, for an unknown reason: its memory map may be locked, or the machine very busy";
 
-/** Reaches for the memory of processes with patience, and not with too much of it. */
+/** Makes calls on the memory of processes with limited patience. */
 export class MemoryCalls {
   /**
-   * Looks at the lock of a process; nothing where that cannot be done.
+   * Looks at the mmap lock of a process; `undefined` where that is not possible.
    *
-   * @param anew whether what was learnt of the process before may be outdated.
+   * @param anew whether earlier information about the process may be outdated.
    */
   readonly lookAtLock:
     | ((pid: number, anew: boolean) => LockLook | undefined)
     | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #silent = new Map<string, Silence>();
-  /** Attempts that nobody waits for and that have not ended, by process. */
+  /** Abandoned attempts that have not ended, by process. */
   readonly #stuck = new Map<string, { pid: number; group: string }>();
   readonly #places = new Places(PLACES);
-  /** Shortens every wait there is. */
+  /** Shorten the waits in progress. */
   readonly #waits = new Set<() => void>();
 
-  /** @param signal has nobody wait any longer. */
+  /** @param signal ends all waits. */
   constructor(
     { lookAtLock, signal }: {
       lookAtLock?: MemoryCalls["lookAtLock"];
@@ -264,39 +273,36 @@ export class MemoryCalls {
     });
   }
 
-  /** Why a process is set aside; `undefined` when it is not, or was only just. */
+  /** Why a process is set aside; `undefined` if it is not, or has been only briefly. */
   silenceOf(id: ProcessId): string | undefined {
     const key = keyOf(id);
     const silence = this.#silent.get(key);
     if (!silence) return undefined;
-    // Once, and not for long, may be bad luck.
+    // A single short silence may be bad luck.
     const isLasting = silence.attempts > 1 || this.#stuck.has(key) &&
         performance.now() - silence.since > FIRST_PAUSE;
     return isLasting ? describe(silence) : undefined;
   }
 
-  /**
-   * Why processes cannot be reached that have done nothing for it; `undefined` while
-   * all can.
-   */
+  /** Why processes that did nothing wrong cannot be reached; `undefined` while all can. */
   get overload(): string | undefined {
     if (this.#stuck.size < MOST_STUCK) return undefined;
     const pids = [...this.#stuck.values()].map(({ pid }) => pid);
-    return `${pids.length} calls do not come back, so that others have to wait: of processes ${
+    return `${pids.length} calls do not return, so others have to wait; they are calls on processes ${
       pids.join(", ")
     }`;
   }
 
   /**
-   * Does something with the memory of a process, and waits for that as long as is
+   * Runs a step on the memory of a process and waits for it as long as is
    * reasonable.
    *
-   * @param step makes its calls by the attempt that it gets, and goes on, unheard,
-   * when nobody waits any more: what it opens, it has to close itself.
-   * @param group shares a limit on calls that are stuck.
-   * @throws NotAnswering when the process does not answer, or has not before and it
-   * is not yet time to try again.
-   * @throws the signal's reason when that is aborted.
+   * @param step makes its calls through the attempt that it is given. It continues
+   * after nothing waits for it any more, so it must close what it opens.
+   * @param group the group whose limit on stuck calls applies.
+   * @throws NotAnswering if the process does not answer, or did not before and is
+   * not yet due for another attempt.
+   * @throws the signal's reason if it is aborted.
    */
   async patiently<T>(
     id: ProcessId,
@@ -311,7 +317,7 @@ export class MemoryCalls {
       hasEnded = true;
       this.#stuck.delete(key);
     });
-    // Whatever becomes of it when nobody waits: what it holds is let go.
+    // If nothing waits for the result any more, release it.
     work.then((result) => {
       if (attempt.isAbandoned && isDisposable(result)) result[Symbol.dispose]();
     }, () => {});
@@ -346,7 +352,7 @@ export class MemoryCalls {
       this.#signal?.throwIfAborted();
       const elapsed = performance.now() - began;
       const longest = Math.max(LONGEST_ATTEMPT, attempt.patience);
-      // Who answers call by call may have much to say.
+      // A process that answers call by call may have a lot of memory.
       if (quiet() < attempt.patience && elapsed < longest) continue;
       const isMoving = await this.#isMoving(pid);
       if (isMoving && elapsed < longest) continue;
@@ -354,7 +360,10 @@ export class MemoryCalls {
     }
   }
 
-  /** Waits for work, but not longer than some milliseconds, and hardly once the signal is aborted. */
+  /**
+   * Waits for work for some milliseconds at most, and only briefly once the signal
+   * is aborted.
+   */
   async #within<T>(
     milliseconds: number,
     work: Promise<T>,
@@ -379,14 +388,17 @@ export class MemoryCalls {
     }
   }
 
-  /** Whether the lock of a process is free or changes hands; `undefined` where that cannot be seen. */
+  /**
+   * Whether the lock of a process is free or changes hands; `undefined` if rcap
+   * cannot see it.
+   */
   async #isMoving(pid: number): Promise<boolean | undefined> {
     const first = this.lookAtLock?.(pid, true);
     if (!first) return undefined;
     for (let looks = 1; looks < LOOKS; looks++) {
       await pause(LOOK_INTERVAL);
       const now = this.lookAtLock?.(pid, true);
-      // One of which nothing is seen has gone.
+      // A process that cannot be seen any more has exited.
       if (!now?.blocksReaders || now.holders !== first.holders) return true;
     }
     return false;
@@ -405,7 +417,7 @@ export class MemoryCalls {
     if (ofGroup > 0 && !mayStick) throw this.#passedOver(id);
   }
 
-  /** The error of a process that has done nothing, and cannot be tried for others. */
+  /** The error of a process that cannot be tried because too many others do not answer. */
   #passedOver({ pid }: ProcessId): NotAnswering {
     return new NotAnswering(
       pid,
@@ -434,7 +446,7 @@ export class MemoryCalls {
     return errorOf(silence);
   }
 
-  /** Forgets processes that nobody has tried again for long: they have gone. */
+  /** Forgets processes that were not tried again for a long time: they have exited. */
   #forgetOld(now: number): void {
     for (const [key, { retryAt }] of this.#silent) {
       if (now - retryAt > LONGEST_PAUSE && !this.#stuck.has(key)) {

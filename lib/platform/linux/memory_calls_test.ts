@@ -1,6 +1,6 @@
 /**
- * Tests of patience with processes that do not answer: calls that do not come back
- * are reads of pipes that nobody writes to.
+ * Tests of patience with processes that do not answer: the calls that do not return
+ * are reads of empty pipes.
  *
  * @module
  */
@@ -12,13 +12,13 @@ import { File, O_WRONLY } from "../../../ffi/file.ts";
 import { libc } from "../../../ffi/libc.ts";
 import { type Attempt, MemoryCalls, NotAnswering } from "./memory_calls.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 const { pipe: makePipe } = Deno.dlopen("libc.so.6", {
   pipe: { parameters: ["buffer"], result: "i32" },
 }).symbols;
 
-/** A pipe; a read of it comes back once it is disposed. */
+/** A pipe; a read of it returns when the pipe is disposed. */
 class Pipe implements Disposable {
   readonly #ends = new Uint32Array(2);
   readonly #writer: File;
@@ -30,7 +30,7 @@ class Pipe implements Disposable {
     this.#reader = File.own(this.#ends[0], "pipe");
   }
 
-  /** Reads in vain, with little patience. */
+  /** Reads without success and with little patience. */
   read = async (attempt: Attempt): Promise<void> => {
     attempt.patience = 50;
     const calls = new CallList();
@@ -48,7 +48,7 @@ class Pipe implements Disposable {
   }
 }
 
-/** Something quick. */
+/** A step that ends at once. */
 async function quick(attempt: Attempt): Promise<number> {
   attempt.patience = 2000;
   const calls = new CallList();
@@ -59,7 +59,7 @@ async function quick(attempt: Attempt): Promise<number> {
 
 const id = (pid: number) => ({ pid, startTime: 1 });
 
-/** Waits until all calls have come back. */
+/** Waits until all calls have returned. */
 async function settled(calls: MemoryCalls, pids: number[]): Promise<void> {
   for (const pid of pids) {
     while (true) {
@@ -74,7 +74,7 @@ async function settled(calls: MemoryCalls, pids: number[]): Promise<void> {
   }
 }
 
-Deno.test("who does not answer is set aside, and answers again once the call has come back", async () => {
+Deno.test("a process that does not answer is set aside until its call returns", async () => {
   const calls = new MemoryCalls();
   const pipe = new Pipe();
   await assertRejects(
@@ -82,7 +82,7 @@ Deno.test("who does not answer is set aside, and answers again once the call has
     NotAnswering,
     "process 1 does not answer",
   );
-  // At once, and without a call.
+  // This fails at once, without a call.
   await assertRejects(() => calls.patiently(id(1), quick), NotAnswering);
   assert(await calls.patiently(id(2), quick) > 0);
   pipe[Symbol.dispose]();
@@ -90,7 +90,7 @@ Deno.test("who does not answer is set aside, and answers again once the call has
   assertEquals(calls.silenceOf(id(1)), undefined);
 });
 
-Deno.test("calls of one group that do not come back keep no other from its own", async () => {
+Deno.test("stuck calls of one group do not block the calls of another", async () => {
   const calls = new MemoryCalls();
   using pipes = new DisposableStack();
   let stuck = 0;
@@ -118,7 +118,7 @@ Deno.test("calls of one group that do not come back keep no other from its own",
   await settled(calls, pids);
 });
 
-Deno.test("where many groups have calls that do not come back, it is told, and threads are left", async () => {
+Deno.test("stuck calls of many groups are reported and leave threads free", async () => {
   const calls = new MemoryCalls();
   using pipes = new DisposableStack();
   const pids: number[] = [];
@@ -134,8 +134,8 @@ Deno.test("where many groups have calls that do not come back, it is told, and t
       pids.push(one);
     }));
   }
-  assert(calls.overload?.includes("calls do not come back"));
-  // Another thread than one of theirs.
+  assert(calls.overload?.includes("calls do not return"));
+  // This uses another thread than theirs.
   const free = new CallList();
   const thread = free.thread();
   await free.make();
@@ -145,7 +145,7 @@ Deno.test("where many groups have calls that do not come back, it is told, and t
   assertEquals(calls.overload, undefined);
 });
 
-Deno.test("what comes too late is let go, and calls that nobody waits for are not made", async () => {
+Deno.test("a late result is released, and calls of an abandoned attempt are not made", async () => {
   const calls = new MemoryCalls();
   const { promise: released, resolve } = Promise.withResolvers<void>();
   let written: number | undefined;
@@ -171,11 +171,11 @@ Deno.test("what comes too late is let go, and calls that nobody waits for are no
     NotAnswering,
   );
   await released;
-  // The read came back, and the write found no descriptor.
+  // The read returned, and the write found no descriptor.
   assert(written !== undefined && written < 0, `${written}`);
 });
 
-Deno.test("a process that claims much memory is waited for no longer than another", () => {
+Deno.test("a process that claims a lot of memory is not waited for longer than the limit", () => {
   const calls = new MemoryCalls();
   return calls.patiently(id(1), (attempt) => {
     attempt.allowFor(2 ** 50);

@@ -1,18 +1,21 @@
 /**
- * Which devices are memory file systems, by a `/proc/<pid>/mountinfo`: their pages
+ * Finds the devices of memory file systems in `/proc/<pid>/mountinfo`: their pages
  * go to swap, not to a disk. See proc_pid_mountinfo(5).
  *
- * A mount namespace is its owner's: it may hold 100,000 mounts with paths of any
- * length. The parser takes the text in parts, keeps nothing but the devices, and
- * looks at no more than a part of a line that is too long.
+ * The owner of a mount namespace controls it: it may hold 100,000 mounts with paths
+ * of any length. The parser takes the text in parts, keeps only the devices, and
+ * reads only the beginning of a line that is too long.
  *
  * @module
  */
 
-/** How many devices are kept. A file on one more is taken for one on a disk, and stays where it is. */
+/**
+ * The most devices that are kept. A file on a further one is taken for a file on
+ * disk, and its pages stay.
+ */
 const MOST_DEVICES = 4096;
 
-/** How much is kept of a line, in bytes: the file system's type stands behind two paths. */
+/** The most bytes of a line that are kept: the file system type follows two paths. */
 const LONGEST_LINE = 16384;
 
 const NEWLINE = 0x0a;
@@ -30,7 +33,7 @@ export class MemoryDevicesParser {
   readonly #line = new Uint8Array(LONGEST_LINE);
   #length = 0;
 
-  /** Their devices, as maps has them: `00:1a`. */
+  /** The devices, in the form of maps: `00:1a`. */
   get devices(): ReadonlySet<string> {
     return this.#devices;
   }
@@ -52,11 +55,11 @@ export class MemoryDevicesParser {
   }
 
   #take(line: Uint8Array): void {
-    // Most are none, and are not worth a string.
+    // Most lines are not about memory file systems, and not worth a string.
     if (!maybeMemory(line) || this.#devices.size >= MOST_DEVICES) return;
     const text = decoder.decode(line);
-    // The type of the file system follows a field that is a hyphen. A space in a path
-    // is written as \040.
+    // The type of the file system follows a field that is a hyphen. A space in a
+    // path appears as \040.
     const type = / - (\S+) /.exec(text)?.[1];
     if (!type || !MEMORY_FILE_SYSTEMS.includes(type)) return;
     const [, major, minor] = DEVICE.exec(text) ?? [];
@@ -69,7 +72,7 @@ const MARKS = MEMORY_FILE_SYSTEMS.map((name) =>
   new TextEncoder().encode(` - ${name} `)
 );
 
-/** Whether the type of a memory file system stands in a line. */
+/** Whether a line contains the type of a memory file system. */
 function maybeMemory(line: Uint8Array): boolean {
   const [SPACE, HYPHEN] = MARKS[0];
   for (
@@ -85,7 +88,7 @@ function maybeMemory(line: Uint8Array): boolean {
   return false;
 }
 
-/** A number as maps writes those of devices. */
+/** Formats a device number as maps does. */
 function hex2(number: number): string {
   return number.toString(16).padStart(2, "0");
 }

@@ -9,7 +9,7 @@ import { MemoryDevicesParser } from "./memory_devices.ts";
 
 const encoder = new TextEncoder();
 
-/** The devices in a text that comes in parts of a length. */
+/** Returns the devices in a text that is pushed in parts of a given length. */
 function devicesIn(text: string, part = Infinity): string[] {
   const parser = new MemoryDevicesParser();
   const bytes = encoder.encode(text);
@@ -34,17 +34,17 @@ Deno.test("devices of memory file systems are found", () => {
   assertEquals(devicesIn(""), []);
 });
 
-Deno.test("they are found however the text is cut", () => {
+Deno.test("devices are found however the text is cut", () => {
   for (let part = 1; part < 80; part++) {
     assertEquals(devicesIn(MOUNTINFO, part), devicesIn(MOUNTINFO));
   }
 });
 
-Deno.test("a line of any length is passed over, and the next one read", () => {
+Deno.test("a line of any length is skipped, and the next one is read", () => {
   const path = "/x".repeat(1 << 20);
   const text = `26 28 0:26 / ${path} rw - tmpfs tmpfs rw\n` + MOUNTINFO;
   assertEquals(devicesIn(text, 4096), devicesIn(MOUNTINFO));
-  // As long as two paths may be.
+  // As long as two paths can be.
   const long = `26 28 0:99 ${"/y".repeat(2000)} ${"/x".repeat(2000)} rw - `;
   assertEquals(devicesIn(`${long}tmpfs tmpfs rw\n`, 4096), ["00:63"]);
 });
@@ -58,7 +58,7 @@ Deno.test("of 100,000 memory file systems a few thousand are kept", () => {
   assert(length > 1000 && length < 10_000, `${length} devices`);
 });
 
-Deno.test("what is no mountinfo names no device", () => {
+Deno.test("a text that is not a mountinfo yields no device", () => {
   for (const text of ["\n\n", " - tmpfs \n", "- tmpfs", "1 2 - tmpfs x\n"]) {
     for (const device of devicesIn(text)) {
       assert(!device.includes("NaN"), `${device} in ${JSON.stringify(text)}`);

@@ -1,9 +1,9 @@
 /**
- * The files in `/proc/<pid>` that tell of a process's memory: maps, smaps, statm,
+ * The files in `/proc/<pid>` that describe a process's memory: maps, smaps, statm,
  * pagemap, and clear_refs, which resets its reference bits.
  *
- * But for statm, each of them takes the mmap lock of the process, so they are read
- * on another thread: `./memory_calls.ts`.
+ * All of them except statm take the mmap lock of the process, so they are read on
+ * another thread: `./memory_calls.ts`.
  *
  * @module
  */
@@ -24,21 +24,21 @@ import { SmapsParser } from "./smaps.ts";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** What the kernel gives at a time of the files that it makes line by line: a page. */
+/** What one read returns of a file that the kernel writes line by line: a page. */
 const CHUNK = 4096;
-/** How many chunks are read at a time. */
+/** How many chunks one list of calls reads. */
 const CHUNKS = 32;
-/** How many at first. */
+/** How many the first list reads. */
 const FIRST_CHUNKS = 8;
 
-/** Buffers that nobody uses at the moment. */
+/** Buffers that are not in use. */
 const buffers: Uint8Array<ArrayBuffer>[] = [];
-/** How many are kept at the most. */
+/** The most buffers that are kept. */
 const MOST_BUFFERS = 8;
 
 /**
- * How much of a mountinfo is looked at, in bytes: 20,000 mounts and more, of the
- * 100,000 that a namespace may have by default (`fs.mount-max` of proc_sys_fs(5)).
+ * The most bytes of a mountinfo that are read: over 20,000 mounts, of the 100,000
+ * that a namespace may have by default (`fs.mount-max` of proc_sys_fs(5)).
  */
 const MOST_MOUNTINFO = 4 << 20;
 
@@ -59,20 +59,20 @@ export class MemoryFiles {
   }
 
   /**
-   * Reads the mappings with all figures. Costs a walk of the page tables.
+   * Reads the mappings with all figures. Makes the kernel walk the page tables.
    *
-   * @param parser says how much of them is kept.
+   * @param parser decides how much of them is kept.
    */
   async readSmaps(parser = new SmapsParser()): Promise<LinuxMapping[]> {
     return await this.#readMappings("smaps", parser);
   }
 
-  /** Reads the mappings without figures, likewise. */
+  /** Reads the mappings without figures. */
   async readMaps(parser = new SmapsParser()): Promise<LinuxMapping[]> {
     return await this.#readMappings("maps", parser);
   }
 
-  /** Reads which devices are memory file systems, in the mount namespace of the process. */
+  /** Reads the devices of memory file systems in the mount namespace of the process. */
   async readMemoryDevices(): Promise<ReadonlySet<string>> {
     const parser = new MemoryDevicesParser();
     await this.#read(
@@ -83,7 +83,7 @@ export class MemoryFiles {
     return parser.devices;
   }
 
-  /** Reads the proportional set size, in bytes. Costs a walk of the page tables. */
+  /** Reads the proportional set size, in bytes. Makes the kernel walk the page tables. */
   async readProportional(): Promise<number> {
     let text = "";
     await this.#read("smaps_rollup", (bytes) => text += decoder.decode(bytes));
@@ -96,11 +96,11 @@ export class MemoryFiles {
   }
 
   /**
-   * Resets the soft-dirty bits, where the kernel keeps any, and in any case has the
-   * processors forget what they keep of the page tables (`clear_refs_write` of
-   * fs/proc/task_mmu.c): until then they do not note again that a page is accessed.
+   * Resets the soft-dirty bits, if the kernel has any, and in any case flushes the
+   * TLBs (`clear_refs_write` of fs/proc/task_mmu.c): while a processor caches an
+   * entry, it does not set the accessed bit again.
    *
-   * With soft-dirty bits, a page faults once when it is next written to:
+   * With soft-dirty bits, the next write to a page faults once:
    * Documentation/admin-guide/mm/soft-dirty.rst.
    */
   async clearSoftDirty(): Promise<void> {
@@ -124,8 +124,8 @@ export class MemoryFiles {
   }
 
   /**
-   * Waits for the lock as a reader, where it cannot be looked at: who waits to write
-   * keeps the process's own threads from reading.
+   * Waits for the lock as a reader, for kernels on which the lock cannot be looked
+   * at: a waiting writer would block the process's own readers.
    */
   async #waitAsReader(): Promise<void> {
     using pagemap = await this.openPagemap();
@@ -139,7 +139,7 @@ export class MemoryFiles {
     return `/proc/${this.pid}/${name}`;
   }
 
-  /** Makes calls on an opened pagemap. */
+  /** Makes calls on an open pagemap. */
   make(calls: CallList): Promise<void> {
     return this.#attempt.make(calls);
   }
@@ -153,15 +153,15 @@ export class MemoryFiles {
       length += bytes.length;
       parser.push(bytes);
     });
-    // An address space that is gone has no mappings.
+    // If the address space is gone, it has no mappings.
     if (length === 0) throw exited(this.pid);
     return ofProcess(this.pid, () => parser.end());
   }
 
   /**
-   * Reads a file to its end, and has every part of it taken as it comes.
+   * Reads a file to its end and passes on each part as it arrives.
    *
-   * @param most reads no more than about this, in bytes.
+   * @param most stops after about this many bytes.
    */
   async #read(
     name: string,
@@ -210,7 +210,7 @@ export class MemoryFiles {
   }
 }
 
-/** Has the parts taken that were read; returns whether there may be more. */
+/** Passes on the parts that were read; returns whether there may be more. */
 function takeParts(
   { calls, first, buffer, path }: {
     calls: CallList;
@@ -229,16 +229,19 @@ function takeParts(
   return true;
 }
 
-/** Reads RSS and image size: proc_pid_statm(5), fields 2 and 1, in pages. */
+/**
+ * Reads RSS and image size from fields 2 and 1 of statm, which are in pages:
+ * proc_pid_statm(5).
+ */
 export function readSizes(directory: ProcDir): ProcessSizes {
   const text = directory.readText("statm");
   return ofProcess(directory.pid, () => parseStatm(text));
 }
 
 /**
- * The sizes in a `statm`.
+ * Parses the sizes in a `statm`.
  *
- * @throws SyntaxError when it is none.
+ * @throws SyntaxError if the text is not a line of statm.
  */
 export function parseStatm(text: string): ProcessSizes {
   const [, image, rss] = /^(\d{1,12}) (\d{1,12}) /.exec(text) ?? [];
@@ -252,9 +255,10 @@ export function parseStatm(text: string): ProcessSizes {
 }
 
 /**
- * The proportional set size in a `smaps_rollup`, in bytes; 0 where there is none.
+ * Parses the proportional set size in a `smaps_rollup`; returns bytes, 0 if it is
+ * missing.
  *
- * @throws SyntaxError when it is none.
+ * @throws SyntaxError if the size is malformed.
  */
 export function parseRollup(text: string): number {
   const kilobytes = /^Pss:(.*)$/m.exec(text)?.[1] ?? " 0 kB";

@@ -11,10 +11,13 @@ import { type Btf, BtfError } from "../../../ffi/btf.ts";
 import type { KernelMemory } from "./kernel_memory.ts";
 import type { LockLook } from "./memory_calls.ts";
 
-/** A writer holds the lock, somebody waits, or the lock is kept for a waiter. */
+/**
+ * Bits of the count: a writer holds the lock, a thread waits, or the lock is handed
+ * to a waiter.
+ */
 const BLOCKS_READERS = 0b111;
 
-/** Where the words of a lock lie, in bytes from the address of its mm_struct. */
+/** Offsets of the words of a lock, in bytes from the address of its mm_struct. */
 interface Offsets {
   readonly count: number;
   readonly owner: number;
@@ -38,11 +41,12 @@ export class MmapLocks {
   }
 
   /**
-   * The lock of an address space now. Of one that is gone, anything.
+   * Returns the current state of the lock of an address space; anything if the
+   * address space is gone.
    *
    * @param mm the address of its `struct mm_struct`.
-   * @returns `undefined` where locks are not known to this kernel's description, as
-   * with PREEMPT_RT.
+   * @returns `undefined` if this kernel's BTF does not describe such locks, as with
+   * PREEMPT_RT.
    */
   look(mm: bigint): LockLook | undefined {
     const offsets = this.#offsets;

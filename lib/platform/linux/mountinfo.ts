@@ -7,13 +7,13 @@
 
 /** A mount. */
 export interface Mount {
-  /** Its number, which no other mount of the machine has meanwhile. */
+  /** Its number, unique on the machine while the mount exists. */
   readonly id: bigint;
   /** The device of its file system. */
   readonly device: bigint;
-  /** Which directory of its file system is seen there. */
+  /** The directory of its file system that is mounted. */
   readonly root: string;
-  /** Where it is seen. */
+  /** The mount point. */
   readonly directory: string;
   /** The type of its file system. */
   readonly type: string;
@@ -21,7 +21,7 @@ export interface Mount {
   readonly options: readonly string[];
 }
 
-/** Understands a `mountinfo`, in the order in which mounts were made. */
+/** Parses a `mountinfo`; returns the mounts in the order in which they were made. */
 export function parseMountinfo(text: string): Mount[] {
   return text.split("\n").flatMap((line) => {
     // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
@@ -41,8 +41,8 @@ export function parseMountinfo(text: string): Mount[] {
 }
 
 /**
- * The mount that a path leads into; `undefined` for none. Of several in one place,
- * the last hides the others.
+ * Returns the mount that contains a path; `undefined` if there is none. Of several
+ * mounts in one place, the last hides the others.
  */
 export function mountOf(
   path: string,
@@ -60,7 +60,7 @@ export function mountOf(
   return found;
 }
 
-/** Without the octal escapes of spaces, tabs, newlines and backslashes. */
+/** Decodes the octal escapes of spaces, tabs, newlines and backslashes. */
 function unescaped(text: string): string {
   return text.replace(
     /\\([0-7]{3})/g,

@@ -1,5 +1,5 @@
 /**
- * The namespaces that rcap is in: namespaces(7).
+ * The namespaces that rcap runs in: namespaces(7).
  *
  * @module
  */
@@ -8,8 +8,8 @@ import { isMissing, SystemError } from "../../errors.ts";
 import { File } from "../../../ffi/file.ts";
 
 /**
- * Inode numbers of the namespaces that the machine starts with: `PROC_*_INIT_INO`
- * of include/linux/proc_ns.h.
+ * Inode numbers of the machine's initial namespaces: `PROC_*_INIT_INO` of
+ * include/linux/proc_ns.h.
  */
 const FIRST = {
   pid: 0xefff_fffc,
@@ -17,16 +17,16 @@ const FIRST = {
   cgroup: 0xefff_fffb,
 } as const;
 
-/** A kind of namespace that makes a difference to rcap. */
+/** A kind of namespace that matters to rcap. */
 export type NamespaceKind = keyof typeof FIRST;
 
 const KINDS: readonly NamespaceKind[] = ["pid", "user", "cgroup"];
 
 /**
- * The kinds of which rcap is in another namespace than the machine's first, as in
+ * Returns the kinds for which rcap is not in the machine's initial namespace, as in
  * a container.
  *
- * @throws SystemError when `/proc` does not tell.
+ * @throws SystemError if `/proc` does not show it.
  */
 export function nestedNamespaces(): NamespaceKind[] {
   using directory = File.openPlace("/proc/self/ns");
@@ -34,14 +34,17 @@ export function nestedNamespaces(): NamespaceKind[] {
     try {
       return directory.readLinkAt(kind) !== `${kind}:[${FIRST[kind]}]`;
     } catch (error) {
-      // The kernel was built without this kind, so that there is one only.
+      // The kernel was built without this kind.
       if (isMissing(error)) return false;
       throw error;
     }
   });
 }
 
-/** Whether rcap is in another namespace of a kind than the machine's first, as far as `/proc` tells. */
+/**
+ * Whether rcap is outside the machine's initial namespace of a kind, as far as
+ * `/proc` shows.
+ */
 export function isNested(kind: NamespaceKind): boolean {
   try {
     return nestedNamespaces().includes(kind);

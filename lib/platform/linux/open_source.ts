@@ -1,5 +1,5 @@
 /**
- * The choice among the sources of reference bits.
+ * Chooses the source of reference bits.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { PagedataSource } from "./pagedata_source.ts";
 import { PteSource } from "./pte_source.ts";
 import { SmapsSource } from "./smaps_source.ts";
 
-/** Names of the sources, the better first. */
+/** Names of the sources, the best first. */
 export const PAGEDATA_SOURCES = [
   "pte",
   "smaps",
@@ -20,9 +20,9 @@ export const PAGEDATA_SOURCES = [
 /**
  * Opens a source.
  *
- * @param choice `auto` takes the best that works.
- * @param warn told why, when `auto` does not get the best.
- * @throws CapabilityError when the chosen one does not work here.
+ * @param choice `auto` opens the best source that works.
+ * @param warn receives the reason if `auto` does not open the best source.
+ * @throws CapabilityError if the chosen source does not work here.
  */
 export function openPagedataSource(
   choice: PagedataSourceName | "auto",

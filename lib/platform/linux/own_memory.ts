@@ -1,5 +1,5 @@
 /**
- * What rcap itself holds in memory and does not use.
+ * Releases memory that rcap itself holds and does not use.
  *
  * @module
  */
@@ -13,15 +13,15 @@ import { SmapsParser } from "./smaps.ts";
 const MADV_DONTNEED = 4;
 
 /**
- * Gives back what starting up took: free memory of the C library, and pages of
- * rcap's own program, of which a daemon uses a small part. Those stay in the page
- * cache for as long as there is room, so that they come back without a disk.
+ * Releases what starting up took: free memory of the C library, and pages of rcap's
+ * own program, of which a daemon uses a small part. The latter stay in the page
+ * cache while there is room, so they return without disk access.
  */
 export function trimOwnMemory(): void {
   libc().malloc_trim?.(0n);
   for (const mapping of ownMappings()) {
     const { start, end, perm, name, anonymous } = mapping;
-    // Only of what is all file, and read-only, is nothing lost.
+    // Read-only mappings without anonymous pages lose nothing.
     const isFileOnly = name.startsWith("/") && /^r-.p$/.test(perm) &&
       anonymous === 0;
     if (isFileOnly) libc().madvise(start, end - start, MADV_DONTNEED);

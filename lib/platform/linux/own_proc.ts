@@ -1,9 +1,9 @@
 /**
- * Whether `/proc` shows the processes that rcap's system calls mean, and which of
+ * Whether `/proc` shows the same processes as rcap's system calls use, and which of
  * them it hides.
  *
- * A pid means another process in another pid namespace: pid_namespaces(7). Its
- * mount says which namespace a `/proc` shows, so that the two need not be the same.
+ * A pid means another process in another pid namespace: pid_namespaces(7). The
+ * mount of a `/proc` determines which namespace it shows; it need not be rcap's.
  *
  * Facts: proc(5), proc_pid_status(5), proc_pid_mountinfo(5), and fs/proc/base.c,
  * array.c and inode.c of Linux.
@@ -27,7 +27,7 @@ import { isNested } from "./namespaces.ts";
 import { fieldOf, ownStatus } from "./own_status.ts";
 import { lacking } from "./privileges.ts";
 
-/** Something that is wrong, and what to do about it. */
+/** A problem and its remedy. */
 export interface Problem {
   readonly detail: string;
   readonly remedy: string;
@@ -51,10 +51,10 @@ const READ_ONLY: Problem = {
 };
 
 /**
- * Makes sure that processes can be told by `/proc`.
+ * Checks that `/proc` is usable.
  *
- * @throws CapabilityError when it shows others than those that pids mean here, or
- * none, or cannot be written to.
+ * @throws CapabilityError if it shows another pid namespace, is not a proc file
+ * system, or is read-only.
  */
 export function requireOwnProc(): void {
   const problem = procProblem();
@@ -63,7 +63,7 @@ export function requireOwnProc(): void {
   throw new CapabilityError(detail, { remedy });
 }
 
-/** What makes `/proc` useless to rcap; `undefined` when nothing does. */
+/** Returns the problem that makes `/proc` unusable; `undefined` if there is none. */
 export function procProblem(): Problem | undefined {
   const fileSystem = fileSystemOfProc();
   if (fileSystem === "none") return NOT_MOUNTED;
@@ -74,16 +74,19 @@ export function procProblem(): Problem | undefined {
       return OTHER_NAMESPACE;
     }
   } catch (error) {
-    // Without a descriptor nothing is known of it.
+    // Without a descriptor, nothing is known about it.
     if (!(error instanceof SystemError) || isExhausted(error)) throw error;
-    // Whoever is not in the namespace that it shows has no `self` there.
+    // A process outside the namespace that a /proc shows has no `self` there.
     if (isMissing(error)) return OTHER_NAMESPACE;
     return { detail: error.message, remedy: NOT_MOUNTED.remedy };
   }
   return fileSystem?.isReadOnly ? READ_ONLY : undefined;
 }
 
-/** The file system at `/proc`, when it is one of processes; `undefined` when that is not told. */
+/**
+ * Returns the file system at `/proc`, or "none" if it is not a proc file system;
+ * `undefined` if that is unknown.
+ */
 function fileSystemOfProc(): FileSystem | "none" | undefined {
   try {
     const fileSystem = fileSystemOf("/proc");
@@ -95,29 +98,29 @@ function fileSystemOfProc(): FileSystem | "none" | undefined {
 }
 
 /**
- * Whether a `/proc` is that of our own pid namespace.
+ * Whether a `/proc` shows our own pid namespace.
  *
- * @param name where its `self` leads to: our pid in the namespace that it shows.
- * @param status our `status` in it. `NSpid`, from Linux 4.1 on, has our pid in that
- * namespace and in every one below, down to our own.
- * @param pid our pid, as system calls have it.
+ * @param name target of its `self` link: our pid in the namespace that it shows.
+ * @param status our `status` in it. `NSpid`, since Linux 4.1, lists our pid in that
+ * namespace and in every nested one, down to our own.
+ * @param pid our pid, as system calls use it.
  */
 export function isOwn(name: string, status: string, pid: number): boolean {
   const pids = fieldOf(status, "NSpid") ?? fieldOf(status, "Pid");
   return name === `${pid}` && pids === `${pid}`;
 }
 
-/** How `/proc` is mounted, as far as that decides what it shows. */
+/** The mount options that decide what `/proc` shows. */
 export interface ProcOptions {
-  /** Which processes are hidden from whom: `noaccess`, `invisible` or `ptraceable`. */
+  /** Which processes are hidden, and from whom: `noaccess`, `invisible` or `ptraceable`. */
   readonly hidepid: string | undefined;
-  /** The group from which `noaccess` and `invisible` hide nothing; root's unless told. */
+  /** The group from which `noaccess` and `invisible` hide nothing; root's by default. */
   readonly gid: number;
-  /** Whether there is nothing but processes in it. */
+  /** Whether it contains only processes. */
   readonly hasPidsOnly: boolean;
 }
 
-/** The names of what `hidepid` was until Linux 5.8. */
+/** Names for the numbers that `hidepid` had until Linux 5.8. */
 const HIDEPID_NUMBERS: Readonly<Record<string, string>> = {
   "1": "noaccess",
   "2": "invisible",
@@ -125,22 +128,22 @@ const HIDEPID_NUMBERS: Readonly<Record<string, string>> = {
 };
 
 /**
- * How `/proc` is mounted.
+ * Reads how `/proc` is mounted.
  *
- * @throws SystemError when it does not tell.
+ * @throws SystemError if `mountinfo` cannot be read.
  */
 export function procOptions(): ProcOptions {
   return parseProcOptions(readTextFile("/proc/self/mountinfo"));
 }
 
-/** How `/proc` is mounted, by a `mountinfo`. */
+/** Parses how `/proc` is mounted from a `mountinfo`. */
 export function parseProcOptions(mountinfo: string): ProcOptions {
   const options = new Map<string, string>();
   for (const line of mountinfo.split("\n")) {
     // … mount-point options [optional-field…] - type source options-of-file-system
     const [mount, fileSystem] = line.split(" - ");
     if (fileSystem === undefined || mount.split(" ")[4] !== "/proc") continue;
-    // Of several mounts, the last one lies on top.
+    // Of several mounts, the last one is on top.
     options.clear();
     for (const option of fileSystem.split(" ").slice(2).join(" ").split(",")) {
       const [name, value = ""] = option.split("=");
@@ -158,34 +161,37 @@ export function parseProcOptions(mountinfo: string): ProcOptions {
 }
 
 /**
- * Whether `/proc` may hide processes of others from rcap, given how it is mounted:
- * `has_pid_permissions` of fs/proc/base.c.
+ * Whether `/proc` may hide other users' processes from rcap, given its mount
+ * options: `has_pid_permissions` of fs/proc/base.c.
  *
- * @throws SystemError when rcap's own status cannot be read.
+ * @throws SystemError if rcap's own status cannot be read.
  */
 export function mayHide({ hidepid, gid }: ProcOptions): boolean {
   if (hidepid === undefined) return false;
-  // Neither capabilities nor ids of groups mean there what they mean to the mount.
+  // In a nested user namespace, capabilities and group ids differ from the mount's.
   if (isNested("user")) return true;
   if (lacking(["CAP_SYS_PTRACE"]).length === 0) return false;
   return hidepid === "ptraceable" || !ownGroups().includes(gid);
 }
 
-/** The groups that decide over access to files: that of the file system, and the supplementary ones. */
+/**
+ * The groups that decide access to files: the file system group and the
+ * supplementary ones.
+ */
 function ownGroups(): number[] {
   const fsGid = ownStatus("Gid")?.split(/\s+/)[3];
   return [fsGid, ...(ownStatus("Groups") ?? "").split(/\s+/)]
     .filter((text) => text).map(Number);
 }
 
-/** What `hidepid` does, for a person. */
+/** Describes the effect of `hidepid` for people. */
 export function effectOfHidepid({ hidepid }: ProcOptions): string {
   return hidepid === "noaccess"
     ? "other users' processes may be unreadable"
-    : "other users' processes may be hidden, and then count as not there";
+    : "other users' processes may be hidden, and rcap treats hidden ones as absent";
 }
 
-/** Warns when processes may look as if they were not there. */
+/** Warns if processes may be hidden. */
 export function warnIfHidden(warn: (message: string) => void): void {
   const options = procOptions();
   if (!mayHide(options)) return;

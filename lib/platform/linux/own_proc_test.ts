@@ -1,5 +1,5 @@
 /**
- * Tests of what `/proc` says of itself.
+ * Tests of recognizing the `/proc` of our own pid namespace.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { assertEquals } from "@std/assert";
 import { isOwn, parseProcOptions, type ProcOptions } from "./own_proc.ts";
 
-Deno.test("a /proc is our own when it has us under the one pid that we have", () => {
+Deno.test("a /proc is our own if it shows us under our only pid", () => {
   const status = (pids: string) => `Name:\tNSpid:\nPid:\t7\nNSpid:\t${pids}\n`;
   assertEquals(isOwn("7", status("7"), 7), true);
   // Before Linux 4.1, and in kernels without pid namespaces.
@@ -21,7 +21,7 @@ Deno.test("a /proc is our own when it has us under the one pid that we have", ()
   assertEquals(isOwn("7", "", 7), false);
 });
 
-Deno.test("the options of /proc are those of the mount on top", () => {
+Deno.test("the options of /proc are those of the topmost mount", () => {
   const line = (place: string, options: string, optional = "") =>
     `22 27 0:21 / ${place} rw,relatime ${optional}- proc proc ${options}\n`;
   const root = "27 1 254:0 / / rw - ext4 /dev/vda rw,hidepid=2\n";

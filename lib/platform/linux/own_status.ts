@@ -1,5 +1,5 @@
 /**
- * What `/proc/self/status` says of rcap: proc_pid_status(5).
+ * Reads `/proc/self/status`: proc_pid_status(5).
  *
  * @module
  */
@@ -7,16 +7,19 @@
 import { readTextFile } from "../../../ffi/file.ts";
 
 /**
- * A field of rcap's own status, without its name; `undefined` where the kernel has
- * no such field.
+ * Reads a field of rcap's own status, without its name; `undefined` if the kernel
+ * does not have the field.
  *
- * @throws SystemError when there is no status.
+ * @throws SystemError if the status cannot be read.
  */
 export function ownStatus(name: string): string | undefined {
   return fieldOf(readTextFile("/proc/self/status"), name);
 }
 
-/** A field of a status. Only the name of a process is up to itself, and no line break in it. */
+/**
+ * Returns a field of a status. Its lines are reliable: a process controls only its
+ * name, in which line breaks are escaped.
+ */
 export function fieldOf(status: string, name: string): string | undefined {
   const start = `${name}:`;
   return status.split("\n").find((line) => line.startsWith(start))

@@ -1,35 +1,38 @@
 /**
- * Records pages for the scanner, as exactly as there is room for.
+ * Records pages for the scanner, as exactly as the room allows.
  *
  * @module
  */
 
 import { type Pagedata, PagedataBuilder } from "../../memory/pagedata.ts";
 
-/** Size of the pages of which blocks are made. */
+/** Size of the pages in a block, in bytes. */
 const PAGE = 4096;
-/** Pages of a block: as many as a large page has. */
+/** Pages in a block: as many as in a large page. */
 const BLOCK_PAGES = 512;
 /** Size of a block, in bytes. */
 export const BLOCK = PAGE * BLOCK_PAGES;
 
 /**
- * Steps of coarseness: from which size on a mapping is known by the block and not by
- * the page, in bytes.
+ * By step of coarseness: the size in bytes from which a mapping is recorded by the
+ * block instead of by the page.
  */
 const STEPS = [Infinity, 64 << 20, 2 * BLOCK] as const;
 
 /** The highest step. */
 export const COARSEST = STEPS.length - 1;
 
-/** What one recorded page takes, bits and ages and what is read next, and what the beginning of a run takes beside it: in units of four bytes. */
+/**
+ * The memory that one recorded page takes (bits, ages and the next reading), and
+ * that the start of a run takes in addition; in units of four bytes.
+ */
 const PAGE_UNITS = 1;
 const RUN_UNITS = 3;
 
 /** Bytes of a unit. */
 export const UNIT_BYTES = 4;
 
-/** A part of a mapping that has one size of pages. */
+/** A part of a mapping with one page size. */
 export interface MappingPart {
   /** In bytes from the start of the mapping. */
   readonly offset: number;
@@ -37,7 +40,7 @@ export interface MappingPart {
   readonly pageSize: number;
 }
 
-/** The parts in which a mapping is recorded: blocks, and what is left behind them. */
+/** Returns the parts in which a mapping is recorded: blocks, and the rest after them. */
 export function partsOf(
   { pages, pageSize }: { pages: number; pageSize: number },
   step: number,
@@ -51,19 +54,19 @@ export function partsOf(
   return parts;
 }
 
-/** How much is recorded. */
+/** Limits of what is recorded. */
 export interface RecorderLimits {
   /** In units of {@linkcode UNIT_BYTES}. */
   readonly most?: number;
-  /** How coarsely: from 0, as exactly as can be, to {@linkcode COARSEST}. */
+  /** The step of coarseness, from 0 (exact) to {@linkcode COARSEST}. */
   readonly step?: number;
-  /** About how many pages there will be. */
+  /** The approximate number of pages to come. */
   readonly expectedPages?: number;
 }
 
 /**
- * A {@linkcode PagedataBuilder} with a limit. A block has the bits of all its pages
- * and counts as recorded when any of them is.
+ * A {@linkcode PagedataBuilder} with a limit. A block has the combined bits of its
+ * pages and counts as recorded if any of them is.
  */
 export class PageRecorder {
   readonly #most: number;
@@ -71,22 +74,22 @@ export class PageRecorder {
   readonly #builder: PagedataBuilder;
   /** Pages of the mapping, from its start on, that are recorded by the block. */
   #blockPages = 0;
-  /** What is left behind them. */
+  /** The rest of the mapping after them. */
   #rest: Parameters<PagedataBuilder["addMapping"]>[0] | undefined;
-  /** The page, counted from the start of the mapping, that its runs are counted from. */
+  /** The page, counted from the start of the mapping, that runs are relative to. */
   #firstPage = 0;
-  /** The block last seen, not yet recorded; -1 for none. */
+  /** The current block, not yet recorded; -1 for none. */
   #block = -1;
   #blockBits = 0;
-  /** The page behind those last added. */
+  /** The page after those last added. */
   #nextPage = -1;
   #taken = 0;
-  /** What all pages would take, recorded each for itself, in units. */
+  /** What all pages would take if recorded individually, in units. */
   wanted = 0;
-  /** How many pages were left out for want of room. */
+  /** How many pages were left out because there was no room. */
   leftOut = 0;
 
-  /** Without limits, as exactly as can be. */
+  /** Without limits, every page is recorded exactly. */
   constructor(
     { most = Infinity, step = 0, expectedPages }: RecorderLimits = {},
   ) {
@@ -116,7 +119,7 @@ export class PageRecorder {
   }
 
   /**
-   * Adds recorded pages that have all the same bits to the mapping last added.
+   * Adds recorded pages with the same bits to the mapping last added.
    *
    * @param page the first of them, counted from the start of the mapping.
    */
@@ -142,7 +145,7 @@ export class PageRecorder {
     }
   }
 
-  /** Adds recorded pages with one byte each, likewise. */
+  /** Adds recorded pages with one byte each to the mapping last added. */
   addBits(page: number, bits: Uint8Array): void {
     if (page < this.#blockPages) {
       this.#addBitsByBlock(page, bits);
@@ -155,13 +158,13 @@ export class PageRecorder {
     }
   }
 
-  /** The pagedata. The recorder must not be used afterwards. */
+  /** Builds the pagedata. The recorder must not be used afterwards. */
   build(): Pagedata {
     this.#endMapping();
     return this.#builder.build();
   }
 
-  /** Counts what pages would take, each for itself. */
+  /** Counts what the pages would take individually. */
   #count(page: number, count: number): void {
     this.wanted += count * PAGE_UNITS +
       (page === this.#nextPage ? 0 : RUN_UNITS);
@@ -178,7 +181,7 @@ export class PageRecorder {
     this.#lastEnd = page + count;
     return true;
   }
-  /** The page behind those last recorded. */
+  /** The page after those last recorded. */
   #lastEnd = -1;
 
   #addBitsByBlock(page: number, bits: Uint8Array): void {
@@ -219,7 +222,7 @@ export class PageRecorder {
     this.#blockBits = 0;
   }
 
-  /** Starts the mapping of what is left behind the blocks, if it has to be. */
+  /** Starts the mapping of the rest after the blocks, if it is not started yet. */
   #startRest(): void {
     if (!this.#rest) return;
     this.#endBlock();

@@ -18,7 +18,7 @@ const PAGE = 4096;
 const BLOCK_PAGES = BLOCK / PAGE;
 const START = 0x7f00_0000_0000n;
 
-/** Some pages next to each other, each with a byte, or all with the same. */
+/** Consecutive pages, with a byte each or with one byte for all. */
 interface Run {
   gap: number;
   bits: number[];
@@ -34,7 +34,10 @@ const runs: fc.Arbitrary<Run[]> = fc.array(
   { minLength: 1, maxLength: 20 },
 );
 
-/** Records runs in one mapping; returns also what every page has, -1 where there is none. */
+/**
+ * Records runs in one mapping; also returns the byte of every page, -1 where there
+ * is none.
+ */
 function record(recorder: PageRecorder, all: readonly Run[]) {
   const expected: number[] = [];
   for (const { gap, bits, isLarge } of all) {
@@ -58,7 +61,7 @@ function record(recorder: PageRecorder, all: readonly Run[]) {
   return { pagedata: recorder.build(), expected };
 }
 
-/** What the pages of a reading have, by address, -1 where none is recorded. */
+/** Returns the bits of the pages of a reading, by address; -1 where none is recorded. */
 function pictureOf(pagedata: Pagedata, pages: number): number[] {
   const picture: number[] = Array(pages).fill(-1);
   for (const mapping of pagedata.mappings) {
@@ -91,7 +94,7 @@ Deno.test("without limits every page is recorded as it is", () => {
   }));
 });
 
-Deno.test("more coarsely, a block is used when any of its pages is", () => {
+Deno.test("at a coarser step, a block is referenced if any of its pages is", () => {
   fc.assert(fc.property(runs, (all) => {
     const exact = new PageRecorder();
     record(exact, all);
@@ -110,12 +113,12 @@ Deno.test("more coarsely, a block is used when any of its pages is", () => {
     }
     const picture = pictureOf(pagedata, expected.length);
     assertEquals(picture.slice(0, expected.length), expected);
-    // What it would have taken is known all the same.
+    // The exact demand is still known.
     assertEquals(recorder.wanted, exact.wanted);
   }));
 });
 
-Deno.test("the parts of a mapping are those that are recorded", () => {
+Deno.test("partsOf returns the parts that are recorded", () => {
   for (const pages of [1, 512, 1024, 1025, 100_000, 16 * 512]) {
     for (let step = 0; step <= COARSEST; step++) {
       const recorder = new PageRecorder({ step });
@@ -145,20 +148,20 @@ Deno.test("hugetlb pages are recorded one by one at every step", () => {
   assertEquals(recordedBytes(pagedata, mapping), 5 * BLOCK);
 });
 
-Deno.test("what has no room is left out and counted, and the rest is whole", () => {
+Deno.test("pages without room are left out and counted, and the rest is complete", () => {
   const recorder = new PageRecorder({ most: 1000 });
   recorder.addMapping({ start: START, pages: 1e6, pageSize: PAGE, flags: 0 });
   for (let page = 0; page < 4000; page += 2) {
     recorder.addPages(page, { count: 1, bits: 0 });
   }
   const { bits, runPage } = recorder.build();
-  // A page that lies alone takes as much as four.
+  // An isolated page takes as much as four.
   assertEquals([bits.length, runPage.length], [250, 250]);
   assertEquals(recorder.leftOut, 1750);
   assertEquals(recorder.wanted, 8000);
 });
 
-Deno.test("a terabyte that is mapped takes little when it is known coarsely", () => {
+Deno.test("a mapped terabyte takes little memory at a coarse step", () => {
   const pages = 2 ** 40 / PAGE;
   const recorder = new PageRecorder({
     most: 2 ** 20,

@@ -1,10 +1,10 @@
 /**
- * Finds out how the page tables of this machine are laid out.
+ * Finds the layout of this machine's page tables.
  *
- * Where the kernel's direct map of physical memory begins, how many levels the
- * tables have, and which bit says that memory is encrypted: whatever has our own
- * tables lead to a page of our own, which we know by its contents, is right. The
- * number of its frame would be a short cut, and need CAP_SYS_ADMIN.
+ * Unknown are where the kernel's direct map of physical memory begins, how many
+ * levels the tables have, and which bit marks encrypted memory. A guess is right if
+ * our own tables then lead to a page of our own with known contents. The page's
+ * frame number would be a short cut, but needs CAP_SYS_ADMIN.
  *
  * @module
  */
@@ -24,13 +24,13 @@ import {
 import type { TaskList } from "./task_list.ts";
 
 const GIB = 1n << 30n;
-/** The largest physical memory to look through, in GiB. */
+/** The largest physical memory to search, in GiB. */
 const LARGEST_MEMORY = 65_536;
 
 /**
- * Finds out how the tables of this machine are laid out.
+ * Finds the geometry of this machine's page tables.
  *
- * @throws CapabilityError when that fails.
+ * @throws CapabilityError if no guess is right.
  */
 export function findGeometry(
   memory: KernelMemory,
@@ -50,7 +50,7 @@ export function findGeometry(
     if (!isPageAt(memory, geometry, { entry, contents })) continue;
     return {
       ...geometry,
-      // The page was just written to, so that its bit is set where there is one.
+      // The page was just written to, so the bit is set if the kernel has it.
       softDirty: entry.low & layout.softDirty,
       largeZeroPage: findLargeZeroPage(memory, geometry, topTable),
     };
@@ -60,7 +60,7 @@ export function findGeometry(
   );
 }
 
-/** Whether an entry of a lowest table leads to a page with some contents. */
+/** Whether an entry of a leaf table leads to a page with the given contents. */
 function isPageAt(
   memory: KernelMemory,
   geometry: Geometry,
@@ -75,8 +75,8 @@ function isPageAt(
 }
 
 /**
- * The layouts by which the top table leads to a table with an entry for our page.
- * Nearly all that are wrong lead nowhere, or to other memory.
+ * Yields the geometries by which the top table leads to a table with an entry for
+ * our page. Nearly all wrong ones lead nowhere, or to other memory.
  */
 function* candidates(
   memory: KernelMemory,
@@ -117,7 +117,8 @@ function* candidates(
           memory.addresses[at * 2 + 1] = address.high;
         }
         memory.copy(BATCH);
-        // All of them before the first is tried, for which other memory is read.
+        // Filter all before yielding the first, since the caller then reads other
+        // memory.
         yield* geometries.filter((_, at) =>
           memory.words[at * PAGE_WORDS + below * 2] & present
         );
@@ -127,8 +128,8 @@ function* candidates(
 }
 
 /**
- * Masks of an entry's high half to try: all address bits, and all but one of those
- * that are set, which may say that the memory is encrypted (AMD APM volume 2,
+ * Yields the masks of an entry's high half to try: all address bits, and all but
+ * one of those that are set, which may be the encryption bit (AMD APM volume 2,
  * "Secure Memory Encryption").
  */
 function* addressMasks(
@@ -142,13 +143,13 @@ function* addressMasks(
 }
 
 /**
- * Where the large zero page lies, physically: large pages of ours that are read
- * before they are written to are that page, all of them. Once a process has had it,
- * it stays where it is as long as that process lives.
+ * Finds the physical address of the large zero page: all large pages of ours that
+ * are read before they are written are that page. Once a process has used it, it
+ * stays in place for as long as that process lives.
  *
- * Where the kernel has none, as with `use_zero_page` of
- * Documentation/admin-guide/mm/transhuge.rst, each is an ordinary page of its own,
- * which is somebody else's memory a moment later.
+ * If the kernel has none, as with `use_zero_page` of
+ * Documentation/admin-guide/mm/transhuge.rst, each is an ordinary page, which
+ * belongs to another process a moment later.
  */
 function findLargeZeroPage(
   memory: KernelMemory,
@@ -170,7 +171,7 @@ function findLargeZeroPage(
       high: (path.high & geometry.addressHigh) >>> 0,
     };
   };
-  // Reading them makes them present. They are always 0.
+  // Reading them makes them present. They always read as 0.
   const offsets = [skip, skip + size];
   if (offsets.some((offset) => large.contents[offset] !== 0)) return undefined;
   const [first, second] = offsets.map(pageAt);
@@ -179,7 +180,7 @@ function findLargeZeroPage(
   return isShared ? first : undefined;
 }
 
-/** The entry of a page of our own, in the lowest table; zero when there is none. */
+/** Returns the leaf table entry of a page of our own; zero if there is none. */
 function leafEntry(
   memory: KernelMemory,
   geometry: Geometry,

@@ -1,9 +1,9 @@
 /**
- * Reads the page tables of processes, where the processor notes which pages were
- * accessed and modified.
+ * Reads the page tables of processes, in which the processor records which pages
+ * were accessed and modified.
  *
- * Tables may be freed or reused while they are read. The copies are memory-safe;
- * what they say may then be wrong, so callers compare counts and read again.
+ * Tables may be freed or reused while they are read. The copies are memory-safe,
+ * but their contents may then be wrong, so callers compare counts and read again.
  *
  * @module
  */
@@ -40,17 +40,17 @@ export interface PageInterval {
   readonly endPage: number;
 }
 
-/** Takes the present pages that are found, interval by interval, in address order. */
+/** Receives the present pages, interval by interval, in address order. */
 export interface PageSink {
   /**
-   * Some pages next to each other.
+   * Receives consecutive pages.
    *
    * @param interval index of the interval they lie in.
    * @param page number of the first.
-   * @param bits a byte a page; only valid during the call.
+   * @param bits one byte per page; valid only during the call.
    */
   addPages(interval: number, page: number, bits: Uint8Array): void;
-  /** A large page, or a part of one: `count` pages with the same bits. */
+  /** Receives a large page, or a part of one: `count` pages with the same bits. */
   addLargePage(
     interval: number,
     page: number,
@@ -85,10 +85,10 @@ export class PageTables implements Disposable {
   }
 
   /**
-   * Sets everything up.
+   * Sets up the BPF programs and finds the geometry of the tables.
    *
-   * @throws CapabilityError when page tables cannot be read here; the message
-   * says why, and what to do.
+   * @throws CapabilityError if page tables cannot be read here; the message gives
+   * the cause and the remedy.
    */
   static open(): PageTables {
     const layout = PAGE_TABLE_LAYOUTS[Deno.build.arch];
@@ -111,12 +111,15 @@ export class PageTables implements Disposable {
     }
   }
 
-  /** Every process's address space now, by pid. */
+  /** Returns the current address spaces of all processes, by pid. */
   addressSpaces(): ReadonlyMap<number, AddressSpace> {
     return this.#tasks.addressSpaces();
   }
 
-  /** Looks at the mmap lock of an address space, where this kernel's can be read. */
+  /**
+   * Looks at the mmap lock of an address space; `undefined` where this kernel's
+   * locks cannot be read.
+   */
   lookAtLock({ address }: AddressSpace): LockLook | undefined {
     return this.#locks.look(address);
   }
@@ -168,7 +171,7 @@ class PageQueue {
   readonly #memory: KernelMemory;
   readonly #geometry: Geometry;
   #sink!: PageSink;
-  /** What {@linkcode bitsByFlags} gives. */
+  /** The result of {@linkcode bitsByFlags}. */
   readonly #bitsByFlags: Uint8Array;
   /** The bits of the pages of one leaf table. */
   readonly #bits = new Uint8Array(LEAF_PAGES);
@@ -178,11 +181,11 @@ class PageQueue {
   readonly #interval = new Int32Array(QUEUE);
   readonly #page = new Float64Array(QUEUE);
   readonly #end = new Float64Array(QUEUE);
-  /** Which copy holds the table, or `LARGE`. */
+  /** The index of the table's copy, or `LARGE`. */
   readonly #slot = new Int32Array(QUEUE);
   /** The bits of a large page. */
   readonly #largeBits = new Uint8Array(QUEUE);
-  /** How many tables are to be copied, and the entry that led to the last. */
+  /** The number of tables to copy, and the entry that led to the last. */
   #tables = 0;
   #lastLow = 0;
   #lastHigh = 0;
@@ -249,7 +252,7 @@ class PageQueue {
     this.#largeBits[at] = bits;
   }
 
-  /** Hands everything that is queued to the sink. */
+  /** Passes all queued pages to the sink. */
   flush(): void {
     if (this.#tables > 0) this.#memory.copy(this.#tables);
     for (let at = 0; at < this.#count; at++) {
@@ -296,10 +299,10 @@ class PageQueue {
   }
 
   /**
-   * Takes the bits of a whole leaf table, four entries at a time, as if all its
+   * Reads the bits of a whole leaf table, four entries at a time, as if all its
    * pages were present.
    *
-   * @returns whether they are.
+   * @returns Whether they are.
    */
   #takeFullLeaf(first: number): boolean {
     const { words } = this.#memory;
@@ -321,34 +324,34 @@ class PageQueue {
   }
 }
 
-/** How many parts of tables and large pages are queued at most. */
+/** The most parts of tables and large pages that are queued. */
 const QUEUE = 4 * BATCH;
 const LARGE = -1;
 
-/** The flags of an entry: the bits of its low half that are no address. */
+/** The flags of an entry: the bits of its low half that are not part of the address. */
 const FLAGS = 0xfff;
 
-/** What stands for the bits of a page that is not there, or counts to nobody. */
+/** The value for a page that is absent or does not count towards RSS. */
 const ABSENT = 0x80;
 
-/** The bits of a page, or `ABSENT`, for all the flags that an entry may have. */
+/** Returns the bits of a page, or `ABSENT`, for every combination of flags. */
 function bitsByFlags({ layout, softDirty }: Geometry): Uint8Array {
   const { present, special, accessedShift } = layout;
   return Uint8Array.from({ length: FLAGS + 1 }, (_, flags) => {
     if (!(flags & present) || flags & special) return ABSENT;
     const isAccessed = (flags >>> accessedShift & 1) !== 0;
     const isDirty = (flags >>> accessedShift & 2) !== 0;
-    // What is dirty but not accessed was modified earlier.
+    // A page that is dirty but not accessed was modified earlier.
     const isModified = softDirty === 0
       ? isAccessed && isDirty
       : (flags & softDirty) !== 0;
-    // Soft-dirty alone says that a page was moved, or that others have reset that
-    // it was accessed.
+    // Soft-dirty alone means that the page was moved, or that something else reset
+    // the accessed bit.
     return (isModified ? MODIFIED : 0) | (isAccessed ? REFERENCED : 0);
   });
 }
 
-/** BPF shows the pids of the whole machine, so ours must be those too. */
+/** BPF shows the machine's pids, so rcap must run in the initial pid namespace. */
 function requireFirstPidNamespace(): void {
   if (isNested("pid")) {
     throw new CapabilityError(
@@ -358,7 +361,7 @@ function requireFirstPidNamespace(): void {
   }
 }
 
-/** Why page tables cannot be read, in words that say what to do. */
+/** Returns the error that says why page tables cannot be read, with the remedy. */
 function refusal(error: unknown): unknown {
   if (error instanceof CapabilityError) return error;
   if (error instanceof SystemError && error.errno === Errno.ENOENT) {

@@ -1,5 +1,5 @@
 /**
- * Where the reference bits of Linux processes come from.
+ * The interface of the sources of reference bits on Linux.
  *
  * @module
  */
@@ -15,33 +15,33 @@ import type { Precision } from "./precision.ts";
 export interface PagedataRequest {
   readonly purpose: PagedataPurpose;
   readonly context: PageableContext;
-  /** How exactly the process is known; as exactly as can be where it is not given. */
+  /** How exactly the process is known; exactly by default. */
   readonly precision?: Precision;
 }
 
-/** A source; closed by `using`. */
+/** A source of reference bits; closed by `using`. */
 export interface PagedataSource extends Disposable {
   readonly name: PagedataSourceName;
-  /** Resets the bits of a process: an observation starts. */
+  /** Resets the reference bits of a process, which starts an observation. */
   reset(files: MemoryFiles): Promise<void>;
   /**
-   * Has the processors note again what a process uses, shortly before an
-   * observation ends. They do not while they keep a page table entry to
-   * themselves, whoever may have reset its bits meanwhile: rcap, or the kernel.
+   * Flushes TLBs shortly before an observation ends, so that the processors record
+   * accesses again. While a processor caches a page table entry, it does not set
+   * bits that rcap or the kernel has reset in memory.
    */
   refresh(files: MemoryFiles): Promise<void>;
   /**
    * Reads the pagedata of a process.
    *
-   * @throws ProcessError when it cannot be read.
+   * @throws ProcessError if it cannot be read.
    */
   read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata>;
   /** Whether a process may have run since it was last read. */
   hasRun(pid: number): boolean;
   /**
-   * Looks at the mmap lock of a process without taking it, where that can be done.
+   * Looks at the mmap lock of a process without taking it, where that is possible.
    *
-   * @param anew whether what is known of the process may be outdated.
+   * @param anew whether earlier information about the process may be outdated.
    */
   lookAtLock?(pid: number, anew: boolean): LockLook | undefined;
 }

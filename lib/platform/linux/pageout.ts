@@ -38,34 +38,40 @@ import { ProcDir, replaced } from "./proc_dir.ts";
 import { exited } from "../process_errors.ts";
 import { runningOn } from "./running_on.ts";
 
-/** How long one call should take, in milliseconds, so that signals are honoured promptly. */
+/**
+ * Target duration of one call, in milliseconds: short, so that signals are honoured
+ * promptly.
+ */
 const CALL_MS = 50;
-/** Calls grow and shrink with the speed of page-outs, in bytes. */
+/** Limits of the size of a call, in bytes; it follows the speed of page-outs. */
 const SMALLEST_CALL = 2 << 20;
 const LARGEST_CALL = 32 << 20;
 /**
- * How many ranges one call takes on the processor that the process runs on, and no
- * more than the smallest call. The kernel soon moves the process to another one, and
- * only the next call follows.
+ * The most ranges per call on the processor that the process runs on; such calls
+ * also stay at the smallest size. The kernel soon moves the process to another
+ * processor, and only the next call follows it.
  */
 const MOST_WHERE_IT_RUNS = 64;
-/** The same of ranges that are cooled, which takes a fraction of the time. */
+/** The same for cooling, which takes a fraction of the time. */
 const MOST_COOLED_WHERE_IT_RUNS = 512;
-/** Of a process that makes a call take longer there, rcap stays away; in milliseconds. */
+/**
+ * If a call on the processor of the process takes longer than this, in
+ * milliseconds, rcap no longer follows the process.
+ */
 const SLOWEST_CALL_MS = 500;
 
 export interface LinuxPageoutOptions {
-  /** What makes calls that take the lock of the process. */
+  /** Makes the calls that take the process's mmap lock. */
   calls: MemoryCalls;
-  /** Shares a limit on calls that are stuck. */
+  /** Groups share a limit on stuck calls. */
   group?: string;
-  /** Layout of the address space that is meant, as in `ProcessEntry`. */
+  /** Layout of the expected address space, as in `ProcessEntry`. */
   layout: string | undefined;
-  /** Whether a mapping, by its start, can only go to swap. */
+  /** Whether the mapping that starts at an address can only go to swap. */
   needsSwap: (mappingStart: bigint) => boolean;
 }
 
-/** Control over one process; holds its descriptors until disposed. */
+/** Control over the page-out of one process; holds its descriptors until disposed. */
 export class LinuxPageout implements PageoutControl {
   readonly maxRanges = MAX_RANGES;
   readonly #id: ProcessId;
@@ -75,11 +81,14 @@ export class LinuxPageout implements PageoutControl {
   readonly #ranges = new RemoteRanges(MAX_RANGES);
   readonly #pieceOptions: PieceOptions;
   #callBytes = SMALLEST_CALL;
-  /** The processor that the process runs on and is paged out on. */
+  /** The processor that the process runs on and page-outs run on. */
   #cpu: number | undefined;
-  /** Whether it should be: not where others leave rcap too little of that processor. */
+  /**
+   * Whether page-outs follow the process: not where rcap gets too little of that
+   * processor.
+   */
   #follows = true;
-  /** How many calls are being made that use the descriptors. */
+  /** The number of calls in progress that use the descriptors. */
   #underway = 0;
   #isDisposed = false;
 
@@ -99,11 +108,11 @@ export class LinuxPageout implements PageoutControl {
   }
 
   /**
-   * Takes control of a process.
+   * Opens control over a process.
    *
-   * @throws NoSuchProcess when it has exited.
-   * @throws ProcessAccessDenied when this user may not page it out.
-   * @throws ProcessError when its address space is not the one that is meant.
+   * @throws NoSuchProcess if the process has exited.
+   * @throws ProcessAccessDenied if this user may not page it out.
+   * @throws ProcessError if its address space is not the expected one.
    */
   static async open(
     id: ProcessId,
@@ -113,8 +122,8 @@ export class LinuxPageout implements PageoutControl {
     return await calls.patiently(id, async (attempt) => {
       using held = new DisposableStack();
       const pidfd = held.use(openPidfdOf(id));
-      // The pagemap stays with the address space it was opened for, so the layout
-      // is compared after that.
+      // A pagemap stays with the address space that it was opened for, so the
+      // layout is compared afterwards.
       using directory = ProcDir.open(id);
       const files = new MemoryFiles(directory, attempt);
       const pagemap = held.use(await files.openPagemap());
@@ -163,11 +172,11 @@ export class LinuxPageout implements PageoutControl {
       if (isResident) continue;
       const lost = await this.#lost();
       if (lost) {
-        // Nor will what still waits for its call be paged out.
+        // Pieces that still wait for their call are lost too.
         results.length = pieces[0]?.range ?? index;
         return [...results, lost];
       }
-      const message = "nothing of it is resident any more";
+      const message = "none of it is resident any more";
       results[index] = { result: "busy", message };
     }
     await this.#call(pieces, results);
@@ -177,7 +186,7 @@ export class LinuxPageout implements PageoutControl {
   async cool(ranges: readonly PageRange[]): Promise<void> {
     let first = 0;
     while (first < ranges.length) {
-      // What was used in the meantime has to be forgotten by its processor, too.
+      // The processor that the process now runs on must flush its entries, too.
       this.#cpu = this.#whereItRuns();
       this.#ranges.clear();
       const behind = first +
@@ -203,11 +212,11 @@ export class LinuxPageout implements PageoutControl {
   }
 
   /**
-   * Pages pieces out.
+   * Pages out pieces.
    *
-   * @param results where the result of a piece's range is changed if it is not
-   * done; after a failure, the failed range is the last.
-   * @returns whether the process can still be paged out.
+   * @param results receives the result of a range if a piece of it was not paged
+   * out; after a failure, the failed range is the last.
+   * @returns Whether the process can still be paged out.
    */
   async #call(pieces: Piece[], results: PageoutResult[]): Promise<boolean> {
     this.#ranges.clear();
@@ -224,7 +233,7 @@ export class LinuxPageout implements PageoutControl {
         next++;
         continue;
       }
-      // No piece is begun twice, so that this ends whatever the kernel says.
+      // No piece is started twice, so the loop ends whatever the kernel returns.
       let left = done - pieces[next++].bytes;
       while (next < pieces.length && left >= pieces[next].bytes) {
         left -= pieces[next++].bytes;
@@ -235,10 +244,10 @@ export class LinuxPageout implements PageoutControl {
   }
 
   /**
-   * Gives advice on the ranges from an index on.
+   * Advises the kernel on the ranges from an index on.
    *
-   * @returns the size of those that are done, or the result of the first one
-   * where that is not.
+   * @returns The number of bytes advised, or the result of the first range if the
+   * call failed.
    */
   async #advise(
     from: number,
@@ -257,7 +266,8 @@ export class LinuxPageout implements PageoutControl {
     } catch (error) {
       if (error instanceof NotAnswering) return notAnswering(error);
       if (!(error instanceof SystemError)) throw error;
-      // Locked or otherwise refused; or unmapped by now, at least in part.
+      // The range is locked or otherwise refused, or at least partly unmapped by
+      // now.
       const { EINVAL, ENOMEM, EAGAIN, EINTR } = Errno;
       const isBusy = [EINVAL, ENOMEM, EAGAIN, EINTR].some((e) =>
         e === error.errno
@@ -269,12 +279,14 @@ export class LinuxPageout implements PageoutControl {
   }
 
   /**
-   * The processor to page the process out on: the one that it runs on, if it runs.
+   * Returns the processor to page the process out on: the one that it runs on, if
+   * it runs.
    *
-   * For every modified page that goes, the kernel has all processors on which the
-   * process runs forget where it was (`try_to_unmap_flush_dirty` of mm/vmscan.c).
-   * Others it has to interrupt and wait for, which takes several times as long as
-   * all the rest; its own does so by itself.
+   * For every modified page that it reclaims, the kernel flushes the TLB of all
+   * processors on which the process runs (`try_to_unmap_flush_dirty` of
+   * mm/vmscan.c). Other processors must be interrupted and waited for, which takes
+   * several times as long as all the rest; the local one flushes without an
+   * interrupt.
    */
   #whereItRuns(): number | undefined {
     const cpu = this.#follows ? runningOn(this.#id.pid) : undefined;
@@ -285,7 +297,7 @@ export class LinuxPageout implements PageoutControl {
     return this.#cpu !== undefined;
   }
 
-  /** The failure of every page-out once the address space is gone, or does not answer. */
+  /** Returns the failure if the address space is gone or the process does not answer. */
   async #lost(): Promise<PageoutResult | undefined> {
     const calls = new CallList();
     const alive = lookWhetherAlive(this.#pagemap, calls);
@@ -304,7 +316,7 @@ export class LinuxPageout implements PageoutControl {
     return { result: "failed", message: error.message };
   }
 
-  /** Makes calls that take the lock of the process. */
+  /** Makes calls that take the process's mmap lock. */
   async #make(
     calls: CallList,
     { isUnstoppable, placement }: {
@@ -318,7 +330,7 @@ export class LinuxPageout implements PageoutControl {
       try {
         await attempt.make(calls, { isUnstoppable });
       } finally {
-        // Also when nobody waits for it any more.
+        // Runs even if nothing waits for the calls any more.
         placement?.goHome();
         this.#underway--;
         if (this.#isDisposed) this.#close();
@@ -326,15 +338,15 @@ export class LinuxPageout implements PageoutControl {
     }, group);
   }
 
-  /** How much one call takes, in bytes. */
+  /** The size of one call, in resident bytes. */
   get #bytesOfCall(): number {
     return this.#isThere ? SMALLEST_CALL : this.#callBytes;
   }
 
-  /** Lets the size of calls follow the speed of page-outs. */
+  /** Adapts the size of calls to the speed of page-outs. */
   #adapt(pieces: readonly Piece[], elapsed: number): void {
     if (this.#isThere) {
-      // The time says how busy that processor is.
+      // The time shows how busy that processor is.
       if (elapsed > SLOWEST_CALL_MS) this.#follows = false;
       return;
     }
@@ -350,7 +362,7 @@ export class LinuxPageout implements PageoutControl {
     this.#close();
   }
 
-  /** Closes the descriptors, but not under a call that uses them. */
+  /** Closes the descriptors unless a call still uses them. */
   #close(): void {
     if (this.#underway > 0) return;
     this.#pidfd[Symbol.dispose]();
@@ -358,7 +370,7 @@ export class LinuxPageout implements PageoutControl {
   }
 }
 
-/** The failure of page-outs for as long as a process does not answer. */
+/** The failure of page-outs while a process does not answer. */
 function notAnswering({ message }: NotAnswering): PageoutResult {
   return { result: "failed", message, isPassing: true };
 }

@@ -7,22 +7,23 @@
 
 import { CallList } from "../../../ffi/call_list.ts";
 import type { File } from "../../../ffi/file.ts";
-import { Errno, SystemError } from "../../../ffi/libc.ts";
+import { Errno } from "../../../ffi/libc.ts";
 import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import { MADV_PAGEOUT, type Pidfd, RemoteRanges } from "../../../ffi/pidfd.ts";
-import { ProcessAccessDenied } from "../../errors.ts";
+import { ProcessAccessDenied, SystemError } from "../../errors.ts";
 import type { ProcessId } from "../platform.ts";
+import { exited } from "../process_errors.ts";
 import type { Attempt } from "./memory_calls.ts";
 import { accessRemedy, lacking } from "./privileges.ts";
-import { exited, ofProcess, ProcDir, processError } from "./proc_dir.ts";
+import { ofProcess, ProcDir, processError } from "./proc_dir.ts";
 import { isRefusal } from "./refusals.ts";
 import { openPidfd, requirePageout } from "./system_calls.ts";
 
 /**
- * Opens a descriptor of exactly the process that is meant.
+ * Opens a pidfd of exactly this process.
  *
- * The pid may pass to another process until the descriptor is open. The meant
- * process still has it if it is there afterwards.
+ * Another process may get the pid before the pidfd is open. If the process still
+ * exists afterwards, the pidfd is its own.
  */
 export function openPidfdOf(id: ProcessId): Pidfd {
   using held = new DisposableStack();
@@ -33,10 +34,10 @@ export function openPidfdOf(id: ProcessId): Pidfd {
 }
 
 /**
- * Finds out whether this user may page a process out, by a call without ranges.
+ * Checks whether this user may page out a process, by a call without ranges.
  *
- * @throws ProcessAccessDenied when it may not.
- * @throws CapabilityError when it could not be any other process either.
+ * @throws ProcessAccessDenied if this user may not page it out.
+ * @throws CapabilityError if this user cannot page out any process.
  */
 export async function mayPageOut(
   pid: number,
@@ -44,8 +45,8 @@ export async function mayPageOut(
   attempt: Attempt,
 ): Promise<void> {
   const calls = new CallList();
-  // It takes the lock too, and SIGKILL ends its wait: what comes next takes the
-  // lock also where there are no ranges, since Linux 6.15 or so.
+  // This call takes the lock too, and SIGKILL ends its wait. The next one takes the
+  // lock even without ranges, since about Linux 6.15.
   const alive = lookWhetherAlive(pagemap, calls);
   const nothing = new RemoteRanges(0);
   const advice = { from: 0, advice: MADV_PAGEOUT };

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { isMissing } from "../../../ffi/file.ts";
 import { type OpenedPagemap, presentRuns } from "../../../ffi/pagemap.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import type { PageRange } from "../../memory/process_memory.ts";
+import { isMissing } from "../../errors.ts";
 import { NotAnswering } from "./memory_calls.ts";
 
 /** Pieces end at the boundaries of large pages, so that none is split without need. */

@@ -1,11 +1,11 @@
 /**
- * How exactly one process is known. What is kept of a process is its own choice
- * otherwise: it can have tens of thousands of mappings, and map the same memory a
+ * How exactly a process is known. Without limits, a process decides how much rcap
+ * keeps: it can have tens of thousands of mappings, and map the same memory a
  * thousand times. So there are limits, for one process and for all together, and a
- * process that is beyond them is known more coarsely.
+ * process beyond them is known more coarsely.
  *
- * Whoever stays within them is known exactly, whatever others do, unless all of them
- * together are too many.
+ * A process within the limits is known exactly, whatever others do, unless all
+ * processes together are too many.
  *
  * @module
  */
@@ -27,27 +27,30 @@ import {
 } from "./page_recorder.ts";
 import { SmapsParser } from "./smaps.ts";
 
-/** Size of the pages that are counted. */
+/** Size of the counted pages, in bytes. */
 const PAGE = 4096;
 
-/** About what is kept of a mapping, in bytes: itself, what of it can go, and their addresses. */
+/**
+ * The approximate memory that a mapping takes, in bytes: the mapping, its
+ * residency, and their addresses.
+ */
 const MAPPING_BYTES = 256;
 
 /**
- * How many mappings of one process are kept: a quarter of those that Linux allows by
- * default is more than nearly all programs have (`DEFAULT_MAX_MAP_COUNT`
- * of include/linux/mm.h is 65,530; some distributions set `vm.max_map_count` to a
+ * The most mappings of one process that are kept: a quarter of what Linux allows by
+ * default, and more than nearly all programs have (`DEFAULT_MAX_MAP_COUNT` of
+ * include/linux/mm.h is 65,530; some distributions set `vm.max_map_count` to a
  * million).
  */
 const MOST_MAPPINGS = 16_384;
 
 /**
- * How many mappings are told of one process that somebody wants to see: all that
- * Linux allows by default, twice.
+ * The most mappings of one process that `inspect` shows: twice as many as Linux
+ * allows by default.
  */
 const MOST_SHOWN = 131_072;
 
-/** What the processes of a platform share. */
+/** Budgets that the processes of a platform share. */
 export interface PrecisionBudgets {
   /** Mappings. */
   readonly mappings: Budget;
@@ -56,9 +59,9 @@ export interface PrecisionBudgets {
 }
 
 /**
- * Budgets that together take three eighths of what the daemon may take. Those for
- * pages are for more than twice the memory of the machine: more than that only what is
- * mapped more than once can be, and the kernel does not page it out while it is.
+ * Returns budgets that together take three eighths of what the daemon may take. The
+ * page budget suffices for more than twice the machine's memory: only pages that
+ * are mapped more than once can exceed it, and the kernel does not page those out.
  *
  * @param physical memory of the machine, in bytes.
  */
@@ -70,7 +73,7 @@ export function precisionBudgets(physical: number): PrecisionBudgets {
   };
 }
 
-/** What is known of the mappings of a process. */
+/** The mappings of a process, counted. */
 interface MappingCount {
   readonly found: number;
   readonly leftOut: number;
@@ -78,9 +81,9 @@ interface MappingCount {
 }
 
 /**
- * Makes sure that what is to be shown page by page was recorded so.
+ * Checks that pages for `inspect` were recorded one by one.
  *
- * @throws ProcessError when there was no room for all of it.
+ * @throws ProcessError if there was not room for all of them.
  */
 export function requireRoom(
   pid: number,
@@ -98,22 +101,22 @@ export function requireRoom(
 export class Precision {
   readonly #key: string;
   readonly #budgets: PrecisionBudgets | undefined;
-  /** How coarsely its pages are to be recorded, and were. */
+  /** The step for the next recording, and that of the last. */
   #step = 0;
   #recordedStep = 0;
   #pagesLeftOut = 0;
   #mappings: MappingCount | undefined;
 
   /**
-   * @param key tells processes apart.
-   * @param budgets what it shares; without, it is known as exactly as can be.
+   * @param key identifies the process.
+   * @param budgets the shared budgets; without them, the process is known exactly.
    */
   constructor(key = "", budgets?: PrecisionBudgets) {
     this.#key = key;
     this.#budgets = budgets;
   }
 
-  /** What reads its mappings for a purpose. */
+  /** Returns a parser of its mappings for a purpose. */
   parser(purpose: PagedataPurpose, names: NamesKept = "kinds"): SmapsParser {
     return new SmapsParser({ most: this.#mostMappings(purpose), names });
   }
@@ -125,7 +128,7 @@ export class Precision {
     return Math.min(MOST_MAPPINGS, budget.mostOf(this.#key, MOST_MAPPINGS));
   }
 
-  /** What records its pages; about how many there will be has to be known. */
+  /** Returns a recorder of its pages. */
   recorder(purpose: PagedataPurpose, pages: number): PageRecorder {
     const most = this.#budgets?.pages.mostOf(this.#key, pages) ?? Infinity;
     if (purpose === "inspect") {
@@ -137,10 +140,10 @@ export class Precision {
   }
 
   /**
-   * Takes note of what was recorded.
+   * Notes what was recorded.
    *
-   * @param holder the pagedata that was made of it.
-   * @returns whether it has to be recorded again, more coarsely.
+   * @param holder the pagedata that uses the memory.
+   * @returns Whether the process must be recorded again, more coarsely.
    */
   noteRecorded(
     { wanted, leftOut }: PageRecorder,
@@ -155,7 +158,7 @@ export class Precision {
     budgets.mappings.note(this.#key, wantedMappings, holder);
     budgets.pages.note(this.#key, wanted, holder);
     if (leftOut === 0) {
-      // As soon as all of it has room again, it is known exactly again.
+      // If everything has room again, the next recording is exact.
       const most = budgets.pages.mostOf(this.#key, wanted);
       if (this.#step > 0 && wanted <= most) this.#step = 0;
       return false;
@@ -165,32 +168,32 @@ export class Precision {
     return true;
   }
 
-  /** The parts in which a mapping is recorded. */
+  /** Returns the parts in which a mapping is recorded. */
   partsOf(bytes: number, pageSize: number): MappingPart[] {
     return partsOf({ pages: bytes / pageSize, pageSize }, this.#recordedStep);
   }
 
-  /** Why it is known less exactly than others, for a person. */
+  /** Describes for people why the process is not known exactly; `undefined` if it is. */
   get coarseness(): string | undefined {
     const reasons: string[] = [];
     const count = this.#mappings;
     if (count?.areJoined) {
       reasons.push(
-        `it has ${count.found} mappings, more than rcap keeps of a process, so those next to each other are taken for one` +
+        `it has ${count.found} mappings, more than rcap keeps of a process, so neighbours are treated as one` +
           (count.leftOut > 0
-            ? `, and the last ${count.leftOut} are passed over`
+            ? `, and the last ${count.leftOut} are left out`
             : ""),
       );
     }
     if (this.#recordedStep > 0) {
       reasons.push(
-        `it maps more memory than rcap keeps in mind page by page, so its large mappings are known by ${
+        `it maps more memory than rcap can record by the page, so its large mappings are known in blocks of ${
           formatSize(BLOCK)
         }` +
           (this.#pagesLeftOut > 0
             ? `, and ${
               formatSize(this.#pagesLeftOut * PAGE)
-            } or more are passed over`
+            } or more are left out`
             : ""),
       );
     }

@@ -1,8 +1,8 @@
 /**
- * One process's directory in `/proc`, held open.
+ * The `/proc` directory of one process, held open.
  *
- * Files opened through it are always those of that one process: once it is gone
- * they fail, also when another process has got its pid.
+ * Files opened through it always belong to that process: once it has exited,
+ * opening fails, even if another process now has its pid.
  *
  * @module
  */
@@ -17,13 +17,13 @@ import { parseStat } from "./stat.ts";
 const decoder = new TextDecoder();
 
 /**
- * How much of a file is read, in bytes. A process that belongs to as many groups as it
- * may (`NGROUPS_MAX`, 65,536) has some 700 KiB of `status`, most of it in one line;
+ * The most bytes of a file that are read. The `status` of a process in the most
+ * groups possible (`NGROUPS_MAX`, 65,536) has some 700 KiB, most of it in one line;
  * all others are shorter.
  */
 const MOST_TEXT = 1 << 20;
 
-/** A process's directory; closed by `using`. */
+/** The directory of a process; closed by `using`. */
 export class ProcDir implements Disposable {
   readonly pid: number;
   readonly #directory: File;
@@ -35,9 +35,9 @@ export class ProcDir implements Disposable {
   }
 
   /**
-   * Opens the directory of the process that has a pid now.
+   * Opens the directory of the process that currently has a pid.
    *
-   * @throws NoSuchProcess when there is none.
+   * @throws NoSuchProcess if there is none.
    */
   static openPid(pid: number): ProcDir {
     return ofProcess(
@@ -47,9 +47,10 @@ export class ProcDir implements Disposable {
   }
 
   /**
-   * Opens the directory of exactly the process that is meant.
+   * Opens the directory of exactly this process.
    *
-   * @throws NoSuchProcess when it is gone, also when its pid is another's now.
+   * @throws NoSuchProcess if it has exited, even if another process now has its
+   * pid.
    */
   static open({ pid, startTime }: ProcessId): ProcDir {
     const directory = ProcDir.openPid(pid);
@@ -63,12 +64,12 @@ export class ProcDir implements Disposable {
     throw replacedPid(pid);
   }
 
-  /** The descriptor of the directory, to open files by. */
+  /** The descriptor of the directory, for opening files. */
   get fd(): number {
     return this.#directory.fd;
   }
 
-  /** What {@linkcode stat} said when the directory was opened. */
+  /** The result of {@linkcode stat} when it was first read. */
   get opened(): ProcessEntry {
     return this.#opened ??= this.stat();
   }
@@ -78,7 +79,7 @@ export class ProcDir implements Disposable {
     return ofProcess(this.pid, () => this.#directory.openAt(name, flags));
   }
 
-  /** The text of one of its files: short ones, of which the beginning is enough. */
+  /** Reads the text of one of its short files; of a long one, the beginning. */
   readText(name: string): string {
     return ofProcess(this.pid, () => {
       using file = this.#directory.openAt(name);
@@ -86,17 +87,17 @@ export class ProcDir implements Disposable {
     });
   }
 
-  /** Where one of its symbolic links points to, `exe` say. */
+  /** Reads the target of one of its symbolic links, such as `exe`. */
   readLink(name: string): string {
     return ofProcess(this.pid, () => this.#directory.readLinkAt(name));
   }
 
-  /** Where one of its symbolic links points to, byte for byte. */
+  /** Reads the target of one of its symbolic links as bytes. */
   readLinkBytes(name: string): Uint8Array<ArrayBuffer> {
     return ofProcess(this.pid, () => this.#directory.readLinkBytesAt(name));
   }
 
-  /** What `/proc/<pid>/stat` says. */
+  /** Reads `/proc/<pid>/stat`. */
   stat(): ProcessEntry {
     return ofProcess(this.pid, () => parseStat(this.readText("stat")));
   }
@@ -106,7 +107,7 @@ export class ProcDir implements Disposable {
   }
 }
 
-/** Does something with a process; system errors become errors of that process. */
+/** Runs a step on a process; converts system errors to errors of that process. */
 export function ofProcess<T>(pid: number, step: () => T): T {
   try {
     return step();
@@ -115,7 +116,7 @@ export function ofProcess<T>(pid: number, step: () => T): T {
   }
 }
 
-/** {@linkcode ofProcess} for a step that takes its time. */
+/** {@linkcode ofProcess} for an asynchronous step. */
 export async function ofProcessSlowly<T>(
   pid: number,
   step: () => Promise<T>,
@@ -127,7 +128,7 @@ export async function ofProcessSlowly<T>(
   }
 }
 
-/** The error of a process whose address space is not the one that was observed. */
+/** Returns the error of a process whose address space is not the observed one. */
 export function replaced(pid: number): ProcessError {
   return new ProcessError(
     pid,
@@ -136,14 +137,14 @@ export function replaced(pid: number): ProcessError {
 }
 
 /**
- * What a failure means for a process: a system call's, or a `SyntaxError` of what
- * `/proc` says. Any other is returned as it is.
+ * Converts an error of a system call, or a `SyntaxError` of a file of `/proc`, to
+ * the error of a process. Returns any other error unchanged.
  */
 export function processError(pid: number, error: unknown): unknown {
   if (error instanceof SyntaxError) {
     return new ProcessError(
       pid,
-      `process ${pid}: /proc says what rcap does not understand (${error.message})`,
+      `process ${pid}: rcap cannot parse its files in /proc (${error.message})`,
       { cause: error },
     );
   }

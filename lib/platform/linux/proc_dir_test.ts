@@ -1,5 +1,5 @@
 /**
- * Tests of a process's directory in `/proc`.
+ * Tests of the `/proc` directory of a process.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import {
 import { ofProcess, ProcDir, processError } from "./proc_dir.ts";
 import { readProcess } from "./process_list.ts";
 
-Deno.test("the process that is meant is found", () => {
+Deno.test("the directory of a process is found", () => {
   using directory = ProcDir.open(readProcess(Deno.pid));
   assertEquals(directory.pid, Deno.pid);
   assertEquals(directory.stat().pid, Deno.pid);
@@ -28,7 +28,7 @@ Deno.test("a pid with another start time is another process", () => {
     const error = assertThrows(
       () => ProcDir.open({ pid, startTime: other }),
       NoSuchProcess,
-      `process ${pid} has exited; its pid is another's now`,
+      `process ${pid} has exited; another process now has its pid`,
     );
     assertEquals({ pid: error.pid, exitCode: error.exitCode }, {
       pid,
@@ -37,7 +37,7 @@ Deno.test("a pid with another start time is another process", () => {
   }
 });
 
-Deno.test("an open directory is of one process, also when that has gone", async () => {
+Deno.test("an open directory belongs to one process, even after its exit", async () => {
   await using sleeper = await Sleeper.start();
   const process = readProcess(sleeper.pid);
   using directory = ProcDir.open(process);

@@ -10,19 +10,19 @@ import { NoSuchProcess } from "../../errors.ts";
 import { ofProcess } from "./proc_dir.ts";
 import { parseStat } from "./stat.ts";
 
-/** The pid of every process there is, kernel threads and zombies too. */
+/** Returns the pids of all processes, including kernel threads and zombies. */
 export function listPids(): number[] {
   return readDirectory("/proc").filter(isNumber).map(Number);
 }
 
-/** Every process there is, kernel threads and zombies too, by pid. */
+/** Returns all processes, including kernel threads and zombies, sorted by pid. */
 export function listProcesses(): ProcessEntry[] {
   const processes: ProcessEntry[] = [];
   for (const pid of listPids()) {
     try {
       processes.push(readProcess(pid));
     } catch (error) {
-      // Exited since the directory was read.
+      // It exited after the directory was read.
       if (!(error instanceof NoSuchProcess)) throw error;
     }
   }
@@ -34,9 +34,9 @@ const decoder = new TextDecoder();
 const statBuffer = new Uint8Array(4096);
 
 /**
- * One process, at the cost of reading one file.
+ * Reads one process from its `stat` file.
  *
- * @throws NoSuchProcess when there is none with that pid.
+ * @throws NoSuchProcess if no process has that pid.
  */
 export function readProcess(pid: number): ProcessEntry {
   return ofProcess(pid, () => parseStat(readStat(`/proc/${pid}/stat`)));
@@ -45,7 +45,7 @@ export function readProcess(pid: number): ProcessEntry {
 /**
  * Reads the `stat` file of a process or thread.
  *
- * @throws SystemError when there is none, or it has exited.
+ * @throws SystemError if it does not exist or has exited.
  */
 export function readStat(path: string): string {
   using file = File.open(path);

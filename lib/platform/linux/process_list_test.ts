@@ -19,14 +19,14 @@ Deno.test("every process is listed once, by pid", async () => {
   assert(pids.includes(Deno.pid));
 });
 
-Deno.test("the list tells of sizes, about as statm does", () => {
+Deno.test("the sizes in the list are close to those of statm", () => {
   const { rss, image } = readProcess(Deno.pid);
   const memory = Deno.memoryUsage();
   assert(Math.abs(rss - memory.rss) < 32 * 2 ** 20, `${rss}, ${memory.rss}`);
   assert(image > rss);
 });
 
-Deno.test("a process that has gone is not there", async () => {
+Deno.test("a process that has exited is not listed", async () => {
   await using sleeper = await Sleeper.start();
   const { pid } = sleeper;
   assertEquals(readProcess(pid).pid, pid);

@@ -1,7 +1,7 @@
 /**
- * The memory of one Linux process, as the scanner and `inspect` see it.
+ * The memory of one Linux process, for the scanner and `inspect`.
  *
- * No descriptor is held between calls: every call finds its process anew, by pid
+ * No descriptor is held between calls: every call finds its process again by pid
  * and start time, so any number of processes can be scanned with few descriptors.
  *
  * @module
@@ -33,13 +33,13 @@ import { Precision, type PrecisionBudgets } from "./precision.ts";
 import { ofProcessSlowly, ProcDir, replaced } from "./proc_dir.ts";
 import type { SmapsParser } from "./smaps.ts";
 
-/** What the memory of processes is reached with. */
+/** The means to access the memory of processes. */
 export interface MemoryAccess {
   readonly source: PagedataSource;
   readonly calls: MemoryCalls;
-  /** Shares a limit on calls that are stuck. */
+  /** The group whose limit on stuck calls applies. */
   readonly group?: string;
-  /** Limits what is kept of them. */
+  /** Limits what is kept of the processes. */
   readonly budgets?: PrecisionBudgets;
 }
 
@@ -49,9 +49,9 @@ export class LinuxProcessMemory implements MonitoredMemory {
   readonly #id: ProcessId;
   readonly #access: MemoryAccess;
   readonly #precision: Precision;
-  /** The address space that is observed, or was last read. */
+  /** The address space that is under observation or was last read. */
   #layout: string | undefined;
-  /** Mappings that can only go to swap, by start, as of the last reading. */
+  /** Start addresses of the mappings that can only go to swap, as of the last reading. */
   #needSwap: ReadonlySet<bigint> = new Set();
 
   constructor(id: ProcessId, access: MemoryAccess) {
@@ -89,7 +89,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
       const swapFree = memoryInfo().freeSwap > 0;
       const context = {
         swapFree,
-        // Where files are makes a difference only where nothing else can go.
+        // The file system of a file matters only without swap.
         memoryDevices: swapFree ? NO_DEVICES : await files.readMemoryDevices(),
       };
       const precision = this.#precision;
@@ -111,7 +111,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return mappings.map((mapping) => figuresOf(mapping, context));
   }
 
-  /** The mappings, and what it depends on what a page-out could take of them. */
+  /** Reads the mappings and the context that decides what a page-out can take of them. */
   async #readSmaps(parser: SmapsParser) {
     return await this.#withFiles(async (files) => {
       const mappings = await files.readSmaps(parser);
@@ -204,7 +204,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
     });
   }
 
-  /** Does something with the memory files of the process. */
+  /** Runs a step on the memory files of the process. */
   async #withFiles<T>(step: (files: MemoryFiles) => Promise<T>): Promise<T> {
     const { calls, group } = this.#access;
     return await calls.patiently(this.#id, async (attempt) => {
@@ -216,7 +216,10 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
 const NO_DEVICES: ReadonlySet<string> = new Set();
 
-/** What smaps tells of a mapping. What is both referenced and dirty may be modified. */
+/**
+ * Converts a mapping of smaps. Memory that is both referenced and dirty may be
+ * modified.
+ */
 function figuresOf(
   mapping: LinuxMapping,
   context: PageableContext,

@@ -1,5 +1,5 @@
 /**
- * Tests of reading a process's memory, on that of the test itself.
+ * Tests of reading the memory of a process: the test itself.
  *
  * @module
  */
@@ -19,17 +19,17 @@ const MIB = 2 ** 20;
 const ACCESS = { source: new SmapsSource(), calls: new MemoryCalls() };
 const self = new LinuxProcessMemory(readProcess(Deno.pid), ACCESS);
 
-Deno.test("sizes grow with what is resident, and with what is mapped", () => {
+Deno.test("sizes grow with resident and with mapped memory", () => {
   const before = self.readSizes();
   using memory = new OwnMemory(64 * MIB / pageSize());
   memory.write(0, memory.pages / 2);
   const { rss, image } = self.readSizes();
-  // What else the process does is little, but not nothing.
+  // The process itself changes its size a little.
   assert(rss - before.rss > 28 * MIB, `RSS grew by ${rss - before.rss}`);
   assert(image - before.image >= 64 * MIB);
 });
 
-Deno.test("the proportional size is about RSS, for memory that nobody shares", async () => {
+Deno.test("the proportional size of unshared memory is close to its RSS", async () => {
   const proportional = await self.readProportional();
   const { rss } = self.readSizes();
   assert(proportional > 0.3 * rss, `${proportional} of ${rss}`);
@@ -44,7 +44,7 @@ Deno.test("page states are those of the span", async () => {
   assertEquals([...await self.readPageStates(memory.span)], [o, x, o, x, o]);
 });
 
-Deno.test("residency tells per mapping what can go, or why not", async () => {
+Deno.test("residency says for each mapping how much can go, or why none", async () => {
   using memory = new OwnMemory(8);
   memory.write(2, 3);
   using locked = new OwnMemory(4);
@@ -63,7 +63,7 @@ Deno.test("residency tells per mapping what can go, or why not", async () => {
   assertEquals(residency.get(untouched.start)?.reason, "nonresident");
 });
 
-Deno.test("a reading to scan starts the next observation, one to inspect does not", async () => {
+Deno.test("reading for a scan starts the next observation, reading for inspect does not", async () => {
   using memory = new OwnMemory(16 * MIB / pageSize());
   memory.write(0, memory.pages);
   const referenced = async () => {
@@ -79,11 +79,11 @@ Deno.test("a reading to scan starts the next observation, one to inspect does no
   await self.readPagedata();
   assertEquals(await referenced(), 0);
   memory.read(0, memory.pages);
-  // The processor may keep some references to itself for a while.
+  // The processor may not record some references for a while.
   assert(await referenced() > 0);
 });
 
-Deno.test("a process that has gone cannot be read", async () => {
+Deno.test("a process that has exited cannot be read", async () => {
   await using sleeper = await Sleeper.start();
   const memory = new LinuxProcessMemory(readProcess(sleeper.pid), ACCESS);
   await sleeper.end();

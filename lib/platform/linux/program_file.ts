@@ -1,20 +1,20 @@
 /**
- * Whether the path of a process's program is the path of that program on this
- * machine.
+ * Checks whether the path of a process's program is the path of that program on
+ * this machine.
  *
- * Every mount namespace has paths of its own, and every user can make one: what
- * `/proc/<pid>/exe` shows says how the process itself came to its program. So the
- * path is looked up as the machine has it, below the root of process 1, and has to
- * lead to the same file.
+ * Every mount namespace has paths of its own, and every user can create one:
+ * `/proc/<pid>/exe` shows the path by which the process itself reached its program.
+ * So rcap looks the path up on the machine, below the root of process 1, and
+ * requires that it leads to the same file.
  *
- * While a program runs, the kernel remembers the way to its file, on most file
- * systems. So that way is followed without asking any file system: a FUSE server is
- * another user's program, and who waits for its answer cannot even be killed. Where
- * the kernel does not remember the way:
+ * While a program runs, most file systems keep the path to its file in the kernel's
+ * cache. So rcap resolves it from the cache alone, without asking any file system:
+ * a FUSE server is another user's program, and a process that waits for its answer
+ * cannot even be killed. If the cache does not contain the path:
  *
- * - a file that was found by a mount of process 1 itself is where its path says;
- * - a path that leads into another file system than the file's leads elsewhere;
- * - else the file system is asked, on another thread, unless it is FUSE.
+ * - a file that is on a mount of process 1 itself is at its path;
+ * - a path on another file system than the file's leads elsewhere;
+ * - otherwise rcap asks the file system, on another thread, unless it is FUSE.
  *
  * @module
  */
@@ -43,13 +43,12 @@ import { ProcDir } from "./proc_dir.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Ends the path of a program that was deleted or replaced: proc_pid_exe(5). */
+/** The suffix of the path of a program that was deleted or replaced: proc_pid_exe(5). */
 const DELETED = " (deleted)";
 
 /**
- * Questions for the kernel alone, and for file systems, which may be on a server that
- * does not answer: how many at a time, and for how long anybody waits, in
- * milliseconds.
+ * Limits of questions to the kernel alone, and to file systems, whose server may
+ * not answer: how many at a time, and how long rcap waits, in milliseconds.
  */
 const KERNEL = { places: 2, milliseconds: 10_000 };
 const FILE_SYSTEM = { places: 2, milliseconds: 1000 };
@@ -57,19 +56,19 @@ const FILE_SYSTEM = { places: 2, milliseconds: 1000 };
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
-/** Looks the files of programs up. */
+/** Looks up the files of programs. */
 export class ProgramFiles {
   readonly #kernel = new BoundedCalls(KERNEL);
   readonly #fileSystem = new BoundedCalls(FILE_SYSTEM);
 
   /**
-   * Whether the path of a process's program matches, and leads to that program on
-   * this machine. A program that was deleted, since it was upgraded, say, matches by
-   * its path while its file is on the device of the directory that the path names.
+   * Whether the path of a process's program matches and leads to that program on
+   * this machine. A deleted program, for example after an upgrade, matches by its
+   * path if its file is on the device of the directory in the path.
    *
-   * @param matches is asked before anything is looked up.
-   * @throws ProcessError when the path cannot be seen.
-   * @throws NotKnown when the file cannot be looked up for the moment.
+   * @param matches is called before anything is looked up.
+   * @throws ProcessError if the path cannot be read.
+   * @throws NotKnown if the file cannot be looked up at the moment.
    */
   async matches(
     process: ProcessEntry,
@@ -88,7 +87,7 @@ export class ProgramFiles {
       if (!(error instanceof NoAnswer || error instanceof SystemError)) {
         throw error;
       }
-      // It has exited meanwhile, and its directory is empty.
+      // The process has exited, and its directory is empty.
       if (isMissing(error)) return false;
       const { pid, comm } = process;
       throw new NotKnown(
@@ -117,7 +116,7 @@ export class ProgramFiles {
     );
     using root = openRoot();
     const isThere = await this.#leadsTo(program, { root, path: shown, key });
-    // It is not deleted then: its name only ends as if it were.
+    // Then it is not deleted: only its name has that suffix.
     if (isThere) return mayBe;
     if (!mayHaveBeen || mayHaveArrangedPaths(directory)) return false;
     const end = shown.lastIndexOf(SLASH, shown.length - DELETED.length);
@@ -157,7 +156,7 @@ export class ProgramFiles {
     return device === file.device;
   }
 
-  /** Asks the file system that a path leads into, where that can be that of a file. */
+  /** Asks the file system of a path for the file, if it can be the file's own. */
   async #askFor(
     file: FileIdentity,
     { root, path, key }: Place,
@@ -172,7 +171,7 @@ export class ProgramFiles {
     const found = openCached(root, zeroEnded(start));
     if (found === NOT_CACHED || !found) return undefined;
     using opened = found;
-    // Another one may have been put there meanwhile.
+    // Another mount may have replaced it.
     const { mount: id } = await this.#kernel.make(
       `${key} mount`,
       () => identityOf(opened),
@@ -186,12 +185,12 @@ export class ProgramFiles {
   }
 }
 
-/** Where a path is to be looked up. */
+/** A path and where to look it up. */
 interface Place {
   /** The root of the machine. */
   readonly root: File;
   readonly path: Bytes;
-  /** Tells lookups for one process from those for others. */
+  /** Distinguishes lookups for different processes. */
   readonly key: string;
 }
 
@@ -205,8 +204,8 @@ function mountsOfFirst(): Mount[] {
 }
 
 /**
- * Whether a path that leads nowhere for this user is that of a file which its file
- * system keeps even from root: a FUSE file system of another user.
+ * Whether a path that leads nowhere belongs to a file that its file system hides
+ * even from root: a FUSE file system of another user.
  */
 function isKeptFromUs({ inode, mount }: FileIdentity, path: Bytes): boolean {
   return inode === undefined && !decoder.decode(path).endsWith(DELETED) &&
@@ -216,8 +215,8 @@ function isKeptFromUs({ inode, mount }: FileIdentity, path: Bytes): boolean {
 const SLASH = "/".charCodeAt(0);
 
 /**
- * The root of process 1, which is the machine's; where nobody is let near that
- * process, rcap's own.
+ * Opens the root of process 1, which is the machine's; rcap's own if access to
+ * process 1 is denied.
  */
 function openRoot(): File {
   try {
@@ -228,13 +227,13 @@ function openRoot(): File {
   }
 }
 
-/** Whose namespaces are the machine's: process 1 and rcap itself. */
+/** Processes whose namespaces are trusted: process 1 and rcap itself. */
 const TRUSTED = [1, Deno.pid];
 
 /**
- * Whether a user without privileges may have chosen which directory a path names for
- * a process: by a mount namespace that a user namespace of his own allows. Of a
- * deleted program, the path is all that is left.
+ * Whether an unprivileged user may have arranged the paths that a process sees, by
+ * a mount namespace in a user namespace of their own. Of a deleted program, only
+ * the path is left.
  */
 function mayHaveArrangedPaths(directory: ProcDir): boolean {
   return ["ns/user", "ns/mnt"].every((name) => {
@@ -243,7 +242,7 @@ function mayHaveArrangedPaths(directory: ProcDir): boolean {
   });
 }
 
-/** Where a link of a process points to; `undefined` where nobody is let near. */
+/** Reads the target of a link of a process; `undefined` if access is denied. */
 function linkIfAny(pid: number, name: string): string | undefined {
   try {
     using directory = ProcDir.openPid(pid);

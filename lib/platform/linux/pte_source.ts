@@ -1,10 +1,10 @@
 /**
- * Pagedata from the page tables: a reference bit for every page.
+ * Pagedata from page tables: a reference bit for every page.
  *
- * What is soft-dirty counts as modified, where the kernel keeps such a bit.
- * Otherwise what is dirty and accessed does: the processor's dirty bit stays set
- * until a page is written back, so a page that was written long ago and only read
- * since counts as modified too.
+ * A soft-dirty page counts as modified, if the kernel has that bit. Otherwise a
+ * page that is dirty and accessed does: the processor's dirty bit stays set until
+ * the page is written back, so a page that was written long ago and only read since
+ * also counts as modified.
  *
  * @module
  */
@@ -23,15 +23,15 @@ import { Precision, requireRoom } from "./precision.ts";
 import type { SmapsParser } from "./smaps.ts";
 import type { AddressSpace } from "./task_list.ts";
 
-/** How long one list of all address spaces serves, in milliseconds. */
+/** How long one list of all address spaces is used, in milliseconds. */
 const LIST_LIFE = 100;
-/** How long it serves to look at locks, in milliseconds. */
+/** How long it is used for looking at locks, in milliseconds. */
 const LIST_LIFE_FOR_LOCKS = 1000;
 
-/** How often tables are read that change meanwhile. */
+/** How often tables are read if they change during the reading. */
 const ATTEMPTS = 3;
 
-/** Size of the pages that pagedata is in; large pages are many of them. */
+/** The page size of the pagedata, in bytes; a large page counts as many. */
 const PAGE_SIZE = 4096;
 
 /** Reads page tables. */
@@ -40,21 +40,21 @@ export class PteSource implements PagedataSource {
   readonly #tables: PageTables;
   #spaces: ReadonlyMap<number, AddressSpace> = new Map();
   #listed = -Infinity;
-  /** How long processes had run when they were last read, by top table. */
+  /** The run times of processes at their last reading, by top table. */
   readonly #runtimes = new Map<bigint, number>();
 
-  /** Takes over the tables: they are closed with the source. */
+  /** Takes ownership of the tables, which are closed with the source. */
   constructor(tables: PageTables) {
     this.#tables = tables;
   }
 
   async reset(files: MemoryFiles): Promise<void> {
-    // After both, no processor keeps an entry to itself that it would not note again.
+    // After both, no processor caches an entry with the accessed bit set.
     await files.clearBoth();
   }
 
   async refresh(files: MemoryFiles): Promise<void> {
-    // What is modified is of no interest to a scan.
+    // A scan does not use the modified bits.
     await files.clearSoftDirty();
   }
 
@@ -69,7 +69,7 @@ export class PteSource implements PagedataSource {
     for (let attempt = 1;; attempt++) {
       const space = this.#space(pid);
       if (!space) {
-        // One that has exited throws here.
+        // This throws if the process has exited.
         directory.stat();
         throw new ProcessError(
           pid,
@@ -86,7 +86,7 @@ export class PteSource implements PagedataSource {
       if (isPlausible(resident, rss, { mayBeLess: joined.leftOut > 0 })) {
         requireRoom(pid, recorder, request);
         if (precision.noteRecorded(recorder, joined, pagedata)) {
-          // More coarsely, it is no other attempt.
+          // A coarser reading does not count as another attempt.
           attempt--;
           continue;
         }
@@ -97,7 +97,7 @@ export class PteSource implements PagedataSource {
       if (attempt === ATTEMPTS) {
         throw new ProcessError(
           pid,
-          `process ${pid}: its page tables tell of ${resident} resident bytes, its RSS is ${rss}; it changes too fast to be read`,
+          `process ${pid}: its page tables show ${resident} resident bytes, but its RSS is ${rss}; it changes too fast to be read`,
         );
       }
       this.#listed = -Infinity;
@@ -126,13 +126,16 @@ export class PteSource implements PagedataSource {
   }
 
   lookAtLock(pid: number, anew: boolean): LockLook | undefined {
-    // Of an address space that has just gone, the look may say anything: then the
-    // next one is made anew.
+    // If the address space has just gone, the result is arbitrary, and the next
+    // look reads a new list.
     const space = this.#space(pid, anew ? 0 : LIST_LIFE_FOR_LOCKS);
     return space && this.#tables.lookAtLock(space);
   }
 
-  /** The address space of a process. One list of all serves many processes. */
+  /**
+   * Returns the address space of a process, from a list of all that serves many
+   * processes.
+   */
   #space(pid: number, life = LIST_LIFE): AddressSpace | undefined {
     const isOld = performance.now() - this.#listed > life;
     if (isOld || !this.#spaces.has(pid)) {
@@ -159,9 +162,9 @@ export class PteSource implements PagedataSource {
 }
 
 /**
- * Whether a count of resident bytes can be right, given the RSS shortly before.
+ * Whether a count of resident bytes is plausible, given the RSS shortly before.
  *
- * @param mayBeLess whether not all mappings were looked at.
+ * @param mayBeLess whether some mappings were not read.
  */
 function isPlausible(
   resident: number,
@@ -174,9 +177,8 @@ function isPlausible(
 }
 
 /**
- * Reads the mappings; with their flags when any of them may be locked or hugetlb,
- * which only smaps can tell. Few processes have such, so maps is read while that is
- * found out.
+ * Reads the mappings, with their flags if any may be locked or hugetlb, which only
+ * smaps shows. Few processes have such mappings, so maps is read during the check.
  */
 async function readMappings(
   files: MemoryFiles,
@@ -200,8 +202,8 @@ function mayHaveFlags(status: string): boolean {
 }
 
 /**
- * Does a step on this thread while calls are made on another, and waits for both,
- * whatever becomes of either.
+ * Runs a step on this thread while calls run on another, and waits for both even if
+ * one fails.
  */
 async function meanwhile<Called, Done>(
   calls: Promise<Called>,
@@ -213,7 +215,7 @@ async function meanwhile<Called, Done>(
   return [called.value, done.value];
 }
 
-/** The pages of a mapping. */
+/** Returns the pages of a mapping. */
 function intervalOf({ start, end }: LinuxMapping): PageInterval {
   return {
     firstPage: Number(start / BigInt(PAGE_SIZE)),
@@ -221,7 +223,7 @@ function intervalOf({ start, end }: LinuxMapping): PageInterval {
   };
 }
 
-/** The pages of a mapping that the process's own tables hold. */
+/** Returns the pages of a mapping that the process's own tables map. */
 function ownInterval(mapping: LinuxMapping): PageInterval {
   const interval = intervalOf(mapping);
   // [vsyscall] lies in the kernel's half of the address space.
@@ -230,16 +232,16 @@ function ownInterval(mapping: LinuxMapping): PageInterval {
     : { ...interval, endPage: interval.firstPage };
 }
 
-/** Builds pagedata of what is found. */
+/** Builds pagedata from the pages that are found. */
 class BuildingSink implements PageSink {
   readonly #mappings: readonly LinuxMapping[];
   readonly #wanted: readonly boolean[];
   readonly #recorder: PageRecorder;
-  /** How many mappings the recorder has got. */
+  /** How many mappings were passed to the recorder. */
   #added = 0;
-  /** First page of the mapping that was added last. */
+  /** First page of the mapping last added. */
   #firstPage = 0;
-  /** Present pages that count to RSS, wanted or not. */
+  /** Present pages that count towards RSS, wanted or not. */
   pages = 0;
 
   constructor(
@@ -278,11 +280,11 @@ class BuildingSink implements PageSink {
   }
 
   #count(interval: number, pages: number): void {
-    // RSS leaves hugetlb pages out.
+    // RSS does not include hugetlb pages.
     if (!this.#mappings[interval].flags.has("ht")) this.pages += pages;
   }
 
-  /** Gives the recorder the mappings up to, not including, an index. */
+  /** Passes the mappings before an index to the recorder. */
   #addMappings(end: number): void {
     for (; this.#added < end; this.#added++) {
       const mapping = this.#mappings[this.#added];

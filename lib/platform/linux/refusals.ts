@@ -1,5 +1,5 @@
 /**
- * Why the kernel, or a sandbox before it, refuses a system call, and what to do.
+ * Why the kernel or a sandbox refuses a system call, and the remedy.
  *
  * @module
  */
@@ -12,29 +12,30 @@ import { isNested } from "./namespaces.ts";
 import { ownStatus } from "./own_status.ts";
 import { type Capability, lacking, USER_NAMESPACE } from "./privileges.ts";
 
-/** A system call, and what it takes. */
+/** A system call and its requirements. */
 export interface SystemCall {
   readonly name: string;
   /** The first version of Linux that has it: its man page. */
   readonly since: readonly [major: number, minor: number];
-  /** What the kernel asks for, in the first user namespace. */
+  /** The capabilities that it requires in the initial user namespace. */
   readonly capabilities: readonly Capability[];
 }
 
 /** `Seccomp` of proc_pid_status(5): a filter is active. */
 const SECCOMP_MODE_FILTER = "2";
 
-/** Whether an error says that a call is not there, or not for us. */
+/** Whether an error means that a call does not exist or is not permitted. */
 export function isRefusal(errno: number): boolean {
   return errno === Errno.EPERM || errno === Errno.ENOSYS;
 }
 
 /**
- * The error of a call that was refused to rcap, whatever it is called for. Any
- * other error is returned as it is.
+ * Explains the error of a call that is refused to rcap for any process. Returns any
+ * other error unchanged.
  *
  * @param error with the `errno` of the call.
- * @param also what else may be the cause, for a person; said where that is not certain.
+ * @param also another possible cause, for people; added if the cause is not
+ * certain.
  */
 export function refusal(
   error: RcapError & { readonly errno: number },
@@ -51,20 +52,20 @@ export function refusal(
   );
 }
 
-/** Why a call is refused, as far as that is known. */
+/** Why a call is refused, as far as known. */
 interface Reason {
   readonly cause: string;
-  /** Whether it can be nothing else. */
+  /** Whether no other cause is possible. */
   readonly isCertain?: boolean;
   readonly remedy: string;
 }
 
-/** The likely cause, said only where there is a filter. */
+/** The likely cause if a filter is active. */
 const FILTER =
   "a system call filter (seccomp) is active here, which is the likely cause";
 
 function allow(name: string): string {
-  return `allow ${name} where the filter comes from: the seccomp profile of the container, or SystemCallFilter= of the systemd unit`;
+  return `allow ${name} at the source of the filter: the seccomp profile of the container, or SystemCallFilter= of the systemd unit`;
 }
 
 function whyAbsent({ name, since }: SystemCall): Reason {
@@ -81,7 +82,7 @@ function whyAbsent({ name, since }: SystemCall): Reason {
     ? { cause: `${facts}; ${FILTER}`, remedy: allow(name) }
     : {
       cause:
-        `${facts}, and no system call filter is active: this kernel was built without it, or only poses as Linux`,
+        `${facts}, and no system call filter is active: this kernel was built without it, or only emulates Linux`,
       remedy: "use a kernel that has it, as distributions' kernels do",
     };
 }
@@ -100,7 +101,7 @@ function whyForbidden({ name, capabilities }: SystemCall): Reason {
   }
   const held = capabilities.length > 0
     ? `rcap has ${capabilities.join(" and ")}`
-    : `${name} takes no privileges`;
+    : `${name} needs no privileges`;
   if (isFiltered()) {
     return { cause: `${held}; ${FILTER}`, remedy: allow(name) };
   }
@@ -108,11 +109,11 @@ function whyForbidden({ name, capabilities }: SystemCall): Reason {
     cause:
       `${held}, and no system call filter is active; what refuses it is not known${securityModules()}`,
     remedy:
-      "look into the logs of the kernel and of audit for what refused it, a security module say",
+      "look in the kernel log and the audit log for what refused it, such as a security module",
   };
 }
 
-/** Whether a system call filter is active; `false` where that is not told. */
+/** Whether a system call filter is active; `false` if that is unknown. */
 function isFiltered(): boolean {
   try {
     return ownStatus("Seccomp") === SECCOMP_MODE_FILTER;
@@ -122,7 +123,10 @@ function isFiltered(): boolean {
   }
 }
 
-/** The security modules that are active, where the kernel tells: Documentation/admin-guide/LSM. */
+/**
+ * Describes the active security modules, if the kernel shows them:
+ * Documentation/admin-guide/LSM.
+ */
 function securityModules(): string {
   const names = readTextFileIfAny("/sys/kernel/security/lsm")?.trim();
   return names ? `; security modules: ${names}` : "";

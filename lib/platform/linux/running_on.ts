@@ -1,5 +1,5 @@
 /**
- * Where a process runs.
+ * Finds the processor that a process runs on.
  *
  * @module
  */
@@ -9,19 +9,25 @@ import { readDirectory } from "../../../ffi/file.ts";
 import { readStat } from "./process_list.ts";
 import { statFields } from "./stat.ts";
 
-/** Looking at more threads than this would cost more than it is good for. */
+/** The most threads that are looked at; more would cost more than they gain. */
 const MOST_THREADS = 16;
 
-/** Scheduling policies of <sched.h> that share the processor: other, batch and idle. */
+/**
+ * Scheduling policies of <sched.h> that share the processor: SCHED_OTHER,
+ * SCHED_BATCH and SCHED_IDLE.
+ */
 const SHARING = ["0", "3", "5"];
 
-/** Whether rcap gets its share beside a thread: it has neither deadlines nor precedence. */
+/**
+ * Whether rcap gets a fair share beside a thread: the thread has neither a deadline
+ * nor a higher priority.
+ */
 function isFair(fields: readonly string[]): boolean {
   return SHARING.includes(fields[41 - 3]) && Number(fields[19 - 3]) >= 0;
 }
 
 /**
- * The processor that a process runs on, when one thread of it runs and no more.
+ * Returns the processor that a process runs on, if exactly one of its threads runs.
  * It may be another one a moment later.
  */
 export function runningOn(pid: number): number | undefined {
@@ -39,8 +45,8 @@ export function runningOn(pid: number): number | undefined {
 }
 
 /**
- * How many threads a process has, and the processor that the thread of a `stat` file
- * runs on, if it does. See proc_pid_stat(5).
+ * Reads the number of threads of a process, and the processor that the thread of
+ * this `stat` file runs on, if it runs. See proc_pid_stat(5).
  */
 function threadOf(path: string) {
   try {
@@ -51,7 +57,7 @@ function threadOf(path: string) {
       cpu: runs ? Number(fields[39 - 3]) : undefined,
     };
   } catch (error) {
-    // It has ended, which others find out.
+    // The thread has ended; other code handles that.
     if (!(error instanceof SystemError)) throw error;
     return undefined;
   }

@@ -1,5 +1,5 @@
 /**
- * Tests of finding where a process runs.
+ * Tests of finding the processor that a process runs on.
  *
  * @module
  */
@@ -15,10 +15,10 @@ function perl(script: string): Deno.ChildProcess & AsyncDisposable {
     .spawn();
 }
 
-Deno.test("a process that runs is on one of the processors, one that sleeps on none", async () => {
+Deno.test("a running process is on one of the processors, a sleeping one on none", async () => {
   await using sleeper = await Sleeper.start();
   await using busy = perl("1 while 1");
-  // perl itself starts within its first moments.
+  // In its first moments, perl itself starts.
   let cpu: number | undefined;
   await until(() => (cpu = runningOn(busy.pid)) !== undefined, "perl to run");
   assert(cpu! < processors());
@@ -28,8 +28,8 @@ Deno.test("a process that runs is on one of the processors, one that sleeps on n
   );
 });
 
-Deno.test("of two threads that run, neither is where the process runs", async () => {
-  // It compresses for ever, two blocks at a time.
+Deno.test("a process with two running threads has no single processor", async () => {
+  // It compresses endlessly, two blocks at a time.
   await using busy = new Deno.Command("xz", {
     args: ["-0", "--threads=2", "--block-size=1MiB", "--stdout", "/dev/zero"],
     stdin: "null",
@@ -47,7 +47,7 @@ Deno.test("of two threads that run, neither is where the process runs", async ()
   );
 });
 
-Deno.test("a process that is gone runs nowhere", async () => {
+Deno.test("a process that has exited runs on no processor", async () => {
   await using busy = perl("1");
   await busy.status;
   assertEquals(runningOn(busy.pid), undefined);

@@ -2,8 +2,8 @@
  * Parses `/proc/<pid>/smaps` and `/proc/<pid>/maps`: proc_pid_smaps(5),
  * proc_pid_maps(5), Documentation/filesystems/proc.rst.
  *
- * The parser works on bytes. It reads a mapping's header line and, of the lines
- * below it, the fields that rcap needs, which it knows by their first letters.
+ * The parser works on bytes. It reads a mapping's header line and, from the lines
+ * below it, the fields that rcap needs, which it recognizes by their first letters.
  *
  * @module
  */
@@ -18,7 +18,7 @@ const SPACE = 0x20;
 const NO_FLAGS: ReadonlySet<string> = new Set();
 const decoder = new TextDecoder();
 
-/** Fields in kB, told by the bytes of their names. */
+/** Fields in kB, with the bytes of their names. */
 const FIELDS: readonly {
   name: Uint8Array;
   add: (mapping: LinuxMapping, bytes: number) => void;
@@ -46,32 +46,35 @@ const FIELDS_BY_LETTER: readonly (typeof FIELDS | undefined)[] = Array.from(
   },
 );
 
-/** What is kept of a text. */
+/** Limits what is kept of a text. */
 export interface SmapsOptions {
-  /** How many mappings are kept; beyond that, neighbours are joined. */
+  /** The most mappings that are kept; beyond that, neighbours are joined. */
   readonly most?: number;
-  /** What is kept of names. */
+  /** How much of names is kept. */
   readonly names?: NamesKept;
 }
 
-/** How much is kept of a line whose end is yet to come, in bytes: a header with the longest name that is kept. */
+/**
+ * The most bytes of an unfinished line that are kept: enough for a header with the
+ * longest name that is kept.
+ */
 const LONGEST_LINE = 8192;
 
 /**
  * Parses the text of smaps, or of maps, as it is read.
  *
  * The kernel writes the text in pieces, and mappings may change between two of
- * them; what then overlaps the mapping before it is left out, so that the result
- * is always in address order.
+ * them. A mapping that overlaps the one before it is left out, so the result is
+ * always in address order.
  */
 export class SmapsParser {
   readonly #joined: JoinedMappings;
   readonly #headers: Headers;
   readonly #flagSets = new FlagSets();
   #current: LinuxMapping | undefined;
-  /** The page behind the last mapping. */
+  /** The page after the last mapping. */
   #end = 0;
-  /** The beginning of a line whose end is yet to come. */
+  /** The beginning of an unfinished line. */
   #rest = new Uint8Array(0);
 
   constructor({ most = Infinity, names = "all" }: SmapsOptions = {}) {
@@ -79,7 +82,7 @@ export class SmapsParser {
     this.#headers = new Headers(new Names(names));
   }
 
-  /** How many mappings there were, and what became of those that were too many. */
+  /** The mappings, with the counts of joined and omitted ones. */
   get joined(): JoinedMappings {
     return this.#joined;
   }
@@ -87,7 +90,7 @@ export class SmapsParser {
   /**
    * Takes a part of the text, which may begin and end anywhere.
    *
-   * @throws SyntaxError when a line is none of smaps or maps.
+   * @throws SyntaxError if a line is not one of smaps or maps.
    */
   push(text: Uint8Array<ArrayBuffer>): void {
     let at = 0;
@@ -112,7 +115,7 @@ export class SmapsParser {
     if (at < text.length) this.#rest = text.slice(at);
   }
 
-  /** The mappings of all the text. */
+  /** Ends the text and returns all mappings. */
   end(): LinuxMapping[] {
     if (this.#rest.length > 0) {
       this.#parseLine(this.#rest, 0, this.#rest.length);
@@ -139,7 +142,7 @@ export class SmapsParser {
   }
 }
 
-/** Two parts of a line, but no more than what is kept of one. */
+/** Concatenates two parts of a line, up to the kept length. */
 function joined(
   first: Uint8Array<ArrayBuffer>,
   second: Uint8Array<ArrayBuffer>,
@@ -164,24 +167,27 @@ const HEX = Uint8Array.from({ length: 256 }, (_, character) => {
 const HYPHEN = 0x2d;
 /** Permissions are four letters. */
 const PERM_LETTERS = 4;
-/** Addresses are multiples of 16^3, the smallest page there is. */
+/** Addresses are multiples of 16^3, the smallest page size. */
 const PAGE_DIGITS = 3;
 /** Addresses have no more digits than this. */
 const MOST_DIGITS = 16;
 const PAGE_BYTES = 4096;
 
 /**
- * Parses header lines: `start-end perm offset device inode name`. Few permissions
- * and devices are different, so each is made once.
+ * Parses header lines: `start-end perm offset device inode name`. There are few
+ * distinct permissions and devices, so each string is made once.
  */
 class Headers {
   readonly #names: Names;
   readonly #perms = new Map<number, string>();
-  /** The device of the line before, most often that of the next too. */
+  /** The device of the previous line, which most often equals the next. */
   #device = "00:00";
   #deviceBytes: Uint8Array = new TextEncoder().encode(this.#device);
   #at = 0;
-  /** Of the header parsed last, in pages: exact, unlike an address, as a number. */
+  /**
+   * Bounds in the header parsed last, as page numbers: unlike an address, exact as
+   * a `number`.
+   */
   startPage = 0;
   endPage = 0;
 
@@ -202,7 +208,7 @@ class Headers {
     this.#parseWord(text, from, to);
     while (this.#at < to && text[this.#at] === SPACE) this.#at++;
     return {
-      // Exact, since a power of two changes no digit of a number.
+      // Exact, since multiplying by a power of two loses no digits.
       start: BigInt(this.startPage * PAGE_BYTES),
       end: BigInt(this.endPage * PAGE_BYTES),
       perm,
@@ -220,7 +226,7 @@ class Headers {
     };
   }
 
-  /** The number of a page, by its address, up to a character. */
+  /** Parses an address up to a character, and returns its page number. */
   #parsePage(
     text: Uint8Array,
     from: number,
@@ -269,7 +275,7 @@ class Headers {
     return this.#device;
   }
 
-  /** Where the next word stands. */
+  /** Returns the bounds of the next word. */
   #parseWord(
     text: Uint8Array,
     from: number,
@@ -315,10 +321,10 @@ function parseField(
   }
 }
 
-/** No size in kB is larger. */
+/** The largest valid size in kB. */
 const LARGEST = 2 ** 53 / 1024;
 
-/** The number behind spaces. */
+/** Parses a number after spaces. */
 function parseNumber(text: Uint8Array, from: number, to: number): number {
   let at = from;
   while (at < to && text[at] === SPACE) at++;
@@ -333,7 +339,7 @@ function parseNumber(text: Uint8Array, from: number, to: number): number {
   return number;
 }
 
-/** Sets of flags. Few are different, so each is made once. */
+/** Sets of flags. There are few distinct ones, so each is made once. */
 class FlagSets {
   #byLine = new Map<string, ReadonlySet<string>>();
 

@@ -1,6 +1,6 @@
 /**
- * Pagedata from `/proc/<pid>/smaps`: works wherever `clear_refs` does, and knows
- * one thing a mapping. When any page of a mapping was referenced, all of them
+ * Pagedata from `/proc/<pid>/smaps`: works wherever `clear_refs` does, with one
+ * reference bit per mapping. If any page of a mapping was referenced, all of them
  * count as referenced.
  *
  * @module
@@ -29,12 +29,13 @@ export class SmapsSource implements PagedataSource {
   }
 
   refresh(): Promise<void> {
-    // The kernel remembers for smaps what it resets; and one page in use is enough.
+    // For smaps, the kernel remembers bits that it resets; and one page in use
+    // suffices.
     return Promise.resolve();
   }
 
   async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
-    // Opened first, so that it is of the same address space or an older one.
+    // Opened first, so that it belongs to the same address space or an older one.
     using pagemap = await files.openPagemap();
     const { purpose, precision = new Precision() } = request;
     const parser = precision.parser(purpose);
@@ -68,10 +69,10 @@ export class SmapsSource implements PagedataSource {
 }
 
 /**
- * Makes pagedata of a parsed smaps.
+ * Makes pagedata from a parsed smaps.
  *
- * @param pagemap the opened pagemap of the same process: it tells which pages of
- * a partly resident mapping are present.
+ * @param pagemap the open pagemap of the same process, which shows the present
+ * pages of a partly resident mapping.
  */
 export async function pagedataOfSmaps(
   mappings: readonly LinuxMapping[],
@@ -105,8 +106,9 @@ export async function pagedataOfSmaps(
 }
 
 /**
- * The bits of every page of a mapping. smaps cannot tell what was modified since
- * references were cleared; what is both referenced and dirty counts.
+ * Returns the bits of every page of a mapping. smaps does not show what was
+ * modified since references were cleared, so a mapping that is both referenced and
+ * dirty counts as modified.
  */
 function bitsOf({ referenced, dirty }: LinuxMapping): number {
   if (referenced === 0) return 0;

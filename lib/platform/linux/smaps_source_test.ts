@@ -1,5 +1,5 @@
 /**
- * Tests of pagedata from smaps, on memory of the test itself.
+ * Tests of pagedata from smaps: the memory of the test itself.
  *
  * @module
  */
@@ -26,7 +26,7 @@ import type { PagedataRequest } from "./pagedata_source.ts";
 import { parseSmaps } from "./testing.ts";
 import { pagedataOfSmaps } from "./smaps_source.ts";
 
-/** Pagedata of mappings of this process, as if swap had room or not. */
+/** Reads the pagedata of mappings of this process, as if swap had room or not. */
 async function pagedataOf(
   choose: (mapping: LinuxMapping) => boolean,
   swapFree = true,
@@ -41,13 +41,13 @@ async function pagedataOf(
   );
 }
 
-/** What a scan asks for, with or without room in swap. */
+/** The request of a scan, with or without room in swap. */
 function scanning(swapFree: boolean): PagedataRequest {
   const context = { swapFree, memoryDevices: new Set<string>() };
   return { purpose: "scan", context };
 }
 
-/** Which pages of the first mapping are recorded: of each run the first, and how many. */
+/** Returns the recorded runs of the first mapping: the first page and the count of each. */
 function runsOf({ mappings: [mapping], runPage, runOffset }: Pagedata) {
   const runs: [number, number][] = [];
   for (let run = mapping.firstRun; run < mapping.endRun; run++) {
@@ -56,8 +56,8 @@ function runsOf({ mappings: [mapping], runPage, runOffset }: Pagedata) {
   return runs;
 }
 
-Deno.test("of a sparse mapping only resident pages are recorded", async () => {
-  // 16 GiB, of which 12 pages are there.
+Deno.test("only the resident pages of a sparse mapping are recorded", async () => {
+  // 16 GiB with 12 resident pages.
   using memory = new OwnMemory(2 ** 22);
   memory.write(10, 10);
   memory.write(500_000);
@@ -72,14 +72,14 @@ Deno.test("of a sparse mapping only resident pages are recorded", async () => {
   assertEquals(pagedata.bits, new Uint8Array(12).fill(REFERENCED | MODIFIED));
 });
 
-Deno.test("of every second page, every second is recorded", async () => {
+Deno.test("if every second page is resident, every second page is recorded", async () => {
   using memory = new OwnMemory(10_000);
   for (let page = 1; page < memory.pages; page += 2) memory.write(page);
   const runs = runsOf(await pagedataOf(({ start }) => start === memory.start));
   assertEquals(runs, Array.from({ length: 5000 }, (_, at) => [at * 2 + 1, 1]));
 });
 
-Deno.test("a mapping that is there in full is one run", async () => {
+Deno.test("a fully resident mapping is one run", async () => {
   using memory = new OwnMemory(64);
   memory.write(0, 64);
   const pagedata = await pagedataOf(({ start }) => start === memory.start);
@@ -97,7 +97,7 @@ Deno.test("pages that no page-out can take are not recorded", async () => {
   assertEquals(recordedBytes(locked, locked.mappings[0]), 0);
 });
 
-Deno.test("mappings are of the kinds that the scanner knows", async () => {
+Deno.test("mappings have the flags that the scanner uses", async () => {
   const flags = async (choose: (mapping: LinuxMapping) => boolean) =>
     (await pagedataOf(choose)).mappings[0].flags;
   assertEquals(await flags(({ name }) => name === "[vdso]"), MA_READ | MA_EXEC);
@@ -130,7 +130,7 @@ Deno.test("mappings are of the kinds that the scanner knows", async () => {
   assertEquals(mappings[0].flags, MA_WRITE | MA_SHARED);
 });
 
-Deno.test("a mapping is modified when it is both referenced and dirty", async () => {
+Deno.test("a mapping is modified if it is both referenced and dirty", async () => {
   using memory = new OwnMemory(4);
   memory.write(0, 4);
   using smaps = File.open("/proc/self/smaps");

@@ -16,7 +16,7 @@ function parse(text: string): LinuxMapping[] {
   return parseSmaps(new TextEncoder().encode(text));
 }
 
-/** What stands below a header in smaps, all of it, as Linux 6.18 writes it. */
+/** All lines below a header in smaps, as Linux 6.18 writes them. */
 const FIGURES = `Size:               5000 kB
 KernelPageSize:        4 kB
 MMUPageSize:           4 kB
@@ -67,7 +67,7 @@ Deno.test("a mapping with all its figures", () => {
   });
 });
 
-Deno.test("huge pages of hugetlb have their own size", () => {
+Deno.test("hugetlb mappings have their own page size", () => {
   const [{ pageSize, flags }] = parse(
     `7f0000000000-7f0000400000 rw-p 00000000 00:0f 1 /anon_hugepage (deleted)\nKernelPageSize:     2048 kB\nVmFlags: rd wr ht \n`,
   );
@@ -75,7 +75,7 @@ Deno.test("huge pages of hugetlb have their own size", () => {
   assert(flags.has("ht"));
 });
 
-Deno.test("names are as the kernel has them, newlines too", () => {
+Deno.test("names are those of the kernel, including newlines", () => {
   const names: Record<string, string> = {
     "": "",
     "[heap]": "[heap]",
@@ -84,13 +84,13 @@ Deno.test("names are as the kernel has them, newlines too", () => {
     "/tmp/a b (deleted)": "/tmp/a b (deleted)",
     "/tmp/two\\012lines\\012": "/tmp/two\nlines\n",
     "/tmp/größe": "/tmp/größe",
-    // What looks like a header, or like a figure.
+    // Names that look like a header, or like a figure.
     "/tmp/00400000-00500000 r--p 00000000 00:00 0":
       "/tmp/00400000-00500000 r--p 00000000 00:00 0",
     "/tmp/Rss: 4 kB": "/tmp/Rss: 4 kB",
   };
   for (const [written, name] of Object.entries(names)) {
-    // The kernel pads to column 73 and writes no space without a name.
+    // The kernel pads to column 73, and writes no padding without a name.
     const head = "00400000-00500000 r--s 00000000 00:2a 17".padEnd(
       written ? 73 : 0,
     );
@@ -99,7 +99,7 @@ Deno.test("names are as the kernel has them, newlines too", () => {
   }
 });
 
-Deno.test("what overlaps the mapping before it is left out, with its figures", () => {
+Deno.test("a mapping that overlaps the one before it is left out, with its figures", () => {
   const mappings = parse(`00400000-00500000 r--p 0 00:00 0
 Rss:   4 kB
 00480000-00600000 r--p 0 00:00 0
@@ -123,7 +123,7 @@ Rss:   32 kB
   ]);
 });
 
-Deno.test("maps is parsed too; the figures are 0", () => {
+Deno.test("maps is parsed too, with figures of 0", () => {
   const mappings = parse(
     `55d0c0000000-55d0c0001000 r-xp 00000000 fe:01 131234                     /usr/bin/perl
 7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0                          [stack]
@@ -140,7 +140,7 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
   assertEquals(mappings[2].end, 0xffff_ffff_ff60_1000n);
 });
 
-Deno.test("no text makes no mappings, and what is neither is refused", () => {
+Deno.test("an empty text has no mappings, and other texts are rejected", () => {
   assertEquals(parse(""), []);
   assertThrows(
     () => parse("0123 not a mapping\n"),
@@ -163,7 +163,7 @@ Deno.test("smaps and maps of this process list the same memory", () => {
   }
 });
 
-Deno.test("10,000 mappings are parsed about as quickly as they are read", () => {
+Deno.test("10,000 mappings are parsed about as fast as they are read", () => {
   using memory = new OwnMemory(10_000);
   memory.write(0, memory.pages);
   memory.split();
@@ -182,6 +182,7 @@ Deno.test("10,000 mappings are parsed about as quickly as they are read", () => 
     assertEquals(own.length, 10_000);
     assert(own.every(({ rss }) => rss === memory.pageSize));
   }
-  // By the time that the kernel takes to write it: so it is on any machine.
+  // Compare with the time that the kernel takes to write the text, so the test fits
+  // any machine.
   assert(best < 20, `${best.toFixed(1)} times as long`);
 });

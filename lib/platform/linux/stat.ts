@@ -1,5 +1,5 @@
 /**
- * `/proc/<pid>/stat`, as proc_pid_stat(5) describes it.
+ * Parses `/proc/<pid>/stat`: proc_pid_stat(5).
  *
  * @module
  */
@@ -11,19 +11,19 @@ import type { ProcessEntry } from "../platform.ts";
 const PF_KTHREAD = 0x0020_0000;
 
 /**
- * The fields of a `stat` line from the third on: field N of the man page stands at
- * N - 3. The second, the command, stands in parentheses and may hold any character,
- * these too.
+ * Returns the fields of a `stat` line from the third on: field N of the man page is
+ * at index N - 3. The second, the command, is in parentheses and may contain any
+ * character, including parentheses.
  */
 export function statFields(text: string): string[] {
   return text.slice(text.lastIndexOf(")") + 2).trimEnd().split(" ");
 }
 
 /**
- * Parses a `stat` line. The start time is in clock ticks since boot, the layout is
- * where code and stack lie, all zero without ptrace access.
+ * Parses a `stat` line. The start time is in clock ticks since boot; the layout is
+ * the place of code and stack, all zero without ptrace access.
  *
- * @throws SyntaxError when it is not one.
+ * @throws SyntaxError if the text is not a `stat` line.
  */
 export function parseStat(text: string): ProcessEntry {
   const open = text.indexOf("(");
@@ -49,7 +49,7 @@ export function parseStat(text: string): ProcessEntry {
   };
 }
 
-/** What the kernel writes as `%d` of what is never negative. */
+/** Parses an integer that is never negative. */
 function wholeNumber(digits: string, text: string): number {
   const value = Number(digits);
   if (!Number.isSafeInteger(value) || value < 0) throw malformed(text);

@@ -9,7 +9,7 @@ import "../../../ffi/testing.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import { parseStat } from "./stat.ts";
 
-/** A stat line: 52 fields as of Linux 3.5, see proc_pid_stat(5). */
+/** A stat line: 52 fields since Linux 3.5, see proc_pid_stat(5). */
 function line(
   { comm = "perl", state = "S", flags = 0x400000, code = 0x5555 } = {},
 ): string {
@@ -18,7 +18,7 @@ function line(
     `4 5 6 7 8 9 10 0\n`;
 }
 
-Deno.test("the fields rcap needs", () => {
+Deno.test("the fields that rcap needs are parsed", () => {
   assertEquals(parseStat(line()), {
     pid: 4242,
     comm: "perl",
@@ -33,7 +33,7 @@ Deno.test("the fields rcap needs", () => {
   });
 });
 
-Deno.test("a command may hold parentheses, spaces, newlines, or nothing", () => {
+Deno.test("a command may contain parentheses, spaces and newlines, or be empty", () => {
   for (
     const comm of [
       "(sd-pam)",
@@ -52,7 +52,7 @@ Deno.test("a command may hold parentheses, spaces, newlines, or nothing", () => 
   }
 });
 
-Deno.test("kernel threads and zombies are told apart", () => {
+Deno.test("kernel threads and zombies are recognized", () => {
   assertEquals(parseStat(line({ flags: 0x208040 })).isSystem, true);
   assertEquals(parseStat(line()).isSystem, false);
   for (
@@ -65,13 +65,13 @@ Deno.test("kernel threads and zombies are told apart", () => {
   }
 });
 
-Deno.test("another program has another layout", () => {
+Deno.test("exec changes the layout", () => {
   assertEquals(parseStat(line()).layout, parseStat(line({ comm: "x" })).layout);
   const { layout } = parseStat(line({ code: 0x6666 }));
   assertEquals(layout === parseStat(line()).layout, false);
 });
 
-Deno.test("what is no stat line is refused", () => {
+Deno.test("a text that is not a stat line is rejected", () => {
   for (
     const text of [
       "",
@@ -86,7 +86,7 @@ Deno.test("what is no stat line is refused", () => {
   }
 });
 
-Deno.test("the kernel's own line", () => {
+Deno.test("the kernel's own line is parsed", () => {
   const { pid, comm, ppid, layout } = parseStat(
     Deno.readTextFileSync("/proc/self/stat"),
   );

@@ -1,5 +1,5 @@
 /**
- * Whether the kernel can be asked by files in `/sys`: sysfs(5).
+ * Whether the kernel's files in `/sys` are available: sysfs(5).
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { isMissing, SystemError } from "../../errors.ts";
 import { fileSystemOf, SYSFS_MAGIC } from "../../../ffi/file_system.ts";
 
-/** Whether sysfs is mounted at `/sys`, as far as that can be told. */
+/** Whether sysfs is mounted at `/sys`; `true` if that is unknown. */
 export function isSysMounted(): boolean {
   try {
     return fileSystemOf("/sys").type === SYSFS_MAGIC;

@@ -1,6 +1,6 @@
 /**
- * System calls that rcap cannot do without, with the cause and the remedy where
- * they are refused whatever the process.
+ * System calls that rcap requires. If one is refused for every process, its error
+ * gives the cause and the remedy.
  *
  * @module
  */
@@ -17,7 +17,7 @@ const PIDFD_OPEN: SystemCall = {
   capabilities: [],
 };
 
-/** process_madvise(2), for the memory of others. */
+/** process_madvise(2), for the memory of other processes. */
 const PROCESS_MADVISE: SystemCall = {
   name: "process_madvise",
   since: [5, 10],
@@ -32,30 +32,30 @@ const SYSINFO: SystemCall = {
 };
 
 /**
- * Physical memory and swap now.
+ * Returns physical memory and swap.
  *
- * @throws CapabilityError when that is refused.
+ * @throws CapabilityError if the call is refused.
  */
 export function systemMemory(): MemoryInfo {
   return explained(SYSINFO, memoryInfo);
 }
 
 /**
- * Opens a descriptor of the process that has a pid now.
+ * Opens a pidfd of the process that currently has a pid.
  *
- * @throws CapabilityError when that is refused whatever the process.
- * @throws SystemError `ESRCH` when there is none.
+ * @throws CapabilityError if the call is refused for every process.
+ * @throws SystemError `ESRCH` if there is none.
  */
 export function openPidfd(pid: number): Pidfd {
-  // The kernel itself lets everyone do so.
+  // The kernel itself permits this call to everyone.
   return explained(PIDFD_OPEN, () => Pidfd.open(pid));
 }
 
 /**
- * Makes sure that processes can be paged out, as far as that does not depend on
- * the process.
+ * Checks that processes can be paged out, as far as that does not depend on the
+ * process.
  *
- * @throws CapabilityError when a system call is refused even for rcap itself.
+ * @throws CapabilityError if a system call is refused even for rcap itself.
  */
 export async function requirePageout(): Promise<void> {
   using self = openPidfd(Deno.pid);

@@ -1,8 +1,8 @@
 /**
- * The way through the page tables above the lowest level, and what an entry of a
- * table leads to.
+ * Walks the page tables above the lowest level, and finds what a table entry leads
+ * to.
  *
- * Tables lie in the kernel's direct map of physical memory.
+ * Tables are read through the kernel's direct map of physical memory.
  *
  * @module
  */
@@ -16,34 +16,43 @@ export interface Halves {
   high: number;
 }
 
-/** How the tables of this machine are laid out. */
+/** The geometry of this machine's page tables. */
 export interface Geometry {
   readonly layout: PageTableLayout;
   readonly levels: number;
   /** Where the direct map begins. */
   readonly base: Halves;
-  /** Bits of the high half of an entry that are part of an address. */
+  /** Address bits in the high half of an entry. */
   readonly addressHigh: number;
-  /** Bit of the low half that says soft-dirty; 0 where the kernel has none. */
+  /** Soft-dirty bit in the low half; 0 if the kernel has none. */
   readonly softDirty: number;
   /**
-   * Where the kernel's large zero page lies, physically; `undefined` where it has
-   * none. Like the small one it counts to nobody, but no bit says so.
+   * The physical address of the kernel's large zero page; `undefined` if it has
+   * none. Like the small one, it does not count towards RSS, but no bit marks it.
    */
   readonly largeZeroPage: Halves | undefined;
 }
 
-/** The tables above the lowest level on the way to a page; copied when first needed. */
+/**
+ * The tables above the lowest level on the way to a page; copied when they are
+ * first needed.
+ */
 export class TablePath {
-  /** The entry for the page last entered: for its leaf table, or a large page, or absent. */
+  /**
+   * The entry for the page last entered: of its leaf table or of a large page, or
+   * not present.
+   */
   low = 0;
   high = 0;
-  /** Whether the entry leads to a leaf table; a large page if it is present otherwise. */
+  /**
+   * Whether the entry leads to a leaf table; a present entry otherwise maps a large
+   * page.
+   */
   isTable = false;
 
   readonly #memory: KernelMemory;
   readonly #geometry: Geometry;
-  /** Per level from 2 up: a copy of the table, and of which pages it is. */
+  /** For each level from 2 up: a copy of the table, and which pages it covers. */
   readonly #tables: readonly Uint32Array[];
   readonly #spans: Float64Array;
   readonly #addresses: readonly Halves[];
@@ -70,24 +79,24 @@ export class TablePath {
   }
 
   /**
-   * Goes to the entry that decides about a page.
+   * Goes to the entry that maps a page or its leaf table.
    *
-   * @param endPage how far absent entries are of interest: those that follow one
-   * are passed over at once, for reservations may be large.
-   * @returns the first page behind those that are decided about.
+   * @param endPage the end of the range of interest: consecutive absent entries
+   * before it are skipped at once, since reservations may be large.
+   * @returns The first page after those that the entry covers.
    */
   enter(page: number, endPage = page + 1): number {
     const { layout, levels } = this.#geometry;
     const { entries } = layout;
     for (let level = levels;; level--) {
-      // Pages that an entry of this level stands for, and a table.
+      // The pages that an entry of this level covers, and the index of the table.
       const pages = entries ** (level - 1);
       const span = Math.floor(page / (pages * entries));
       const table = this.#tables[level];
       if (this.#spans[level] !== span) {
         copyPage(this.#memory, this.#addresses[level], table);
         this.#spans[level] = span;
-        // What was copied of the levels below belonged to another table.
+        // Copies of lower levels belonged to another table.
         this.#spans.fill(-1, 0, level);
       }
       const number = Math.floor(page / pages);
@@ -112,7 +121,7 @@ export class TablePath {
   }
 }
 
-/** Whether an entry leads to a place, physically. */
+/** Whether an entry leads to a physical address. */
 export function leadsTo(
   place: Halves,
   { low, high }: Halves,
@@ -122,7 +131,7 @@ export function leadsTo(
     ((high & addressHigh) >>> 0) === place.high;
 }
 
-/** Copies one page of kernel memory; what is queued for copying stays. */
+/** Copies one page of kernel memory; the queue of addresses stays intact. */
 export function copyPage(
   memory: KernelMemory,
   { low, high }: Halves,
@@ -138,7 +147,7 @@ export function copyPage(
   addresses[1] = queuedHigh;
 }
 
-/** Sets an address to that of the table or page that an entry leads to. */
+/** Sets an address to that of the table or page to which an entry leads. */
 export function pointTo(
   address: Halves,
   entryLow: number,

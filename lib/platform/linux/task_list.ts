@@ -1,5 +1,5 @@
 /**
- * The address spaces of all processes, by one pass of a BPF iterator over the
+ * Lists the address spaces of all processes, by one pass of a BPF iterator over the
  * kernel's tasks.
  *
  * @module
@@ -28,22 +28,25 @@ import {
 } from "../../../ffi/bpf_assembler.ts";
 import { type Btf, BtfKind } from "../../../ffi/btf.ts";
 
-/** Size of a record that the program writes: tgid, pgd, mm and run time, 64 bits each. */
+/**
+ * Size of a record that the program writes, in bytes: tgid, pgd, mm and run time,
+ * 64 bits each.
+ */
 const RECORD = 32;
 const RECORD_WORDS = RECORD / 8;
 
-/** An address space, as far as the tasks that use it tell. */
+/** An address space, as its tasks describe it. */
 export interface AddressSpace {
   /** The address of its top page table. */
   readonly topTable: bigint;
   /** The address of its `struct mm_struct`. */
   readonly address: bigint;
-  /** How long they have run so far, those that are there now; in nanoseconds. */
+  /** The total run time of its current tasks, in nanoseconds. */
   runtime: number;
 }
 
 /**
- * The program: writes a record for every task that has memory. Its context is a
+ * The program. It writes a record for every task that has memory. Its context is a
  * `struct bpf_iter__task`: meta at 0, whose first member is the file to write to,
  * and task at 8, null at the end.
  */
@@ -83,7 +86,7 @@ function writeTasks(btf: Btf): Statement[] {
 export class TaskList implements Disposable {
   readonly #iterator: Iterator;
 
-  /** @throws BtfError, BpfError when the kernel is not as expected, or refuses. */
+  /** @throws BtfError if the kernel's types are not as expected, BpfError if it refuses. */
   constructor(btf: Btf) {
     this.#iterator = new Iterator(
       "write_tasks",
@@ -92,7 +95,7 @@ export class TaskList implements Disposable {
     );
   }
 
-  /** Every process's address space, by pid. */
+  /** Returns the address spaces of all processes, by pid. */
   addressSpaces(): Map<number, AddressSpace> {
     const records = new BigUint64Array(this.#iterator.readAll().slice().buffer);
     const spaces = new Map<number, AddressSpace>();

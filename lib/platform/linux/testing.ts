@@ -1,5 +1,5 @@
 /**
- * Help for the tests of the Linux platform.
+ * Helpers for the tests of the Linux platform.
  *
  * @module
  */
@@ -8,9 +8,9 @@ import type { LinuxMapping } from "./linux_mapping.ts";
 import { SmapsParser } from "./smaps.ts";
 
 /**
- * Parses a whole text of smaps, or of maps.
+ * Parses a complete text of smaps or maps.
  *
- * @throws SyntaxError when a line is neither.
+ * @throws SyntaxError if a line is not one of smaps or maps.
  */
 export function parseSmaps(text: Uint8Array<ArrayBuffer>): LinuxMapping[] {
   const parser = new SmapsParser();

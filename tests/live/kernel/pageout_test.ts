@@ -47,7 +47,7 @@ Deno.test("another process with the same pid is not paged out", async () => {
         layout,
       }),
     NoSuchProcess,
-    "its pid is another's now",
+    "another process now has its pid",
   );
 });
 
@@ -75,7 +75,7 @@ Deno.test("every range has its result, whatever becomes of the others", async ()
   assertEquals(results.map(({ message }) => message), [
     undefined,
     "process_madvise: Invalid argument (EINVAL)",
-    "nothing of it is resident any more",
+    "none of it is resident any more",
     undefined,
   ]);
 });
