@@ -42,21 +42,21 @@ export { fingerprint } from "./config_files.ts";
 export { ConfigError, describeProblem } from "./config_problem.ts";
 export type { ConfigProblem };
 
-/** What the daemon does, and how often. Intervals are in milliseconds. */
+/** The configuration of the daemon. Intervals are in milliseconds. */
 export interface DaemonConfig {
-  /** Between readings of sizes, with which caps are enforced. */
+  /** Between two samples of sizes, after which caps are enforced. */
   readonly sampleInterval: number;
-  /** Between refreshes of membership. */
+  /** Between two refreshes of membership. */
   readonly processInterval: number;
-  /** Between writings of the state file. */
+  /** Between two updates of the state file. */
   readonly reportInterval: number;
-  /** Between looks at the files of the configuration. */
+  /** Between two checks of the configuration files. */
   readonly configInterval: number;
   /** Share of physical memory, 0 to 1, above which caps are enforced. */
   readonly enforcementThreshold: number;
   readonly policy: PolicyName;
   readonly pagedata: PagedataChoice;
-  /** In the order of the main file, then of the drop-ins. */
+  /** Those of the main file first, then those of the drop-ins. */
   readonly caps: readonly CapConfig[];
 }
 
@@ -66,45 +66,46 @@ export interface CapConfig {
   readonly select: readonly Selector[];
   /** In bytes. */
   readonly maxRss: number;
-  /** Where it stands, as `FILE:LINE`. */
+  /** Where it is configured, as `FILE:LINE`. */
   readonly place: string;
 }
 
-/** What reading a configuration came to. */
+/** The result of reading a configuration. */
 export interface ConfigReading {
-  /** `undefined` when there are problems. */
+  /** `undefined` if there are problems. */
   readonly config: DaemonConfig | undefined;
-  /** All of all files, in the order of the files, by line. */
+  /** The problems of all files, in the order of the files, by line. */
   readonly problems: ConfigProblem[];
-  /** Whether all of them may be none, and are only not known for the moment. */
+  /**
+   * Whether all problems are temporary: the configuration may be valid, but cannot
+   * be checked at the moment.
+   */
   readonly isPassing: boolean;
-  /** What is valid and hardly meant, likewise. */
+  /** Settings that are valid but probably unintended, in the same order. */
   readonly warnings: ConfigProblem[];
   /** The files that were read. */
   readonly files: string[];
-  /**
-   * Where each setting of `[daemon]` stands, as `FILE:LINE`; the last place counts.
-   */
+  /** The places of each setting of `[daemon]`, as `FILE:LINE`; the last one counts. */
   readonly settings: ReadonlyMap<string, readonly string[]>;
-  /** Equal to what `fingerprint` says for as long as no file changes. */
+  /** Equals the result of `fingerprint` until a file changes. */
   readonly fingerprint: string;
 }
 
-/** What reading a configuration takes. */
+/** What reading a configuration depends on. */
 export interface ConfigSurroundings extends FileSurroundings {
-  /** Whether there need be no caps here. */
+  /** Whether the configuration may be without caps. */
   readonly hasOtherCaps?: boolean;
 }
 
 /**
- * Reads the main file and the drop-ins, and merges them: caps add up, of a setting
- * of the daemon the last counts. What is wrong with what a user wrote is returned,
+ * Reads the main file and the drop-ins, and merges them: caps are collected; of
+ * several values of a setting, the last counts. Mistakes in the files are returned,
  * never thrown.
  *
- * @param signal ends the lookup of users.
- * @returns also, for a person, which users could not be looked up and are taken for
- * whom they were before.
- * @throws the signal's reason when it is aborted.
+ * @param signal aborts the lookup of users.
+ * @returns The reading, with messages about users that could not be looked up, for
+ * which earlier answers are used.
+ * @throws the signal's reason if it is aborted.
  */
 export async function readConfig(
   paths: ConfigPaths,
@@ -116,15 +117,15 @@ export async function readConfig(
   return { ...understandConfig(paths, parsed, surroundings), oldUsers };
 }
 
-/** The files of a configuration, as far as they are TOML. */
+/** The files of a configuration, parsed as TOML. */
 export interface ParsedConfig {
   readonly sources: ConfigFiles;
   readonly files: readonly ParsedFile[];
-  /** All selectors, as they are written. */
+  /** All selectors, as written. */
   readonly selectors: readonly string[];
 }
 
-/** Reads the files of a configuration. */
+/** Reads and parses the files of a configuration. */
 export function parseConfig(
   paths: ConfigPaths,
   { system, hasOtherCaps = false }: Pick<
@@ -142,7 +143,7 @@ export function parseConfig(
   return { sources, files, selectors };
 }
 
-/** Understands files whose users were looked up. */
+/** Checks and merges parsed files whose users were looked up. */
 export function understandConfig(
   paths: ConfigPaths,
   { sources, files: parsed }: ParsedConfig,
@@ -156,14 +157,15 @@ export function understandConfig(
     ...files.flatMap(({ problems }) => problems),
     ...duplicates(caps),
   ];
-  // What cannot be read or is no list of caps may hold some nevertheless.
+  // Files that cannot be read, or whose caps are not a list, may still contain
+  // caps.
   const isWithoutCaps = !hasOtherCaps && sources.problems.length === 0 &&
     files.every(({ root }) => root && !root.children.get("cap")?.children.size);
   if (isWithoutCaps) {
     problems.push({
       file: paths.file,
       line: 0,
-      message: `there is no cap in it, nor in a drop-in in ${paths.dropIns}`,
+      message: `it contains no cap, nor does a drop-in in ${paths.dropIns}`,
       suggestion:
         "add a table [[cap]] with name, select and max_rss, as rcap check --help shows",
     });
@@ -187,15 +189,15 @@ export function understandConfig(
   };
 }
 
-/** A file, as far as it could be understood. */
+/** A file after it was checked. */
 interface FileReading {
   readonly path: string;
-  /** `undefined` when it is not TOML. */
+  /** `undefined` if it is not TOML. */
   readonly root?: TomlNode;
-  /** `undefined` when there are problems. */
+  /** `undefined` if there are problems. */
   readonly settings?: FileSettings;
   readonly problems: readonly FoundProblem[];
-  /** Also those that are not as they should be. */
+  /** All caps, including invalid ones. */
   readonly caps: readonly CapPlace[];
 }
 
@@ -205,7 +207,7 @@ interface CapPlace {
   readonly line: number;
 }
 
-/** A file, as far as it is TOML. */
+/** A file, parsed as TOML. */
 interface ParsedFile {
   readonly path: string;
   readonly root?: TomlNode;
@@ -238,7 +240,8 @@ function readFile(
 }
 
 function capsOf(root: TomlNode, file: string): CapPlace[] {
-  // Without an index it is a key of what is no list of caps, which is told already.
+  // A key that is not an index belongs to a table, not a list, which is reported
+  // elsewhere.
   return [...root.children.get("cap")?.children ?? []]
     .filter(([index]) => typeof index === "number")
     .map(([, cap]) => {
@@ -252,7 +255,7 @@ function capsOf(root: TomlNode, file: string): CapPlace[] {
     });
 }
 
-/** Caps whose names are taken. */
+/** Returns a problem for every cap whose name is taken. */
 function duplicates(caps: readonly CapPlace[]): ConfigProblem[] {
   const taken = new Map<string, string>();
   return caps.flatMap(({ name, file, line }) => {
@@ -265,13 +268,13 @@ function duplicates(caps: readonly CapPlace[]): ConfigProblem[] {
     return [{
       file,
       line,
-      message: `there is a cap "${name}" already, at ${place}`,
-      suggestion: "rename one of them, or take it away",
+      message: `the name "${name}" is taken by the cap at ${place}`,
+      suggestion: "rename or remove one of them",
     }];
   });
 }
 
-/** What is valid, but will not do what it looks like. */
+/** Returns warnings about settings that are valid but have no effect. */
 function doubts(
   { path, root, settings }: FileReading,
   totalMemory: number,
@@ -285,7 +288,7 @@ function doubts(
       file: path,
       line: lineOf(root, ["cap", index, "max_rss"]),
       message: `cap "${name}" of ${doubt}`,
-      suggestion: "it is never exceeded; lower it",
+      suggestion: "it can never be exceeded; lower it",
     }];
   });
   if (daemon?.enforcement_threshold === 1) {
@@ -332,7 +335,7 @@ function merge(
   };
 }
 
-/** Problems by file, the main one first, and by line. */
+/** Sorts problems by file, the main one first, and by line. */
 function inOrder(
   problems: readonly ConfigProblem[],
   { file: main }: ConfigPaths,

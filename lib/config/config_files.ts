@@ -26,7 +26,7 @@ import {
 import { exactSize } from "../report/units.ts";
 import type { FoundProblem } from "./config_problem.ts";
 
-/** Where a configuration is. */
+/** The paths of a configuration. */
 export interface ConfigPaths {
   /** The main file. */
   readonly file: string;
@@ -34,18 +34,18 @@ export interface ConfigPaths {
   readonly dropIns: string;
 }
 
-/** The main file, unless another is named. */
+/** The default main file. */
 export const DEFAULT_CONFIG = "/etc/rcap.toml";
 
-/** The least that makes a configuration: one line, for messages. */
+/** A minimal configuration in one line, for messages. */
 export const LEAST_CONFIG =
   `cap = [{ name = "web", select = ["unit:nginx"], max_rss = "2G" }]`;
 
-/** What the files of a configuration hold. */
+/** The contents of the files of a configuration. */
 export interface ConfigFiles {
-  /** Those that could be read: the main file, then the drop-ins in name order. */
+  /** The files that could be read: the main file, then the drop-ins in name order. */
   readonly files: readonly ConfigFile[];
-  /** Of those that could not. */
+  /** The problems of those that could not. */
   readonly problems: readonly FoundProblem[];
 }
 
@@ -56,27 +56,31 @@ export interface ConfigFile {
 }
 
 /**
- * Where a configuration is by its main file: drop-ins of `/x/foo.toml` are in
- * `/x/foo.d`.
+ * Returns the paths of a configuration by its main file: drop-ins of `/x/foo.toml`
+ * are in `/x/foo.d`.
  */
 export function configPaths(file: string = DEFAULT_CONFIG): ConfigPaths {
   return { file, dropIns: `${file.replace(/\.toml$/, "")}.d` };
 }
 
-/** Room for thousands of caps: what is larger is another file, or a device. */
+/**
+ * The most bytes of a file: room for thousands of caps. A larger file is not a
+ * configuration.
+ */
 const LARGEST_FILE = 2 ** 20;
-/** All files together, for the same reason. */
+/** The most bytes of all files together. */
 const LARGEST_TOTAL = 4 * LARGEST_FILE;
 const MOST_DROP_INS = 1000;
 
 /**
  * Reads the files of a configuration.
  *
- * The main file may be missing where there are drop-ins, or nothing is needed. A drop-in is what ends in
- * `.toml`, but for names with a leading dot, as editors give to files of their own.
+ * The main file may be missing if there are drop-ins or if no cap is required. A
+ * drop-in is a file whose name ends in `.toml` and does not start with a dot, as
+ * names of editors' own files do.
  *
- * Nothing is read on which others than root and this user have a say: it is a
- * problem instead.
+ * A file that users other than root and the current one can change is not read, but
+ * reported as a problem.
  */
 export function readConfigFiles(
   paths: ConfigPaths,
@@ -95,12 +99,12 @@ export function readConfigFiles(
   return reader;
 }
 
-/** Reads files, one after the other. */
+/** Reads files one after the other. */
 class Reader implements ConfigFiles {
   readonly files: ConfigFile[] = [];
   readonly problems: FoundProblem[] = [];
   #total = 0;
-  /** With what others have a say: one of them can stand on the way to several files. */
+  /** Paths that are not trusted, since one of them can be on the way to several files. */
   readonly #distrusted = new Set<string>();
 
   readonly #calls: FileCalls;
@@ -109,7 +113,7 @@ class Reader implements ConfigFiles {
     this.#calls = calls;
   }
 
-  /** @returns whether there is any. */
+  /** @returns Whether there is a drop-in. */
   readDropIns(path: string): boolean {
     try {
       using directory = openTrustedDirectory(this.#calls, path, {
@@ -123,7 +127,7 @@ class Reader implements ConfigFiles {
           file: path,
           line: 0,
           message:
-            `there are ${names.length} drop-ins in it, more than ${MOST_DROP_INS}`,
+            `it contains ${names.length} drop-ins, more than ${MOST_DROP_INS}`,
           suggestion: "put several caps into one file",
         });
         return true;
@@ -144,7 +148,7 @@ class Reader implements ConfigFiles {
     const open = () => openTrustedFile(this.#calls, name, { from: directory });
     const read = this.read(file, open);
     if (!(read instanceof SystemError)) return;
-    // One that was taken away meanwhile is none; a link may lead to nothing.
+    // A drop-in that was just removed is not a problem; a dangling link is.
     if (directory.statusOf(name)) {
       this.problems.push(unreadable(file, read));
     } else if (name.includes("\ufffd")) {
@@ -158,9 +162,9 @@ class Reader implements ConfigFiles {
   }
 
   /**
-   * Reads a file; what is in the way of that becomes a problem.
+   * Reads a file; a failure becomes a problem.
    *
-   * @returns the error when there is no such file.
+   * @returns The error if there is no such file.
    */
   read(path: string, open: () => OpenFile): SystemError | "read" | "problem" {
     try {
@@ -211,7 +215,7 @@ function contents(path: string, file: OpenFile): ConfigFile | FoundProblem {
       line: lines.findIndex((line) => line.includes("\ufffd")) + 1,
       message: "these bytes are not UTF-8",
       suggestion:
-        `find out what it is written in (file ${path}) and convert it with iconv`,
+        `find out its encoding (file ${path}) and convert it with iconv`,
     };
   }
 }
@@ -221,19 +225,19 @@ function tooLarge(file: string, how: string, most: number): FoundProblem {
     file,
     line: 0,
     message: `${how}it is larger than ${exactSize(most)}`,
-    suggestion: "name the file that you mean, or distribute caps over drop-ins",
+    suggestion: "name the right file, or distribute the caps over drop-ins",
   };
 }
 
-/** Why a file, or a directory of drop-ins, cannot be read. */
+/** Returns the problem of a file, or of the directory of drop-ins, that cannot be read. */
 function problemOf(file: string, error: unknown): FoundProblem {
   if (error instanceof DistrustError) return distrusted(file, error);
-  // Without a descriptor or memory nothing is known of the file.
+  // Without a descriptor or memory, nothing is known about the file.
   if (error instanceof RcapError && isExhausted(error)) {
     return {
       file,
       line: 0,
-      message: `it cannot be read for the moment: ${error.message}`,
+      message: `it cannot be read at the moment: ${error.message}`,
       suggestion: null,
       isPassing: true,
     };
@@ -246,8 +250,8 @@ function problemOf(file: string, error: unknown): FoundProblem {
   return {
     file,
     line: 0,
-    message: "it is a device, a pipe or a socket, and no file",
-    suggestion: "put a file in its place, or take it away",
+    message: "it is a device, a pipe or a socket, not a file",
+    suggestion: "replace it with a file, or remove it",
   };
 }
 
@@ -271,8 +275,8 @@ function unreadable(path: string, error: SystemError): FoundProblem {
     line: 0,
     message: `it cannot be read: ${error.words}`,
     suggestion: isDenied(error)
-      ? "try as root, or let more users read it"
-      : "put a readable one in its place, or take it away",
+      ? "run as root, or make it readable"
+      : "replace it with a readable one, or remove it",
   };
 }
 
@@ -280,16 +284,16 @@ function missing({ file, dropIns }: ConfigPaths): FoundProblem {
   return {
     file,
     line: 0,
-    message: `there is no such file, and no drop-in in ${dropIns}`,
+    message: `it does not exist, and there is no drop-in in ${dropIns}`,
     suggestion:
       `name another with --config, or write one, such as ${LEAST_CONFIG}`,
   };
 }
 
 /**
- * A text that is the same for as long as no file of a configuration changes. All
- * files are read for it: they are small, and neither times nor sizes tell of every
- * change. `undefined` when they cannot be read for the moment.
+ * Returns a text that stays the same until a file of the configuration changes;
+ * `undefined` if the files cannot be read at the moment. It reads all files, which
+ * are small: neither times nor sizes reveal every change.
  */
 export function fingerprint(
   paths: ConfigPaths,
@@ -301,7 +305,7 @@ export function fingerprint(
     : fingerprintOf(files);
 }
 
-/** The fingerprint of files that have been read. */
+/** Returns the fingerprint of files that were read. */
 export function fingerprintOf(files: ConfigFiles): string {
   return JSON.stringify(files);
 }

@@ -1,5 +1,5 @@
 /**
- * What is wrong with a configuration: told all at once, each with its place.
+ * The problems of a configuration, reported together, each with its place.
  *
  * @module
  */
@@ -7,29 +7,32 @@
 import { EXIT_CODES, UsageError } from "../errors.ts";
 import { escapeLine } from "../report/escape.ts";
 
-/** Something that is wrong, and where. */
+/** A problem and its place. */
 export interface ConfigProblem {
   readonly file: string;
-  /** From 1; 0 for the file as a whole. */
+  /** The line, from 1; 0 for the file as a whole. */
   readonly line: number;
   readonly message: string;
-  /** What to do about it, where there is more to say than the message does. */
+  /** The remedy, if the message does not imply it. */
   readonly suggestion: string | null;
 }
 
-/** A problem, as it is found. */
+/** A problem, as found. */
 export interface FoundProblem extends ConfigProblem {
-  /** Whether it says nothing of the configuration, which is only not known for the moment. */
+  /**
+   * Whether it is temporary: the configuration may be valid, but cannot be checked
+   * at the moment.
+   */
   readonly isPassing?: boolean;
 }
 
-/** The configuration is not valid; its problems stand below the message, a line each. */
+/** The configuration is not valid; its problems follow the message, a line each. */
 export class ConfigError extends UsageError {
   override name = "ConfigError";
   override readonly exitCode: number;
   readonly problems: readonly ConfigProblem[];
 
-  /** @param isPassing whether it may be valid, and is only not known to be for the moment. */
+  /** @param isPassing whether all problems are temporary, so that it may be valid. */
   constructor(problems: readonly ConfigProblem[], isPassing = false) {
     const count = problems.length === 1
       ? "one problem"
@@ -44,7 +47,7 @@ export class ConfigError extends UsageError {
   }
 }
 
-/** A problem in a line: `FILE:LINE: message; suggestion`. */
+/** Formats a problem as a line: `FILE:LINE: message; suggestion`. */
 export function describeProblem(
   { file, line, message, suggestion }: ConfigProblem,
 ): string {
@@ -53,7 +56,7 @@ export function describeProblem(
   return escapeLine(`${place}: ${message}${remedy}`);
 }
 
-/** A place, as messages have it: `FILE:LINE`. */
+/** Formats a place for messages: `FILE:LINE`. */
 export function placeOf(file: string, line: number): string {
   return `${file}:${line}`;
 }

@@ -1,5 +1,5 @@
 /**
- * What `rcap check` tells of a configuration.
+ * The output of `rcap check`.
  *
  * @module
  */
@@ -21,14 +21,14 @@ import type { CapConfig, ConfigReading, DaemonConfig } from "./config.ts";
 import type { ConfigProblem } from "./config_problem.ts";
 import type { DaemonSettings } from "./config_schema.ts";
 
-/** What `rcap check --json` prints: sizes in bytes, times in seconds. */
+/** The output of `rcap check --json`: sizes in bytes, times in seconds. */
 export interface CheckReport {
   readonly version: 1;
   readonly valid: boolean;
   readonly files: readonly string[];
   readonly problems: readonly ConfigProblem[];
   readonly warnings: readonly ConfigProblem[];
-  /** The merged result; `null` when it is not valid. */
+  /** The merged configuration; `null` if it is not valid. */
   readonly config: {
     readonly daemon: Omit<DaemonConfig, "caps">;
     readonly caps: readonly {
@@ -40,7 +40,7 @@ export interface CheckReport {
   } | null;
 }
 
-/** The reading of a configuration, for scripts. */
+/** Returns the report on a configuration, for scripts. */
 export function checkReport(
   { config, files, problems, warnings }: ConfigReading,
 ): CheckReport {
@@ -73,7 +73,7 @@ function configReport(
   };
 }
 
-/** How many caps a valid configuration has, and from which files. */
+/** Describes how many caps a valid configuration has, by file. */
 export function describeCaps(
   { caps }: DaemonConfig,
   files: readonly string[],
@@ -93,8 +93,8 @@ function fileOf(place: string): string {
 }
 
 /**
- * A configuration as TOML that reads back as the same one, with comments that tell
- * where everything comes from.
+ * Renders a configuration as TOML that reads back as the same one, with comments
+ * that show where everything comes from.
  */
 export function renderConfig(
   config: DaemonConfig,
@@ -125,7 +125,7 @@ export function renderConfig(
   );
 }
 
-/** The lines of a cap. */
+/** Renders a cap as lines. */
 function renderCap({ name, select, maxRss, place }: CapConfig): string[] {
   const listed = (texts: readonly string[]) => texts.map(quoted).join(", ");
   const selectors = select.map(writtenAs).map((written) =>
@@ -142,8 +142,8 @@ function renderCap({ name, select, maxRss, place }: CapConfig): string[] {
 }
 
 /**
- * A text as TOML has it between quotation marks: as JSON has it, but for characters
- * beyond `\uffff`, and nothing in it that a terminal does not show as such.
+ * Quotes a text as a TOML string: like JSON, except for characters beyond `\uffff`,
+ * with everything escaped that a terminal would not show.
  */
 function quoted(text: string): string {
   return replaceUnsafe(

@@ -1,5 +1,5 @@
 /**
- * What may stand in a file of the configuration, and what it means.
+ * The schema of a configuration file.
  *
  * @module
  */
@@ -22,10 +22,10 @@ import { didYouMean } from "./did_you_mean.ts";
 import { DEFAULT_POLICY, POLICIES, type PolicyName } from "./policy_names.ts";
 import type { TomlPath, TomlValue } from "./toml.ts";
 
-/** Where reference bits come from; `auto` is the best source that works. */
+/** The source of reference bits; `auto` is the best one that works. */
 export type PagedataChoice = "auto" | PagedataSourceName;
 
-/** Settings of the daemon by their names in a file; intervals in milliseconds. */
+/** Settings of the daemon, by their names in a file. Intervals are in milliseconds. */
 export interface DaemonSettings {
   readonly sample_interval: number;
   readonly process_interval: number;
@@ -37,7 +37,7 @@ export interface DaemonSettings {
   readonly pagedata: PagedataChoice;
 }
 
-/** The settings where no file has others. */
+/** The default settings. */
 export const DEFAULT_SETTINGS: DaemonSettings = {
   sample_interval: 5_000,
   process_interval: 15_000,
@@ -48,34 +48,37 @@ export const DEFAULT_SETTINGS: DaemonSettings = {
   pagedata: "auto",
 };
 
-/** A cap by the names in a file; the size in bytes. */
+/** A cap, by the names in a file. The size is in bytes. */
 export interface CapSettings {
   readonly name: string;
   readonly select: readonly Selector[];
   readonly max_rss: number;
 }
 
-/** The keys of a cap; it has all of them. */
+/** The keys of a cap, all of which are required. */
 export const CAP_KEYS = ["name", "select", "max_rss"] as const;
 
-/** A file, understood. */
+/** The settings in a file. */
 export interface FileSettings {
   readonly daemon?: Partial<DaemonSettings>;
   readonly cap?: readonly CapSettings[];
 }
 
-/** Something in a file that is not as it should be. */
+/** A mistake in a file. */
 export interface Fault {
   readonly path: TomlPath;
   readonly message: string;
   readonly suggestion: string | null;
-  /** Whether it may be right, and is only not known for the moment. */
+  /**
+   * Whether it is temporary: the value may be valid, but cannot be checked at the
+   * moment.
+   */
   readonly isPassing?: boolean;
 }
 
 /**
- * The selectors in a file, as they are written, for their users to be looked up.
- * What is no selector is passed over.
+ * Returns the selectors in a file as written, for the lookup of their users. Values
+ * that are not selectors are ignored.
  */
 export function selectorsIn(value: TomlValue): string[] {
   const listed = (value: unknown): unknown[] =>
@@ -87,12 +90,12 @@ export function selectorsIn(value: TomlValue): string[] {
 }
 
 /**
- * Understands what stands in a file. Keys that it does not know are left to
+ * Checks and converts the contents of a file. Unknown keys are reported by
  * {@linkcode unknownKeys}.
  *
  * @param surroundings `totalMemory` is what sizes in percent are of, in bytes;
- * `users` knows those that {@linkcode selectorsIn} names; `system` is the one that the
- * configuration is for.
+ * `users` must know those that {@linkcode selectorsIn} names; `system` is the one that
+ * the configuration is for.
  */
 export function understand(
   value: TomlValue,
@@ -113,21 +116,21 @@ export function understand(
   return { faults };
 }
 
-/** What understanding a file takes. */
+/** What the meaning of a file depends on. */
 export interface FileSurroundings {
   readonly totalMemory: number;
   readonly users: Users;
   readonly system: Pick<OperatingSystem, "files" | "pagedataSources">;
 }
 
-/** What an issue of valibot's says was received where that is not known for the moment. */
+/** The `received` value that marks a temporary issue of valibot. */
 const PASSING = "not known";
 
 function isKey(key: unknown): key is string | number {
   return typeof key === "string" || typeof key === "number";
 }
 
-/** The only text that an issue of valibot's can carry: the problem, then the remedy. */
+/** Joins problem and remedy into the only text that an issue of valibot can carry. */
 function issueText(problem: string, remedy?: string): string {
   return [problem, ...(remedy ? [remedy] : [])].map(escapeLine).join("\n");
 }
@@ -168,8 +171,8 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
       v.minLength(
         1,
         issueText(
-          "select is empty: the cap is for no process",
-          `name some, as in ["unit:nginx"], or take the cap away`,
+          "select is empty: the cap applies to no process",
+          `add selectors, as in ["unit:nginx"], or remove the cap`,
         ),
       ),
     ),
@@ -185,7 +188,7 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
   });
 }
 
-/** A table with some keys, of which none may be missing unless it is optional. */
+/** A table whose keys are all required unless they are optional. */
 function table<Entries extends v.ObjectEntries>(
   entries: Entries,
   { what, remedy }: { what: string; remedy: string },
@@ -210,7 +213,7 @@ function isTable(value: unknown): value is Record<string, unknown> {
     !Array.isArray(value) && !(value instanceof Date);
 }
 
-/** A value that a function parses, which throws a `UsageError` for what is none. */
+/** A value that is parsed by a function, which throws a `UsageError` if it is invalid. */
 function parsed<T>(parse: (value: unknown) => T) {
   return v.pipe(
     v.unknown(),
@@ -229,7 +232,10 @@ function parsed<T>(parse: (value: unknown) => T) {
   );
 }
 
-/** Shorter ones keep a processor busy; a longer one is a slip of the unit. */
+/**
+ * Bounds of intervals, in milliseconds: shorter ones keep a processor busy, longer
+ * ones are a wrong unit.
+ */
 const INTERVALS = { least: 10, most: 24 * 3_600_000 };
 
 function parseInterval(value: unknown, key: string): number {
@@ -266,7 +272,7 @@ function parseMaxRss(value: unknown, totalMemory: number): number {
   });
 }
 
-/** What is easy to type, and to read in a table and in a label of a metric. */
+/** Names that are easy to type, and to read in a table and a metric label. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 
 function parseName(value: unknown): string {
@@ -286,13 +292,13 @@ function parseName(value: unknown): string {
   return value;
 }
 
-/** A selector, or a list of those of which all have to hold. */
+/** Parses a selector, or a list of selectors that must all match. */
 function parseSelection(value: unknown, users: Users): Selector {
   if (!Array.isArray(value)) return parseWord(value, users);
   if (value.length === 0) {
     throw new UsageError(
       "a list in select is empty: it would select everything",
-      `name those that have to hold together, as in [["exe:/usr/bin/postgres", "user:postgres"]]`,
+      `list the selectors that must all match, as in [["exe:/usr/bin/postgres", "user:postgres"]]`,
     );
   }
   return join(value.map((word) => parseWord(word, users)));
@@ -320,12 +326,12 @@ function parseChoice<T extends string>(
   throw new UsageError(
     `${key} is ${describe(value)}`,
     guess === undefined
-      ? `it is one of ${choices.map((choice) => `"${choice}"`).join(", ")}`
+      ? `use one of ${choices.map((choice) => `"${choice}"`).join(", ")}`
       : `did you mean "${guess}"?`,
   );
 }
 
-/** @param example a right value, of the number that was written if one was. */
+/** @param example returns a valid value, with the number that was written, if any. */
 function wrongType(
   value: unknown,
   { key, wanted, example }: {
@@ -342,7 +348,7 @@ function wrongType(
   );
 }
 
-/** A value in words, by what TOML calls it. */
+/** Describes a value in TOML's terms. */
 function describe(value: unknown): string {
   if (typeof value === "string") return `"${value}"`;
   if (typeof value === "bigint") return `the integer ${value}`;

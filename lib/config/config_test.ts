@@ -59,7 +59,7 @@ class Files implements Disposable {
     return understandConfig(this.paths, parsed, surroundings);
   }
 
-  /** A text without the directory. */
+  /** Returns a text without the directory. */
   relative(text: string): string {
     return text.replaceAll(`${this.directory}/`, "");
   }
@@ -69,7 +69,7 @@ class Files implements Disposable {
   }
 }
 
-/** The problems of some files, a line each. */
+/** Returns the problems of files, a line each. */
 function problemsOf(files: Record<string, string | Uint8Array>): string[] {
   using directory = new Files(files);
   const { config, problems } = directory.read();
@@ -79,7 +79,7 @@ function problemsOf(files: Record<string, string | Uint8Array>): string[] {
   );
 }
 
-/** Asserts what is wrong with a single file. */
+/** Asserts the problems of a single file. */
 function assertProblems(text: string, ...expected: string[]): void {
   assertEquals(
     problemsOf({ "rcap.toml": text }),
@@ -88,17 +88,17 @@ function assertProblems(text: string, ...expected: string[]): void {
   );
 }
 
-/** A cap by one name, on four lines. */
+/** A cap with a name, on four lines. */
 function capNamed(name: string, maxRss = '"1G"'): string {
   return `[[cap]]\nname = "${name}"\nselect = ["user:root"]\nmax_rss = ${maxRss}\n`;
 }
 
-/** A valid file with some lines in `[daemon]`, the first of which is line 2. */
+/** A valid file with lines in `[daemon]`, which begin at line 2. */
 function daemonWith(lines: string): string {
   return `[daemon]\n${lines}\n${capNamed("a")}`;
 }
 
-/** A configuration without functions and places, to be compared. */
+/** A configuration without functions and places, for comparison. */
 function comparable({ caps, ...daemon }: DaemonConfig) {
   return {
     ...daemon,
@@ -110,7 +110,7 @@ function comparable({ caps, ...daemon }: DaemonConfig) {
   };
 }
 
-Deno.test("a list in select joins selectors, and no name is taken for a joint", () => {
+Deno.test("a list in select joins selectors, and no name is taken for a separator", () => {
   using files = new Files({
     "rcap.toml": `[[cap]]
 name = "a"
@@ -131,7 +131,7 @@ max_rss = "1G"
   );
 });
 
-Deno.test("what the name service has not told may be right, and nothing else may", async () => {
+Deno.test("only a name that the name service has not answered is a temporary problem", async () => {
   const silent = new Users({
     uidOfUser: (name) =>
       Promise.reject(systemError(`look up user ${name}`, Errno.EAGAIN)),
@@ -163,7 +163,7 @@ Deno.test("what the name service has not told may be right, and nothing else may
   assertEquals([other.problems.length, other.isPassing], [2, false]);
   assertEquals(new ConfigError(other.problems, false).exitCode, 2);
 
-  // Whom it has told of before stays who he was.
+  // A user that was looked up before keeps the earlier answer.
   let fails = false;
   const failing = new Users({
     uidOfUser: () =>
@@ -193,7 +193,7 @@ Deno.test("what the name service has not told may be right, and nothing else may
   ]);
 });
 
-Deno.test("drop-ins are beside the main file", () => {
+Deno.test("drop-ins are next to the main file", () => {
   assertEquals(configPaths(), {
     file: "/etc/rcap.toml",
     dropIns: "/etc/rcap.d",
@@ -202,7 +202,7 @@ Deno.test("drop-ins are beside the main file", () => {
   assertEquals(configPaths("foo.conf").dropIns, "foo.conf.d");
 });
 
-Deno.test("without settings, the defaults hold", () => {
+Deno.test("without settings, the defaults apply", () => {
   using files = new Files({ "rcap.toml": capNamed("a") });
   const { config, problems, warnings, settings } = files.read();
   assert(config);
@@ -265,31 +265,31 @@ Deno.test("drop-ins add caps in name order, and the last setting counts", () => 
   );
 });
 
-Deno.test("the main file may be missing where there are drop-ins", () => {
+Deno.test("the main file may be missing if there are drop-ins", () => {
   using files = new Files({ "rcap.d/a.toml": capNamed("a") });
   assertEquals(files.read().config?.caps.length, 1);
   assertEquals(problemsOf({}), [
-    `rcap.toml: there is no such file, and no drop-in in rcap.d; name another with --config, or write one, such as ${LEAST_CONFIG}`,
+    `rcap.toml: it does not exist, and there is no drop-in in rcap.d; name another with --config, or write one, such as ${LEAST_CONFIG}`,
   ]);
-  // What the message says can be put there.
+  // The configuration that the message suggests is valid.
   assertEquals(problemsOf({ "rcap.toml": LEAST_CONFIG }), []);
 });
 
-Deno.test("a configuration without caps is told", () => {
+Deno.test("a configuration without caps is reported", () => {
   const expected = [
-    "rcap.toml: there is no cap in it, nor in a drop-in in rcap.d; add a table [[cap]] with name, select and max_rss, as rcap check --help shows",
+    "rcap.toml: it contains no cap, nor does a drop-in in rcap.d; add a table [[cap]] with name, select and max_rss, as rcap check --help shows",
   ];
   for (const text of ["", "# nothing\n", "cap = []", "[daemon]"]) {
     assertEquals(problemsOf({ "rcap.toml": text }), expected, text);
   }
-  // Of a file that cannot be understood, nobody knows.
+  // A file that is not TOML may contain caps.
   assertProblems(
     "[[",
-    "1: malformed TOML (unterminated table-key): [[; text stands in quotation marks, lists in brackets; https://toml.io tells the rest",
+    "1: malformed TOML (unterminated table-key): [[; put text in quotation marks and lists in brackets; see https://toml.io",
   );
 });
 
-Deno.test("unknown keys are told, with what may have been meant", () => {
+Deno.test("unknown keys are reported with a guess", () => {
   assertProblems(
     `sample_interval = "5s"
 max_rss = "1G"
@@ -314,23 +314,23 @@ __proto__ = { name = "b" }
 `,
     '1: unknown key "sample_interval" outside of [daemon] and [[cap]]; it belongs below [daemon]',
     '2: unknown key "max_rss" outside of [daemon] and [[cap]]; it belongs below [[cap]]',
-    '3: unknown key "foo" outside of [daemon] and [[cap]]; there are [daemon] and [[cap]]',
+    '3: unknown key "foo" outside of [daemon] and [[cap]]; the tables are [daemon] and [[cap]]',
     '4: unknown key "deamon" outside of [daemon] and [[cap]]; did you mean [daemon]?',
     '7: unknown key "sampleInterval" in [daemon]; did you mean sample_interval?',
     '8: unknown key "max-rss" in [daemon]; did you mean max_rss, below [[cap]]?',
-    '9: unknown key "foo" in [daemon]; there are sample_interval, process_interval, report_interval, config_interval, enforcement_threshold, policy, pagedata',
+    '9: unknown key "foo" in [daemon]; the keys are sample_interval, process_interval, report_interval, config_interval, enforcement_threshold, policy, pagedata',
     '10: unknown key "caps" outside of [daemon] and [[cap]]; did you mean [[cap]]?',
     '16: unknown key "max_rs" in [[cap]]; did you mean max_rss?',
     '17: unknown key "policy" in [[cap]]; it belongs below [daemon]',
     '18: unknown key "Select" in [[cap]]; did you mean select?',
-    '19: unknown key "toString" in [[cap]]; there are name, select, max_rss',
-    '20: unknown key "__proto__" in [[cap]]; there are name, select, max_rss',
+    '19: unknown key "toString" in [[cap]]; the keys are name, select, max_rss',
+    '20: unknown key "__proto__" in [[cap]]; the keys are name, select, max_rss',
   );
 });
 
-Deno.test("names that are taken are told with both places", () => {
+Deno.test("duplicate names are reported with both places", () => {
   const already = (place: string) =>
-    `there is a cap "a" already, at ${place}; rename one of them, or take it away`;
+    `the name "a" is taken by the cap at ${place}; rename or remove one of them`;
   assertEquals(
     problemsOf({
       "rcap.toml": capNamed("a") + capNamed("b") + capNamed("a"),
@@ -343,7 +343,7 @@ Deno.test("names that are taken are told with both places", () => {
   );
 });
 
-Deno.test("intervals that cannot be are told", () => {
+Deno.test("invalid intervals are reported", () => {
   const wrong: Record<string, string> = {
     '"0"': '"0" is out of range; it is at least 10ms and at most 24h',
     '"9ms"': '"9ms" is out of range; it is at least 10ms and at most 24h',
@@ -378,7 +378,7 @@ Deno.test("intervals that cannot be are told", () => {
   }
 });
 
-Deno.test("other settings that cannot be are told", () => {
+Deno.test("other invalid settings are reported", () => {
   const wrong: Record<string, string> = {
     'enforcement_threshold = "101%"':
       'enforcement_threshold: "101%" is out of range; it is at least 0% and at most 100%',
@@ -387,17 +387,17 @@ Deno.test("other settings that cannot be are told", () => {
     "enforcement_threshold = 85":
       'enforcement_threshold is the integer 85, not a percentage; write it in quotation marks: "85%"',
     'policy = "clok"': 'policy is "clok"; did you mean "clock"?',
-    'policy = "lru"': 'policy is "lru"; it is one of "clock", "coldest"',
-    "policy = 1": 'policy is the integer 1; it is one of "clock", "coldest"',
+    'policy = "lru"': 'policy is "lru"; use one of "clock", "coldest"',
+    "policy = 1": 'policy is the integer 1; use one of "clock", "coldest"',
     'pagedata = "PTE"': 'pagedata is "PTE"; did you mean "pte"?',
-    'pagedata = ""': 'pagedata is ""; it is one of "auto", "pte", "smaps"',
+    'pagedata = ""': 'pagedata is ""; use one of "auto", "pte", "smaps"',
   };
   for (const [line, problem] of Object.entries(wrong)) {
     assertProblems(daemonWith(line), `2: ${problem}`);
   }
 });
 
-Deno.test("sizes that cannot be are told", () => {
+Deno.test("invalid sizes are reported", () => {
   const wrong: Record<string, string> = {
     '"10X"':
       'max_rss: "10X" is not a size; write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)',
@@ -423,7 +423,7 @@ Deno.test("sizes that cannot be are told", () => {
   }
 });
 
-Deno.test("selectors that are none are told, each on its line", () => {
+Deno.test("invalid selectors are reported, each on its line", () => {
   assertProblems(
     `[[cap]]
 name = "a"
@@ -442,12 +442,12 @@ max_rss = "1G"`,
     '7: "usr:x" is not a selector; use pid:N or N, tree:N, user:NAME, comm:GLOB, exe:GLOB, cgroup:GLOB, unit:NAME',
     '7: selector "comm:[": malformed glob "[" (nothing closes the bracket "["); quote a bracket or backslash that is meant as such with a backslash',
     '8: a selector is a list, not text; write it in quotation marks: "unit:nginx"',
-    '9: a list in select is empty: it would select everything; name those that have to hold together, as in [["exe:/usr/bin/postgres", "user:postgres"]]',
+    '9: a list in select is empty: it would select everything; list the selectors that must all match, as in [["exe:/usr/bin/postgres", "user:postgres"]]',
     '10: "+" does not stand between two selectors; it joins two of which both have to hold, as in exe:/usr/bin/postgres + user:postgres',
   );
   assertProblems(
     '[[cap]]\nname = "a"\nselect = []\nmax_rss = "1G"',
-    '3: select is empty: the cap is for no process; name some, as in ["unit:nginx"], or take the cap away',
+    '3: select is empty: the cap applies to no process; add selectors, as in ["unit:nginx"], or remove the cap',
   );
   assertProblems(
     '[[cap]]\nname = "a"\nselect = "user:root"\nmax_rss = "1G"',
@@ -455,7 +455,7 @@ max_rss = "1G"`,
   );
 });
 
-Deno.test("names that cannot be are told", () => {
+Deno.test("invalid names are reported", () => {
   const names = ["", "a b", "-a", ".a", "a/b", "a,b", "ä", "a\\nb"];
   for (const name of [...names, "x".repeat(65)]) {
     assertProblems(
@@ -468,7 +468,7 @@ Deno.test("names that cannot be are told", () => {
   }
 });
 
-Deno.test("tables that are none, and keys that are missing, are told", () => {
+Deno.test("values that are not tables and missing keys are reported", () => {
   assertProblems(
     '[cap]\nname = "a"',
     "1: cap is a table, not a list of tables; begin every cap with [[cap]], in two brackets",
@@ -491,7 +491,7 @@ Deno.test("tables that are none, and keys that are missing, are told", () => {
   );
 });
 
-Deno.test("files that cannot be read are told, beside what is wrong in others", () => {
+Deno.test("unreadable files are reported along with problems of other files", () => {
   using files = new Files({
     "rcap.toml": daemonWith('policy = "lru"'),
     "rcap.d/b.toml": new TextEncoder().encode("# 1\n# \u00e9").slice(0, -1),
@@ -504,19 +504,19 @@ Deno.test("files that cannot be read are told, beside what is wrong in others", 
   assertEquals(
     problems.map((problem) => files.relative(describeProblem(problem))),
     [
-      'rcap.toml:2: policy is "lru"; it is one of "clock", "coldest"',
-      "rcap.d/a.toml: it cannot be read: No such file or directory (ENOENT); put a readable one in its place, or take it away",
-      "rcap.d/b.toml:2: these bytes are not UTF-8; find out what it is written in (file rcap.d/b.toml) and convert it with iconv",
-      "rcap.d/c.toml: it cannot be read: Is a directory (EISDIR); put a readable one in its place, or take it away",
-      'rcap.d/d.toml:2: malformed TOML (unexpected character): name = x; text stands in quotation marks: name = "x"',
+      'rcap.toml:2: policy is "lru"; use one of "clock", "coldest"',
+      "rcap.d/a.toml: it cannot be read: No such file or directory (ENOENT); replace it with a readable one, or remove it",
+      "rcap.d/b.toml:2: these bytes are not UTF-8; find out its encoding (file rcap.d/b.toml) and convert it with iconv",
+      "rcap.d/c.toml: it cannot be read: Is a directory (EISDIR); replace it with a readable one, or remove it",
+      'rcap.d/d.toml:2: malformed TOML (unexpected character): name = x; put text in quotation marks: name = "x"',
     ],
   );
 });
 
-Deno.test("what is far too large is not read", () => {
+Deno.test("files that are far too large are not read", () => {
   const large = capNamed("a") + "#\n".repeat(2 ** 19);
   assertEquals(problemsOf({ "rcap.toml": large }), [
-    "rcap.toml: it is larger than 1M; name the file that you mean, or distribute caps over drop-ins",
+    "rcap.toml: it is larger than 1M; name the right file, or distribute the caps over drop-ins",
   ]);
   assertEquals(problemsOf({ "rcap.toml": large.slice(0, 2 ** 20) }), []);
   const paths = { file: "/dev/zero", dropIns: "/nowhere" };
@@ -536,15 +536,15 @@ Deno.test("an empty directory of drop-ins is fine, a file in its place is not", 
   );
 });
 
-Deno.test("a byte order mark and Windows' line ends are read over", () => {
+Deno.test("a byte order mark and Windows line ends are ignored", () => {
   const text = `\ufeff${capNamed("a").replaceAll("\n", "\r\n")}foo = 1\r\n`;
   assertProblems(
     text,
-    '5: unknown key "foo" in [[cap]]; there are name, select, max_rss',
+    '5: unknown key "foo" in [[cap]]; the keys are name, select, max_rss',
   );
 });
 
-Deno.test("what is valid and hardly meant is a warning", () => {
+Deno.test("settings that are valid but probably unintended cause warnings", () => {
   using files = new Files({
     "rcap.toml": `${daemonWith('enforcement_threshold = "100%"')}${
       capNamed("b", '"9G"')
@@ -556,7 +556,7 @@ Deno.test("what is valid and hardly meant is a warning", () => {
     warnings.map((warning) => files.relative(describeProblem(warning))),
     [
       'rcap.toml:2: enforcement_threshold is 100%: no cap is ever enforced; lower it; "0%" enforces caps at all times',
-      'rcap.toml:10: cap "b" of 9.0G is above the 8.0G of memory of this machine; it is never exceeded; lower it',
+      'rcap.toml:10: cap "b" of 9.0G is larger than the 8.0G of memory of this machine; it can never be exceeded; lower it',
     ],
   );
 });
@@ -573,7 +573,7 @@ Deno.test("the error of a configuration has every problem on a line of its own",
     "rcap.toml:1: the cap has no select; every cap has name, select, max_rss",
     "rcap.toml:1: the cap has no max_rss; every cap has name, select, max_rss",
     'rcap.toml:2: name: "a\\tb" cannot be the name of a cap; use up to 64 letters, digits and . _ @ -, the first a letter or digit',
-    'rcap.toml:3: unknown key "foo" in [[cap]]; there are name, select, max_rss',
+    'rcap.toml:3: unknown key "foo" in [[cap]]; the keys are name, select, max_rss',
   ]);
   assertEquals(
     new ConfigError(problems.slice(0, 1)).message,
@@ -595,7 +595,7 @@ Deno.test("the fingerprint changes with every change of a file, and only then", 
   assert(seen.has(fingerprint(files.paths, system.files)));
   const { atime, mtime } = Deno.statSync(files.paths.file);
   files.write("rcap.toml", capNamed("b"));
-  // As a tool may that restores times.
+  // Like a tool that restores times.
   Deno.utimeSync(files.paths.file, atime ?? 0, mtime ?? 0);
   assertChanged("same size, same time");
   files.write("rcap.d/a.toml", "");
@@ -611,12 +611,12 @@ Deno.test("the fingerprint changes with every change of a file, and only then", 
   assertChanged("what is no text");
   Deno.removeSync(files.paths.dropIns, { recursive: true });
   assertChanged("nothing");
-  // What is no drop-in does not count.
+  // A file that is not a drop-in does not count.
   files.write("rcap.d/notes.txt", "");
   assert(seen.has(fingerprint(files.paths, system.files)));
 });
 
-Deno.test("a valid configuration is summed up by file", () => {
+Deno.test("a valid configuration is summarized by file", () => {
   using files = new Files({
     "rcap.toml": "",
     "rcap.d/a.toml": capNamed("a") + capNamed("b"),
@@ -634,7 +634,7 @@ The configuration is valid, with 3 caps.
   );
 });
 
-Deno.test("the merged result tells where everything comes from", () => {
+Deno.test("the merged result shows where everything comes from", () => {
   using files = new Files({
     "rcap.toml": daemonWith('sample_interval = "1s"'),
     "rcap.d/a.toml": `[daemon]\nsample_interval = "2000ms"\n${
@@ -714,14 +714,14 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
       file,
       line: 5,
       message: 'unknown key "foo" in [[cap]]',
-      suggestion: "there are name, select, max_rss",
+      suggestion: "the keys are name, select, max_rss",
     }],
     warnings: [],
     config: null,
   });
 });
 
-/** Selectors with any text in them, control characters and all. */
+/** Selectors with any text, including control characters. */
 const globs = fc.tuple(
   fc.constantFrom("comm", "exe", "cgroup"),
   fc.oneof(
@@ -777,7 +777,7 @@ const configs: fc.Arbitrary<DaemonConfig> = fc.record({
   }),
 });
 
-Deno.test("what is printed reads back as the same configuration", () => {
+Deno.test("the printed configuration reads back as the same one", () => {
   using files = new Files({});
   fc.assert(
     fc.property(configs, (config) => {
@@ -795,7 +795,7 @@ Deno.test("what is printed reads back as the same configuration", () => {
   );
 });
 
-/** A file that is nearly valid: one that is, with a few characters exchanged. */
+/** A nearly valid file: a valid one with a few characters replaced. */
 const nearly = fc.tuple(
   fc.constantFrom(
     daemonWith('sample_interval = "5s"'),
@@ -844,7 +844,7 @@ const misplaced = fc.dictionary(
   }),
 ).map((values) =>
   Object.entries(values).map(([key, value]) =>
-    // As TOML has it: tables with = between key and value, and nothing empty.
+    // Format it as TOML: tables with = between key and value, and no null values.
     `${key} = ${
       JSON.stringify(value, (_, inner) => inner ?? 0)?.replaceAll('":', '"=') ??
         0
@@ -852,7 +852,7 @@ const misplaced = fc.dictionary(
   ).join("")
 );
 
-Deno.test("whatever the files are, reading them ends with a configuration or with problems", () => {
+Deno.test("reading any files results in a configuration or in problems", () => {
   using files = new Files({});
   let valid = 0;
   fc.assert(
@@ -888,7 +888,7 @@ Deno.test("the example of the documentation is valid", () => {
   const { config, problems, warnings, settings } = files.read();
   assertEquals([problems, warnings], [[], []]);
   assert(config);
-  // It shows every setting, with its default.
+  // The example shows every setting with its default.
   assertEquals(settings.size, 7);
   files.write("rcap.toml", capNamed("a"));
   const { config: defaults } = files.read();

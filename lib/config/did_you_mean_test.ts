@@ -9,7 +9,7 @@ import { didYouMean } from "./did_you_mean.ts";
 
 const WORDS = ["name", "select", "max_rss", "enforcement_threshold", "cap"];
 
-Deno.test("what is nearly a word is taken for it", () => {
+Deno.test("a word with a slip is recognized", () => {
   const guesses: Record<string, string> = {
     name: "name",
     nmae: "name",
@@ -26,7 +26,7 @@ Deno.test("what is nearly a word is taken for it", () => {
   }
 });
 
-Deno.test("what has little in common with any is not", () => {
+Deno.test("a word with little in common with any is not", () => {
   for (const word of ["", "a", "xy", "foo", "limit", "memory", "__proto__"]) {
     assertEquals(didYouMean(word, WORDS), undefined, word);
   }

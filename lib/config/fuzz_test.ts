@@ -1,5 +1,5 @@
 /**
- * Fuzz tests of what users write: the configuration.
+ * Fuzz tests of the configuration.
  *
  * @module
  */
@@ -37,7 +37,7 @@ x.y = [1, 1.5, true, 1979-05-27T07:32:00Z, """
 text""", inf, nan, 0xff]
 `;
 
-Deno.test("fuzz: TOML, and what it means", () => {
+Deno.test("fuzz: TOML and the schema", () => {
   const surroundings = {
     totalMemory: 2 ** 34,
     users: new Users(system),
@@ -48,7 +48,7 @@ Deno.test("fuzz: TOML, and what it means", () => {
       const { root, value } = parseToml(text);
       const { settings, faults } = understand(value, surroundings);
       assertEquals(badNumbers(settings), []);
-      // Of each fault it is said what is wrong, and where.
+      // Every fault has a message and a place.
       for (const { message, path } of [...faults, ...unknownKeys(root)]) {
         assert(message !== "" && lineOf(root, path) >= 1, message);
       }

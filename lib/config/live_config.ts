@@ -1,6 +1,6 @@
 /**
- * The configuration that a daemon runs with: the files of its own, and beside them
- * the caps that the system keeps for its projects, each read again when it changes.
+ * The configuration of a running daemon: its files, and the caps that the system
+ * keeps for its projects. Both are read again when they change.
  *
  * @module
  */
@@ -19,13 +19,13 @@ import {
 import type { ConfigPaths } from "./config_files.ts";
 import { besideProjectCaps } from "./project_caps.ts";
 
-/** What reading the configuration again came to. */
+/** The result of a reload. */
 export interface Reloaded {
-  /** `undefined` when there are problems. */
+  /** `undefined` if there are problems. */
   readonly config?: DaemonConfig;
-  /** A line each. */
+  /** One line each. */
   readonly problems: readonly string[];
-  /** Whether it may be valid, and is only not known to be for the moment. */
+  /** Whether all problems are temporary, so that it may be valid. */
   readonly isPassing?: boolean;
 }
 
@@ -54,8 +54,8 @@ export class LiveConfig {
   }
 
   /**
-   * @param signal ends it early.
-   * @throws ConfigError when it is invalid.
+   * @param signal aborts the loading.
+   * @throws ConfigError if it is invalid.
    */
   async load(signal?: AbortSignal): Promise<DaemonConfig> {
     this.#readProjects();
@@ -65,15 +65,15 @@ export class LiveConfig {
   }
 
   /**
-   * Takes as long as the name service, which is asked only when there is something
-   * to read.
+   * Reads the configuration again. May take as long as the name service, which is
+   * asked only if there is something to read.
    *
-   * @param onlyIfChanged gives nothing when no file has changed.
+   * @param onlyIfChanged returns `undefined` if no file has changed.
    */
   async reload(onlyIfChanged: boolean): Promise<Reloaded | undefined> {
     const hasNewProjects = this.#readProjects();
     const now = fingerprint(this.#paths, this.#system.files);
-    // What cannot be read for the moment may not have changed.
+    // Files that cannot be read at the moment may be unchanged.
     const hasChanged = now !== undefined && now !== this.#fingerprint;
     if (onlyIfChanged && !hasNewProjects && !hasChanged) return undefined;
     const { config, problems, isPassing } = await this.#read();
@@ -85,7 +85,7 @@ export class LiveConfig {
     const read = this.#source?.changedCaps();
     if (!read) return false;
     for (const problem of read.problems) this.#log.warn(problem);
-    // What cannot be read stays what it was.
+    // If they cannot be read, keep the earlier ones.
     this.#projects = read.caps ?? this.#projects;
     return true;
   }
@@ -99,7 +99,7 @@ export class LiveConfig {
       system: this.#system,
     }, signal);
     const { config, problems, isPassing } = reading;
-    // What is not known for the moment is looked up again without a change.
+    // After a temporary problem, the next reload reads again even without a change.
     this.#fingerprint = isPassing ? "" : reading.fingerprint;
     for (const message of reading.oldUsers) this.#log.warn(message);
     for (const warning of reading.warnings) {

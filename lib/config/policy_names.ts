@@ -1,16 +1,18 @@
 /**
- * What goes first: the names of the policies.
+ * The names of the policies, which decide which pages go first.
  *
  * @module
  */
 
 /**
- * - `clock`: one process after another, in address order, for ever, like the hand
- *   of a clock; what was not referenced goes. The original daemon's.
- * - `coldest`: the pages of all processes, by how long they have not been used.
+ * - `clock`: the policy of the original daemon. It goes through the processes in
+ * turn, in address order, like the hand of a clock, and pages out what was not
+ * referenced.
+ * - `coldest`: pages out the pages of all processes in the order of their idle
+ * time, the longest idle first.
  */
 export const POLICIES = ["clock", "coldest"] as const;
 export type PolicyName = typeof POLICIES[number];
 
-/** The policy where none is asked for. */
+/** The default policy. */
 export const DEFAULT_POLICY: PolicyName = "clock";

@@ -1,5 +1,6 @@
 /**
- * Caps that the system keeps for its projects, beside those of the configuration.
+ * Merges the caps that the system keeps for its projects with those of the
+ * configuration.
  *
  * @module
  */
@@ -8,19 +9,19 @@ import type { Selector } from "../collection/selectors.ts";
 import type { ProjectCap } from "../platform/platform.ts";
 import type { CapConfig } from "./config.ts";
 
-/** Caps of both kinds. */
+/** The caps of both kinds. */
 export interface CapsBeside {
-  /** Those of the configuration first: a process in several belongs to the first. */
+  /** Those of the configuration first: a process in several groups belongs to the first. */
   readonly caps: readonly CapConfig[];
-  /** Which caps of projects do not count, and why, for a person. */
+  /** Messages for people about caps of projects that do not count. */
   readonly messages: readonly string[];
 }
 
 /**
- * Puts the caps of projects beside those of the configuration. A cap of the
- * configuration that has the name of a project, or selects it, wins.
+ * Adds the caps of projects to those of the configuration. A cap of the
+ * configuration wins if it has the name of a project or selects it.
  *
- * @param path where the projects are, for messages.
+ * @param path the file of the projects, for messages.
  */
 export function besideProjectCaps(
   configured: readonly CapConfig[],

@@ -1,5 +1,5 @@
 /**
- * Tests of caps of projects beside those of the configuration.
+ * Tests of merging caps of projects with those of the configuration.
  *
  * @module
  */
@@ -42,7 +42,7 @@ Deno.test("caps of projects come after those of the configuration", () => {
   });
 });
 
-Deno.test("the configuration wins, by name or by selector, and says so", () => {
+Deno.test("the configuration wins by name or by selector, with a message", () => {
   const configured = [
     cap("web", { kind: "pid", pid: 1, text: "1" }),
     cap("database", byProject("101", 101)),

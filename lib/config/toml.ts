@@ -1,9 +1,9 @@
 /**
- * TOML with the line of everything in it: <https://toml.io/en/v1.1.0>.
+ * Parses TOML and keeps the line of every value: <https://toml.io/en/v1.1.0>.
  *
- * The values are taken from the syntax tree here rather than by the parser's own
- * `getStaticTOMLValue`, which loses the lines and sets what a file calls
- * `__proto__` on the prototype of all objects.
+ * The values are built from the syntax tree, not by the parser's own
+ * `getStaticTOMLValue`, which loses the lines and assigns a key `__proto__` to the
+ * prototype of all objects.
  *
  * @module
  */
@@ -11,34 +11,34 @@
 import { type AST, ParseError, parseTOML } from "toml-eslint-parser";
 import { UsageError } from "../errors.ts";
 
-/** A way from the top of a file to something in it: names of keys, indexes of lists. */
+/** A path from the top of a file to a value: keys of tables and indexes of lists. */
 export type TomlPath = readonly (string | number)[];
 
 type Scalar = string | number | bigint | boolean | Date;
 
-/** What stands in a file, as plain values. Integers are `bigint`. */
+/** The contents of a file as plain values. Integers are `bigint`. */
 export type TomlValue = Scalar | TomlValue[] | { [key: string]: TomlValue };
 
-/** A file, read. */
+/** A parsed file. */
 export interface TomlDocument {
   readonly value: TomlValue;
   readonly root: TomlNode;
 }
 
-/** Where something in a file stands. */
+/** The place of a value in a file. */
 export interface TomlNode {
-  /** Of its key, or of the header of a table; from 1. */
+  /** The line of its key, or of the header of a table; from 1. */
   readonly line: number;
-  /** By key in tables, by index in lists, in the order of the file. */
+  /** The children by key in tables, by index in lists, in the order of the file. */
   readonly children: ReadonlyMap<string | number, TomlNode>;
-  /** Of what is neither a table nor a list. */
+  /** The value, if it is neither a table nor a list. */
   readonly scalar?: Scalar;
 }
 
-/** The text is not TOML, or more than rcap can read. */
+/** The text is not TOML, or exceeds what rcap can read. */
 export class TomlError extends UsageError {
   override name = "TomlError";
-  /** From 1; 0 for the text as a whole. */
+  /** The line, from 1; 0 for the text as a whole. */
   readonly line: number;
 
   constructor(line: number, problem: string, remedy: string) {
@@ -50,7 +50,7 @@ export class TomlError extends UsageError {
 /**
  * Parses TOML.
  *
- * @throws TomlError when it is none.
+ * @throws TomlError if the text is not valid TOML.
  */
 export function parseToml(text: string): TomlDocument {
   try {
@@ -58,20 +58,20 @@ export function parseToml(text: string): TomlDocument {
     return { root, value: valueOf(root) };
   } catch (error) {
     if (error instanceof ParseError) throw explain(error, text);
-    // The parser calls itself for every level of nesting, and spreads the letters
-    // of a string over the arguments of a call.
+    // The parser recurses for every level of nesting, and passes the letters of a
+    // string as the arguments of one call.
     if (error instanceof RangeError) {
       throw new TomlError(
         0,
-        "it is nested too deeply, or a text in it is too long, to be read",
-        "a configuration needs a few levels and short texts only",
+        "it is nested too deeply, or contains too long a text",
+        "a configuration needs only a few levels and short texts",
       );
     }
     throw error;
   }
 }
 
-/** The line of what a path leads to, or of the innermost table or list around it. */
+/** Returns the line of the value at a path, or of the innermost table or list around it. */
 export function lineOf(root: TomlNode, path: TomlPath): number {
   let node = root;
   for (const key of path) {
@@ -82,7 +82,7 @@ export function lineOf(root: TomlNode, path: TomlPath): number {
   return node.line;
 }
 
-/** A node while its file is read. */
+/** A node while its file is parsed. */
 interface Node extends TomlNode {
   readonly kind: "table" | "list" | "value";
   readonly children: Map<string | number, Node>;
@@ -95,13 +95,13 @@ function newNode(line: number, kind: Node["kind"], scalar?: Scalar): Node {
 function valueOf({ kind, scalar, children }: Node): TomlValue {
   if (scalar !== undefined) return scalar;
   if (kind === "list") return [...children.values()].map(valueOf);
-  // Unlike an assignment, this makes a key of its own also of `__proto__`.
+  // Unlike an assignment, this makes an own property even of `__proto__`.
   return Object.fromEntries(
     [...children].map(([key, node]) => [key, valueOf(node)]),
   );
 }
 
-/** The table that a path leads to, made where there is none yet. */
+/** Returns the table at a path, and creates it if necessary. */
 function tableAt(from: Node, path: TomlPath, line: number): Node {
   let node = from;
   path.forEach((key, depth) => {
@@ -163,19 +163,19 @@ function read(content: AST.TOMLContentNode, line: number): Node {
   }
 }
 
-/** At most this much of a line is repeated in a message. */
+/** The most characters of a line that a message repeats. */
 const LONGEST_EXCERPT = 60;
 
-/** A key and a value that lacks its quotation marks. */
+/** A key and a value without quotation marks. */
 const BARE_TEXT =
   /^([\w.-]+\s*=\s*)(?![+-]?[\d._]+$|true$|false$)([^\s"'[\]{}#,=][^"'[\]{}#,=]*?)\s*(?:#.*)?$/;
 
-/** What the parser says, with the line and a remedy. */
+/** Converts the parser's error to one with the line and a remedy. */
 function explain({ message, lineNumber }: ParseError, text: string): TomlError {
   const lines = text.split(/\r?\n/).map((line) => line.trim());
   const misses = (at: number) => /^(#.*)?$/.test(lines[at - 1] ?? "");
   let at = lineNumber;
-  // Of a value that is missing, the parser names the place where it gave up.
+  // For a missing value, the parser reports the place where it gave up.
   if (message.startsWith("The key, equals sign")) at--;
   while (at > 1 && misses(at)) at--;
   const line = lines[at - 1] ?? "";
@@ -192,10 +192,10 @@ function explain({ message, lineNumber }: ParseError, text: string): TomlError {
 
 function remedyOf(what: string, line: string): string {
   if (what.startsWith("defining a key multiple times")) {
-    return "keep one of them; every cap begins with a [[cap]] of its own";
+    return "keep one of them; every cap begins with its own [[cap]]";
   }
   const [, key, value] = BARE_TEXT.exec(line) ?? [];
   return value === undefined
-    ? "text stands in quotation marks, lists in brackets; https://toml.io tells the rest"
-    : `text stands in quotation marks: ${key}"${value}"`;
+    ? "put text in quotation marks and lists in brackets; see https://toml.io"
+    : `put text in quotation marks: ${key}"${value}"`;
 }

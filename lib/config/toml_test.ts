@@ -1,5 +1,5 @@
 /**
- * Tests of reading TOML with its lines.
+ * Tests of parsing TOML with its lines.
  *
  * @module
  */
@@ -46,7 +46,7 @@ Deno.test("values are those of the file, integers as bigint", () => {
   });
 });
 
-Deno.test("everything has its line, what is missing that of the table around it", () => {
+Deno.test("every value has its line, a missing one that of the table around it", () => {
   const { root } = parseToml(TEXT);
   const lines: [TomlPath, number][] = [
     [["top"], 2],
@@ -69,7 +69,7 @@ Deno.test("everything has its line, what is missing that of the table around it"
   assertEquals(lineOf(parseToml("\r\n\r\na = 1\r\n").root, ["a"]), 3);
 });
 
-Deno.test("names that objects have already are names as any other", () => {
+Deno.test("names of built-in properties are ordinary keys", () => {
   const { root, value } = parseToml(
     `__proto__.polluted = 1
      constructor.prototype.polluted = 1
@@ -92,19 +92,19 @@ Deno.test("names that objects have already are names as any other", () => {
   assert(!("name" in cap));
 });
 
-Deno.test("what is not TOML is refused, with the line and a remedy", () => {
+Deno.test("invalid TOML is rejected with the line and a remedy", () => {
   const generic =
-    "text stands in quotation marks, lists in brackets; https://toml.io tells the rest";
+    "put text in quotation marks and lists in brackets; see https://toml.io";
   const broken: [text: string, line: number, message: string][] = [
     [
       '[[cap]]\nname = "x"\nmax_rss = 2G # a comment\n',
       3,
-      'malformed TOML (must be a newline): max_rss = 2G # a comment; text stands in quotation marks: max_rss = "2G"',
+      'malformed TOML (must be a newline): max_rss = 2G # a comment; put text in quotation marks: max_rss = "2G"',
     ],
     [
       "name = my app",
       1,
-      'malformed TOML (unexpected character): name = my app; text stands in quotation marks: name = "my app"',
+      'malformed TOML (unexpected character): name = my app; put text in quotation marks: name = "my app"',
     ],
     [
       "select = [user:root]",
@@ -129,13 +129,13 @@ Deno.test("what is not TOML is refused, with the line and a remedy", () => {
     [
       "[[cap]]\n[cap]",
       2,
-      "malformed TOML (defining a key multiple times is invalid): [cap]; keep one of them; every cap begins with a [[cap]] of its own",
+      "malformed TOML (defining a key multiple times is invalid): [cap]; keep one of them; every cap begins with its own [[cap]]",
     ],
     [
       `a = ${"x".repeat(100)}`,
       1,
       `malformed TOML (unexpected character): a = ${"x".repeat(56)}…; ${
-        'text stands in quotation marks: a = "' + "x".repeat(56) + '…"'
+        'put text in quotation marks: a = "' + "x".repeat(56) + '…"'
       }`,
     ],
   ];
@@ -148,7 +148,7 @@ Deno.test("what is not TOML is refused, with the line and a remedy", () => {
   }
 });
 
-Deno.test("nesting beyond all measure is refused", () => {
+Deno.test("excessive nesting is rejected", () => {
   const nested = "[".repeat(50_000);
   for (const text of [`a = ${nested}`, `a = ${nested}1${"]".repeat(50_000)}`]) {
     assertThrows(() => parseToml(text), TomlError);
@@ -160,7 +160,7 @@ Deno.test("nesting beyond all measure is refused", () => {
   );
 });
 
-/** Texts of what TOML is made of, in any order. */
+/** Texts of TOML's tokens in any order. */
 const fragments = fc.array(
   fc.constantFrom(
     ..."[ ] [[ ]] = \" ' \"\"\" ''' . , { } a b cap daemon # 1 0x _ - inf nan true"
@@ -173,7 +173,7 @@ const fragments = fc.array(
   { maxLength: 12 },
 ).map((parts) => parts.join(""));
 
-Deno.test("whatever a text is, it is read or refused with a line", () => {
+Deno.test("any text is parsed, or rejected with a line", () => {
   fc.assert(
     fc.property(fc.oneof(fragments, fc.string({ unit: "binary" })), (text) => {
       try {

@@ -1,6 +1,6 @@
 /**
- * Keys in a file of the configuration that mean nothing: a setting with a slip in
- * its name must not be passed over as if it were not there.
+ * Finds unknown keys in a configuration file: a misspelt setting must not be
+ * ignored silently.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { CAP_KEYS, DEFAULT_SETTINGS, type Fault } from "./config_schema.ts";
 import { didYouMean } from "./did_you_mean.ts";
 import type { TomlNode } from "./toml.ts";
 
-/** A table that has keys of its own: how it begins, and what may stand in it. */
+/** A table: its header and its valid keys. */
 interface Table {
   readonly header: string;
   readonly keys: readonly string[];
@@ -22,13 +22,14 @@ const DAEMON: Table = {
 const CAP: Table = { header: "[[cap]]", keys: CAP_KEYS };
 const TABLES: Readonly<Record<string, Table>> = { daemon: DAEMON, cap: CAP };
 
-/** All unknown keys of a file. */
+/** Returns a fault for every unknown key of a file. */
 export function unknownKeys({ children }: TomlNode): Fault[] {
   const faults = [...children.keys()]
     .filter((key) => !Object.hasOwn(TABLES, key))
     .map((key) => unknownAtTop(String(key)));
   for (const key of children.get("daemon")?.children.keys() ?? []) {
-    // With an index, it is a list rather than a table, which is told already.
+    // A key that is an index belongs to a list, not a table, which is reported
+    // elsewhere.
     if (typeof key !== "string" || DAEMON.keys.includes(key)) continue;
     faults.push(unknownIn(DAEMON, key, ["daemon", key]));
   }
@@ -50,7 +51,7 @@ function unknownAtTop(key: string): Fault {
       `unknown key "${key}" outside of ${DAEMON.header} and ${CAP.header}`,
     suggestion: guess === undefined
       ? elsewhere(key, [DAEMON, CAP]) ??
-        `there are ${DAEMON.header} and ${CAP.header}`
+        `the tables are ${DAEMON.header} and ${CAP.header}`
       : `did you mean ${TABLES[guess].header}?`,
   };
 }
@@ -62,12 +63,12 @@ function unknownIn(table: Table, key: string, path: Fault["path"]): Fault {
     path,
     message: `unknown key "${key}" in ${table.header}`,
     suggestion: guess === undefined
-      ? elsewhere(key, others) ?? `there are ${table.keys.join(", ")}`
+      ? elsewhere(key, others) ?? `the keys are ${table.keys.join(", ")}`
       : `did you mean ${guess}?`,
   };
 }
 
-/** Where a key belongs, or what it resembles. */
+/** Suggests the table in which a key belongs, or a key that it resembles. */
 function elsewhere(key: string, tables: readonly Table[]): string | undefined {
   for (const { header, keys } of tables) {
     const guess = didYouMean(key, keys);

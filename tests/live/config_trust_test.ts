@@ -284,5 +284,5 @@ Deno.test("drop-ins are many, large and oddly named only within bounds", async (
   for (let i = 0; i <= 1000; i++) {
     Deno.writeTextFileSync(`${place.dropIns}/${i}.toml`, "");
   }
-  assertMatch((await check()).stderr, /rcap\.d: there are 1001 drop-ins in it/);
+  assertMatch((await check()).stderr, /rcap\.d: it contains 1001 drop-ins/);
 });

@@ -85,8 +85,8 @@ ${file}:2: sample_interval: "0s" is out of range; it is at least 10ms and at mos
 ${file}:3: the cap has no max_rss; every cap has name, select, max_rss
 ${file}:5: selector "user:nobody-of-this-name": there is no user "nobody-of-this-name"; getent passwd lists those there are
 ${file}:6: unknown key "max_rs" in [[cap]]; did you mean max_rss?
-${dropIns}/a.toml:2: there is a cap "web" already, at ${file}:4; rename one of them, or take it away
-${dropIns}/b.toml:2: malformed TOML (must be a newline): max_rss = 2G; text stands in quotation marks: max_rss = "2G"
+${dropIns}/a.toml:2: the name "web" is taken by the cap at ${file}:4; rename or remove one of them
+${dropIns}/b.toml:2: malformed TOML (must be a newline): max_rss = 2G; put text in quotation marks: max_rss = "2G"
 `,
   });
 });
@@ -106,7 +106,7 @@ Deno.test("for scripts, one object on standard output, valid or not", async () =
         file: files.file,
         line: 5,
         message: 'unknown key "foo" in [[cap]]',
-        suggestion: "there are name, select, max_rss",
+        suggestion: "the keys are name, select, max_rss",
       }],
       warnings: [],
       config: null,
@@ -159,7 +159,7 @@ Deno.test("what may not be read is told", async () => {
   using files = configuration(WEB, { "a.toml": "" });
   Deno.chmodSync(`${files.dropIns}/a.toml`, 0o600);
   const remedy =
-    "it cannot be read: Permission denied (EACCES); try as root, or let more users read it";
+    "it cannot be read: Permission denied (EACCES); run as root, or make it readable";
   const options = { uid: SOMEONE };
   assertEquals(await check(files.file, [], options), {
     code: 2,
@@ -224,7 +224,7 @@ Deno.test("what is hardly meant is a warning, which a log level silences", async
   assertEquals(code, 0);
   assertMatch(
     stderr,
-    /^rcap: warning: .*\/my\.toml:4: cap "web" of 1\.0P is above the .* of memory of this machine; it is never exceeded; lower it\n$/,
+    /^rcap: warning: .*\/my\.toml:4: cap "web" of 1\.0P is larger than the .* of memory of this machine; it can never be exceeded; lower it\n$/,
   );
   const quiet = await check(files.file, ["--log-level", "error"]);
   assertEquals([quiet.code, quiet.stderr], [0, ""]);
