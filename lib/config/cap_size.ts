@@ -44,7 +44,7 @@ export function describeExcessiveCap(
   totalMemory: number,
 ): string | undefined {
   if (cap <= totalMemory) return undefined;
-  return `${formatSize(cap)} is above the ${
+  return `${formatSize(cap)} is larger than the ${
     formatSize(totalMemory)
   } of memory of this machine`;
 }

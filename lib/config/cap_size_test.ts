@@ -31,6 +31,6 @@ Deno.test("a cap above the memory of the machine is doubted", () => {
   assertEquals(describeExcessiveCap(GIB, GIB), undefined);
   assertEquals(
     describeExcessiveCap(2 * GIB, GIB),
-    "2.0G is above the 1.0G of memory of this machine",
+    "2.0G is larger than the 1.0G of memory of this machine",
   );
 });

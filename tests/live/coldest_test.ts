@@ -1,5 +1,5 @@
 /**
- * The policy `coldest` and the ages of pages, on live processes.
+ * Tests of the policy `coldest` and of page ages on live processes.
  *
  * @module
  */
@@ -40,12 +40,12 @@ import {
 
 requireRoot();
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 const PAGE = 4096;
 
-/** A process with 96 MiB that nothing uses and 32 MiB in use. */
+/** A process with 96 idle MiB and 32 MiB in use. */
 async function startVictim(): Promise<Workload> {
   await using held = new AsyncDisposableStack();
   const victim = held.use(await Workload.start());
@@ -57,7 +57,7 @@ async function startVictim(): Promise<Workload> {
   return victim;
 }
 
-Deno.test("coldest keeps a cap, what is in use stays, and stat tells what is idle", async () => {
+Deno.test("coldest keeps a cap, memory in use stays, and stat shows idle memory", async () => {
   await using _swap = await zramSwap({ size: 512 * MIB });
   await using victim = await startVictim();
   await using daemon = await TestDaemon.start({
@@ -78,7 +78,7 @@ Deno.test("coldest keeps a cap, what is in use stays, and stat tells what is idl
   await assertIntact(victim);
 });
 
-Deno.test("scan --policy coldest takes what was not used", async () => {
+Deno.test("scan --policy coldest pages out unused memory", async () => {
   await using _swap = await zramSwap({ size: 512 * MIB });
   await using victim = await startVictim();
   const { code, json } = await rcapJson<ScanReport>([
@@ -95,7 +95,7 @@ Deno.test("scan --policy coldest takes what was not used", async () => {
   await assertIntact(victim);
 });
 
-Deno.test("inspect --ages tells the working set", async () => {
+Deno.test("inspect --ages shows the working set", async () => {
   await using victim = await startVictim();
   const { code, json } = await rcapJson<AgesReport>([
     "inspect",
@@ -111,7 +111,7 @@ Deno.test("inspect --ages tells the working set", async () => {
   assert(longest.used >= 31 * MIB, `${longest.used} used`);
 });
 
-/** How many pages of a region have which age. */
+/** Counts the pages of a region by age. */
 function agesOf(
   { pagedata, ages }: PageAges,
   { start, end }: Region,
@@ -129,8 +129,8 @@ function agesOf(
 }
 
 /**
- * Asserts that a region has an age, but for a page here and there that somebody
- * else has looked at: DAMON resets references to see whether they come again.
+ * Asserts that a region has an age, except for single pages that something else has
+ * looked at: DAMON resets references to see whether they return.
  */
 function assertAge(ages: PageAges, region: Region, age: number): void {
   const counts = agesOf(ages, region);
@@ -141,7 +141,7 @@ function assertAge(ages: PageAges, region: Region, age: number): void {
   );
 }
 
-/** Waits until all of a region has been referenced since that was last reset. */
+/** Waits until all of a region has been referenced since the last reset. */
 async function untilReferenced(
   { pid }: Workload,
   { name, start, size }: Region,
@@ -153,10 +153,10 @@ async function untilReferenced(
 }
 
 /**
- * Uses a region, and waits until rcap resets its references: until an interval has
- * ended. Whatever is done next has nearly an interval of time.
+ * Uses a region and waits until rcap resets its references, at the end of an
+ * interval. The next step then has nearly an interval of time.
  *
- * @param isOver whether rcap resets no more, which ends it too.
+ * @param isOver whether rcap has stopped resetting, which also ends the wait.
  */
 async function untilReset(
   workload: Workload,
@@ -170,8 +170,8 @@ async function untilReset(
   );
 }
 
-Deno.test("ages go with what mremap moves, and nothing else gets them", async () => {
-  // A scan looks at nothing that could go nowhere.
+Deno.test("ages follow memory that mremap moves, and no other memory gets them", async () => {
+  // A scan ignores memory that cannot be paged out.
   await using _swap = await zramSwap({ size: 64 * MIB });
   await using workload = await Workload.start();
   await workload.small();
@@ -194,7 +194,7 @@ Deno.test("ages go with what mremap moves, and nothing else gets them", async ()
   assertEquals(agesOf(ages, old), { 9: old.size / PAGE });
   assertAge(ages, younger, 3);
 
-  // Both in one interval, and something new of the same kind beside them.
+  // Both in one interval, with new memory of the same kind beside them.
   old = await workload.remap("old");
   younger = await workload.remap("younger");
   const fresh = await workload.anon("fresh", 12 * MIB);
@@ -204,14 +204,14 @@ Deno.test("ages go with what mremap moves, and nothing else gets them", async ()
   assertEquals(agesOf(ages, fresh), { 0: fresh.size / PAGE });
   assertAge(ages, hot, 0);
 
-  // What is moved and used is in use.
+  // Memory that is moved and used is in use.
   old = await workload.remap("old");
   await workload.checksum("old");
   await interval();
   assertAge(ages, old, 0);
 });
 
-Deno.test("inspect --ages tells how long memory is idle that moves all the time", async () => {
+Deno.test("inspect --ages shows the idle time of memory that moves constantly", async () => {
   await using victim = await startVictim();
   const probe = await victim.anon("probe", 64 * KIB);
   let isOver = false;
@@ -237,7 +237,7 @@ Deno.test("inspect --ages tells how long memory is idle that moves all the time"
   assert(longest.used >= 31 * MIB, `${longest.used} used`);
 });
 
-/** Asserts that much went of what was idle for longest, and nothing of what was used later. */
+/** Asserts that much of the longest idle memory went, and none that was used later. */
 async function assertOldestWent(
   { later, data, sooner, idle }: {
     later: Workload;
@@ -253,9 +253,9 @@ async function assertOldestWent(
   await assertIntact(sooner);
 }
 
-Deno.test("what is idle for longest goes first, whoever's it is", async () => {
+Deno.test("the longest idle memory goes first, whichever process owns it", async () => {
   await using _swap = await zramSwap({ size: 512 * MIB });
-  // The first of the list is who is idle for a shorter time.
+  // The first process in the list is the one with the shorter idle time.
   await using later = await Workload.start();
   await later.small();
   const data = await later.anon("data", 64 * MIB);
@@ -288,7 +288,7 @@ Deno.test("what is idle for longest goes first, whoever's it is", async () => {
   await assertOldestWent({ later, data, sooner, idle });
 });
 
-Deno.test("the daemon takes first what is idle for longest, of all processes", async () => {
+Deno.test("the daemon pages out the longest idle memory of all processes first", async () => {
   await using _swap = await zramSwap({ size: 512 * MIB });
   await using later = await Workload.start();
   await later.small();
@@ -328,7 +328,7 @@ Deno.test("the daemon takes first what is idle for longest, of all processes", a
   await assertOldestWent({ later, data, sooner, idle });
 });
 
-Deno.test("what is to go is cooled, and goes in the next pass unless it is used", async () => {
+Deno.test("victims are cooled first, and go in the next pass unless they are used", async () => {
   await using _swap = await zramSwap({ size: 128 * MIB });
   await using workload = await Workload.start();
   await workload.small();
@@ -346,7 +346,7 @@ Deno.test("what is to go is cooled, and goes in the next pass unless it is used"
   assertEquals(collection.statistics.attempted, 0);
   assertResident(workload, region);
 
-  // The region is cooled from its start on; what lies there is used again.
+  // The region is cooled from its start; the pages there are used again.
   const used = { offset: 0, size: 8 * MIB };
   await workload.hot("region", used);
   await until(
@@ -355,11 +355,11 @@ Deno.test("what is to go is cooled, and goes in the next pass unless it is used"
   );
   scanned.ages.look(await memory.read("glance"));
   const second = await scanColdest(collection, options);
-  // What a library shares with others is tried and stays.
+  // Library pages shared with other processes are tried and stay.
   assert(second.excess <= 4 * MIB, `${second.excess} is left`);
   const behind = region.start + BigInt(used.size);
   const stays = residentOf(workload.pid, region.start, behind);
-  // A page here and there may be one whose reference DAMON has reset.
+  // DAMON may have reset the references of single pages.
   assert(stays >= 0.98 * used.size, `${stays} of what is used`);
   const goes = region.size - used.size;
   const left = residentOf(workload.pid, behind, region.end);
@@ -367,17 +367,17 @@ Deno.test("what is to go is cooled, and goes in the next pass unless it is used"
   await assertIntact(workload);
 });
 
-/** A process that runs over its memory all the time. */
+/** A process that constantly loops over its memory. */
 interface Loop extends AsyncDisposable {
   readonly pid: number;
-  /** Where its memory is. */
+  /** The address of its memory. */
   readonly start: bigint;
   readonly end: bigint;
 }
 
 /**
- * Starts a loop over little memory. The processor knows all addresses of it by
- * heart, and may not look at its page tables for a long time.
+ * Starts a loop over little memory. The TLB holds all its addresses, so the
+ * processor may not read its page tables for a long time.
  */
 async function startLoop(size: number): Promise<Loop> {
   const child = new Deno.Command("perl", {
@@ -422,7 +422,7 @@ Deno.test("a small hot loop loses nothing while others have idle memory", async 
   await using idle = await Workload.start();
   await idle.small();
   await idle.anon("idle", 16 * MIB);
-  // As the daemon counts it: every perl of the machine shares some of it.
+  // Counted like the daemon does: all perl processes share part of it.
   const size = pssOf(loop.pid) + pssOf(idle.pid);
   const resident = () => residentOf(loop.pid, loop.start, loop.end);
   assertEquals(resident(), 256 * KIB);
@@ -433,7 +433,7 @@ Deno.test("a small hot loop loses nothing while others have idle memory", async 
   const faults = majorFaults(loop.pid);
   let least = Infinity;
   for (let round = 0; round < 16; round++) {
-    // More than any headroom; and so much that ages advance with every sample.
+    // More than any headroom, and enough that ages advance with every sample.
     await idle.anon(`more${round}`, 20 * MIB);
     const { effective } = daemon.collection("loop").statistics;
     await daemon.untilCollection(
@@ -445,17 +445,17 @@ Deno.test("a small hot loop loses nothing while others have idle memory", async 
       "the cap to be met again",
     );
   }
-  // Time enough for the loop to look older than most.
+  // Enough time for the loop to appear older than most memory.
   const { idle: ages } = daemon.collection("loop");
   assert(ages?.some(({ intervals, bytes }) => intervals >= 8 && bytes > 0));
   const cameBack = majorFaults(loop.pid) - faults;
-  // Once around the loop would be 64 pages.
+  // One pass of the loop would be 64 pages.
   assert(cameBack < 32, `${cameBack} pages came back`);
   assert(least >= 192 * KIB, `only ${least} resident`);
   await assertIntact(idle);
 });
 
-/** The values of a family in the text that Prometheus reads, by their labels. */
+/** Returns the values of a metric family in the Prometheus text, by label. */
 async function scrape(
   port: number,
   family: string,
@@ -472,8 +472,8 @@ async function scrape(
   );
 }
 
-Deno.test("metrics tell what is idle, from each number of intervals on, of coldest only", async () => {
-  // Nothing is over its cap, so nothing needs swap but to be looked at.
+Deno.test("metrics show idle memory by age in intervals, for coldest only", async () => {
+  // No group is over its cap, so swap is needed only for looking at the memory.
   await using _swap = await zramSwap({ size: 64 * MIB });
   await using victim = await startVictim();
   const size = rssOf(victim.pid);
@@ -505,7 +505,7 @@ Deno.test("metrics tell what is idle, from each number of intervals on, of colde
     );
     const bytes = [...found.values()];
     assertEquals(bytes, bytes.toSorted((a, b) => b - a), "it only falls");
-    // What the perl itself does not use is idle too.
+    // Memory that perl itself does not use is idle too.
     for (const some of bytes.slice(0, 2)) {
       assert(some >= 95 * MIB && some <= 112 * MIB, `${some} idle`);
     }

@@ -1,6 +1,6 @@
 /**
- * Configurations on which others have a say: `rcap check` tells, `rcap run` does not
- * start with them, and a daemon that runs keeps the one that it has.
+ * Configurations that other users can change: `rcap check` reports them, `rcap run`
+ * does not start with them, and a running daemon keeps its configuration.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import { until } from "../support/workload.ts";
 requireRoot();
 
 const NOBODY = 65534;
-/** Neither root's nor this test's. */
+/** A uid that is neither root's nor this test's. */
 const GROUP = 4711;
-/** A cap that nothing exceeds. */
+/** A cap that is never exceeded. */
 const HARMLESS = cap("one", ["comm:rcap-test-nobody"], "1G");
 const OTHER = cap("two", ["comm:rcap-test-nobody"], "2G");
 
-/** Runs rcap; a run that does not end is killed, and 137. */
+/** Runs rcap; kills a run that does not end, which then exits with 137. */
 function bounded(args: string[], uid?: number): Promise<Run> {
   return rcap(args, { uid, prefix: ["timeout", "-s", "KILL", "30"] });
 }
@@ -31,7 +31,7 @@ function run(program: string, ...args: string[]): void {
   assert(success, `${program}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** A way in which others can have a say, and what is told of it. */
+/** A way in which other users can change a configuration, and the message about it. */
 interface Case {
   name: string;
   change: (place: Place) => void;
@@ -40,7 +40,7 @@ interface Case {
 
 const CASES: Case[] = [
   {
-    name: "the file is another user's",
+    name: "the file belongs to another user",
     change: ({ config }) => Deno.chownSync(config, NOBODY, 0),
     message:
       /rcap\.toml: it belongs to uid 65534; chown root \S+\/rcap\.toml$/m,
@@ -64,7 +64,7 @@ const CASES: Case[] = [
     message: /since the directory \S+ has mode 777, .*; chmod o-w /,
   },
   {
-    name: "the directory is another user's",
+    name: "the directory belongs to another user",
     change: ({ folder }) => Deno.chownSync(folder, NOBODY, NOBODY),
     message: /since the directory \S+ belongs to uid 65534; chown root /,
   },
@@ -88,7 +88,7 @@ const CASES: Case[] = [
     message: /since the directory \S+\/open has mode 777, .*; chmod o-w /,
   },
   {
-    name: "a drop-in is another user's",
+    name: "a drop-in belongs to another user",
     change: ({ dropIns }) => {
       Deno.mkdirSync(dropIns);
       Deno.writeTextFileSync(`${dropIns}/a.toml`, OTHER);
@@ -97,7 +97,7 @@ const CASES: Case[] = [
     message: /rcap\.d\/a\.toml: it belongs to uid 65534; chown root /,
   },
   {
-    name: "the directory of drop-ins is another user's, and empty",
+    name: "the directory of drop-ins belongs to another user and is empty",
     change: ({ dropIns }) => {
       Deno.mkdirSync(dropIns);
       Deno.chownSync(dropIns, NOBODY, 0);
@@ -105,7 +105,7 @@ const CASES: Case[] = [
     message: /rcap\.d: it belongs to uid 65534; chown root /,
   },
   {
-    name: "others can add drop-ins, if not change them",
+    name: "others can add drop-ins, but not change them",
     change: ({ dropIns }) => {
       Deno.mkdirSync(dropIns);
       Deno.chmodSync(dropIns, 0o1777);
@@ -115,14 +115,14 @@ const CASES: Case[] = [
 ];
 
 for (const { name, change, message } of CASES) {
-  Deno.test(`${name}: check says so, run refuses, and a reload keeps what runs`, async () => {
+  Deno.test(`${name}: check reports it, run refuses, and a reload keeps the old configuration`, async () => {
     using place = new Place();
     Deno.writeTextFileSync(place.config, QUICKLY + HARMLESS);
     const args = ["--config", place.config];
-    // Its state is elsewhere, where nothing changes.
+    // Its state directory is elsewhere and does not change.
     await using daemon = await TestDaemon.start({ config: "", args });
     change(place);
-    // It looks by itself, and is asked.
+    // The daemon checks by itself, and on request.
     await until(
       () => daemon.state().configuration.problems.length > 0,
       "the problem to be found",
@@ -158,7 +158,7 @@ for (const { name, change, message } of CASES) {
   });
 }
 
-Deno.test("what only root and the user can change is taken, also over links and in sticky directories", async () => {
+Deno.test("files that only root and the user can change are read, also through links and in sticky directories", async () => {
   using place = new Place();
   const { folder } = place;
   Deno.mkdirSync(`${folder}/sticky`);
@@ -191,7 +191,7 @@ Deno.test("what only root and the user can change is taken, also over links and 
   }
 });
 
-Deno.test("a pipe that is swapped in for a file holds nobody up", async () => {
+Deno.test("a pipe swapped in for a file does not block the daemon", async () => {
   using place = new Place();
   Deno.mkdirSync(place.dropIns);
   const paths = [place.config, `${place.dropIns}/a.toml`];
@@ -202,7 +202,7 @@ Deno.test("a pipe that is swapped in for a file holds nobody up", async () => {
       QUICKLY.replace('config_interval = "500ms"', 'config_interval = "10ms"') +
       HARMLESS,
   });
-  // Files and pipes take turns as fast as can be, while the daemon looks.
+  // A file and a pipe alternate as fast as possible while the daemon looks.
   const script = `
     use POSIX; my $end = time + 3; my $i = 0;
     while (time < $end) {
@@ -218,7 +218,7 @@ Deno.test("a pipe that is swapped in for a file holds nobody up", async () => {
   assertEquals((await daemon.stop()).code, 0);
 });
 
-Deno.test("standard input is read where it is a file, and told of where it is none", async () => {
+Deno.test("standard input is read if it is a file, and reported otherwise", async () => {
   using place = new Place();
   Deno.writeTextFileSync(place.config, HARMLESS);
   const prefix = (redirection: string) => [
@@ -241,7 +241,7 @@ Deno.test("standard input is read where it is a file, and told of where it is no
   }
 });
 
-Deno.test("a path from the working directory is as good as that directory", async () => {
+Deno.test("a relative path is trusted if the working directory is", async () => {
   using place = new Place();
   Deno.writeTextFileSync(place.config, HARMLESS);
   const check = () =>
@@ -255,7 +255,7 @@ Deno.test("a path from the working directory is as good as that directory", asyn
   assertMatch(stderr, new RegExp(`the directory ${place.folder} has mode 777`));
 });
 
-Deno.test("drop-ins are many, large and oddly named only within bounds", async () => {
+Deno.test("the number, size and names of drop-ins are limited", async () => {
   using place = new Place();
   Deno.writeTextFileSync(place.config, HARMLESS);
   Deno.mkdirSync(place.dropIns);

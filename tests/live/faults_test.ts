@@ -1,7 +1,7 @@
 /**
- * `rcap scan` while things go wrong: processes that go, stop or change under it,
- * swap that is missing or fills up, output that has nowhere to go, signals.
- * Whatever happens, a message and an exit code say so, and no process is harmed.
+ * Tests of `rcap scan` under faults: processes that exit, stop or change, swap that
+ * is missing or fills up, output without a reader, signals. In every case a message
+ * and an exit code report the fault, and no process is harmed.
  *
  * @module
  */
@@ -47,10 +47,10 @@ import { say } from "../support/say.ts";
 
 requireRoot();
 
-/** Long enough to do something meanwhile, once the observation has begun. */
+/** Long enough to act after the observation has begun. */
 const OBSERVE = ["--observe", "1500ms"];
 
-/** A victim whose page-out takes long enough to do something meanwhile. */
+/** A victim whose page-out takes long enough to act during it. */
 interface LargeVictim extends AsyncDisposable {
   readonly workload: Workload;
   readonly cold: Region;
@@ -69,7 +69,7 @@ async function largeVictim(): Promise<LargeVictim> {
   };
 }
 
-/** Starts a scan that takes all of a large victim, and lets it get going. */
+/** Starts a scan that pages out all of a large victim, and lets it get under way. */
 async function startPageout({ workload }: LargeVictim, policy: PolicyName) {
   const { pid } = workload;
   const args = ["scan", `pid:${pid}`, "--cap", "16M", ...BRIEFLY, "--json"];
@@ -80,7 +80,7 @@ async function startPageout({ workload }: LargeVictim, policy: PolicyName) {
   return { child: running.child, end };
 }
 
-/** The report of a scan, as far as a run got to print one. */
+/** The report of a scan, if the run printed one. */
 function reportOf({ code, stdout, stderr }: Run): ScanReport {
   assert(stdout !== "", `exit ${code}, and nothing printed: ${stderr}`);
   const report: ScanReport = JSON.parse(stdout);
@@ -89,7 +89,7 @@ function reportOf({ code, stdout, stderr }: Run): ScanReport {
   return report;
 }
 
-Deno.test("a process that exited before the scan is reported as such, exit 5", async () => {
+Deno.test("a process that exited before the scan is reported, exit 5", async () => {
   let pid: number;
   {
     await using workload = await Workload.start();
@@ -105,7 +105,7 @@ Deno.test("a process that exited before the scan is reported as such, exit 5", a
   assertEquals(stderr, `rcap: no process has pid ${pid}\n`);
 });
 
-Deno.test("a process that exits during the observation is reported as such, exit 5", async () => {
+Deno.test("a process that exits during the observation is reported, exit 5", async () => {
   await using workload = await Workload.start();
   const cold = await workload.anon("cold", 8 * MIB);
   const args = ["scan", `pid:${workload.pid}`, "--cap", "1M", ...OBSERVE];
@@ -118,7 +118,7 @@ Deno.test("a process that exits during the observation is reported as such, exit
 });
 
 testEachPolicy(
-  "a process that exits while it is paged out is reported as such",
+  "a process that exits while it is paged out is reported",
   async (policy) => {
     await using victim = await largeVictim();
     const { end } = await startPageout(victim, policy);
@@ -129,7 +129,7 @@ testEachPolicy(
     const { error, pageouts } = processOf(report, victim.workload);
     assertEquals(error, `process ${pid} has exited`);
     assertEquals(pageouts.at(-1)?.result, "failed");
-    // It holds nothing any more, and so is under any cap.
+    // It has no memory any more, so it is under any cap.
     assertEquals({ code: run.code, rss: report.rssAfter }, { code: 0, rss: 0 });
   },
 );
@@ -176,7 +176,7 @@ testEachPolicy(
 
     const report = reportOf(await end);
     const { error, pageouts } = processOf(report, workload);
-    // What was observed is not what runs now.
+    // The observed program no longer runs.
     assertStringIncludes(`${error}`, "has started another program (exec)");
     assertEquals(pageouts, []);
     assert(report.rss < 64 * MIB, "what it was before counts no more");
@@ -186,7 +186,7 @@ testEachPolicy(
 );
 
 testEachPolicy(
-  "a process that execs while it is paged out is left alone from then on",
+  "a process that execs during its page-out is left alone afterwards",
   async (policy) => {
     await using victim = await largeVictim();
     const { workload } = victim;
@@ -198,7 +198,7 @@ testEachPolicy(
     const report = reportOf(await end);
     const { error } = processOf(report, workload);
     assertStringIncludes(`${error}`, "has started another program (exec)");
-    // Nothing of the new program went.
+    // None of the new program was paged out.
     assert(rssOf(workload.pid) >= resident);
     assertEquals(mappingFigures(workload.pid, fresh.start).swap, 0);
     assertResident(workload, fresh);
@@ -207,7 +207,7 @@ testEachPolicy(
 );
 
 testEachPolicy(
-  "a process may unmap what is being paged out",
+  "a process may unmap memory that is being paged out",
   async (policy) => {
     await using victim = await largeVictim();
     const { workload } = victim;
@@ -226,7 +226,7 @@ testEachPolicy(
 );
 
 testEachPolicy(
-  "a process may map other memory where some is being paged out",
+  "a process may map other memory over memory that is being paged out",
   async (policy) => {
     await using victim = await largeVictim();
     const { workload } = victim;
@@ -237,7 +237,7 @@ testEachPolicy(
   },
 );
 
-Deno.test("swap that fills up half way ends in exit 3, and in words why", async () => {
+Deno.test("if swap fills up halfway, the scan exits with 3 and says why", async () => {
   await using _none = await withoutSwap();
   await using _swap = await anySwap({ size: 64 * MIB });
   await using workload = await Workload.start();
@@ -266,7 +266,7 @@ Deno.test("swap that fills up half way ends in exit 3, and in words why", async 
   await assertIntact(workload);
 });
 
-Deno.test("anonymous memory without swap ends in exit 3, and in the remedy", async () => {
+Deno.test("without swap, a scan of anonymous memory exits with 3 and names the remedy", async () => {
   await using _none = await withoutSwap();
   await using workload = await Workload.start();
   const regions = [
@@ -290,7 +290,7 @@ Deno.test("anonymous memory without swap ends in exit 3, and in the remedy", asy
   await assertIntact(workload);
 });
 
-Deno.test("a mapped file may have any name, and be deleted", async () => {
+Deno.test("a mapped file may have any name and may be deleted", async () => {
   const name = "a b\nc (deleted)";
   using file = await diskFile(32 * MIB, name);
   await using workload = await Workload.start();
@@ -332,7 +332,7 @@ async function redirected(args: string[], redirection: string): Promise<Run> {
   };
 }
 
-/** Runs rcap with nobody reading what it prints. */
+/** Runs rcap with output that nothing reads. */
 async function unread(
   args: string[],
   stream: "stdout" | "stderr",
@@ -351,7 +351,7 @@ async function unread(
   return { code, stdout: await text("stdout"), stderr: await text("stderr") };
 }
 
-/** A victim that a scan down to 24 MiB brings under the cap, again and again. */
+/** A victim that a scan down to 24 MiB brings under the cap each time. */
 async function smallVictim(): Promise<
   AsyncDisposable & { workload: Workload; args: string[] }
 > {
@@ -367,7 +367,7 @@ async function smallVictim(): Promise<
   };
 }
 
-Deno.test("output to a closed pipe is dropped, and the exit code is that of the work", async () => {
+Deno.test("output to a closed pipe is dropped, and the exit code is that of the scan", async () => {
   await using victim = await smallVictim();
   const { workload, args } = victim;
   for (const form of [[], ["--json"]]) {
@@ -387,7 +387,7 @@ Deno.test("output to a closed pipe is dropped, and the exit code is that of the 
   await assertIntact(workload);
 });
 
-Deno.test("messages that nobody can read end nothing", async () => {
+Deno.test("messages that cannot be read do not end a scan", async () => {
   await using victim = await smallVictim();
   const { workload, args } = victim;
   const verbose = [...args, "--log-level", "debug"];
@@ -406,7 +406,7 @@ Deno.test("messages that nobody can read end nothing", async () => {
   }
 });
 
-Deno.test("output to a full disk is a failure in words, exit 1, after the work", async () => {
+Deno.test("output to a full disk fails with a message and exit 1, after the scan", async () => {
   await using victim = await smallVictim();
   const { workload, args } = victim;
   for (const form of [[], ["--json"]]) {
@@ -427,12 +427,12 @@ const SIGNALS = [
   { signal: "SIGTERM", exit: 143 },
 ] as const;
 
-/** How soon after a signal rcap should have ended, in milliseconds. */
+/** How soon after a signal rcap must end, in milliseconds. */
 const PROMPTLY = 250;
-/** The same of a machine that is slow or busy; what goes on would take far longer. */
+/** The same on a slow or busy machine; the work itself would take far longer. */
 const GENEROUSLY = 30_000;
 
-/** How long something takes, in milliseconds. */
+/** Measures the duration of a step, in milliseconds. */
 async function timed(step: () => Promise<unknown>): Promise<number> {
   const began = performance.now();
   await step();
@@ -460,7 +460,10 @@ for (const { signal, exit } of SIGNALS) {
   });
 }
 
-/** How long a program takes here from a signal to its end that has nothing to do, in milliseconds. */
+/**
+ * How long an idle program takes on this machine from a signal to its end, in
+ * milliseconds.
+ */
 async function timeToEnd(): Promise<number> {
   const program = 'Deno.addSignalListener("SIGTERM", () => Deno.exit(0));' +
     'setInterval(() => {}, 60_000); console.log("ready");';
@@ -482,18 +485,21 @@ async function timeToEnd(): Promise<number> {
   return best;
 }
 
-/** How rcap ends while it pages out; the second, where a call takes very long on a busy machine. */
+/**
+ * How rcap may end while it pages out; the second applies if a call takes very long
+ * on a busy machine.
+ */
 const ENDED_WHILE_PAGING_OUT =
   /rcap: (?:warning: interrupted; \S+ had been paged out, every process runs on|waiting for a page-out of process \d+, which nothing can end: .+; all else has ended)\n$/;
 
 testEachPolicy(
-  "a signal in the middle of a page-out ends rcap within 250 ms, and the victim runs on",
+  "a signal during a page-out ends rcap within 250 ms, and the victim keeps running",
   async (policy) => {
     const idleBefore = await timeToEnd();
     await using victim = await largeVictim();
     const { workload, cold } = victim;
     const times: number[] = [];
-    // The best of some, for the machine may be busy with other things.
+    // The best of several attempts, since the machine may be busy.
     for (const { signal, exit } of [...SIGNALS, SIGNALS[0]]) {
       const { child, end } = await startPageout(victim, policy);
       times.push(
@@ -512,7 +518,7 @@ testEachPolicy(
     }
     const shown = times.map((time) => `${Math.round(time)} ms`).join(", ");
     say(`rcap ended ${shown} after the signal`);
-    // What the machine takes by itself is not rcap's.
+    // Subtract the time that the machine itself takes.
     const idle = Math.max(idleBefore, await timeToEnd());
     const promptly = Math.max(PROMPTLY, 10 * idle);
     if (promptly > PROMPTLY) {
@@ -525,7 +531,7 @@ testEachPolicy(
 );
 
 testEachPolicy(
-  "a scan of many processes goes on when some of them exit",
+  "a scan of many processes continues if some of them exit",
   async (policy) => {
     await using _swap = await anySwap({ size: 256 * MIB });
     await using cleanup = new AsyncDisposableStack();

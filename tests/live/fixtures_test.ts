@@ -1,7 +1,7 @@
 /**
- * Proves the fixtures that the other integration tests build upon: that the
- * workload has the memory, the reference bits and the children that it says,
- * and that neither it nor test swap leaves anything behind.
+ * Tests of the fixtures of the other integration tests: the workload has the
+ * memory, the reference bits and the children that it claims, and neither it nor
+ * test swap leaves anything behind.
  *
  * @module
  */
@@ -32,7 +32,7 @@ const MIB = 1024 * KIB;
 const root = Deno.uid() === 0;
 const swap = await canSwap();
 
-/** Longer than the processor keeps a reference bit to itself. */
+/** Longer than the TLB delays a reference bit. */
 const OBSERVATION_MS = 2500;
 
 function delay(milliseconds: number): Promise<void> {
@@ -55,7 +55,7 @@ function stateOf(pid: number): string | undefined {
   return /^State:\s+(\w)/m.exec(status)?.[1];
 }
 
-Deno.test("a workload has the regions it was told to have, and little else", async () => {
+Deno.test("a workload has the requested regions and little else", async () => {
   using file = randomFile(2 * MIB);
   await using workload = await Workload.start();
   const { pid } = workload;
@@ -89,8 +89,8 @@ Deno.test("a workload has the regions it was told to have, and little else", asy
 });
 
 Deno.test("hot regions stay referenced and cold regions do not", async () => {
-  // One each: where DAMON watches, a page of a file counts as referenced in all
-  // of its mappings.
+  // One of each: where DAMON runs, a page of a file counts as referenced in all its
+  // mappings.
   using hotFile = randomFile(4 * MIB);
   using writtenFile = randomFile(4 * MIB);
   using coldFile = randomFile(4 * MIB);
@@ -133,7 +133,7 @@ Deno.test("hot regions stay referenced and cold regions do not", async () => {
   assert(await workload.checksum(), "writing changes no contents");
 });
 
-Deno.test("a checksum notices one changed byte, and pages that swapped places", async () => {
+Deno.test("a checksum detects one changed byte and exchanged pages", async () => {
   await using workload = await Workload.start();
   const { start } = await workload.anon("a", MIB);
   await workload.anon("b", MIB);
@@ -197,7 +197,7 @@ Deno.test("a workload forks, leaves a zombie, and leaves nothing when disposed",
     assertEquals(mappingFigures(sleeper, start).anonymous, MIB);
     assertEquals(stateOf(zombie), "Z");
     assertEquals(isRunning(zombie), false);
-    // What disposal has to cope with.
+    // Disposal must handle this.
     workload.kill("SIGSTOP");
   }
   assertEquals(pids.filter(isRunning), []);
@@ -228,7 +228,7 @@ Deno.test({
   },
 });
 
-Deno.test("commands that fail say why and leave the workload usable", async () => {
+Deno.test("commands that fail give the reason and leave the workload usable", async () => {
   await using workload = await Workload.start();
   await assertRejects(
     () => workload.hot("none"),
@@ -273,8 +273,8 @@ Deno.test({
     await workload.pageout("a");
     const out = mappingFigures(workload.pid, start);
     assertEquals(out.rss + out.swap, size);
-    // What was touched last may wait in a list of another processor, where a
-    // page-out does not find it.
+    // Pages touched last may be in another processor's LRU batch, where a page-out
+    // does not find them.
     assert(out.rss <= 256 * 1024, `${out.rss} left`);
     assert(swapFree() <= free - out.swap);
     assertEquals(await workload.resident("a"), out.rss);
@@ -284,7 +284,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "test swap comes and goes, also when the test fails",
+  name: "test swap is removed, even if the test fails",
   ignore: !swap.able,
   async fn() {
     const before = { paths: swapPaths(), other: hasOtherSwap() };
@@ -307,7 +307,7 @@ Deno.test({
         "the test fails",
       );
     }
-    // Making it fails half way: the file is there, the swap is not.
+    // Creation fails halfway: the file exists, the swap does not.
     await assertRejects(
       () => fileSwap(path, { size: 4 * KIB }),
       Error,
@@ -321,7 +321,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "swap that a machine has can be off for a test",
+  name: "the machine's swap can be off during a test",
   ignore: !swap.able,
   async fn() {
     await using one = await anySwap({ size: 4 * MIB, priority: 3 });

@@ -1,5 +1,5 @@
 /**
- * Many processes on illumos with few descriptors.
+ * Test of many processes on illumos with few descriptors.
  *
  * @module
  */
@@ -44,7 +44,7 @@ Deno.test(`${PROCESSES} processes, ${DESCRIPTORS} descriptors, ${SCANS} scans`, 
   });
   assert(capacity <= DESCRIPTORS - 10, "ten are kept free for a grab");
   assert(most <= capacity, `${most} of ${capacity}`);
-  // Every descriptor beyond those that there is room for was revoked for another.
+  // Every descriptor beyond the limit was revoked for another.
   assert(revoked > 1000, `${revoked} revoked`);
   assert(opened - revoked <= capacity, `${opened} opened, ${revoked} revoked`);
   for (const pid of crowd.pids) assertFree(pid, "after the scans");

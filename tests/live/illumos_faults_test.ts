@@ -1,6 +1,6 @@
 /**
- * The illumos platform when the system does not do what it should: every fault
- * that `fixtures/illumos.c` can inject. The process runs afterwards, every time.
+ * Tests of the illumos platform under every fault that `fixtures/illumos.c` can
+ * inject. The process runs again after each.
  *
  * @module
  */
@@ -23,18 +23,18 @@ requireRoot();
 
 const illumos = await illumosForTests();
 
-/** What a scan comes to under a fault. */
+/** The expected result of a scan under a fault. */
 interface Expected {
   readonly code: number;
-  /** What the report says of the process, or the message when there is none. */
+  /** The error of the process in the report, or the message if there is no report. */
   readonly error?: RegExp;
-  /** Results of the page-outs that there must be. */
+  /** The page-out results that must occur. */
   readonly result?: "done" | "busy" | "failed";
-  /** How often the process is grabbed. */
+  /** How many times the process is grabbed. */
   readonly grabs?: number;
 }
 
-/** Scans a process under faults, and asserts what comes of it. */
+/** Scans a process under faults and asserts the result. */
 async function scanUnder(
   faults: string,
   workload: Workload,
@@ -65,10 +65,10 @@ async function scanUnder(
   if (expected.grabs !== undefined) assertEquals(grabsIn(log), expected.grabs);
 }
 
-/** Without swap no cap is met: that is no fault of the system here. */
+/** Without swap no cap is met, which is not an injected fault. */
 const DONE = { code: 3, result: "done", grabs: 2 } as const;
 
-/** Scans a process under one fault after the other. */
+/** Scans a process under one fault after another. */
 async function scanUnderEach(
   cases: readonly [faults: string, expected: Expected][],
 ): Promise<void> {
@@ -80,7 +80,7 @@ async function scanUnderEach(
   await assertIntact(workload);
 }
 
-Deno.test("pagedata that changes its size is read again, up to a bound", async () => {
+Deno.test("pagedata whose size changes is read again, up to a limit", async () => {
   const fast = /its pagedata changes faster than it can be read/;
   await scanUnderEach([
     ["", DONE],
@@ -94,7 +94,7 @@ Deno.test("pagedata that changes its size is read again, up to a bound", async (
   ]);
 });
 
-Deno.test("an xmap of a wrong size is done without, one that changes is read again", async () => {
+Deno.test("an xmap of the wrong size is ignored, one that changes is read again", async () => {
   const wrong =
     /makes no sense: xmap has \d+ bytes, which is no multiple of 216/;
   const fast = /its xmap changes faster than it can be read/;
@@ -106,14 +106,14 @@ Deno.test("an xmap of a wrong size is done without, one that changes is read aga
   ]);
 });
 
-Deno.test("a stale psinfo is read anew, once", async () => {
+Deno.test("a stale psinfo is read again once", async () => {
   await using workload = await Workload.start();
   const { pid } = workload;
   const result = await illumos.driven("stale", { pids: [pid] });
   assertEquals(result, { reopened: 1, message: `process ${pid} has exited` });
 });
 
-Deno.test("a grab that is refused is told of with the library's words", async () => {
+Deno.test("a refused grab is reported with the library's message", async () => {
   const refused = (code: number, error: RegExp): Expected => ({
     code,
     error,
@@ -137,12 +137,12 @@ Deno.test("a grab that is refused is told of with the library's words", async ()
       refused(1, /\(unanticipated system error: no memory.*ENOMEM\)/),
     ],
     ["grab=-1,grab_errno=3", refused(5, /process \d+ has exited/)],
-    // Descriptors of the pool make room.
+    // The pool frees descriptors.
     ["grab=17,grabs_refused=1", DONE],
   ]);
 });
 
-Deno.test("a process that cannot be controlled in full is released", async () => {
+Deno.test("a process that cannot be controlled completely is released", async () => {
   const once = { code: 1, grabs: 1 };
   await scanUnderEach([
     ["agent=1", { ...once, error: /no agent can be made in it/ }],
@@ -155,7 +155,7 @@ Deno.test("a process that cannot be controlled in full is released", async () =>
   ]);
 });
 
-Deno.test("a page-out that is busy is done, and one that fails ends the turn", async () => {
+Deno.test("a busy page-out does not end the turn, a failed one does", async () => {
   await scanUnderEach([
     ["memcntl=16", { code: 3, result: "busy", grabs: 2 }],
     [
@@ -189,7 +189,7 @@ Deno.test("a process may exit between any two calls", async () => {
   );
   assert(calls > 40, `${calls}`);
   assertEquals(leaked, 0);
-  // Those that were killed are gone for good: nothing keeps them as zombies.
+  // Killed processes are gone: nothing keeps them as zombies.
   for (const pid of crowd.pids.slice(0, calls)) {
     let state: string | undefined;
     try {

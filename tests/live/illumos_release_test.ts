@@ -1,6 +1,6 @@
 /**
- * A process that rcap controls on illumos is released whatever ends rcap: signals
- * and exceptions in the middle of a scan.
+ * On illumos, a controlled process is released however rcap ends: by signals and
+ * exceptions during a scan.
  *
  * @module
  */
@@ -21,15 +21,15 @@ requireRoot();
 
 const illumos = await illumosForTests();
 
-/** How many rounds there are of each signal, and of exceptions. */
+/** The number of rounds for each signal and for exceptions. */
 const ROUNDS = 60;
 
-/** How many scans go on at a time. */
+/** The number of concurrent scans. */
 const LANES = 4;
 
 const CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
-/** Ends a scan with a signal while it controls a process; how long that took. */
+/** Ends a scan with a signal while it controls a process; returns how long that took. */
 async function interrupt(
   { pid }: Workload,
   signal: keyof typeof CODES,
@@ -40,7 +40,7 @@ async function interrupt(
     ["scan", `${pid}`, "--excess", "64M", "--observe", "0"],
     { env: illumos.env({ faults, log }) },
   );
-  // The first grab is to find out whether the process may be scanned.
+  // The first grab checks whether the process may be scanned.
   await until(() => grabsIn(log) === 2, `a scan of process ${pid}`);
   await new Promise((resolve) => setTimeout(resolve, Math.random() * 100));
   const sent = performance.now();
@@ -67,7 +67,7 @@ Deno.test(
     ]).flat();
     await Promise.all(Array.from({ length: LANES }, async () => {
       await using workload = await Workload.start();
-      // At 20 ms for 256 KiB, a scan of it takes more than 2 s.
+      // At 20 ms for 256 KiB, a scan takes more than 2 s.
       await workload.anon("memory", 32 * MIB);
       for (let signal; (signal = signals.pop());) {
         took.push(await interrupt(workload, signal));
@@ -81,7 +81,7 @@ Deno.test(
   },
 );
 
-Deno.test(`an exception in the middle of a scan releases the process, in ${ROUNDS} rounds`, async () => {
+Deno.test(`an exception during a scan releases the process, in ${ROUNDS} rounds`, async () => {
   await using workload = await Workload.start();
   await workload.anon("memory", 2 * MIB);
   const { pid } = workload;
@@ -95,7 +95,7 @@ Deno.test(`an exception in the middle of a scan releases the process, in ${ROUND
   assert(await workload.checksum());
 });
 
-Deno.test("an exception that nobody catches releases the process, and so does an exit", async () => {
+Deno.test("an uncaught exception releases the process, and so does an exit", async () => {
   await using workload = await Workload.start();
   const { pid } = workload;
   for (const [mode, expected] of [["crash", 1], ["exit", 7]] as const) {
@@ -121,7 +121,7 @@ Deno.test("Ctrl-Z does not leave a process stopped", async () => {
   assertFree(pid, "after Ctrl-Z");
 });
 
-Deno.test("a scan that was run by nohup survives SIGHUP, here and on Linux", async () => {
+Deno.test("a scan under nohup survives SIGHUP, here and on Linux", async () => {
   await using workload = await Workload.start();
   const memory = await workload.anon("memory", 8 * MIB);
   const { pid } = workload;

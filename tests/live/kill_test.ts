@@ -1,8 +1,8 @@
 /**
- * Tests of a daemon that is killed while it pages out: nothing of it stays, and
- * nobody is harmed.
+ * Tests of a daemon that is killed while it pages out: it leaves nothing behind,
+ * and no process is harmed.
  *
- * `RCAP_KILLS` says how often, 20 times by default: `task test:kills`.
+ * `RCAP_KILLS` sets the number of kills, 20 by default: `task test:kills`.
  *
  * @module
  */
@@ -20,10 +20,10 @@ requireRoot();
 
 const KILLS = Number(Deno.env.get("RCAP_KILLS") ?? 20);
 
-/** How many daemons are tried at a time, with a policy each in turn. */
+/** The number of concurrent daemons, with alternating policies. */
 const AT_A_TIME = 4;
 
-/** How long one round may take on a slow machine, in seconds. */
+/** The time limit of one round on a slow machine, in seconds. */
 const SECONDS_A_ROUND = 60;
 
 Deno.test(`a daemon that is killed while it pages out leaves nothing behind, ${KILLS} times`, async () => {
@@ -39,7 +39,7 @@ Deno.test(`a daemon that is killed while it pages out leaves nothing behind, ${K
   );
 });
 
-/** Kills one daemon after another, all with one state directory. */
+/** Kills daemons one after another, all with one state directory. */
 async function killAgainAndAgain(
   rounds: number,
   { name, policy }: { name: string; policy: typeof POLICIES[number] },
@@ -52,10 +52,10 @@ async function killAgainAndAgain(
     cap("victim", [`pid:${victim.pid}`], "16M");
   for (let round = 0; round < rounds; round++) {
     {
-      // It starts in what the one before has left.
+      // It starts with what the previous one left.
       await using daemon = await TestDaemon.start({ config, place });
       await falling(victim, MIB);
-      // Somewhere within the page-out, which takes longer than this.
+      // At some point during the page-out, which takes longer than this.
       await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
       daemon.signal("SIGKILL");
       await daemon.ended.catch(() => {});
@@ -63,10 +63,10 @@ async function killAgainAndAgain(
     assertEquals(
       processesNaming(place.state),
       [],
-      "nothing that it started runs",
+      "nothing that it started still runs",
     );
     assertEquals(allowedProcessors(victim.pid), affinity);
-    // All of it comes back into memory by that.
+    // This brings all of it back into memory.
     await assertIntact(victim);
   }
   const before = [...Deno.readDirSync(place.state)].map(({ name }) => name);
@@ -82,17 +82,17 @@ async function killAgainAndAgain(
   const { code } = await last.stop();
   assertEquals(code, 0);
   const after = [...Deno.readDirSync(place.state)].map(({ name }) => name);
-  // The lock stays: who waits for it must find the same file.
+  // The lock stays: processes that wait for it must find the same file.
   assertEquals(after, ["lock"]);
 }
 
-/** The processors that a process may run on, as `/proc` lists them. */
+/** The processors that a process may run on, from `/proc`. */
 function allowedProcessors(pid: number): string | undefined {
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
   return /^Cpus_allowed_list:\s*(.*)$/m.exec(status)?.[1];
 }
 
-/** The processes that have a text in their command line, by pid. */
+/** The pids of the processes with a text in their command line. */
 function processesNaming(text: string): number[] {
   return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name))
     .filter((pid) => {

@@ -1,6 +1,6 @@
 /**
- * What the daemon does with processes that are to be left alone, and while it cannot
- * find out who belongs to which cap. Nothing is paged out: all caps are far away.
+ * Tests of processes that the daemon leaves alone, and of the daemon while it
+ * cannot determine membership. Nothing is paged out: no group is near its cap.
  *
  * @module
  */
@@ -26,7 +26,7 @@ const calls = Deno.dlopen("libc.so.6", {
 
 const cString = (text: string) => new TextEncoder().encode(`${text}\0`);
 
-Deno.test("who is left alone belongs to no cap, and is told of", async () => {
+Deno.test("a process that is left alone belongs to no group, and is reported", async () => {
   const mount = Deno.readTextFileSync("/proc/self/mounts").split("\n")
     .map((line) => line.split(" "))
     .find(([, , type]) => type === "cgroup2" || type === "cgroup")?.[1];
@@ -34,7 +34,7 @@ Deno.test("who is left alone belongs to no cap, and is told of", async () => {
   const path = `${mount}/rcap-${crypto.randomUUID().slice(0, 8)}`;
   Deno.mkdirSync(path);
   await using _removed = {
-    // A process leaves its cgroup a little after it has ended.
+    // A process leaves its cgroup shortly after it has exited.
     [Symbol.asyncDispose]: () =>
       until(() => {
         try {
@@ -70,7 +70,7 @@ Deno.test("who is left alone belongs to no cap, and is told of", async () => {
   await daemon.untilCollection(
     "a",
     ({ processes, avoided }) => processes === 1 && avoided === 1,
-    "one to be left alone",
+    "one process to be left alone",
   );
   const { stdout } = await rcap(["stat", "1", "1", ...daemon.place.stateArgs]);
   assert(
@@ -101,7 +101,7 @@ Deno.test("who is left alone belongs to no cap, and is told of", async () => {
   await avoided[Symbol.asyncDispose]();
 });
 
-Deno.test("while no descriptor is free, members stay, one warning says so, and /healthz fails", async () => {
+Deno.test("without free descriptors, members stay, one warning says so, and /healthz fails", async () => {
   await using workload = await Workload.start({ uid: SOMEONE });
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("a", [`user:${SOMEONE}`], "1P"),
@@ -112,7 +112,7 @@ Deno.test("while no descriptor is free, members stay, one warning says so, and /
     ({ processes }) => processes === 1,
     "a member",
   );
-  // A connection that is there takes no descriptor more.
+  // An existing connection takes no further descriptor.
   using health = await Health.connect(await daemon.listeningPort());
   assertEquals(await health.status(), 200);
   const { samples } = daemon.collection("a").statistics;
@@ -125,7 +125,7 @@ Deno.test("while no descriptor is free, members stay, one warning says so, and /
   }
   assertEquals(status, 503);
   assert(health.body.includes("(EMFILE)"), health.body);
-  // Several passes.
+  // Long enough for several passes.
   await new Promise((resolve) => setTimeout(resolve, 3000));
 
   limitOf(daemon.pid, before);
@@ -152,7 +152,7 @@ Deno.test("while no descriptor is free, members stay, one warning says so, and /
   );
 });
 
-/** Sets how many descriptors a process may have open: prlimit(2). */
+/** Sets the limit of open descriptors of a process: prlimit(2). */
 function limitOf(pid: number, soft: bigint): bigint {
   const RLIMIT_NOFILE = 7;
   const [before, now] = [new BigUint64Array(2), new BigUint64Array(2)];
@@ -162,7 +162,7 @@ function limitOf(pid: number, soft: bigint): bigint {
   return before[0];
 }
 
-/** Asks for `/healthz` again and again by one connection. */
+/** Requests `/healthz` repeatedly over one connection. */
 class Health implements Disposable {
   readonly #connection: Deno.TcpConn;
   readonly #port: number;

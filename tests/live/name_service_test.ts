@@ -1,6 +1,6 @@
 /**
- * Users by name, with a name service that is slow or fails: a source of its own, in a
- * mount namespace in which nsswitch.conf(5) names it.
+ * Tests of users by name with a name service that is slow or fails: a source of its
+ * own, which nsswitch.conf(5) names in a mount namespace.
  *
  * @module
  */
@@ -16,10 +16,10 @@ requireRoot();
 /** A user without a name. */
 const SOMEONE = 54_341;
 
-/** How long anything here may take, in milliseconds. */
+/** Time limit of every step, in milliseconds. */
 const DEADLINE = 60_000;
 
-/** A name service that does as it is told; removed on disposal. */
+/** A scripted name service; removed on disposal. */
 class NameService implements Disposable {
   readonly folder = Deno.makeTempDirSync({ prefix: "rcap-names-" });
 
@@ -41,14 +41,14 @@ class NameService implements Disposable {
     return service;
   }
 
-  /** What it is to do: see `fixtures/name_service.c`. */
+  /** Sets its behaviour: see `fixtures/name_service.c`. */
   says(word: string): void {
     const path = `${this.folder}/names`;
     Deno.writeTextFileSync(`${path}.new`, word);
     Deno.renameSync(`${path}.new`, path);
   }
 
-  /** How to run rcap with it. */
+  /** The command that runs rcap with it. */
   get options() {
     return {
       prefix: [
@@ -75,11 +75,11 @@ const scan = (selector: string) => [
   ...["scan", selector, "--dry-run", "--cap", "1P", "-H", "-o", "pid"],
 ];
 
-/** What there is to be said of a user of whom the name service has not told. */
+/** The message about a user that the name service has not answered. */
 const untold = (user: string) =>
   `the name service has not told who user "${user}" is (`;
 
-Deno.test("a user is whom the name service says, however much it says", async () => {
+Deno.test("a user is resolved by the name service, however long its answer is", async () => {
   using names = await NameService.make();
   await using workload = await Workload.start({ uid: SOMEONE });
   names.says(`${SOMEONE}`);
@@ -91,13 +91,13 @@ Deno.test("a user is whom the name service says, however much it says", async ()
   assertEquals(none.code, 2, none.stderr);
   assert(none.stderr.includes('there is no user "whoever"'), none.stderr);
 
-  // Sources before it are not in doubt.
+  // Answers of earlier sources are reliable.
   names.says("fail");
   const root = await rcap(scan("user:root"), names.options);
   assertEquals(root.code, 0, root.stderr);
 });
 
-Deno.test("a lookup that fails does not say that there is no such user", async () => {
+Deno.test("a failed lookup is not reported as a missing user", async () => {
   using names = await NameService.make();
   names.says("fail");
   const config = `${names.folder}/rcap.toml`;
@@ -116,7 +116,7 @@ Deno.test("a lookup that fails does not say that there is no such user", async (
   }
 });
 
-Deno.test("a name service that does not answer keeps no command from ending", async () => {
+Deno.test("a name service that does not answer does not block a command", async () => {
   using names = await NameService.make();
   names.says("hang");
   const began = performance.now();
@@ -128,7 +128,7 @@ Deno.test("a name service that does not answer keeps no command from ending", as
   );
   assert(performance.now() - began < DEADLINE);
 
-  // Nor does it keep a signal from ending one.
+  // Nor does it block a signal.
   const running = startRcap(scan("user:whoever"), names.options);
   const timer = setTimeout(() => running.child.kill("SIGKILL"), DEADLINE);
   await until(() => handlesSignals(running.child.pid), "rcap to begin");
@@ -141,7 +141,7 @@ Deno.test("a name service that does not answer keeps no command from ending", as
   assert(performance.now() - told < 4000, "before the lookup is given up");
 });
 
-/** Whether a process has a listener of SIGTERM: `SigCgt` of proc_pid_status(5). */
+/** Whether a process handles SIGTERM: `SigCgt` of proc_pid_status(5). */
 function handlesSignals(pid: number): boolean {
   const caught = /^SigCgt:\s*([0-9a-f]+)$/m.exec(
     Deno.readTextFileSync(`/proc/${pid}/status`),
@@ -149,7 +149,7 @@ function handlesSignals(pid: number): boolean {
   return (BigInt(`0x${caught}`) >> 14n & 1n) === 1n;
 }
 
-Deno.test("the daemon goes on with whom it knew while the name service does not tell", async () => {
+Deno.test("while the name service does not answer, the daemon uses earlier answers", async () => {
   using names = await NameService.make();
   await using workload = await Workload.start({ uid: SOMEONE });
   names.says(`${SOMEONE}`);
@@ -167,7 +167,7 @@ Deno.test("the daemon goes on with whom it knew while the name service does not 
     const { samples } = daemon.collection("a").statistics;
     Deno.writeTextFileSync(daemon.place.config, `${config}# ${word}\n`);
     daemon.signal("SIGHUP");
-    // It goes on while it waits, and then with what it knew.
+    // It continues during the wait, and afterwards with earlier answers.
     await daemon.untilCollection(
       "a",
       ({ statistics }) => statistics.samples > samples + 2,
@@ -183,7 +183,7 @@ Deno.test("the daemon goes on with whom it knew while the name service does not 
     assertEquals(daemon.collection("a").processes, 1);
   }
 
-  // Whom it never knew, it does not make up.
+  // It does not invent users that it never knew.
   const { serial } = daemon.state().configuration;
   Deno.writeTextFileSync(
     daemon.place.config,
@@ -199,7 +199,7 @@ Deno.test("the daemon goes on with whom it knew while the name service does not 
   assert(problem.includes(untold("somebody")), problem);
   assertEquals(daemon.collection("a").processes, 1);
 
-  // When the name service is back, it is loaded without anybody asking.
+  // When the name service is back, the configuration is loaded without a request.
   names.says(`${SOMEONE + 1}`);
   await daemon.untilCollection("b", () => true, "the new cap", DEADLINE);
   await daemon.untilCollection(

@@ -1,7 +1,7 @@
 /**
- * rcap where `/proc` does not show the processes that pids mean, or not all of
- * them, and in namespaces of its own: nothing is done to a wrong process, and the
- * message says what is the matter.
+ * Tests of rcap where `/proc` shows other processes than pids mean, or not all of
+ * them, and in namespaces of its own: no wrong process is touched, and the message
+ * names the cause.
  *
  * @module
  */
@@ -24,13 +24,13 @@ requireRoot();
 /** A user that need not exist. */
 const SOMEONE = 54_351;
 
-/** A folder for mounts, which end with their namespace. */
+/** A directory for mounts, which end with their namespace. */
 const PLACE = Deno.makeTempDirSync({ prefix: "rcap-" });
 addEventListener("unload", () => Deno.removeSync(PLACE));
-// Reached through a chroot by every user.
+// Every user can reach it through a chroot.
 Deno.chmodSync(PLACE, 0o755);
 
-/** A test in other surroundings, where the machine has them. */
+/** A test in another environment, if the machine can provide it. */
 function testIn(
   prefix: string[],
   name: string,
@@ -41,13 +41,16 @@ function testIn(
   });
 }
 
-/** A process with memory that was used and is not reset, and a configuration with a cap for it. */
+/**
+ * A process with referenced memory whose bits are not reset, and a configuration
+ * with a cap for it.
+ */
 async function victim() {
   await using cleanup = new AsyncDisposableStack();
   const folder = Deno.makeTempDirSync({ prefix: "rcap-" });
   cleanup.defer(() => Deno.removeSync(folder, { recursive: true }));
   const workload = cleanup.use(await Workload.start());
-  // Others who reset reference bits, DAMON say, do so a page at a time then.
+  // Then others that reset reference bits, such as DAMON, do so one page at a time.
   await workload.small();
   const cold = await workload.anon("cold", 4 * MIB);
   const config = `${folder}/rcap.toml`;
@@ -58,7 +61,7 @@ async function victim() {
   const moved = cleanup.move();
   return {
     pid: workload.pid,
-    /** The command line of every command that looks at processes. */
+    /** The command lines of all commands that look at processes. */
     commands: [
       ["scan", `${workload.pid}`, "--cap", "1M", ...BRIEFLY],
       ["scan", `${workload.pid}`, "--cap", "1M", "--dry-run", ...BRIEFLY],
@@ -66,12 +69,12 @@ async function victim() {
       ["run", "--once", "--config", config, "--state-dir", `${folder}/state`],
       ["run", "--config", config, "--state-dir", `${folder}/state`],
     ],
-    /** Those that signal a daemon. */
+    /** The command lines of those that signal a daemon. */
     signals: [
       ["set", "cap", "2M", "--state-dir", `${folder}/state`],
       ["reload", "--state-dir", `${folder}/state`],
     ],
-    /** Asserts that not even its reference bits were reset. */
+    /** Asserts that its reference bits were not reset. */
     assertUntouched() {
       const { rss, referenced } = mappingFigures(workload.pid, cold.start);
       assertEquals(rss, cold.size);
@@ -81,7 +84,10 @@ async function victim() {
   };
 }
 
-/** Asserts that no command touches a process, and what they and doctor say. */
+/**
+ * Asserts that no command touches a process, and the messages of the commands and
+ * of doctor.
+ */
 async function assertNothingWorks(
   options: RunOptions,
   { says, remedy }: { says: RegExp; remedy: RegExp },
@@ -111,7 +117,7 @@ const OTHER_NAMESPACE = {
 
 testIn(
   unshared("--pid", "--fork"),
-  "in a pid namespace with its parent's /proc nothing is touched",
+  "in a pid namespace with its parent's /proc, nothing is touched",
   (options) => assertNothingWorks(options, OTHER_NAMESPACE),
 );
 
@@ -120,16 +126,19 @@ testIn(
     ...unshared("--mount", "--pid", "--fork"),
     "sh",
     "-c",
-    // As a container has it that is started with -v /proc:/proc.
+    // Like a container that is started with -v /proc:/proc.
     `mount --rbind /proc ${PLACE} && mount -t proc proc /proc &&
      mount --rbind ${PLACE} /proc && exec "$@"`,
     "sh",
   ],
-  "in a pid namespace over whose own /proc the host's is mounted nothing is touched",
+  "in a pid namespace with the host's /proc mounted over its own, nothing is touched",
   (options) => assertNothingWorks(options, OTHER_NAMESPACE),
 );
 
-/** Where not even the runtime of the built binary starts: it looks for itself in /proc. */
+/**
+ * Environments in which the runtime of the built binary does not start, since it
+ * looks for itself in /proc.
+ */
 const needsOwnExe = Deno.env.has("RCAP_BIN");
 if (needsOwnExe) {
   complain(
@@ -137,7 +146,7 @@ if (needsOwnExe) {
   );
 }
 
-/** The mount namespace of a process whose `/proc` shows a pid namespace below ours. */
+/** A process in a mount namespace whose `/proc` shows a nested pid namespace. */
 async function child() {
   const [command, ...args] = [
     ...unshared("--pid", "--fork", "--mount-proc"),
@@ -158,7 +167,7 @@ async function child() {
   return {
     prefix: ["nsenter", `--mount=/proc/${unshare}/ns/mnt`, "--"],
     async [Symbol.asyncDispose]() {
-      // With it goes all of its namespace.
+      // This ends its whole namespace.
       Deno.kill(unshare, "SIGKILL");
       await reader.cancel();
       await process.status;
@@ -167,7 +176,7 @@ async function child() {
 }
 
 if (!needsOwnExe) {
-  Deno.test("with the /proc of a pid namespace below nothing is touched", async () => {
+  Deno.test("with the /proc of a nested pid namespace, nothing is touched", async () => {
     await using namespace = await child();
     const { prefix } = namespace;
     await assertNothingWorks({ prefix }, OTHER_NAMESPACE);
@@ -195,7 +204,7 @@ if (!needsOwnExe) {
     );
   }
 
-  Deno.test("without /proc, the commands that need none work", async () => {
+  Deno.test("without /proc, the commands that do not need it work", async () => {
     const prefix = remounted("umount --lazy /proc");
     for (const args of [["--version"], ["scan", "--help"]]) {
       assertEquals((await rcap(args, { prefix })).code, 0, args.join(" "));
@@ -207,7 +216,7 @@ if (!needsOwnExe) {
         config,
         '[[cap]]\nname = "a"\nselect = ["user:root"]\nmax_rss = "50%"\n',
       );
-      // Whose file systems lie on the way to it stands in /proc.
+      // The owners of the file systems on the path are in /proc.
       const run = await rcap(["check", "--config", config], { prefix });
       assertEquals(run.code, 2, run.stderr);
       assertMatch(run.stderr, /mount the \/proc of this pid namespace/);
@@ -219,7 +228,7 @@ if (!needsOwnExe) {
 
 testIn(
   remounted("mount -o remount,ro,bind /proc"),
-  "with a read-only /proc nothing is touched",
+  "with a read-only /proc, nothing is touched",
   (options) =>
     assertNothingWorks(options, {
       says: /\/proc is read-only, so that no reference bits can be reset/,
@@ -255,7 +264,7 @@ testIn(
 
 testIn(
   unshared("--user", "--map-root-user"),
-  "root in a user namespace is told that it is in one",
+  "root in a user namespace gets a message about the namespace",
   async (options) => {
     await using target = await victim();
     for (const command of target.commands) {
@@ -295,7 +304,7 @@ testIn(
     "--fork",
     "--mount-proc",
   ),
-  "root of a container without privileges cannot page out its own processes either, and is told why",
+  "root of an unprivileged container cannot page out its own processes, and the message says why",
   async ({ prefix = [] }) => {
     const script = 'sleep 60 & "$@" "$!"';
     const inside = { prefix: [...prefix, "sh", "-c", script, "sh"] };
@@ -313,7 +322,7 @@ testIn(
 
 testIn(
   unshared("--cgroup"),
-  "doctor tells that a cgroup namespace shortens paths",
+  "doctor reports that a cgroup namespace shortens paths",
   async (options) => {
     const { code, findings } = await examined(options);
     assertEquals(code, 0);
@@ -328,7 +337,7 @@ testIn(
 
 testIn(
   withProc("subset=pid"),
-  "with subset=pid, scan and inspect work, and run says why it does not",
+  "with subset=pid, scan and inspect work, and run says why it does not work",
   async (options) => {
     const { code, findings } = await examined(options);
     assertEquals(code, 0);
@@ -384,7 +393,7 @@ for (const hidepid of ["noaccess", "invisible", "ptraceable"]) {
   );
 }
 
-/** Surroundings in which something that doctor looks for is not there. */
+/** Environments that lack something that doctor looks for. */
 const LACKING: Readonly<Record<string, string[]>> = {
   "/sys": remounted("umount --lazy /sys"),
   "swap in /proc/swaps": remounted("mount --bind /dev/null /proc/swaps"),

@@ -1,7 +1,7 @@
 /**
- * What reaches standard output and standard error: nothing that a terminal acts on,
- * whatever processes, files and arguments are called; and neither stream keeps rcap
- * from ending, or the daemon from going on, when nobody reads it.
+ * Tests of standard output and standard error: whatever the names of processes,
+ * files and arguments, no control sequence reaches a terminal; and if a stream is
+ * not read, commands still end and the daemon continues.
  *
  * @module
  */
@@ -22,15 +22,15 @@ requireRoot();
 
 const BRIEFLY = ["--observe", "0"];
 
-/** One of each kind that a terminal acts on or hides, and a line that rcap never said. */
+/** One character of each kind that a terminal interprets or hides, and a forged line. */
 const HOSTILE =
   "\x1b]0;title\x07\x1b[2J\x7f\x9b31m\x85\r\t\u202egpj\u2066\u200e\u061c" +
   "\u2028\u2029\u200b\u{e0041}\ufeff\u00a0\n/all is well";
 
-/** The line of {@linkcode HOSTILE} that would stand alone. */
+/** The forged line in {@linkcode HOSTILE}. */
 const FORGED = /^\/all is well/m;
 
-/** Names of processes, of which the kernel keeps 15 bytes. */
+/** Process names, of which the kernel keeps 15 bytes. */
 const NAMES = [
   "\x1b]0;title\x07",
   "\x1b[2J\x9b31m\x85x",
@@ -39,13 +39,13 @@ const NAMES = [
   "x\r\trcap: ok\n!",
 ];
 
-/** Asserts that a terminal shows a text as it is. */
+/** Asserts that a terminal shows a text literally. */
 function assertPlain(text: string, what: string): void {
   const unsafe = firstUnsafe(text);
   assertEquals(unsafe, undefined, `${what}: ${JSON.stringify(text)}`);
 }
 
-/** How command lines ended, in one process. */
+/** Runs command lines in one process and returns how they ended. */
 async function runAll(
   commandLines: readonly (readonly string[])[],
 ): Promise<{ args: readonly string[]; stdout: string; stderr: string }[]> {
@@ -68,7 +68,10 @@ async function runAll(
   }));
 }
 
-/** Where arguments are repeated: in messages, and in what `--json` and `--print` print. */
+/**
+ * Command lines that repeat an argument: in messages and in the output of `--json`
+ * and `--print`.
+ */
 function echoing(text: string): string[][] {
   const flat = text.replaceAll("/", "");
   return [
@@ -118,19 +121,19 @@ function echoing(text: string): string[][] {
   ];
 }
 
-Deno.test("what was typed is repeated on one line, escaped", async () => {
+Deno.test("arguments are repeated on one line, escaped", async () => {
   for (const { args, stdout, stderr } of await runAll(echoing(HOSTILE))) {
     const what = JSON.stringify(args);
     assertPlain(stdout, what);
     assertPlain(stderr, what);
     assert(!FORGED.test(stdout) && !FORGED.test(stderr), what + stderr);
-    // It was understood that far: the message is about it, in the usual form.
+    // The argument was parsed: the message is about it, in the usual form.
     if (stderr.startsWith("exit")) continue;
     assertMatch(stderr, /^(rcap: |Usage: |\{)/, what);
   }
 });
 
-Deno.test("names of processes and mappings are escaped in tables, and in JSON the same to readers", async () => {
+Deno.test("names of processes and mappings are escaped in tables, and intact after parsing JSON", async () => {
   using folder = temporaryFolder();
   for (const name of NAMES) {
     const path = `${folder.path}/${name.replaceAll("/", "")}`;
@@ -166,7 +169,7 @@ Deno.test("names of processes and mappings are escaped in tables, and in JSON th
     const [text, bare, json, ages, pages, table, , report] = runs.map((
       { stdout },
     ) => stdout.replace(/exit \d+\n$/, ""));
-    // One more for the header, the empty line and the totals.
+    // Plus the header, the empty line and the totals.
     const { mappings, comm }: InspectReport = JSON.parse(json);
     assertEquals(comm, name);
     assertEquals(bare.split("\n").length, mappings.length + 1);
@@ -182,7 +185,7 @@ Deno.test("names of processes and mappings are escaped in tables, and in JSON th
   }
 });
 
-Deno.test("names that are no UTF-8 are escaped", async () => {
+Deno.test("names that are not UTF-8 are escaped", async () => {
   await using process = new Deno.Command("perl", {
     // PR_SET_NAME of prctl(2), on x86-64 and on arm64.
     args: [
@@ -206,7 +209,7 @@ Deno.test("names that are no UTF-8 are escaped", async () => {
   assertEquals(json.processes[0].comm, "a\ufffd\ufffd31m");
 });
 
-Deno.test("a zombie is named on one line, escaped", async () => {
+Deno.test("the name of a zombie is on one line, escaped", async () => {
   for (const name of NAMES) {
     await using workload = await Workload.start({ name });
     const zombie = await workload.zombie();
@@ -233,7 +236,7 @@ function temporaryFolder(): Disposable & { readonly path: string } {
   };
 }
 
-Deno.test("what a configuration says is escaped, and --print reads back as the same", async () => {
+Deno.test("the text of a configuration is escaped, and --print reads back as the same one", async () => {
   using folder = temporaryFolder();
   const name = HOSTILE.replaceAll("/", "");
   const file = `${folder.path}/${name}.toml`;
@@ -269,7 +272,7 @@ max_rss = "64M"
     assertEquals(config?.caps[0].select, [selector, "comm:a"]);
   }
 
-  // What is wrong is repeated: keys, values, and lines that are no TOML.
+  // Messages repeat invalid keys, values, and lines that are not TOML.
   const raw = name.replaceAll(/[\n\r]/g, "");
   Deno.writeTextFileSync(
     file,
@@ -298,9 +301,9 @@ sample_interval = "${escaped}"
 });
 
 /**
- * Becomes a program with a standard stream, 1 or 2, that takes nothing: a full pipe,
- * or a terminal that is stopped as by Ctrl-S: `perl -e SCRIPT KIND FD PROGRAM…`.
- * See ptmx(4), ioctl_tty(2), ioctl_tty(2) for TCXONC.
+ * Executes a program with a blocked standard stream, 1 or 2: a full pipe, or a
+ * terminal stopped as by Ctrl-S: `perl -e SCRIPT KIND FD PROGRAM…`. See ptmx(4),
+ * and ioctl_tty(2) for TCXONC.
  */
 const UNREAD = `
   use Fcntl;
@@ -331,7 +334,7 @@ const UNREAD = `
 
 type Unread = "pipe" | "terminal";
 
-/** Starts rcap with a standard stream that takes nothing. */
+/** Starts rcap with a blocked standard stream. */
 function startUnread(
   args: string[],
   { kind, fd }: { kind: Unread; fd: 1 | 2 },
@@ -355,13 +358,13 @@ function isWriting(pid: number, fd: number): boolean {
       )
     );
   } catch (error) {
-    // A thread that has just ended.
+    // The thread has just ended.
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
 }
 
-/** Ends a process that does not end in time, or before what it is for. */
+/** Kills a process that does not end in time. */
 function deadline(
   child: Deno.ChildProcess,
   milliseconds: number,
@@ -378,9 +381,9 @@ function deadline(
   };
 }
 
-/** How soon after a signal rcap should have ended, in milliseconds. */
+/** How soon after a signal rcap must end, in milliseconds. */
 const PROMPTLY = 250;
-/** The same where the machine may have better things to do. */
+/** The same on a busy machine. */
 const GENEROUSLY = 2000;
 
 const SIGNALS = [
@@ -388,7 +391,7 @@ const SIGNALS = [
   { signal: "SIGTERM", exit: 143 },
 ] as const;
 
-/** Has a command wait for a reader, and asserts that a signal ends it in time. */
+/** Lets a command wait for a reader, and asserts that a signal ends it in time. */
 async function assertEndsInTime(
   args: string[],
   kind: Unread,
@@ -413,17 +416,17 @@ async function assertEndsInTime(
     assertEquals(code, exit, told);
     assert(!/^\s+at |internal error/m.test(told), told);
   }
-  // The better of two, for the machine may be busy with other things.
+  // The better of two attempts, since the machine may be busy.
   const shown = times.map((time) => `${Math.round(time)} ms`).join(", ");
   assert(Math.min(...times) < PROMPTLY, `${args.join(" ")}: ${shown}`);
   assert(Math.max(...times) < GENEROUSLY, `${args.join(" ")}: ${shown}`);
 }
 
-Deno.test("a signal ends a command whose output nobody takes", async () => {
+Deno.test("a signal ends a command whose output is not read", async () => {
   using place = new Place();
   await using workload = await Workload.start();
   const { pid } = workload;
-  // Some thousand mappings: more than a pipe holds, and more than one write takes.
+  // Thousands of mappings: more than a pipe holds, and more than one write takes.
   await workload.anon("many", 16 * MIB);
   await workload.split("many", 1);
   await using daemon = await TestDaemon.start({
@@ -458,7 +461,7 @@ Deno.test("a signal ends a command whose output nobody takes", async () => {
   await assertEndsInTime(["doctor"], "terminal");
 });
 
-Deno.test("messages that nobody takes keep no command from ending by itself", async () => {
+Deno.test("messages that are not read do not keep a command from ending", async () => {
   for (const kind of ["pipe", "terminal"] as const) {
     for (
       const [args, expected] of [
@@ -477,14 +480,14 @@ Deno.test("messages that nobody takes keep no command from ending by itself", as
   }
 });
 
-Deno.test("output through a pipe that somebody made non-blocking is complete", async () => {
+Deno.test("output through a non-blocking pipe is complete", async () => {
   await using workload = await Workload.start();
   await workload.anon("many", 16 * MIB);
   await workload.split("many", 1);
   const { command, commandArgs } = commandLine(
     ["inspect", `${workload.pid}`, "--json", ...BRIEFLY],
   );
-  // Passes on what the program writes, in its own time.
+  // Passes on the program's output at its own pace.
   const script = `
     use Fcntl;
     pipe my $read, my $write or die "pipe: $!";
@@ -508,7 +511,7 @@ Deno.test("output through a pipe that somebody made non-blocking is complete", a
   assert(!new TextDecoder().decode(stderr).includes("cannot write"));
 });
 
-/** Reads what stands in a process's standard input until it says something. */
+/** Reads the pipe that is the standard input of a process until it contains a text. */
 async function readUntil(
   pid: number,
   words: RegExp,
@@ -527,7 +530,7 @@ async function readUntil(
 }
 
 for (const format of ["text", "json"] as const) {
-  Deno.test(`a full pipe as log keeps the daemon from nothing, and what was dropped is told, as ${format}`, async () => {
+  Deno.test(`a full pipe as log does not block the daemon, and dropped messages are reported, as ${format}`, async () => {
     using place = new Place();
     const sound = QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G");
     Deno.writeTextFileSync(place.config, sound);
@@ -542,13 +545,13 @@ for (const format of ["text", "json"] as const) {
           Deno.readTextFileSync(`${place.state}/state.json`),
         );
       } catch {
-        // Not written yet.
+        // It is not written yet.
         return undefined;
       }
     };
     await until(() => state() !== undefined, "the daemon to start", 30_000);
     assert(isWriting(child.pid, 2), "nobody reads its log");
-    // Far more is to be told than may wait.
+    // Log far more messages than may wait.
     Deno.writeTextFileSync(
       place.config,
       sound +
@@ -573,7 +576,7 @@ for (const format of ["text", "json"] as const) {
       said,
       /(^rcap: warning: |^)\d+ messages were dropped: standard error took none, or too few, for \d+\.\d s$/,
     );
-    // Again nobody reads it.
+    // Again, the log is not read.
     Deno.writeTextFileSync(place.config, sound);
     await until(
       () => state().configuration.problems.length === 0,

@@ -1,6 +1,6 @@
 /**
- * Processes of which more would have to be kept than is kept of one: what is kept is
- * limited, and they are paged out all the same.
+ * Tests of processes beyond the limits of what rcap keeps of one process: the
+ * records stay limited, and the processes are still paged out.
  *
  * @module
  */
@@ -33,19 +33,19 @@ requireRoot();
 
 const PAGE = 4096;
 
-/** As many mappings as Linux allows by default, but for those that a program has anyway. */
+/** As many mappings as Linux allows by default, minus those that every program has. */
 const MANY = 65_000;
 
-/** What is kept of a process at the most, for every purpose but to show it. */
+/** The most mappings of a process that are kept, except for `inspect`. */
 const MOST = 16_384;
 
-/** Longer than anything here takes, in milliseconds. */
+/** Time limit of every step, in milliseconds. */
 const PATIENCE = 120_000;
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
-/** A process with as many mappings as it may have, one a page. */
+/** A process with as many mappings as possible, of one page each. */
 async function crowded(pages = MANY): Promise<Workload> {
   const workload = await Workload.start({ timeout: PATIENCE });
   await workload.small();
@@ -56,8 +56,8 @@ async function crowded(pages = MANY): Promise<Workload> {
 
 const SOURCES: PagedataSourceName[] = ["pte", "smaps"];
 for (const source of SOURCES) {
-  Deno.test(`of 65,000 mappings a limited number is kept (${source})`, async () => {
-    // Where memory can go to swap only, none of it is recorded without.
+  Deno.test(`of 65,000 mappings, a limited number is kept (${source})`, async () => {
+    // Memory that can only go to swap is not recorded without swap.
     await using _swap = await anySwap({ size: 16 * MIB });
     await using workload = await crowded();
     using platform = openPlatform(source, () => {});
@@ -69,7 +69,7 @@ for (const source of SOURCES) {
     );
     const residency = await memory.readResidency();
     assert(residency && residency.size <= MOST, `${residency?.size} mappings`);
-    // All of its memory is known all the same, and which of it can go.
+    // All of its memory is still known, and how much of it can go.
     const recorded = pagedata.mappings.reduce(
       (sum, mapping) => sum + recordedBytes(pagedata, mapping),
       0,
@@ -82,12 +82,12 @@ for (const source of SOURCES) {
       memory.coarseness ?? "",
       `process ${workload.pid} is known more coarsely: it has 65`,
     );
-    // Somebody who wants to see it sees each.
+    // `inspect` shows each mapping.
     const shown = await memory.readMappings();
     assert(shown.length > MANY, `${shown.length} mappings`);
   });
 
-  Deno.test(`where there is no room, memory is known by blocks and can go (${source})`, async () => {
+  Deno.test(`without room, memory is recorded in blocks and can still go (${source})`, async () => {
     await using _swap = await anySwap({ size: 128 * MIB });
     await using workload = await Workload.start();
     const region = await workload.anon("large", 96 * MIB + 3 * PAGE);
@@ -129,7 +129,7 @@ for (const source of SOURCES) {
   });
 }
 
-Deno.test("mappings that are joined over holes are paged out on both sides of each", async () => {
+Deno.test("mappings joined over holes are paged out on both sides of each hole", async () => {
   await using _swap = await anySwap({ size: 128 * MIB });
   await using workload = await Workload.start();
   await workload.small();
@@ -153,7 +153,7 @@ Deno.test("mappings that are joined over holes are paged out on both sides of ea
   const [result] = await control.pageOut([
     { ...range, mappingStart: start, isResident: true },
   ]);
-  // The kernel says afterwards that there were holes.
+  // The kernel reports the holes afterwards.
   assert(["done", "busy"].includes(result.result), JSON.stringify(result));
   for (const name of ["a", "b", "c"]) {
     assertEquals(await workload.resident(name), 0, name);
@@ -161,7 +161,7 @@ Deno.test("mappings that are joined over holes are paged out on both sides of ea
   await assertIntact(workload);
 });
 
-Deno.test("a scan pages a process of 65,000 mappings out, and says how it is known", async () => {
+Deno.test("a scan pages out a process of 65,000 mappings and says how precisely it is known", async () => {
   await using _swap = await anySwap({ size: 512 * MIB });
   await using workload = await crowded();
   const before = rssOf(workload.pid);
@@ -178,7 +178,7 @@ Deno.test("a scan pages a process of 65,000 mappings out, and says how it is kno
 });
 
 testEachPolicy(
-  "a daemon holds processes of 65,000 mappings under their cap, and stays small",
+  "a daemon keeps processes of 65,000 mappings under their cap and stays small",
   async (policy) => {
     await using _swap = await anySwap({ size: 1024 * MIB });
     await using first = await crowded();

@@ -1,5 +1,5 @@
 /**
- * Tests that a Prometheus, as Debian packages it, reads the daemon's metrics.
+ * Tests that Debian's Prometheus reads the daemon's metrics.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { Prometheus, type Sample } from "../support/prometheus.ts";
 
 const MIB = 2 ** 20;
 
-/** A state with two collections. */
+/** A state with two groups. */
 function report({ scans, names }: { scans: number; names: string[] }) {
   return daemonState({
     collections: names.map((name) =>
@@ -29,14 +29,14 @@ function report({ scans, names }: { scans: number; names: string[] }) {
   });
 }
 
-/** The values of samples by collection. */
+/** The values of samples by group. */
 function byCollection(samples: Sample[]): Record<string, number> {
   return Object.fromEntries(
     samples.map(({ labels, value }) => [labels.collection, value]),
   );
 }
 
-Deno.test("a Prometheus scrapes the metrics, and queries make sense of them", async () => {
+Deno.test("Prometheus scrapes the metrics, and queries work on them", async () => {
   const metrics = new Metrics({ version: "1.2.3" });
   const odd = 'größe "b"\\';
   metrics.update(report({ scans: 3, names: ["browsers", odd] }));
@@ -63,8 +63,8 @@ Deno.test("a Prometheus scrapes the metrics, and queries make sense of them", as
     [odd]: 64 * MIB,
   });
 
-  // By the type that it was told of each family, Prometheus read OpenMetrics: in
-  // its own format the names of counters have their suffix.
+  // The types of the families show that Prometheus read OpenMetrics: in its own
+  // format, the names of counters include their suffix.
   const types = await prometheus.types();
   assertEquals(types.rcap_scans ?? types.rcap_scans_total, "counter");
   assertEquals(types.rcap_scan_duration_seconds, "histogram");
@@ -84,7 +84,7 @@ Deno.test("a Prometheus scrapes the metrics, and queries make sense of them", as
   assertEquals(await one("sum(rcap_scans_total)"), 6);
   assertEquals(await one('rcap_scan_duration_seconds_bucket{le="0.25"}'), 1);
 
-  // Counters go on, collections go away.
+  // Counters continue, and groups disappear.
   metrics.update(report({ scans: 5, names: ["browsers"] }));
   const later = await prometheus.until(
     "rcap_scans_total",
@@ -97,7 +97,7 @@ Deno.test("a Prometheus scrapes the metrics, and queries make sense of them", as
   );
 });
 
-Deno.test("a Prometheus sees that a daemon is gone", async () => {
+Deno.test("Prometheus sees that a daemon is gone", async () => {
   const server = new MetricsServer({
     endConnection,
     address: { hostname: "127.0.0.1", port: 0 },

@@ -1,6 +1,6 @@
 /**
- * rcap to which a sandbox refuses system calls, by real seccomp filters: it ends
- * with exit 4 and words where it cannot do without, and does without where it can.
+ * Tests of rcap in sandboxes that refuse system calls, by real seccomp filters:
+ * without a required call it exits with 4 and a message; without others it works.
  *
  * @module
  */
@@ -19,7 +19,7 @@ addEventListener("unload", () => refuser[Symbol.dispose]());
 
 const REFUSALS: readonly Refusal[] = ["EPERM", "ENOSYS"];
 
-/** Calls that rcap can do without, or does not make. */
+/** Calls that rcap does not require, or does not make. */
 const DISPENSABLE = [
   "openat2",
   "perf_event_open",
@@ -30,7 +30,10 @@ const DISPENSABLE = [
   "statfs",
 ];
 
-/** A process with 16 MiB that can be dropped, and a configuration that caps it at 12 MiB. */
+/**
+ * A process with 16 MiB of clean file pages, and a configuration that caps it at 12
+ * MiB.
+ */
 async function victim() {
   await using cleanup = new AsyncDisposableStack();
   const file = cleanup.use(await diskFile(16 * MIB));
@@ -55,7 +58,7 @@ async function victim() {
   };
 }
 
-/** What is said of a call that a filter refuses. */
+/** The message about a call that a filter refuses. */
 function refused(call: string, error: Refusal): RegExp {
   return new RegExp(
     `${call}.*: .+ \\(${error}\\): .*a system call filter \\(seccomp\\) is active here, which is the likely cause; allow ${call} `,
@@ -64,7 +67,7 @@ function refused(call: string, error: Refusal): RegExp {
 
 for (const error of REFUSALS) {
   for (const call of ["pidfd_open", "process_madvise"]) {
-    Deno.test(`${call} answered ${error}: nothing is paged out, and the words say what to allow`, async () => {
+    Deno.test(`${call} answered ${error}: nothing is paged out, and the message says what to allow`, async () => {
       await using target = await victim();
       const before = rssOf(target.pid);
       const prefix = refuser.refusing([call], error);
@@ -74,7 +77,7 @@ for (const error of REFUSALS) {
         assertMatch(stderr, refused(call, error));
       }
       assert(rssOf(target.pid) >= before);
-      // Which page nothing out.
+      // These page out nothing.
       for (const args of [target.dryRun, target.inspect]) {
         const { code, stderr } = await rcap(args, { prefix });
         assertEquals(code, 0, stderr);
@@ -117,7 +120,7 @@ for (const error of REFUSALS) {
     assertEquals(named(findings, "pagedata").status, "degraded");
   });
 
-  Deno.test(`sysinfo answered ${error}: exit 4, and the words say what to allow`, async () => {
+  Deno.test(`sysinfo answered ${error}: exit 4, and the message says what to allow`, async () => {
     await using target = await victim();
     const prefix = refuser.refusing(["sysinfo"], error);
     for (const args of [target.scan, target.inspect, target.once]) {
@@ -131,7 +134,7 @@ for (const error of REFUSALS) {
     assertMatch(`${detail}; ${remedy}`, refused("sysinfo", error));
   });
 
-  Deno.test(`what rcap can do without is answered ${error}: it does without`, async () => {
+  Deno.test(`optional calls answered ${error}: rcap works without them`, async () => {
     const prefix = refuser.refusing(DISPENSABLE, error);
     for (const command of ["scan", "once"] as const) {
       await using target = await victim();
@@ -143,7 +146,7 @@ for (const error of REFUSALS) {
     assertEquals(code, 0);
   });
 
-  Deno.test(`statx answered ${error}: scans go on, and run ends in words if it cannot`, async () => {
+  Deno.test(`statx answered ${error}: scans work, and run works or ends with a message`, async () => {
     await using target = await victim();
     const prefix = refuser.refusing(["statx"], error);
     for (const args of [target.dryRun, target.inspect, target.scan]) {
@@ -156,7 +159,7 @@ for (const error of REFUSALS) {
   });
 }
 
-Deno.test("root without the capability is told so, not that there is a filter", async () => {
+Deno.test("root without the capability gets a message about it, not about a filter", async () => {
   const prefix = refuser.refusing(["perf_event_open"], "EPERM");
   const { findings } = await examined({
     prefix: [

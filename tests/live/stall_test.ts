@@ -1,6 +1,6 @@
 /**
- * Tests of processes that do not let go of their mmap lock: they stop nothing but
- * what is done with themselves.
+ * Tests of processes that do not release their mmap lock: they delay only the work
+ * on themselves.
  *
  * @module
  */
@@ -38,18 +38,21 @@ import { rssOf, until, Workload } from "../support/workload.ts";
 
 requireRoot();
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 // <asm/unistd.h> of Linux.
 const MPROTECT = Deno.build.arch === "x86_64" ? 10 : 226;
 
-/** How long what a signal ends may take, in milliseconds: far less than a lock is held here. */
+/**
+ * How long a command may take to end after a signal, in milliseconds: far less than
+ * a lock is held here.
+ */
 const PROMPTLY = 5000;
 
 const SOURCES = ["pte", "smaps"] as const;
 
-Deno.test("a process that holds its lock is named, and nothing waits for it", async () => {
+Deno.test("a process that holds its lock is reported, and nothing waits for it", async () => {
   await using holder = await LockHolder.start({ size: 16 * MIB });
   await holder.lock();
   for (const source of SOURCES) {
@@ -69,7 +72,7 @@ Deno.test("a process that holds its lock is named, and nothing waits for it", as
   assert(await holder.isIntact());
 });
 
-Deno.test("others are scanned beside a process that holds its lock", async () => {
+Deno.test("a process that holds its lock does not delay scans of others", async () => {
   await using _swap = await zramSwap({ size: 256 * MIB });
   await using holder = await LockHolder.start({ size: 16 * MIB });
   await using victim = await Workload.start();
@@ -90,7 +93,7 @@ Deno.test("others are scanned beside a process that holds its lock", async () =>
   await assertIntact(victim);
 });
 
-Deno.test("rcap does not wait to write where the process itself reads", async () => {
+Deno.test("rcap does not wait as a writer while the process itself reads", async () => {
   await using holder = await LockHolder.start({ size: 16 * MIB });
   await holder.read();
   using tables = PageTables.open();
@@ -114,7 +117,7 @@ Deno.test("rcap does not wait to write where the process itself reads", async ()
   assert(looks > 10);
   const { stderr } = await ended;
   assertStringIncludes(stderr, "does not answer");
-  // Its own threads, above all.
+  // Above all, its own threads are not blocked.
   await holder.unlock();
   assert(await holder.isIntact());
 });
@@ -176,7 +179,7 @@ Deno.test("signals end every command while a process holds its lock", async () =
     for (const command of commands) {
       const running = startRcap([...command, "--pagedata", source]);
       const ended = running.end();
-      // While it watches, every look but the first finds the lock held.
+      // During the observation, every look except the first finds the lock held.
       await until(
         () => referencedOf(pid) < 8 * MIB,
         "the process to be observed",
@@ -187,7 +190,7 @@ Deno.test("signals end every command while a process holds its lock", async () =
       const { code } = await waitingFor(`rcap ${command[0]} to end`, ended);
       const elapsed = performance.now() - began;
       await holder.unlock();
-      // It uses all of its memory, for the next command.
+      // The process uses all its memory, for the next command.
       assert(await holder.isIntact());
       assertEquals(code, 143);
       assert(elapsed < PROMPTLY, `${command[0]} took ${elapsed} ms to end`);
@@ -195,13 +198,13 @@ Deno.test("signals end every command while a process holds its lock", async () =
   }
 });
 
-/** How much of a process's memory was referenced since that was last reset, in bytes. */
+/** The referenced memory of a process since the last reset, in bytes. */
 function referencedOf(pid: number): number {
   const text = Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`);
   return Number(/^Referenced: *(\d+) kB$/m.exec(text)?.[1]) * 1024;
 }
 
-Deno.test("one hold of the lock during a page-out exempts nobody from a cap", async () => {
+Deno.test("holding the lock once during a page-out does not exempt a process from its cap", async () => {
   await using _swap = await zramSwap({ size: 512 * MIB });
   for (const policy of POLICIES) {
     await using holder = await LockHolder.start({ size: 192 * MIB });
@@ -229,13 +232,13 @@ Deno.test("one hold of the lock during a page-out exempts nobody from a cap", as
   }
 });
 
-/** The resident set size of a process, which is told without its lock, in bytes. */
+/** The resident set size of a process in bytes, read without its lock. */
 function statmRss(pid: number): number {
   const [, pages] = Deno.readTextFileSync(`/proc/${pid}/statm`).split(" ");
   return Number(pages) * 4096;
 }
 
-Deno.test("what a process answers too late leaves no descriptor open", async () => {
+Deno.test("a late answer of a process leaves no descriptor open", async () => {
   await using holder = await LockHolder.start({ size: 4 * MIB });
   const calls = new MemoryCalls();
   const memory = new LinuxProcessMemory(readProcess(holder.pid), {
@@ -247,11 +250,11 @@ Deno.test("what a process answers too late leaves no descriptor open", async () 
       try {
         return /pidfd|pagemap/.test(Deno.readLinkSync(`/proc/self/fd/${name}`));
       } catch {
-        // That of the directory itself.
+        // Minus that of the directory itself.
         return false;
       }
     }).length;
-  // Deno has one of each of its children.
+  // Deno has one for each of its children.
   const before = open();
   await holder.lock();
   await assertRejects(() => memory.control(), NotAnswering);
@@ -261,7 +264,7 @@ Deno.test("what a process answers too late leaves no descriptor open", async () 
 });
 
 for (const source of SOURCES) {
-  Deno.test(`the daemon goes on beside processes that hold their locks (${source})`, async () => {
+  Deno.test(`the daemon continues beside processes that hold their locks (${source})`, async () => {
     await using _swap = await zramSwap({ size: 512 * MIB });
     await using held = new AsyncDisposableStack();
     const holders: LockHolder[] = [];
@@ -280,7 +283,7 @@ for (const source of SOURCES) {
           .join("") +
         cap("good", [`pid:${victim.pid}`], "64M"),
     });
-    // Three caps cannot be enforced, and take no turn from the fourth.
+    // Three caps cannot be enforced, and do not delay the fourth.
     await until(
       () => rssOf(victim.pid) <= 64 * MIB,
       "the other cap to be enforced",
@@ -300,7 +303,7 @@ for (const source of SOURCES) {
         60_000,
       );
     }
-    // One that lets go is found again, however late.
+    // A process that releases its lock is tried again, however late.
     await holders[0].unlock();
     await daemon.untilCollection(
       "evil0",

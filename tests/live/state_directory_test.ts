@@ -1,6 +1,6 @@
 /**
- * State directories that belong to somebody else, that others can write to, or in
- * which something else stands than a daemon has made: what commands do with them.
+ * Tests of commands on state directories that belong to another user, that others
+ * can write to, or that contain something that no daemon made.
  *
  * @module
  */
@@ -23,10 +23,10 @@ import { isRunning, until } from "../support/workload.ts";
 requireRoot();
 
 const NOBODY = 65534;
-/** A cap that nothing exceeds. */
+/** A cap that is never exceeded. */
 const HARMLESS = QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G");
 
-/** Runs rcap; a run that does not end is killed, and 137. */
+/** Runs rcap; kills a run that does not end, which then exits with 137. */
 function bounded(args: string[], options: RunOptions = {}): Promise<Run> {
   return rcap(args, { ...options, prefix: ["timeout", "-s", "KILL", "30"] });
 }
@@ -37,7 +37,7 @@ async function run(program: string, ...args: string[]): Promise<void> {
   assert(success, `${program}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** A process of some user that does what a Perl script says, once it says so. */
+/** A process of a user that runs a Perl script and is ready. */
 class Script implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
 
@@ -45,7 +45,7 @@ class Script implements AsyncDisposable {
     this.#child = child;
   }
 
-  /** @param script is to close its standard output when it is ready. */
+  /** @param script must close its standard output when it is ready. */
   static async start(
     script: string,
     { uid = 0, args = [] }: { uid?: number; args?: string[] } = {},
@@ -74,7 +74,7 @@ const READY = `$| = 1; print "ready"; close STDOUT; sleep 1 while 1`;
 const F_RDLCK = 0;
 const F_WRLCK = 1;
 
-/** Locks a file; struct flock, 64-bit, begins with l_type. */
+/** Locks a file; the 64-bit struct flock begins with l_type. */
 function locker(path: string, type: number, uid = NOBODY): Promise<Script> {
   const script = `open(my $file, $ARGV[1] ? "+<" : "<", $ARGV[0]) or die $!;
     my $lock = pack("s s x4 q q i x4", $ARGV[1], 0, 0, 0, 0);
@@ -82,7 +82,7 @@ function locker(path: string, type: number, uid = NOBODY): Promise<Script> {
   return Script.start(script, { uid, args: [path, `${type}`] });
 }
 
-/** A state directory as some user can make one, with a state that looks well. */
+/** A state directory that a user has made, with a state that looks valid. */
 class FalseState implements Disposable {
   readonly place = new Place();
 
@@ -120,7 +120,7 @@ class FalseState implements Disposable {
     return `${this.path}/lock`;
   }
 
-  /** All commands that act, by this directory. */
+  /** All commands that act on a daemon, with this directory. */
   get acts(): string[][] {
     return [
       ["reload", ...this.place.stateArgs],
@@ -135,7 +135,7 @@ class FalseState implements Disposable {
   }
 }
 
-/** The names below a directory, and what is in files, to see that nothing changes. */
+/** The names and file contents below a directory, to check that nothing changes. */
 function contentsOf(folder: string): string[] {
   return [...Deno.readDirSync(folder)].flatMap(
     ({ name, isDirectory, isFile }) => {
@@ -146,8 +146,8 @@ function contentsOf(folder: string): string[] {
   ).sort();
 }
 
-Deno.test("no process is signalled and nothing changed by the state of another user", async () => {
-  // SIGHUP and SIGUSR1 end it.
+Deno.test("another user's state causes no signal and no change", async () => {
+  // SIGHUP and SIGUSR1 would end it.
   await using victim = await Script.start(READY);
   for (
     const [options, problem] of [
@@ -176,7 +176,7 @@ Deno.test("no process is signalled and nothing changed by the state of another u
   assert(isRunning(victim.pid));
 });
 
-Deno.test("a directory above that others can write to is as bad", async () => {
+Deno.test("a parent directory that others can write to is not trusted either", async () => {
   await using victim = await Script.start(READY);
   for (
     const change of [
@@ -196,7 +196,7 @@ Deno.test("a directory above that others can write to is as bad", async () => {
   assert(isRunning(victim.pid));
 });
 
-Deno.test("a signal goes only to the process that holds the lock and is named", async () => {
+Deno.test("a signal goes only to the process that holds the lock and is named in the state", async () => {
   await using victim = await Script.start(READY);
   await using holder = await Script.start(READY);
   using directory = new FalseState({ pid: victim.pid, uid: 0 });
@@ -208,7 +208,7 @@ Deno.test("a signal goes only to the process that holds the lock and is named", 
       assert(!contentsOf(directory.path).join().includes("overrides"));
     }
   };
-  // Nobody holds it.
+  // No process holds the lock.
   await expect("just ended");
   {
     await using other = await locker(directory.lock, F_WRLCK, 0);
@@ -216,7 +216,7 @@ Deno.test("a signal goes only to the process that holds the lock and is named", 
       `process ${other.pid} holds the lock .* names process ${victim.pid}`,
     );
   }
-  // The pid is another process's by now.
+  // Another process now has the pid.
   const path = `${directory.path}/state.json`;
   const state = JSON.parse(Deno.readTextFileSync(path));
   Deno.writeTextFileSync(path, JSON.stringify({ ...state, startTime: 1 }));
@@ -224,7 +224,7 @@ Deno.test("a signal goes only to the process that holds the lock and is named", 
   assert(isRunning(victim.pid) && isRunning(holder.pid));
 });
 
-Deno.test("set makes nothing where a link leads, whoever has made it", async () => {
+Deno.test("set creates nothing through a link, whoever made it", async () => {
   for (const uid of [0, NOBODY]) {
     using place = new Place();
     const target = `${place.folder}/target`;
@@ -266,7 +266,7 @@ Deno.test("run deletes nothing in the directory that a link leads to", async () 
       assertMatch(stderr, /symbolic link .*state is not followed.*--state-dir/);
     }
     Deno.removeSync(place.state);
-    // Nor in the one that a link inside of it leads to: that goes itself.
+    // Nor in the target of a link inside it: the link itself is deleted.
     Deno.mkdirSync(place.state);
     Deno.symlinkSync(`${target}/overrides`, `${place.state}/overrides`);
     const once = await bounded(
@@ -278,7 +278,7 @@ Deno.test("run deletes nothing in the directory that a link leads to", async () 
   assertEquals(contentsOf(target), before);
 });
 
-/** What can stand in the place of a file. */
+/** What can be in the place of a file. */
 const NO_FILES: Record<string, (path: string) => Promise<void> | void> = {
   pipe: (path) => run("mkfifo", path),
   device: (path) => run("mknod", path, "c", "1", "5"),
@@ -289,7 +289,7 @@ const NO_FILES: Record<string, (path: string) => Promise<void> | void> = {
 
 for (const [kind, make] of Object.entries(NO_FILES)) {
   for (const uid of [0, NOBODY]) {
-    Deno.test(`in a directory of uid ${uid}, a ${kind} in the place of each file holds nobody up`, async () => {
+    Deno.test(`in a directory of uid ${uid}, a ${kind} in the place of any file blocks no command`, async () => {
       using place = new Place();
       Deno.writeTextFileSync(place.config, HARMLESS);
       Deno.mkdirSync(place.state);
@@ -301,7 +301,7 @@ for (const [kind, make] of Object.entries(NO_FILES)) {
         ["stat", "1", "1"],
         ["set", "one", "1M"],
         ["reload"],
-        // Locks what is large like any other file.
+        // Large files are locked like any other.
         ...kind === "huge file" ? [] : [["run", "--config", place.config]],
       ];
       for (const args of commands) {
@@ -316,7 +316,7 @@ for (const [kind, make] of Object.entries(NO_FILES)) {
   }
 }
 
-Deno.test("stat tells of whose word it is, and of what cannot be so", async () => {
+Deno.test("stat names the user whose state it shows, and inconsistencies", async () => {
   await using theirs = await Script.start(READY, { uid: NOBODY });
   using directory = new FalseState({ pid: theirs.pid });
   const stat = () => bounded(["stat", "1", "1", ...directory.place.stateArgs]);
@@ -327,13 +327,13 @@ Deno.test("stat tells of whose word it is, and of what cannot be so", async () =
     stderr,
     /may not be so, since the directory .* belongs to uid 65534/,
   );
-  // Their own daemon is as good as root's to them.
+  // For that user, their own daemon is as trusted as root's.
   const own = await bounded(
     ["stat", "1", "1", ...directory.place.stateArgs],
     { uid: NOBODY },
   );
   assertEquals([own.code, own.stderr], [0, ""]);
-  // A file of root's that they have given a name there is not theirs to show.
+  // They cannot show a file of root by linking it there.
   const path = `${directory.path}/state.json`;
   const secret = `${directory.place.folder}/secret`;
   Deno.copyFileSync(path, secret);
@@ -352,11 +352,11 @@ Deno.test("stat tells of whose word it is, and of what cannot be so", async () =
   }
 });
 
-Deno.test("nobody keeps a daemon from starting, or is taken for one, by a lock", async () => {
+Deno.test("another user's lock neither blocks a daemon nor passes for one", async () => {
   using place = new Place();
   Deno.mkdirSync(place.state);
   const lock = `${place.state}/lock`;
-  // As earlier versions have left it.
+  // Like earlier versions left it.
   Deno.writeTextFileSync(lock, "");
   Deno.chmodSync(lock, 0o644);
   await using _reader = await locker(lock, F_RDLCK);
@@ -375,7 +375,7 @@ Deno.test("nobody keeps a daemon from starting, or is taken for one, by a lock",
   assertEquals([nobody.code, nobody.stderr], [0, ""]);
 });
 
-Deno.test("a lock file that others can write to is no lock", async () => {
+Deno.test("a lock file that others can write to is not a lock", async () => {
   using place = new Place();
   Deno.mkdirSync(place.state);
   Deno.writeTextFileSync(place.config, HARMLESS);
@@ -398,7 +398,7 @@ Deno.test("a lock file that others can write to is no lock", async () => {
   }
 });
 
-Deno.test("what a killed daemon leaves is stale to every command, and removed by the next", async () => {
+Deno.test("the files of a killed daemon are stale for every command, and the next daemon removes them", async () => {
   using place = new Place();
   {
     await using daemon = await TestDaemon.start({ place, config: HARMLESS });
@@ -407,7 +407,7 @@ Deno.test("what a killed daemon leaves is stale to every command, and removed by
     daemon.signal("SIGKILL");
     await daemon.ended;
   }
-  // What it may have been about.
+  // Files of work that it may have been doing.
   for (
     const name of ["state.json~", "lock~4711", "overrides/one~4711"]
   ) Deno.writeTextFileSync(`${place.state}/${name}`, "{");
@@ -430,7 +430,7 @@ Deno.test("what a killed daemon leaves is stale to every command, and removed by
   );
 });
 
-Deno.test("a daemon in another pid namespace is shown, and told nothing", async () => {
+Deno.test("a daemon in another pid namespace is shown, and not signalled", async () => {
   const inNamespace = [
     "unshare",
     "--pid",
@@ -438,7 +438,7 @@ Deno.test("a daemon in another pid namespace is shown, and told nothing", async 
     "--mount-proc",
     "--kill-child",
   ];
-  // A daemon there, commands here.
+  // The daemon runs there, the commands here.
   {
     using place = new Place();
     await using daemon = TestDaemon.startOnly({
@@ -453,7 +453,7 @@ Deno.test("a daemon in another pid namespace is shown, and told nothing", async 
     daemon.signal("SIGKILL");
     await daemon.ended;
   }
-  // And the other way round, where not even its pid is known.
+  // The reverse, where its pid is unknown.
   using place = new Place();
   await using daemon = await TestDaemon.start({ place, config: HARMLESS });
   const prefix = ["timeout", "-s", "KILL", "30", ...inNamespace];
@@ -488,7 +488,7 @@ async function assertRefused(
   );
 }
 
-Deno.test("what is no cap set by hand is told once, and ends nothing", async () => {
+Deno.test("a file that is not a valid override is reported once and ends nothing", async () => {
   using place = new Place();
   await using daemon = await TestDaemon.start({ place, config: HARMLESS });
   const overrides = `${place.state}/overrides`;
@@ -525,12 +525,12 @@ Deno.test("what is no cap set by hand is told once, and ends nothing", async () 
   );
 });
 
-Deno.test("a file system that never answers holds nobody up, and is not believed", async () => {
+Deno.test("a file system that never answers blocks no command, and is not trusted", async () => {
   using place = new Place();
   const mount = `${place.folder}/mount`;
   Deno.mkdirSync(mount);
   Deno.chownSync(mount, NOBODY, NOBODY);
-  // Nobody reads from the connection, so that every request waits for ever.
+  // Nothing reads from the connection, so every request waits forever.
   const options =
     `fd=3,rootmode=40755,user_id=${NOBODY},group_id=${NOBODY},allow_other`;
   const server = new Deno.Command("bash", {

@@ -1,6 +1,6 @@
 /**
- * Who belongs to what selectors select, and who does not although he would like to
- * be taken for it, or keeps what would tell from being known.
+ * Tests of which processes selectors match, and that no process can pretend to
+ * match, or prevent rcap from finding out.
  *
  * @module
  */
@@ -23,10 +23,10 @@ libc();
 /** A user that need not exist. */
 const SOMEONE = 54_337;
 
-/** How long anything here may take, in milliseconds; it takes a hundredth of that. */
+/** Time limit of every step, in milliseconds; it usually takes a hundredth of that. */
 const DEADLINE = 60_000;
 
-/** The pids that selectors select, and what is told of the others. */
+/** The pids that selectors match, and the messages about others. */
 async function select(platform: Platform, ...selectors: string[]) {
   try {
     const { processes, problems } = await selectProcesses(
@@ -40,7 +40,7 @@ async function select(platform: Platform, ...selectors: string[]) {
   }
 }
 
-/** Asserts which of some processes selectors select. */
+/** Asserts which of some processes selectors match. */
 async function assertSelects(
   selectors: string[],
   members: { pid: number }[],
@@ -56,7 +56,7 @@ async function assertSelects(
   );
 }
 
-/** A directory for programs, which everyone may enter; removed on disposal. */
+/** A directory for programs that everyone may enter; removed on disposal. */
 class Programs implements Disposable {
   readonly path = Deno.makeTempDirSync({ prefix: "rcap-strangers-" });
 
@@ -78,7 +78,7 @@ class Programs implements Disposable {
   }
 }
 
-/** A process; killed on disposal, and after the deadline. */
+/** A process; killed on disposal or after the deadline. */
 class Running implements AsyncDisposable {
   readonly pid: number;
   readonly #child: Deno.ChildProcess;
@@ -93,7 +93,8 @@ class Running implements AsyncDisposable {
   }
 
   /**
-   * Runs a command, until the path of the process's program ends as it should.
+   * Runs a command, and waits until the path of the process's program has the
+   * expected ending.
    */
   static async start(
     [program, ...args]: string[],
@@ -112,7 +113,7 @@ class Running implements AsyncDisposable {
     return running;
   }
 
-  /** The path of its program, as the kernel shows it. */
+  /** The path of its program, from the kernel. */
   get program(): string {
     try {
       using directory = File.openPlace(`/proc/${this.pid}`);
@@ -139,8 +140,8 @@ function run(path: string): Promise<Running> {
 }
 
 /**
- * Runs a program in a mount namespace of its own, after a shell script has arranged
- * the mounts; `$1` and so on are its arguments.
+ * Runs a program in its own mount namespace, after a shell script has made the
+ * mounts; `$1` and so on are the script's arguments.
  */
 function runArranged(
   script: string,
@@ -160,7 +161,7 @@ function runArranged(
   ], { until: ends, uid });
 }
 
-Deno.test("exe: is the program that the machine has at a path", async () => {
+Deno.test("exe: matches the program that the machine has at a path", async () => {
   using programs = new Programs();
   const path = programs.add("opt/server");
   const other = programs.add("other/server");
@@ -168,14 +169,14 @@ Deno.test("exe: is the program that the machine has at a path", async () => {
     one.replace(/\/server$/, "")
   );
   await using real = await run(path);
-  // A service with a mount namespace of its own runs the same file.
+  // A service with its own mount namespace runs the same file.
   await using sandboxed = await runArranged("", [], { path });
   await using bound = await runArranged(
     'mount --bind "$1" "$1"',
     [folder],
     { path },
   );
-  // In a container, something else has that path.
+  // In a container, another file has that path.
   await using container = await runArranged(
     'mount --bind "$2" "$1"',
     [folder, otherFolder],
@@ -197,7 +198,7 @@ Deno.test("exe: is the program that the machine has at a path", async () => {
   const members = [real, sandboxed, bound];
   await assertSelects([`exe:${path}`], members, strangers);
   await assertSelects([`exe:${folder}/*`], members, strangers);
-  // Where a path leads nowhere, nobody is there.
+  // A path that leads nowhere matches no process.
   const { report } = await scanJson([
     ...[`exe:${path}`, "--dry-run", "--cap", "1P"],
   ]);
@@ -207,7 +208,7 @@ Deno.test("exe: is the program that the machine has at a path", async () => {
   );
 });
 
-Deno.test("a deleted program is at its path, and what only looks so is not", async () => {
+Deno.test("a deleted program matches by its path, and a lookalike does not", async () => {
   using programs = new Programs();
   const path = programs.add("opt/server");
   const literal = programs.add("opt/server (deleted)");
@@ -220,13 +221,13 @@ Deno.test("a deleted program is at its path, and what only looks so is not", asy
   await using sandboxed = await runArranged("", [], { path });
   await using named = await Running.start([literal, "600"], { until: literal });
   const gone = `${path} (deleted)`;
-  // On another device.
+  // A file on another device.
   await using memory = await runArranged(
     'mount -t tmpfs none "$1"; cp /bin/sleep "$0"; "$0" 600 & sleep 0; exec 3<"$0"; rm "$0"; exec /proc/self/fd/3 600',
     [folder],
     { path, ends: gone },
   );
-  // On the same one, by a user who may arrange what paths he likes.
+  // On the same device, by a user who can arrange any paths.
   await using stranger = await runArranged(
     'mount --bind "$2" "$1"; exec 3<"$0"; rm "$0"; exec /proc/self/fd/3 600',
     [folder, mine],
@@ -242,13 +243,13 @@ Deno.test("a deleted program is at its path, and what only looks so is not", asy
     ...others.slice(1),
   ]);
 
-  // The new version is another file, and so are both.
+  // The new version is another file; both match.
   Deno.copyFileSync("/bin/sleep", path);
   await using renewed = await run(path);
   await assertSelects([`exe:${path}`], [upgraded, sandboxed, renewed], others);
 });
 
-Deno.test("a program's path need not be text", async () => {
+Deno.test("a program's path need not be UTF-8", async () => {
   using programs = new Programs();
   const path = programs.add("x");
   await using running = await Running.start([
@@ -298,7 +299,7 @@ class FuseServer implements AsyncDisposable {
     }
   }
 
-  /** Has it answer nothing any more. */
+  /** Makes it stop answering. */
   async hush(): Promise<void> {
     const writer = this.#child.stdin.getWriter();
     await writer.write(new TextEncoder().encode("hush\n"));
@@ -306,7 +307,7 @@ class FuseServer implements AsyncDisposable {
     await until(() => this.#said.includes("hushed\n"), "FUSE to be silent");
   }
 
-  /** The requests that it has not answered. */
+  /** Its unanswered requests. */
   get unanswered(): string[] {
     return this.#said.split("\n").filter((word) =>
       /^[A-Z]|^request/.test(word)
@@ -327,7 +328,7 @@ class FuseServer implements AsyncDisposable {
   }
 }
 
-Deno.test("no FUSE server is asked who runs which program", async () => {
+Deno.test("no FUSE server is asked about the program of a process", async () => {
   using programs = new Programs();
   const folder = `${programs.path}/mount`;
   Deno.mkdirSync(folder);
@@ -335,7 +336,8 @@ Deno.test("no FUSE server is asked who runs which program", async () => {
   const plain = programs.add("plain");
   await using server = await FuseServer.start(folder);
   await using honest = await run(plain);
-  // What it sees there is its own; the machine has a server there that is silent.
+  // The process sees its own file there; on the machine, a silent server is at that
+  // path.
   const crowd: Running[] = [];
   await using _crowd = {
     async [Symbol.asyncDispose]() {
@@ -357,7 +359,7 @@ Deno.test("no FUSE server is asked who runs which program", async () => {
   assertEquals(server.unanswered, []);
 });
 
-Deno.test("a program on a FUSE file system that has fallen silent is known by its mount", async () => {
+Deno.test("a program on a silent FUSE file system is recognized by its mount", async () => {
   using programs = new Programs();
   const folder = `${programs.path}/mount`;
   Deno.mkdirSync(folder);
@@ -380,7 +382,7 @@ Deno.test("a program on a FUSE file system that has fallen silent is known by it
   await assertSelects([`exe:${path}`], [machine], [sandboxed]);
   assertEquals(server.unanswered, []);
 
-  // It is told with the others that are wanted, and keeps nobody from them.
+  // It is reported along with the other matches, and does not delay them.
   const { code, stderr } = await rcap([
     ...["scan", `exe:${path}`, "--dry-run", "--cap", "1P"],
   ]);
@@ -388,7 +390,7 @@ Deno.test("a program on a FUSE file system that has fallen silent is known by it
   assert(stderr.includes(`process ${sandboxed.pid} (prog)`), stderr);
 });
 
-/** Mounts of the hierarchies that systemd could have: cgroups(7). */
+/** Mounts of the hierarchies that systemd could use: cgroups(7). */
 function systemdMounts(): string[] {
   return Deno.readTextFileSync("/proc/self/mounts").split("\n")
     .map((line) => line.split(" "))
@@ -398,22 +400,22 @@ function systemdMounts(): string[] {
     ).map(([, mount]) => mount);
 }
 
-/** A mount of a hierarchy of version 1 that is not systemd's. */
+/** A mount of a version 1 hierarchy that is not systemd's. */
 function controllerMount(): string | undefined {
   return Deno.readTextFileSync("/proc/self/mounts").split("\n")
     .map((line) => line.split(" "))
-    // A cpuset takes no process before it has processors.
+    // A cpuset accepts no process before it has processors.
     .find(([, , type, options]) =>
       type === "cgroup" && !/name=|cpuset/.test(options)
     )?.[1];
 }
 
-/** A word that nobody else has in the name of a cgroup. */
+/** A word that no other cgroup has in its name. */
 function uniqueWord(): string {
   return `rcap${crypto.randomUUID().slice(0, 8)}`;
 }
 
-/** A cgroup with those above it; removed on disposal when its processes have ended. */
+/** A cgroup and its parents; removed on disposal after its processes have ended. */
 class Cgroup implements AsyncDisposable {
   readonly path: string;
   readonly #made: string[] = [];
@@ -437,7 +439,7 @@ class Cgroup implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const path of this.#made.toReversed()) {
-      // A process leaves its cgroup a little after it has ended.
+      // A process leaves its cgroup shortly after it has exited.
       await until(() => {
         try {
           Deno.removeSync(path);
@@ -450,7 +452,7 @@ class Cgroup implements AsyncDisposable {
   }
 }
 
-Deno.test("unit: is the unit that systemd means", async () => {
+Deno.test("unit: matches systemd's unit", async () => {
   const mounts = systemdMounts();
   assert(
     mounts.length > 0,
@@ -496,7 +498,7 @@ Deno.test("unit: is the unit that systemd means", async () => {
 });
 
 Deno.test({
-  name: "unit: does not count what a hierarchy of controllers is called",
+  name: "unit: ignores cgroup names in controller hierarchies",
   ignore: controllerMount() === undefined, // There is only version 2 then.
   async fn() {
     const word = uniqueWord();
@@ -512,7 +514,7 @@ Deno.test({
   },
 });
 
-Deno.test("what is joined has to hold together", async () => {
+Deno.test("joined selectors must all match", async () => {
   await using one = await Workload.start({ uid: SOMEONE, name: "a + b" });
   await using two = await Workload.start({ uid: SOMEONE });
   await using three = await Workload.start({ name: "a + b" });
@@ -540,7 +542,7 @@ const calls = Deno.dlopen("libc.so.6", {
   },
 }).symbols;
 
-/** Has a cgroup's processes left alone, or whatever the value says. */
+/** Sets the attribute that makes rcap leave a cgroup's processes alone. */
 function setAvoid(path: string, value = "1"): void {
   const cString = (text: string) => new TextEncoder().encode(`${text}\0`);
   const result = calls.setxattr(
@@ -553,7 +555,7 @@ function setAvoid(path: string, value = "1"): void {
   assertEquals(result, 0, `${path} takes an attribute`);
 }
 
-Deno.test("a cgroup's owner has its processes left alone, and others do not", async () => {
+Deno.test("a cgroup's owner can have its processes left alone, and others cannot", async () => {
   for (const mount of systemdMounts()) {
     const word = uniqueWord();
     await using parent = new Cgroup(mount, word);
@@ -579,17 +581,17 @@ Deno.test("a cgroup's owner has its processes left alone, and others do not", as
     setAvoid(child.path, "0");
     await assertSelects(both, [workload, other]);
 
-    // Below one that is left alone, all are.
+    // All cgroups below one that is left alone are left alone, too.
     setAvoid(parent.path);
     await assertSelects(both, [], [workload, other]);
     setAvoid(parent.path, "no");
 
-    // A user speaks for himself only.
+    // A user decides only about their own processes.
     setAvoid(child.path);
     Deno.chownSync(child.path, SOMEONE, SOMEONE);
     await assertSelects(both, [other], [workload]);
 
-    // Where others may write, nobody knows who has spoken.
+    // If others may write, the author of the attribute is unknown.
     open.put(workload);
     open.put(other);
     setAvoid(open.path);
@@ -600,7 +602,7 @@ Deno.test("a cgroup's owner has its processes left alone, and others do not", as
     Deno.chmodSync(open.path, 0o755);
     await assertSelects(both, [], [workload, other]);
 
-    // It is told, whoever asks for the process.
+    // It is reported, whichever selector matches the process.
     const { code, stderr } = await rcap([
       ...["scan", both[0], "--dry-run", "--cap", "1P"],
     ]);
@@ -611,7 +613,7 @@ Deno.test("a cgroup's owner has its processes left alone, and others do not", as
   }
 });
 
-Deno.test("outside of rcap's cgroup namespace, no unit is known, and that is told", async () => {
+Deno.test("outside rcap's cgroup namespace, no unit is known, and a message says so", async () => {
   const [mount] = systemdMounts();
   const word = uniqueWord();
   await using inner = new Cgroup(mount, `${word}.slice/${word}-inner.service`);
@@ -639,7 +641,7 @@ Deno.test("outside of rcap's cgroup namespace, no unit is known, and that is tol
   await workload[Symbol.asyncDispose]();
 });
 
-Deno.test("for want of descriptors, nobody is taken for no match", async () => {
+Deno.test("without free descriptors, no process is taken for a mismatch", async () => {
   using platform = openPlatform("smaps", () => {});
   await using workload = await Workload.start({ uid: SOMEONE });
   using _limit = withoutDescriptors();
@@ -654,13 +656,13 @@ Deno.test("for want of descriptors, nobody is taken for no match", async () => {
   assert(isRunningWithout(workload.pid));
 });
 
-/** Whether a process is there, without a look that takes a descriptor. */
+/** Whether a process exists, checked without a descriptor. */
 function isRunningWithout(pid: number): boolean {
   Deno.kill(pid, "SIGCONT");
   return true;
 }
 
-/** Leaves no descriptor free until it is disposed: getrlimit(2). */
+/** Leaves no descriptor free until disposed: getrlimit(2). */
 function withoutDescriptors(): Disposable {
   const limits = Deno.dlopen("libc.so.6", {
     getrlimit: { parameters: ["i32", "buffer"], result: "i32" },

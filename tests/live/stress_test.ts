@@ -1,9 +1,9 @@
 /**
- * Stress: processes that map, unmap, move, fork, exec and exit at random while
+ * Stress tests: processes map, unmap, move, fork, exec and exit at random while
  * they are inspected and scanned. Nothing may crash, no other process may be
  * touched, and all memory must keep its contents.
  *
- * `RCAP_STRESS_SECONDS` says how long; 60 where `CI` is set, otherwise 10.
+ * `RCAP_STRESS_SECONDS` sets the duration; 60 if `CI` is set, otherwise 10.
  *
  * @module
  */
@@ -37,17 +37,17 @@ const SECONDS = Number(
   Deno.env.get("RCAP_STRESS_SECONDS") ?? (Deno.env.has("CI") ? 60 : 10),
 );
 
-/** Processes under stress at any time. */
+/** The number of processes under stress at any time. */
 const PROCESSES = 5;
 const MOST_REGIONS = 6;
 const LARGEST_REGION = 12 * MIB;
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 const LOG = { warn() {}, info() {}, debug() {} };
 
-/** A random whole number below a bound. */
+/** A random integer below a bound. */
 function random(below: number): number {
   return Math.floor(Math.random() * below);
 }
@@ -59,7 +59,7 @@ function pick<T>(from: readonly T[]): T {
   return from[random(from.length)];
 }
 
-/** Figures of how much went on, so that a test that tests nothing is noticed. */
+/** Counts of what happened, to detect a test that tests nothing. */
 interface Counts {
   steps: number;
   lives: number;
@@ -71,9 +71,9 @@ interface Counts {
 }
 
 /**
- * One process that does random things until it exits or the signal comes.
+ * One process that does random things until it exits or the signal is aborted.
  *
- * @param pause how long it rests between them at most, in milliseconds.
+ * @param pause the longest rest between two of them, in milliseconds.
  */
 async function live(
   signal: AbortSignal,
@@ -88,11 +88,14 @@ async function live(
   counts.lives++;
   const family = [pid];
   pids.add(pid);
-  // Before they end: their pids may then be of others.
+  // Before they end: afterwards other processes may have their pids.
   using _gone = {
     [Symbol.dispose]: () => family.forEach((pid) => pids.delete(pid)),
   };
-  /** Regions by name. Those that were split are moved no more: they are many mappings. */
+  /**
+   * Regions by name. Split regions are not moved any more: they consist of many
+   * mappings.
+   */
   const regions = new Map<string, { isWhole: boolean }>();
   let made = 0;
   const map = async () => {
@@ -126,7 +129,7 @@ async function live(
       if (regions.get(name)?.isWhole) await workload.write(name);
     }),
     onAny(async (name) => {
-      // A region that is written to would fail where it is read-only.
+      // Writing to a read-only region would fail.
       await workload.cold(name);
       await workload.split(name, 1 + random(64));
       regions.set(name, { isWhole: false });
@@ -163,7 +166,7 @@ async function live(
   await check();
 }
 
-/** Does something to a process; that it is gone or changes too fast is no failure. */
+/** Runs a step on a process; it may fail if the process exits or changes too fast. */
 async function attempt(
   step: () => Promise<unknown>,
   counts: Counts,
@@ -190,7 +193,7 @@ async function scanAll(
   const never = new AbortController().signal;
   const common = { signal: never, log: LOG, platform };
   while (!signal.aborted) {
-    // Also lets others have their turn, whatever fails at once below.
+    // Also yields to others if the step below fails at once.
     await delay(1);
     const pid = pick([...pids]);
     if (pid === undefined) continue;
@@ -219,7 +222,7 @@ async function scanAll(
   }
 }
 
-/** Runs the command in a loop; `rcap()` asserts that it ends without a stack trace. */
+/** Runs the command in a loop; `rcap()` asserts that no stack trace is printed. */
 async function commandAll(
   signal: AbortSignal,
   { pids, counts }: { pids: ReadonlySet<number>; counts: Counts },
@@ -237,24 +240,23 @@ async function commandAll(
     const [name, ...options] = [...pick(commands)];
     if (name === "scan") options.push("--policy", pick(POLICIES));
     const { code, stderr } = await rcap([name, `${pid}`, ...options]);
-    // Done, cap not met, or the process gone or changed.
+    // Done, cap not met, or the process has exited or changed.
     assert([0, 1, 3, 5].includes(code), `rcap ${name}: ${code}: ${stderr}`);
     counts[name === "scan" ? "scanned" : "inspected"]++;
   }
 }
 
-/** What goes on beside the processes under stress. */
+/** What runs beside the processes under stress. */
 interface Surroundings {
   readonly pids: ReadonlySet<number>;
   readonly counts: Counts;
 }
 
 /**
- * Has processes do random things for a while, until some things have been tried.
- * None of what goes on beside them may fail, nor touch a process that it is not
- * meant for.
+ * Lets processes do random things for a while, until everything required was tried.
+ * Nothing that runs beside them may fail or touch other processes.
  *
- * @param tries what has to be tried.
+ * @param tries what must be tried.
  */
 async function stress(
   beside: (
@@ -286,7 +288,7 @@ async function stress(
   };
   const stop = new AbortController();
   const { signal } = stop;
-  // Longer where the machine has not come to everything yet.
+  // Continue if the machine has not tried everything yet.
   const began = performance.now();
   const timer = setInterval(() => {
     const isOver = performance.now() - began > seconds * 1000;
@@ -299,7 +301,7 @@ async function stress(
     ...Array.from({ length: PROCESSES }, again),
     ...beside(signal, { pids, counts }),
   ].map((work) => work.finally(() => stop.abort()));
-  // All of them, so that none is left behind when one fails.
+  // Wait for all of them, so that none is left behind if one fails.
   const ends = await Promise.allSettled(work);
   clearInterval(timer);
   const failures = ends.filter((end) => end.status === "rejected");
@@ -317,7 +319,7 @@ async function stress(
   assertEquals(untried(counts, tries), [], "not everything was tried");
 }
 
-/** What of some things was not tried yet. */
+/** Returns what was not tried yet. */
 function untried(
   counts: Counts,
   what: readonly (keyof Counts)[],
@@ -325,7 +327,7 @@ function untried(
   return what.filter((name) => counts[name] === 0);
 }
 
-Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is touched`, async () => {
+Deno.test(`stress for ${SECONDS} s: nothing crashes, and no other process is touched`, async () => {
   using platform = openPlatform("pte", () => {});
   await stress((signal, around) => [
     scanAll(signal, { ...around, platform }),
@@ -336,7 +338,7 @@ Deno.test(`stress for ${SECONDS} s: nothing crashes, and only what is meant is t
   });
 });
 
-/** Keeps processes under a cap by one daemon after another; some are killed. */
+/** Keeps processes under a cap by a series of daemons, some of which are killed. */
 async function capAll(
   signal: AbortSignal,
   { counts, policy }: { counts: Counts; policy: PolicyName },
@@ -361,7 +363,7 @@ async function capAll(
     }
     const { code, stderr } = await daemon.stop();
     assertEquals(code, 0, stderr);
-    // Only that what is in use is too much for the cap.
+    // The only warning allowed is that memory in use exceeds the cap.
     const warnings = stderr.split("\n").filter((line) =>
       line.includes("warning") && !line.includes("cannot be brought under")
     );
@@ -369,13 +371,13 @@ async function capAll(
   }
 }
 
-/** That goes for one policy after another. */
+/** How long each policy is tested. */
 const UNDER_A_DAEMON = Math.max(10, SECONDS / 3);
 
 testEachPolicy(
-  `stress for ${UNDER_A_DAEMON} s under a daemon, which is killed now and then`,
+  `stress for ${UNDER_A_DAEMON} s under a daemon, which is killed occasionally`,
   async (policy) => {
-    // Who lives for less than 2 s is never judged by the clock.
+    // The clock never scans a process that lives for less than 2 s.
     await stress((signal, { counts }) => [
       capAll(signal, { counts, policy }),
     ], {

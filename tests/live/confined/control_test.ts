@@ -1,5 +1,5 @@
 /**
- * `rcap stat`, `set` and `reload`, against a running daemon and against none.
+ * Tests of `rcap stat`, `set` and `reload`, with and without a running daemon.
  *
  * @module
  */
@@ -18,10 +18,10 @@ import { rssOf, until, Workload } from "../../support/workload.ts";
 
 requireRoot();
 
-/** A user without privileges. */
+/** An unprivileged user. */
 const NOBODY = 65534;
 
-Deno.test("without a daemon stat, set and reload say so", async () => {
+Deno.test("without a daemon, stat, set and reload say so", async () => {
   using place = new Place();
   for (
     const args of [
@@ -41,7 +41,7 @@ Deno.test("without a daemon stat, set and reload say so", async () => {
   }
 });
 
-Deno.test("stat, set and reload refuse what makes no sense", async () => {
+Deno.test("stat, set and reload reject invalid arguments", async () => {
   for (
     const [args, message] of [
       [["stat", "0"], "INTERVAL"],
@@ -65,7 +65,7 @@ Deno.test("stat, set and reload refuse what makes no sense", async () => {
   }
 });
 
-Deno.test("set is applied within a second, until it is taken back or the daemon ends", async () => {
+Deno.test("set is applied within a second, until it is revoked or the daemon ends", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
   await workload.anon("cold", 96 * MIB);
@@ -77,7 +77,7 @@ Deno.test("set is applied within a second, until it is taken back or the daemon 
     const set = await rcap(["set", "one", "48M", ...place.stateArgs]);
     assertEquals(set.code, 0, set.stderr);
     assertMatch(set.stdout, /^one: the cap is 48\.0M now, it was 1\.0G; /);
-    // It tells the cap that the daemon has taken over by now.
+    // It shows the cap that the daemon now applies.
     assert(daemon.state().updatedAt > before);
     const { cap, configuredCap } = daemon.collection("one");
     assertEquals(cap, 48 * MIB);
@@ -107,7 +107,7 @@ Deno.test("set is applied within a second, until it is taken back or the daemon 
   assertEquals(again.collection("one").cap, 1024 * MIB);
 });
 
-Deno.test("a user without privileges may look, but not touch", async () => {
+Deno.test("an unprivileged user may read, but not change anything", async () => {
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G"),
   });
@@ -130,7 +130,7 @@ Deno.test("a user without privileges may look, but not touch", async () => {
   assertEquals(daemon.collection("one").cap, 1024 * MIB);
 });
 
-Deno.test("stat tells what was done in each interval, in every form", async () => {
+Deno.test("stat shows what was done in each interval, in every form", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
   await workload.anon("cold", 96 * MIB);
@@ -153,7 +153,7 @@ Deno.test("stat tells what was done in each interval, in every form", async () =
   const [one, two] = line.collections;
   assertEquals([one.name, one.nproc, one.cap], ["one", 1, 32 * MIB]);
   assertEquals([two.name, two.nproc, two.rss], ["two", 0, 0]);
-  // The size of the perl around it goes too, in part.
+  // Part of perl's own memory goes too.
   assert(one.pg >= 64 * MIB && one.pg < 110 * MIB, `${one.pg} paged out`);
   assert(one.at >= one.pg * 0.9, `${one.at} attempted`);
   assertEquals(one.avgpg, Math.round(one.pg / one.statistics.scans));
@@ -172,14 +172,14 @@ Deno.test("stat tells what was done in each interval, in every form", async () =
   assertEquals(bare.stdout, `one\t${32 * MIB}\ntwo\t${1024 * MIB}\n`);
 });
 
-Deno.test("stat goes on when the daemon is started again", async () => {
+Deno.test("stat continues when the daemon is restarted", async () => {
   await using workload = await Workload.start();
   using place = new Place();
   const config = QUICKLY + cap("one", [`pid:${workload.pid}`], "1G");
   const start = () => TestDaemon.start({ place, config });
   const began = performance.now();
   await using first = await start();
-  // How long the machine takes to start rcap, and so for how long stat has to go on.
+  // How long rcap takes to start here determines how long stat must run.
   const starting = performance.now() - began;
   const lines = `${Math.ceil(8 + 6 * starting / 500)}`;
   const args = ["stat", "500ms", lines, "--json", ...place.stateArgs];
@@ -193,7 +193,7 @@ Deno.test("stat goes on when the daemon is started again", async () => {
   assertStringIncludes(stderr, "rcap was started again");
 });
 
-Deno.test("a reload keeps the history of what stays, and drops the rest", async () => {
+Deno.test("a reload keeps the history of groups that stay, and drops the rest", async () => {
   await using workload = await Workload.start();
   const kept = (size: string) => cap("kept", [`pid:${workload.pid}`], size);
   await using daemon = await TestDaemon.start({
@@ -227,7 +227,7 @@ Deno.test("a reload keeps the history of what stays, and drops the rest", async 
   assert(rssOf(workload.pid) > 0);
 });
 
-Deno.test("stat ends when nobody reads it any more", async () => {
+Deno.test("stat ends when its reader is gone", async () => {
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G"),
   });

@@ -1,6 +1,6 @@
 /**
- * `rcap run` when things go wrong: wrong configurations, a state directory that
- * does not take anything, processes that come and go, and an end at any moment.
+ * Tests of `rcap run` under faults: invalid configurations, a state directory that
+ * cannot be written, processes that come and go, and an end at any moment.
  *
  * @module
  */
@@ -36,17 +36,17 @@ requireRoot();
 const delay = (milliseconds: number) =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** A cap that nothing exceeds. */
+/** A cap that is never exceeded. */
 const HARMLESS = cap("one", ["comm:rcap-test-nobody"], "1G");
 
-/** Runs a program of the system to its end. */
+/** Runs a system program to its end. */
 async function run(program: string, ...args: string[]): Promise<void> {
   const { success, stderr } = await new Deno.Command(program, { args })
     .output();
   assert(success, `${program}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** Starts a daemon that is to fail, and waits for its end. */
+/** Starts a daemon that must fail, and waits for its end. */
 async function failing(
   options: Parameters<typeof TestDaemon.startOnly>[0],
 ): Promise<{ code: number; stderr: string }> {
@@ -54,7 +54,7 @@ async function failing(
   return await daemon.ended;
 }
 
-Deno.test("an invalid configuration ends the start, and no reload of a running daemon", async () => {
+Deno.test("an invalid configuration prevents the start, but does not end a running daemon", async () => {
   const wrong = QUICKLY + cap("one", ["usr:alice"], "lots");
   const { code, stderr } = await failing({ config: wrong });
   assertEquals(code, 2, stderr);
@@ -63,7 +63,7 @@ Deno.test("an invalid configuration ends the start, and no reload of a running d
 
   await using daemon = await TestDaemon.start({ config: QUICKLY + HARMLESS });
   const { serial } = daemon.state().configuration;
-  // Noticed by itself, and told to who asks.
+  // The daemon notices it by itself, and reports it on request.
   Deno.writeTextFileSync(daemon.place.config, wrong);
   await until(
     () => daemon.state().configuration.problems.length > 0,
@@ -82,7 +82,7 @@ Deno.test("an invalid configuration ends the start, and no reload of a running d
   assertEquals((await daemon.stop()).code, 0);
 });
 
-Deno.test("a drop-in directory may be empty, but not be something else", async () => {
+Deno.test("a drop-in directory may be empty, but must be a directory", async () => {
   using place = new Place();
   Deno.mkdirSync(place.dropIns);
   {
@@ -107,7 +107,7 @@ Deno.test("a drop-in directory may be empty, but not be something else", async (
   assertMatch(stderr, /rcap\.d: .*cannot be read/);
 });
 
-Deno.test("a state directory is made where it is missing, and must not be anybody else's", async () => {
+Deno.test("a missing state directory is created; one of another user is refused", async () => {
   using place = new Place();
   const deep = `${place.folder}/a/b/c`;
   {
@@ -166,7 +166,7 @@ async function mount(
   };
 }
 
-Deno.test("a read-only state directory ends the start", async () => {
+Deno.test("a read-only state directory prevents the start", async () => {
   using place = new Place();
   await using readOnly = await mount(place, "ro,size=1m,mode=755");
   const { code, stderr } = await failing({
@@ -178,7 +178,7 @@ Deno.test("a read-only state directory ends the start", async () => {
   assertMatch(stderr, /Read-only file system.*--state-dir/);
 });
 
-Deno.test("caps are kept while the state directory is full, which is told once", async () => {
+Deno.test("caps are kept while the state directory is full, which is reported once", async () => {
   await using _swap = await anySwap({ size: 128 * MIB });
   await using workload = await Workload.start();
   using place = new Place();
@@ -193,10 +193,10 @@ Deno.test("caps are kept while the state directory is full, which is told once",
   const filler = `${small.path}/filler`;
   Deno.writeFileSync(filler, new Uint8Array(40 * 1024));
   try {
-    // What is left is less than a page.
+    // Less than a page is left.
     Deno.writeFileSync(`${filler}2`, new Uint8Array(64 * 1024));
   } catch {
-    // It is full now.
+    // Now it is full.
   }
   await workload.anon("cold", 96 * MIB);
   await until(() => rssOf(workload.pid) <= 65 * MIB, "the cap to be kept");
@@ -224,7 +224,7 @@ Deno.test("a second daemon on the same state directory refuses to start", async 
     second.stderr,
     `rcap runs already as process ${daemon.pid}`,
   );
-  // One that is killed is in nobody's way.
+  // A killed daemon does not block the next one.
   daemon.signal("SIGKILL");
   await daemon.ended;
   const stale = await rcap(["stat", "1", "1", ...place.stateArgs]);
@@ -234,7 +234,7 @@ Deno.test("a second daemon on the same state directory refuses to start", async 
   assertEquals((await third.stop()).code, 0);
 });
 
-Deno.test("a port in use ends the start", async () => {
+Deno.test("a port in use prevents the start", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr;
   const { code, stderr } = await failing({
@@ -265,7 +265,7 @@ testEachPolicy(
       cap("kill", ["comm:rcap-test-kill"], "96M");
     let seed = 1;
     const random = () => (seed = (seed * 48271) % 0x7fffffff) / 0x7fffffff;
-    // How long the machine takes to start one.
+    // How long a daemon takes to start here.
     let starting = 0;
     {
       const began = performance.now();
@@ -281,13 +281,13 @@ testEachPolicy(
         assert(stateOf(victim.pid) !== "T", "nobody is left stopped");
       }
     };
-    // While they start as well as while they work; the end of the test's time is that
-    // of a scan that does not come.
+    // Both during the start and during work; the deadline of the test also ends the
+    // wait for a scan that never comes.
     for (; kills < 12 || scans === 0; kills++) {
       await using daemon = TestDaemon.startOnly({ place, config });
       await delay(random() * (starting + 3000));
       const state = daemon.stateIfAny();
-      // Else it is what the last one has left.
+      // Otherwise it is what the last daemon left.
       if (state?.pid === daemon.pid) {
         scans += state.collections[0].statistics.scans;
       }
@@ -309,7 +309,7 @@ testEachPolicy(
   },
 );
 
-/** Forks children that end at once, until standard input ends; prints how many. */
+/** Forks children that exit at once, until standard input ends; prints their number. */
 const STORM = `
   # As fast as the machine can, but no more than 2,000 a second.
   my ($began, $forks) = (time, 0);
@@ -326,7 +326,7 @@ const STORM = `
   1 while wait > 0;
   print $forks;`;
 
-Deno.test("a storm of forks does not disturb it", async () => {
+Deno.test("a storm of forks does not disturb the daemon", async () => {
   await using workload = await Workload.start();
   await using storm = new Deno.Command("perl", {
     args: ["-MTime::HiRes=time", "-e", STORM],
@@ -349,7 +349,7 @@ Deno.test("a storm of forks does not disturb it", async () => {
   await storm.stdin.close();
   const forks = Number(await storm.stdout.text());
   say(`${forks} forks; 20 samples took ${seconds.toFixed(1)} s`);
-  // How many is up to the machine; that there is one all the time is not.
+  // Their number depends on the machine, but there is always one.
   assert(forks >= 20, `${forks} forks`);
   await daemon.untilCollection(
     "storm",
@@ -460,7 +460,7 @@ testEachPolicy(
   },
 );
 
-Deno.test("a clock that is set back disturbs neither the daemon nor stat", async () => {
+Deno.test("setting the clock back disturbs neither the daemon nor stat", async () => {
   const tree = await fetchPackages({
     release: "bookworm",
     name: "faketime",
@@ -494,7 +494,7 @@ Deno.test("a clock that is set back disturbs neither the daemon nor stat", async
   const set = samples();
   await until(() => samples() >= set + 4, "samples to be taken all the same");
   const seconds = (performance.now() - began) / 1000;
-  // One each second, and none to make up for the hour.
+  // One line each second, and none for the hour.
   const taken = samples() - set;
   assert(taken <= seconds + 2, `${taken} samples in ${seconds} s`);
   const { code, stderr } = await rcap(["stat", "1", "1", ...place.stateArgs]);
@@ -502,7 +502,7 @@ Deno.test("a clock that is set back disturbs neither the daemon nor stat", async
   assertEquals((await daemon.stop()).code, 0);
 });
 
-Deno.test("a daemon that was held up makes up for nothing", async () => {
+Deno.test("a delayed daemon does not make up for missed intervals", async () => {
   await using workload = await Workload.start();
   await using daemon = await TestDaemon.start({
     config: QUICKLY.replaceAll("1s", "300ms") +
@@ -519,7 +519,7 @@ Deno.test("a daemon that was held up makes up for nothing", async () => {
     "some samples",
   );
   const samples = statistics.samples - before.samples;
-  // Not the twenty that it has missed.
+  // Not the twenty intervals that it missed.
   const due = (performance.now() - began) / 300 + 4;
   assert(samples <= due, `${samples} samples, ${due} were due`);
   assertEquals((await daemon.stop()).code, 0);

@@ -1,6 +1,6 @@
 /**
- * `rcap run` on live processes: caps are kept, and what is under its cap is left
- * alone.
+ * Tests of `rcap run` on live processes: caps are kept, and groups under their cap
+ * are left alone.
  *
  * @module
  */
@@ -32,7 +32,7 @@ import {
 
 requireRoot();
 
-Deno.test("a collection over its cap is brought under it and stays there, another is untouched", async () => {
+Deno.test("a group over its cap is brought under it and stays there, another is untouched", async () => {
   await using _swap = await anySwap({ size: 512 * MIB });
   await using over = await Workload.start();
   await using under = await Workload.start();
@@ -59,11 +59,11 @@ Deno.test("a collection over its cap is brought under it and stays there, anothe
     () => {
       const rss = rssOf(over.pid);
       looks++;
-      // What is in use and was taken, since somebody else has reset its references,
-      // comes back, and is over the cap until the next sample.
+      // Pages in use may have been taken because others reset their references. They
+      // come back, and are over the cap until the next sample.
       if (rss > size * 1.02) exceeded++;
       assert(rss <= size * 1.25, `${rss} resident of ${size}`);
-      // Faults of the first intervals may be of pages that were in use a little.
+      // Faults in the first intervals may be on rarely used pages.
       if (samples() >= settled + 6) faults ??= majorFaults(over.pid);
       return samples() >= settled + 18;
     },
@@ -74,7 +74,7 @@ Deno.test("a collection over its cap is brought under it and stays there, anothe
   assert(exceeded <= looks / 10, `over the cap ${exceeded} times of ${looks}`);
   assert(faults !== undefined);
   const cameBack = majorFaults(over.pid) - faults;
-  // A page here and there may be one whose references somebody else has reset.
+  // Something else may have reset the references of single pages.
   const few = hot.size / 4096 / 100;
   assert(cameBack <= few, `${cameBack} pages of the hot part came back`);
   await until(
@@ -96,7 +96,7 @@ Deno.test("a collection over its cap is brought under it and stays there, anothe
   await assertIntact(under);
 });
 
-Deno.test("below 80 % of the cap nothing is read or reset, above it references are recorded", async () => {
+Deno.test("below 80 % of the cap, nothing is read or reset; above it, references are recorded", async () => {
   await using workload = await Workload.start();
   const cold = await workload.anon("cold", 64 * MIB);
   const referenced = () => mappingFigures(workload.pid, cold.start).referenced;
@@ -139,7 +139,7 @@ Deno.test("memory that members share counts once", async () => {
   assertResident(workload, shared);
 });
 
-Deno.test("who joins is not judged before an interval is over, who leaves is dropped at once", async () => {
+Deno.test("a new member is not scanned before an interval is over, and one that leaves is dropped at once", async () => {
   await using _swap = await anySwap({ size: 512 * MIB });
   await using first = await Workload.start({ name: "rcap-test-join" });
   await first.anon("cold", 64 * MIB);
@@ -161,7 +161,7 @@ Deno.test("who joins is not judged before an interval is over, who leaves is dro
       "the first to give what it does not use",
     );
     assertResident(second, hot);
-    // Once judged it may lose what it started with, not the 8192 pages in use.
+    // After that it may lose its initial memory, but not the 8192 pages in use.
     const faults = majorFaults(second.pid);
     assert(faults < 512, `${faults} pages came back`);
     await assertIntact(second);
@@ -174,7 +174,7 @@ Deno.test("who joins is not judged before an interval is over, who leaves is dro
     ({ processes }) => processes === 1,
     "the second to be dropped",
   );
-  // At once: in the sample that was being taken, or in the next.
+  // At once means in the current sample or in the next.
   assert(
     statistics.samples <= before + 3,
     `${statistics.samples - before} samples`,
@@ -184,7 +184,7 @@ Deno.test("who joins is not judged before an interval is over, who leaves is dro
   await assertIntact(first);
 });
 
-Deno.test("a process in two caps belongs to the first", async () => {
+Deno.test("a process that matches two caps belongs to the first", async () => {
   await using workload = await Workload.start({ name: "rcap-test-two" });
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("first", [`pid:${workload.pid}`], "1G") +
@@ -246,7 +246,7 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
   );
   assert(statistics.scans - before.scans <= 3, "it is tried less often");
 
-  // It recovers as soon as there is room.
+  // The group recovers as soon as there is room.
   await using _swap = await anySwap({ size: 128 * MIB });
   await daemon.untilCollection(
     "stuck",
@@ -258,7 +258,7 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
   await assertIntact(workload);
 });
 
-Deno.test("a collection whose pages come back is left alone for an interval", async () => {
+Deno.test("a group whose pages return is left alone for an interval", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
   await workload.anon("hot", 96 * MIB);
@@ -278,7 +278,7 @@ Deno.test("a collection whose pages come back is left alone for an interval", as
   await assertIntact(workload);
 });
 
-Deno.test("cold files of a collection go without swap", async () => {
+Deno.test("cold file pages of a group go without swap", async () => {
   using file = await diskFile(64 * MIB);
   await using _none = await withoutSwap();
   await using workload = await Workload.start();
@@ -294,7 +294,7 @@ Deno.test("cold files of a collection go without swap", async () => {
   await assertIntact(workload);
 });
 
-Deno.test("sampling goes on while a collection is scanned, and signals are honoured", async () => {
+Deno.test("sampling continues while a group is scanned, and signals are honoured", async () => {
   await using _swap = await anySwap({ size: 3072 * MIB });
   await using large = await Workload.start();
   await large.anon("cold", 2048 * MIB);
@@ -330,7 +330,7 @@ report_interval = "50ms"
   await assertIntact(large);
 });
 
-Deno.test("run --once scans once what is over its cap, and tells", async () => {
+Deno.test("run --once scans the groups over their cap once, and reports", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
   await workload.anon("cold", 96 * MIB);
@@ -353,7 +353,7 @@ Deno.test("run --once scans once what is over its cap, and tells", async () => {
   await assertIntact(workload);
 });
 
-Deno.test("a quiet daemon says nothing", async () => {
+Deno.test("an idle daemon logs nothing", async () => {
   await using workload = await Workload.start();
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("one", [`pid:${workload.pid}`], "1G"),
@@ -365,6 +365,6 @@ Deno.test("a quiet daemon says nothing", async () => {
   );
   const { stdout, stderr } = await daemon.stop();
   assertEquals(stdout, "");
-  // That it starts and ends are the only events there were.
+  // The start and the end are the only events.
   assertEquals(stderr.trim().split("\n").length, 2, stderr);
 });

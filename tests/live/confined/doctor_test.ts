@@ -1,5 +1,5 @@
 /**
- * `rcap doctor`, with and without what it looks for.
+ * Tests of `rcap doctor`, with and without what it looks for.
  *
  * @module
  */
@@ -39,7 +39,7 @@ Deno.test("root has all that a scan needs", async () => {
   assertEquals(named(findings, "pagedata").status, "ok");
 });
 
-Deno.test("swap and zram are told as the machine has them", async () => {
+Deno.test("swap and zram of the machine are reported", async () => {
   const paths = swapPaths();
   const { findings } = await examined();
   const [swap, zram] = ["swap", "zram"].map((name) => named(findings, name));
@@ -56,7 +56,7 @@ Deno.test("swap and zram are told as the machine has them", async () => {
   }
 });
 
-Deno.test("swap on zram is found, with how much of it is free", async () => {
+Deno.test("swap on zram is found, with its free space", async () => {
   await using swap = await zramSwap({ size: 64 * MIB });
   const { code, findings } = await examined();
   assertEquals(code, 0);
@@ -69,7 +69,7 @@ Deno.test("swap on zram is found, with how much of it is free", async () => {
   assert(zramDetail.includes(`${swap.path}, 64.0M: holds `), zramDetail);
 });
 
-Deno.test("without root the privileges are missing, and the rest is told all the same", async () => {
+Deno.test("without root, the privileges are missing, and the rest is still reported", async () => {
   const { code, findings } = await examined({ uid: SOMEONE });
   assertEquals(code, 4);
   const privileges = named(findings, "privileges");
@@ -92,7 +92,7 @@ Deno.test("without root the privileges are missing, and the rest is told all the
   assertMatch(stdout, /^privileges +missing +uid 54351, without /m);
 });
 
-Deno.test("people get a table, then what it means and what to do", async () => {
+Deno.test("people get a table, then explanations and remedies", async () => {
   const { findings } = await examined();
   const { code, stdout, stderr } = await rcap(["doctor"]);
   assertEquals({ code, stderr }, { code: 0, stderr: "" });
@@ -111,7 +111,7 @@ Deno.test("people get a table, then what it means and what to do", async () => {
   }
 });
 
-Deno.test("scripts get a line each, with the columns they choose", async () => {
+Deno.test("scripts get one line per check, with the columns they choose", async () => {
   const all = await rcap(["doctor", "-H"]);
   const rows = all.stdout.split("\n").slice(0, -1).map((line) =>
     line.split("\t")

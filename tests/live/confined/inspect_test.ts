@@ -1,6 +1,6 @@
 /**
- * `rcap inspect` on live processes: figures against `/proc/<pid>/smaps`, verdicts,
- * pages, and the forms in which they are printed.
+ * Tests of `rcap inspect` on live processes: figures against `/proc/<pid>/smaps`,
+ * verdicts, pages, and output forms.
  *
  * @module
  */
@@ -28,9 +28,9 @@ const PAGE = 4 * KIB;
 /** A user that need not exist. */
 const SOMEONE = 54_341;
 
-/** Longer than the processor keeps a reference to itself. */
+/** Longer than the TLB delays a reference. */
 const LONG = ["--observe", "2500ms"];
-/** Where nothing depends on what is hot. */
+/** For tests in which nothing depends on hot memory. */
 const NOT = ["--observe", "0"];
 
 const SIZES = [
@@ -43,7 +43,7 @@ const SIZES = [
   "locked",
 ] as const;
 
-/** Runs `rcap inspect --json` and checks the form of what it prints. */
+/** Runs `rcap inspect --json` and checks the form of its output. */
 async function inspect(
   { pid }: Workload,
   args: string[],
@@ -75,7 +75,7 @@ async function inspect(
       ...SIZES,
     ]);
   }
-  // Page tables are for root alone.
+  // Only root can read page tables.
   const best = options?.uid === undefined ? "pte" : "smaps";
   const source = args.includes("smaps") ? "smaps" : best;
   assertEquals([json.version, json.pid, json.pagedata], [1, pid, source]);
@@ -97,10 +97,10 @@ function mappingOf(
   return mapping;
 }
 
-/** Pages all of a region out. */
+/** Pages out all of a region. */
 async function pageOut(workload: Workload, name: string): Promise<void> {
-  // What was touched last waits in a list of its processor, where a page-out on
-  // another one does not find it, until more memory comes along there.
+  // Pages touched last wait in an LRU batch of their processor, where a page-out on
+  // another one does not find them until more pages fill the batch.
   for (let turn = 0; turn < 100; turn++) {
     await workload.pageout(name);
     if (await workload.resident(name) === 0) return;
@@ -110,13 +110,13 @@ async function pageOut(workload: Workload, name: string): Promise<void> {
   throw new Error(`region ${name} is not paged out`);
 }
 
-/** The lines of a text, without the end of the last. */
+/** The lines of a text, without the last newline. */
 function lines(text: string): string[] {
   assert(text.endsWith("\n"), text);
   return text.slice(0, -1).split("\n");
 }
 
-Deno.test("figures, verdicts and totals of every kind of memory", async () => {
+Deno.test("figures, verdicts and totals are right for every kind of memory", async () => {
   await using _swap = await anySwap({ size: 64 * MIB });
   using hotFile = await diskFile(4 * MIB);
   using sharedFile = await diskFile(4 * MIB);
@@ -205,7 +205,7 @@ Deno.test("figures, verdicts and totals of every kind of memory", async () => {
       JSON.stringify(special),
     );
 
-    // Every mapping there is, in order.
+    // Every mapping, in order.
     const maps = Deno.readTextFileSync(`/proc/${pid}/maps`).trimEnd().split(
       "\n",
     );
@@ -227,7 +227,7 @@ Deno.test("figures, verdicts and totals of every kind of memory", async () => {
   assert(await workload.checksum());
 });
 
-Deno.test("without swap only files are cold", async () => {
+Deno.test("without swap, only files are cold", async () => {
   await using _none = await withoutSwap();
   using file = await diskFile(MIB);
   using writtenFile = await diskFile(MIB);
@@ -245,11 +245,11 @@ Deno.test("without swap only files are cold", async () => {
   );
   assertEquals(verdicts.slice(0, 3), ["no-swap", "no-swap", "no-swap"]);
   assertEquals(verdicts[3], "cold");
-  // Private pages that were written to belong to no file any more.
+  // Written private pages do not belong to a file any more.
   assertEquals(verdicts[4], "no-swap");
 });
 
-Deno.test("what others map too is shared", async () => {
+Deno.test("memory that others map too is shared", async () => {
   using file = await diskFile(MIB);
   await using workload = await Workload.start();
   await using other = await Workload.start();
@@ -264,7 +264,7 @@ Deno.test("what others map too is shared", async () => {
   }
 });
 
-Deno.test("pages: a character each, with their range or to the end of the mapping", async () => {
+Deno.test("pages are shown as one character each, for a range or to the end of the mapping", async () => {
   await using _swap = await anySwap({ size: 16 * MIB });
   using coldFile = await diskFile(40 * PAGE);
   using hotFile = await diskFile(40 * PAGE);
@@ -275,8 +275,8 @@ Deno.test("pages: a character each, with their range or to the end of the mappin
   const untouched = await workload.reserve("untouched", 100 * PAGE);
   await pageOut(workload, "mixed");
   await workload.write("mixed", { offset: 16 * PAGE, size: 16 * PAGE });
-  // The processor keeps references to small hot memory to itself until it needs
-  // the place for others.
+  // The TLB hides references to small hot memory until it needs the entries for
+  // others.
   await workload.anon("large", 16 * MIB);
   await workload.hot("large");
   await workload.hot("hot");
@@ -330,7 +330,7 @@ Deno.test("pages: a character each, with their range or to the end of the mappin
   const rest = await pagesOf(at(untouched, 98 * PAGE).slice(2), NOT);
   assertEquals(rest.pages, "..");
 
-  // As text: some pages a line, each with its address.
+  // As text: several pages per line, with the address.
   const text = ["inspect", `${workload.pid}`, ...NOT, "--pages", at(untouched)];
   assertEquals(lines((await rcap(text)).stdout), [
     `${at(untouched)}  ${".".repeat(64)}`,
@@ -379,7 +379,7 @@ Deno.test("pages: a character each, with their range or to the end of the mappin
   }
 });
 
-Deno.test("pages of which there are too many to be shown are a usage error that says what to give", async () => {
+Deno.test("too many pages are a usage error with a remedy", async () => {
   await using workload = await Workload.start();
   const { start } = await workload.reserve("vast", 60 * 1024 * GIB);
   const pagesOf = (range: string) =>
@@ -398,14 +398,14 @@ Deno.test("pages of which there are too many to be shown are a usage error that 
     assertMatch(stderr, /give the end, at most --pages 0x[0-9a-f]+-0x/);
     if (range.startsWith("0x")) assert(stderr.includes(most), stderr);
   }
-  // As many as can be shown are.
+  // The maximum number is shown.
   const { code, stdout, stderr } = await pagesOf(most);
   assertEquals(code, 0, stderr);
   assertEquals(stdout.replaceAll(/[.\n]/g, ""), "");
   assertEquals(stdout.replaceAll("\n", "").length, 64 * GIB / PAGE);
 });
 
-Deno.test("the table, for people and for scripts", async () => {
+Deno.test("the table for people and for scripts", async () => {
   await using workload = await Workload.start();
   const { start, size } = await workload.anon("cold", 3 * MIB / 2);
   const args = ["inspect", `${workload.pid}`, ...NOT];
@@ -438,7 +438,7 @@ Deno.test("the table, for people and for scripts", async () => {
   assertEquals(fields?.slice(0, 4), ["rw-p", address, `${size}`, `${size}`]);
 });
 
-Deno.test("an observation that is too short to be trusted says so", async () => {
+Deno.test("an observation that is too short causes a warning", async () => {
   await using workload = await Workload.start();
   const { stderr } = await rcap([
     "inspect",
@@ -452,7 +452,7 @@ Deno.test("an observation that is too short to be trusted says so", async () => 
   );
 });
 
-Deno.test("names stay on one line in the table, and are what they are in JSON", async () => {
+Deno.test("names stay on one line in the table, and are exact in JSON", async () => {
   using spaces = await diskFile(PAGE, "a  name with spaces");
   using newlines = await diskFile(PAGE, "two\nlines\tand a tab");
   using deleted = await diskFile(PAGE, "gone (deleted)");
@@ -475,7 +475,7 @@ Deno.test("names stay on one line in the table, and are what they are in JSON", 
   }
 });
 
-Deno.test("one's own processes are inspected without root", async () => {
+Deno.test("a user can inspect their own processes without root", async () => {
   await using workload = await Workload.start({ uid: SOMEONE });
   const cold = await workload.anon("cold", 2 * MIB);
   const hot = await workload.anon("hot", 16 * MIB);

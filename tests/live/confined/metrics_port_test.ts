@@ -1,5 +1,5 @@
 /**
- * What strangers can do by the metrics port: nothing to what the daemon is for.
+ * Tests that strangers cannot disturb the daemon through the metrics port.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import { Workload } from "../../support/workload.ts";
 
 requireRoot();
 
-/** A user that nobody else is. */
+/** A user id that nothing else uses. */
 const SOMEONE = 54_352;
 
-Deno.test("200 connections starve the daemon of nothing, with few descriptors either", async () => {
+Deno.test("200 connections do not disturb the daemon, even with few descriptors", async () => {
   for (const descriptors of [64, 1024]) {
     await using first = await Workload.start({ uid: SOMEONE });
     await using daemon = await TestDaemon.start({
@@ -35,13 +35,13 @@ Deno.test("200 connections starve the daemon of nothing, with few descriptors ei
       "",
       "GET /metrics HTTP/1.1\r\nHost: a\r\nX-",
       "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
-      // More answers than buffers take, and nobody reads them.
+      // More answers than the buffers hold, and none is read.
       "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000),
     ];
     for (let i = 0; i < 200; i++) {
       const connection = held.use(await Deno.connect({ hostname, port }));
       const bytes = encoder.encode(beginnings[i % beginnings.length]);
-      // It waits, or fails once the connection has made room for others.
+      // The write waits, or fails after the connection was closed to make room.
       connection.write(bytes).catch(() => {});
     }
     const page = async (path: string) => {
@@ -52,7 +52,7 @@ Deno.test("200 connections starve the daemon of nothing, with few descriptors ei
       await page("/metrics"),
       /^200 [^]*\nrcap_processes\{collection="theirs"\} 1\n/,
     );
-    // Membership goes on: one comes, which is found, and one goes.
+    // Membership is still updated: a process joins and is found, and one leaves.
     await using second = await Workload.start({ uid: SOMEONE });
     await daemon.untilCollection(
       "theirs",

@@ -1,5 +1,5 @@
 /**
- * `rcap scan` on live processes: what goes, what stays, and what is said of it.
+ * Tests of `rcap scan` on live processes: what goes, what stays, and the report.
  *
  * @module
  */
@@ -38,9 +38,9 @@ requireRoot();
 type Pageouts = readonly { start: string; end: string; bytes: number }[];
 
 /**
- * Asserts that a scan paged out the ranges that a dry run before it named. The
- * excess of the two, and so the end of the last range, may differ by what the
- * process itself did meanwhile, and by the lag of RSS on older kernels.
+ * Asserts that a scan paged out the ranges of the preceding dry run. The excess of
+ * the two, and so the end of the last range, may differ by what the process did in
+ * between, and by the lag of RSS on older kernels.
  */
 function assertSameRanges(planned: Pageouts, done: Pageouts): void {
   const tolerance = MIB;
@@ -62,7 +62,7 @@ function residency({ pid }: Workload, regions: readonly Region[]) {
   });
 }
 
-/** Scans a workload down to 100 MiB, first as a dry run, then for real. */
+/** Scans a workload down to 100 MiB, first as a dry run, then in earnest. */
 async function scanTo100M(
   workload: Workload,
   { hot, cold }: { hot: readonly Region[]; cold: readonly Region[] },
@@ -108,7 +108,7 @@ async function scanTo100M(
   for (const region of regions) assertResident(workload, region);
 }
 
-Deno.test("scan takes cold anonymous memory and leaves the hot part, as its dry run says", async () => {
+Deno.test("scan pages out cold anonymous memory and leaves the hot part, as its dry run says", async () => {
   await using _swap = await anySwap({ size: 512 * MIB });
   await using workload = await Workload.start();
   const cold = [await workload.anon("cold", 256 * MIB)];
@@ -116,7 +116,7 @@ Deno.test("scan takes cold anonymous memory and leaves the hot part, as its dry 
   await scanTo100M(workload, { hot, cold });
 });
 
-Deno.test("scan takes cold file mappings, shared and private, without any swap", async () => {
+Deno.test("scan pages out cold file mappings, shared and private, without swap", async () => {
   await using _none = await withoutSwap();
   using coldShared = await diskFile(128 * MIB);
   using coldPrivate = await diskFile(128 * MIB);
@@ -134,7 +134,7 @@ Deno.test("scan takes cold file mappings, shared and private, without any swap",
   await scanTo100M(workload, { hot, cold });
 });
 
-/** A user, by name and uid, who has no process. */
+/** The name and uid of a user without processes. */
 function idleUser(): { name: string; uid: number } {
   const busy = new Set<number>();
   for (const { name } of Deno.readDirSync("/proc")) {
@@ -142,7 +142,7 @@ function idleUser(): { name: string; uid: number } {
     try {
       busy.add(Deno.statSync(`/proc/${name}`).uid ?? 0);
     } catch (error) {
-      // Gone since the directory was read.
+      // It exited after the directory was read.
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
   }
@@ -155,7 +155,7 @@ function idleUser(): { name: string; uid: number } {
   throw new Error("this test needs a user without processes in /etc/passwd");
 }
 
-/** The proportional set size of processes together. */
+/** The sum of the proportional set sizes of processes. */
 function pssOf(workloads: readonly Workload[]): number {
   return workloads.reduce((sum, { pid }) => {
     const rollup = Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`);
@@ -163,7 +163,7 @@ function pssOf(workloads: readonly Workload[]): number {
   }, 0);
 }
 
-Deno.test("scan of a user lowers the sum, unused memory first whichever process holds it", async () => {
+Deno.test("scan of a user lowers the sum, and unused memory of any process goes first", async () => {
   const { name, uid } = idleUser();
   await using _swap = await anySwap({ size: 512 * MIB });
   await using one = await Workload.start({ uid });
@@ -172,7 +172,7 @@ Deno.test("scan of a user lowers the sum, unused memory first whichever process 
   const workloads = [one, two, three].sort((a, b) => a.pid - b.pid);
   const hot: Region[] = [];
   const cold: Region[] = [];
-  // Nearly all that is unused is in the process that a scan comes to last.
+  // Nearly all unused memory is in the process that the scan reaches last.
   for (const [index, workload] of workloads.entries()) {
     cold.push(await workload.anon("cold", (index === 2 ? 96 : 4) * MIB));
     hot.push(await workload.anon("hot", 24 * MIB));
@@ -197,7 +197,7 @@ Deno.test("scan of a user lowers the sum, unused memory first whichever process 
   }
   const { pid } = workloads[2];
   const left = residentOf(pid, cold[2].start, cold[2].end);
-  // The others had their cold regions and what the interpreter does not use.
+  // The others lost their cold regions and unused memory of the interpreter.
   const others = 3 * 12 * MIB;
   const most = 96 * MIB - (before - cap) + others;
   assert(left <= most, `${left} of the large cold region left`);
@@ -207,7 +207,7 @@ Deno.test("scan of a user lowers the sum, unused memory first whichever process 
   }
 });
 
-Deno.test("scan --excess lowers by a size; tables are for people, or for scripts with -H, -o and -p", async () => {
+Deno.test("scan --excess lowers by a size; tables are for people, or with -H, -o and -p for scripts", async () => {
   using file = await diskFile(96 * MIB);
   await using workload = await Workload.start({ name: "table (of) it" });
   const { pid } = workload;
@@ -254,7 +254,7 @@ Deno.test("scan --excess lowers by a size; tables are for people, or for scripts
   await assertIntact(workload);
 });
 
-Deno.test("scan does nothing when the cap is met already", async () => {
+Deno.test("scan does nothing if the cap is already met", async () => {
   await using workload = await Workload.start();
   const cold = await workload.anon("cold", 8 * MIB);
   const { report } = await scanJson([`pid:${workload.pid}`, "--cap", "1G"]);
@@ -276,7 +276,7 @@ Deno.test("scan does nothing when the cap is met already", async () => {
   await assertIntact(workload);
 });
 
-Deno.test("scan takes memory in use when nothing else covers the excess", async () => {
+Deno.test("scan pages out memory in use if nothing else covers the excess", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
   await workload.anon("hot", 64 * MIB);
@@ -292,14 +292,14 @@ Deno.test("scan takes memory in use when nothing else covers the excess", async 
     stderr,
     /unreferenced pages \(\S+\) will not cover the excess \(48\.0M\): pages in use go too/,
   );
-  // It comes back as soon as it is used, so that the cap may be missed.
+  // It returns as soon as it is used, so the cap may be missed.
   assert(code === 0 || code === 3);
   assert(report.attempted >= 48 * MIB);
   await workload.cold("hot");
   await assertIntact(workload);
 });
 
-Deno.test("scan exits 3 when the cap cannot be met, and reports what it passed over and why", async () => {
+Deno.test("scan exits with 3 if the cap cannot be met, and reports what it passed over and why", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
   const { pid } = workload;
@@ -344,7 +344,7 @@ Deno.test("scan exits 3 when the cap cannot be met, and reports what it passed o
   await assertIntact(workload);
 });
 
-/** Some huge pages and a folder to make files of them; given back on disposal. */
+/** Huge pages and a directory for files of them; released on disposal. */
 async function hugePages(
   count: number,
 ): Promise<AsyncDisposable & { folder: string }> {
@@ -372,7 +372,7 @@ async function run(program: string, ...args: string[]): Promise<void> {
   assert(success, `${program}: ${new TextDecoder().decode(stderr)}`);
 }
 
-Deno.test("scan passes over huge pages of hugetlb", async () => {
+Deno.test("scan passes over hugetlb pages", async () => {
   await using huge = await hugePages(2);
   const path = `${huge.folder}/pages`;
   {
@@ -393,7 +393,7 @@ Deno.test("scan passes over huge pages of hugetlb", async () => {
   await assertIntact(workload);
 });
 
-Deno.test("scan of a terabyte of which a few pages were ever touched is as quick as any", async () => {
+Deno.test("scan of a terabyte with a few touched pages is as fast as any", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
   const { pid } = workload;
@@ -423,12 +423,12 @@ Deno.test("scan of a terabyte of which a few pages were ever touched is as quick
   assertEquals(resident(), [0, 0, 0]);
   const left = residentOf(pid, cold.start, cold.end);
   assert(left >= 7 * MIB && left <= 8 * MIB, `${left} left`);
-  // Page by page, the reservation alone would be some 2^40 / 4096 of them.
+  // Page by page, the reservation alone would have 2^40 / 4096 pages.
   assert(report.seconds < 60, `it took ${report.seconds} s`);
   await assertIntact(workload);
 });
 
-Deno.test("scan --log-level debug tells every decision in a line", async () => {
+Deno.test("scan --log-level debug logs every decision in a line", async () => {
   await using _none = await withoutSwap();
   using file = await diskFile(32 * MIB);
   await using workload = await Workload.start();

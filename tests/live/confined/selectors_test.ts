@@ -1,6 +1,6 @@
 /**
- * Which processes the selectors select, told by dry runs on live processes that
- * are under the cap, so that they are over at once.
+ * Tests of which processes selectors match, by dry runs on live processes under the
+ * cap, which end at once.
  *
  * @module
  */
@@ -16,7 +16,7 @@ requireRoot();
 /** A user that need not exist. */
 const SOMEONE = 54_331;
 
-/** A word that no other process has in its name, of which the kernel keeps 15 bytes. */
+/** A word that no other process has in its name, which the kernel cuts to 15 bytes. */
 function uniqueWord(): string {
   return `rcap${crypto.randomUUID().slice(0, 4)}`;
 }
@@ -26,12 +26,12 @@ async function scanned(...selectors: string[]): Promise<ScanReport> {
   return (await scanJson(args)).report;
 }
 
-/** The pids that selectors select. */
+/** The pids that selectors match. */
 async function selected(...selectors: string[]): Promise<number[]> {
   return (await scanned(...selectors)).processes.map(({ pid }) => pid);
 }
 
-/** Asserts that selectors select exactly some processes. */
+/** Asserts that selectors match exactly these processes. */
 async function assertSelects(
   selectors: string[],
   members: { pid: number }[],
@@ -40,13 +40,13 @@ async function assertSelects(
   assertEquals(await selected(...selectors), pids, selectors.join(" "));
 }
 
-/** Asserts that selectors select nothing. */
+/** Asserts that selectors match nothing. */
 async function assertSelectsNothing(...selectors: string[]): Promise<void> {
   const { code, stderr } = await rcap(["scan", ...selectors, "--cap", "1P"]);
   assertEquals(code, 5, stderr);
 }
 
-Deno.test("by pid, in a union without doubles", async () => {
+Deno.test("by pid, as a union without duplicates", async () => {
   await using first = await Workload.start();
   await using second = await Workload.start();
   const { processes, rss } = await scanned(
@@ -72,7 +72,7 @@ Deno.test("by descent, never rcap itself", async () => {
   ]);
   await assertSelects([`tree:${children[0]}`], [{ pid: children[0] }]);
 
-  // Of this test, the workload is a child and its children are grandchildren.
+  // The workload is a child of this test, and its children are grandchildren.
   const running = startRcap([
     "scan",
     `tree:${Deno.pid}`,
@@ -93,13 +93,13 @@ Deno.test("by descent, never rcap itself", async () => {
   }
 });
 
-Deno.test("by user, with a name or without", async () => {
+Deno.test("by user, by name or by number", async () => {
   await using first = await Workload.start({ uid: SOMEONE });
   await using second = await Workload.start({ uid: SOMEONE });
   await using other = await Workload.start({ uid: SOMEONE + 1 });
   await assertSelects([`user:${SOMEONE}`], [first, second]);
 
-  // Every Debian has this user, and no process of it.
+  // Every Debian system has this user, without processes.
   const [, uid] = /^games:[^:]*:(\d+):/m.exec(
     Deno.readTextFileSync("/etc/passwd"),
   ) ?? [];
@@ -136,7 +136,7 @@ Deno.test("by command name", async () => {
   assertEquals(processes[0].comm, `${word}) S\n(b`);
 });
 
-Deno.test("by program, also one that was deleted", async () => {
+Deno.test("by program, even a deleted one", async () => {
   const folder = Deno.makeTempDirSync({ prefix: "rcap-" });
   using _removed = {
     [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }),
@@ -163,13 +163,13 @@ Deno.test("by program, also one that was deleted", async () => {
 });
 
 /**
- * Where cgroups can be made and processes put into them: a mount of each version
- * at most, as cgroups(7) has them.
+ * Mounts where cgroups can be created and filled: at most one of each version, see
+ * cgroups(7).
  */
 function cgroupMounts(): string[] {
   const mounts = Deno.readTextFileSync("/proc/self/mounts").split("\n")
     .map((line) => line.split(" "))
-    // A cpuset takes no process before it has processors.
+    // A cpuset accepts no process before it has processors.
     .filter(([, , , options]) => !options?.includes("cpuset"));
   return ["cgroup", "cgroup2"].flatMap((version) =>
     mounts.filter(([, mount, type]) => type === version && isWritable(mount))
@@ -188,7 +188,7 @@ function isWritable(mount: string): boolean {
   }
 }
 
-/** Makes a cgroup, removed on disposal, when what was put into it has ended. */
+/** Creates a cgroup; removed on disposal, after its processes have ended. */
 function makeCgroup(path: string): AsyncDisposable & {
   put(member: { pid: number }): void;
 } {
@@ -198,7 +198,7 @@ function makeCgroup(path: string): AsyncDisposable & {
       Deno.writeTextFileSync(`${path}/cgroup.procs`, `${pid}`);
     },
     async [Symbol.asyncDispose]() {
-      // A process leaves its cgroup a little after it has ended.
+      // A process leaves its cgroup shortly after it has exited.
       await until(() => {
         try {
           Deno.removeSync(path);
@@ -211,7 +211,7 @@ function makeCgroup(path: string): AsyncDisposable & {
   };
 }
 
-Deno.test("by cgroup, whichever version has them", async () => {
+Deno.test("by cgroup, of either version", async () => {
   const mounts = cgroupMounts();
   assert(mounts.length > 0, "no cgroup can be made here: mount one writable");
   for (const mount of mounts) {

@@ -1,6 +1,6 @@
 /**
- * What rcap says to wrong command lines and to processes that it may not work
- * on: the exit codes and the messages, which go to standard error only.
+ * Tests of wrong command lines and of processes that rcap may not work on: exit
+ * codes and messages, which go only to standard error.
  *
  * @module
  */
@@ -21,10 +21,10 @@ requireRoot();
 /** Users that need not exist. */
 const [SOMEONE, SOMEONE_ELSE] = [54_321, 54_322];
 
-/** No process has this one: it is the limit of pids, which is not given out. */
+/** No process has this pid: it is the limit, which is never assigned. */
 const NOBODYS_PID = "4194304";
 
-/** Asserts that rcap refused to do something: how it ended, and what it said of it. */
+/** Asserts that rcap refused, by its exit code and message. */
 function assertRefused(
   { code, stdout, stderr }: Run,
   expected: { code: number; message: string | RegExp },
@@ -49,7 +49,7 @@ async function refuses(
   assertRefused(await rcap(args, options), expected, args.join(" "));
 }
 
-/** Asserts that command lines are wrong, each with its message. */
+/** Asserts that command lines are refused, each with its message. */
 async function areWrong(
   ...lines: [args: string[], message: string][]
 ): Promise<void> {
@@ -58,7 +58,7 @@ async function areWrong(
   }
 }
 
-Deno.test("unknown commands and options are refused, with a way to help", async () => {
+Deno.test("unknown commands and options are refused, with a hint to help", async () => {
   await areWrong(
     [["frobnicate"], "unknown command 'frobnicate'\nrcap --help tells more\n"],
     [["--frobnicate"], "unknown option '--frobnicate'"],
@@ -74,7 +74,7 @@ Deno.test("unknown commands and options are refused, with a way to help", async 
   );
 });
 
-Deno.test("rcap alone tells how it is called", async () => {
+Deno.test("rcap alone shows its usage", async () => {
   const { code, stdout, stderr } = await rcap([]);
   assertEquals({ code, stdout }, { code: 2, stdout: "" });
   assertMatch(stderr, /^Usage: rcap /);
@@ -92,7 +92,7 @@ Deno.test("missing and superfluous arguments are refused", async () => {
   );
 });
 
-Deno.test("a scan wants either --cap or --excess", async () => {
+Deno.test("a scan requires either --cap or --excess", async () => {
   await areWrong(
     [["scan", "1"], "say what to reach: --cap SIZE or --excess SIZE"],
     [
@@ -102,7 +102,7 @@ Deno.test("a scan wants either --cap or --excess", async () => {
   );
 });
 
-Deno.test("sizes that are none, or out of range, are refused", async () => {
+Deno.test("invalid sizes, and sizes out of range, are refused", async () => {
   await areWrong(
     [
       ["scan", "1", "--cap", "-1"],
@@ -121,7 +121,7 @@ Deno.test("sizes that are none, or out of range, are refused", async () => {
   );
 });
 
-Deno.test("values of options that are none are refused", async () => {
+Deno.test("invalid values of options are refused", async () => {
   const scan = ["scan", "1", "--cap", "1M"];
   await areWrong(
     [
@@ -153,7 +153,7 @@ Deno.test("values of options that are none are refused", async () => {
   );
 });
 
-Deno.test("columns that are not there are refused, and those there are named", async () => {
+Deno.test("unknown columns are refused, and the known ones listed", async () => {
   await areWrong(
     [
       ["scan", "1", "--cap", "1M", "-o", "pid,weight"],
@@ -170,7 +170,7 @@ Deno.test("columns that are not there are refused, and those there are named", a
   );
 });
 
-Deno.test("selectors that are none are refused", async () => {
+Deno.test("invalid selectors are refused", async () => {
   const message =
     "is not a process id; those are whole numbers from 1 to 4194304";
   await areWrong(
@@ -196,7 +196,7 @@ Deno.test("selectors that are none are refused", async () => {
   );
 });
 
-Deno.test("page tables are for root, and the message says so", async () => {
+Deno.test("only root can read page tables, and the message says so", async () => {
   const expected = {
     code: 4,
     message:
@@ -208,7 +208,7 @@ Deno.test("page tables are for root, and the message says so", async () => {
   }
 });
 
-Deno.test("selectors that match nothing", async () => {
+Deno.test("selectors that match nothing are an error", async () => {
   const cap = ["--cap", "1M"];
   const lines: [args: string[], message: string][] = [
     [["scan", NOBODYS_PID, ...cap], `no process has pid ${NOBODYS_PID}`],
@@ -239,7 +239,7 @@ Deno.test("selectors that match nothing", async () => {
   }
 });
 
-Deno.test("one selector that matches nothing is a warning beside one that does", async () => {
+Deno.test("a selector that matches nothing is a warning if another matches", async () => {
   await using workload = await Workload.start();
   const { code, stderr } = await rcap([
     "scan",
@@ -267,7 +267,7 @@ Deno.test("rcap does not work on itself", async () => {
     ], "tree:"], [["inspect"], ""]] as const
   ) {
     const { command, commandArgs } = commandLine([...args]);
-    // The shell becomes rcap and keeps its pid.
+    // The shell executes rcap and keeps its pid.
     const { code, stdout, stderr } = await new Deno.Command("sh", {
       args: ["-c", `exec "$@" "${selector}$$"`, "sh", command, ...commandArgs],
     }).output();
@@ -317,7 +317,7 @@ Deno.test("zombies are not worked on", async () => {
   await refuses(["inspect", `${zombie}`], expected);
 });
 
-Deno.test("the first process is looked at, or the message says why it may not be", async () => {
+Deno.test("process 1 is scanned, or the message says why not", async () => {
   const runs = [
     await rcap(["scan", "1", "--dry-run", "--cap", "1K", "--observe", "0"]),
     await rcap(["inspect", "1", "--observe", "0"]),
@@ -333,7 +333,7 @@ Deno.test("the first process is looked at, or the message says why it may not be
   assert(isRunning(1));
 });
 
-Deno.test("without root the processes of others are out of reach", async () => {
+Deno.test("without root, processes of others are not accessible", async () => {
   await using workload = await Workload.start({ uid: SOMEONE_ELSE });
   await using roots = await Workload.start();
   for (const pid of [`${workload.pid}`, `${roots.pid}`]) {
@@ -351,7 +351,7 @@ Deno.test("without root the processes of others are out of reach", async () => {
   }
 });
 
-Deno.test("without root one's own processes are scanned as a dry run only", async () => {
+Deno.test("without root, a user's own processes are scanned only as a dry run", async () => {
   await using workload = await Workload.start({ uid: SOMEONE });
   const { pid } = workload;
   const options = { uid: SOMEONE };
@@ -417,7 +417,7 @@ const HELP: Readonly<Record<string, string[]>> = {
   doctor: [...COMMON, ...TABLE, "remedy", "Exit status:"],
 };
 
-Deno.test("help is there for every command, and names every option", async () => {
+Deno.test("every command has help, which lists every option", async () => {
   for (const [command, words] of Object.entries(HELP)) {
     const args = command === "" ? [] : [command];
     const { code, stdout, stderr } = await rcap([...args, "--help"]);
@@ -432,13 +432,13 @@ Deno.test("help is there for every command, and names every option", async () =>
   }
 });
 
-Deno.test("the version", async () => {
+Deno.test("--version prints the version", async () => {
   const expected = { code: 0, stdout: `${denoJson.version}\n`, stderr: "" };
   assertEquals(await rcap(["--version"]), expected);
   assertEquals(await rcap(["scan", "--version"]), expected);
 });
 
-Deno.test("global options stand before or after the command", async () => {
+Deno.test("global options may be before or after the command", async () => {
   await using workload = await Workload.start();
   const scan = ["scan", `${workload.pid}`, "--cap", "1P"];
   const debug = ["--log-level", "debug"];
@@ -451,7 +451,7 @@ Deno.test("global options stand before or after the command", async () => {
   }
 });
 
-Deno.test("warnings are for those who want them, on standard error", async () => {
+Deno.test("warnings depend on the log level, and go to standard error", async () => {
   await using workload = await Workload.start();
   const inspect = [
     "inspect",
@@ -481,8 +481,8 @@ Deno.test("warnings are for those who want them, on standard error", async () =>
 });
 
 /**
- * Runs a program with its standard output on a terminal, and passes on what it
- * writes there: ptmx(4), ioctl_tty(2).
+ * Runs a program with its standard output on a terminal, and passes on its output:
+ * ptmx(4), ioctl_tty(2).
  */
 const ON_TERMINAL = `
   open my $terminal, '+<', '/dev/ptmx' or die "/dev/ptmx: $!";
@@ -511,10 +511,10 @@ async function onTerminal(
   return new TextDecoder().decode(stdout);
 }
 
-Deno.test("a terminal gets colours, unless they are not wanted", async () => {
+Deno.test("a terminal gets colours unless they are disabled", async () => {
   const isColored = (text: string) => text.includes("\x1b[3");
   const doctor = ["doctor", "-o", "name,status"];
-  // An empty NO_COLOR is none: https://no-color.org.
+  // An empty NO_COLOR has no effect: https://no-color.org.
   const wanted = { NO_COLOR: "" };
   const colored = await onTerminal(doctor, wanted);
   assert(isColored(colored), colored);

@@ -1,5 +1,6 @@
 /**
- * Tests of BPF maps, programs and iterators on the running kernel. They need root.
+ * Tests of BPF maps, programs and iterators on the running kernel; they require
+ * root.
  *
  * @module
  */
@@ -42,12 +43,12 @@ import { Btf, BtfKind } from "../../../ffi/btf.ts";
 import { readDirectory } from "../../../ffi/file.ts";
 import { Errno, libc } from "../../../ffi/libc.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 const PAGE = 4096;
 
-/** Runs a test and asserts that it leaves neither descriptors nor mappings of BPF. */
+/** Runs a test and asserts that it leaves neither BPF descriptors nor mappings. */
 function closingAll(test: () => void): () => void {
   return () => {
     const open = () => ({
@@ -61,7 +62,7 @@ function closingAll(test: () => void): () => void {
   };
 }
 
-/** A program that writes its context, plus one, into a map. */
+/** A program that writes its context plus one into a map. */
 function storeContext(map: SharedMap): Statement[] {
   return [
     load64(r6, r1, 0),
@@ -73,7 +74,7 @@ function storeContext(map: SharedMap): Statement[] {
   ];
 }
 
-/** Returns r0 without ever setting it, which the verifier refuses. */
+/** Returns r0 without setting it, which the verifier rejects. */
 const BAD: readonly Statement[] = [exit()];
 
 Deno.test(

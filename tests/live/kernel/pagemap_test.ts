@@ -1,5 +1,5 @@
 /**
- * Tests of finding present pages, on memory of the test itself.
+ * Tests of finding present pages in memory of the test itself.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import {
 import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
 import { say } from "../../support/say.ts";
 
-/** First page and number of pages of every run. */
+/** The first page and the number of pages of every run. */
 async function runsBy(
   how: typeof presentRuns,
   span: PageSpan,
@@ -35,7 +35,7 @@ async function runsBy(
   return runs;
 }
 
-/** Whether the address space behind an opened pagemap exists. */
+/** Whether the address space of an open pagemap exists. */
 async function isAddressSpaceAlive(pagemap: File): Promise<boolean> {
   const calls = new CallList();
   const look = lookWhetherAlive(pagemap, calls);
@@ -43,7 +43,7 @@ async function isAddressSpaceAlive(pagemap: File): Promise<boolean> {
   return calls.checked(look, "read pagemap") > 0;
 }
 
-/** Asserts that every way of finding present pages finds these. */
+/** Asserts that every method finds exactly these present pages. */
 async function assertRuns(
   span: PageSpan,
   expected: [number, number][],
@@ -52,7 +52,7 @@ async function assertRuns(
   assertEquals(await runsBy(readPresent, span), expected);
 }
 
-Deno.test("every second page is present, in more runs than a call returns", async () => {
+Deno.test("every second page is found, in more runs than a call returns", async () => {
   using memory = new OwnMemory(10_000);
   const expected: [number, number][] = [];
   for (let page = 0; page < memory.pages; page += 2) {
@@ -62,7 +62,7 @@ Deno.test("every second page is present, in more runs than a call returns", asyn
   await assertRuns(memory.span, expected);
 });
 
-Deno.test("a run is one, also across the parts in which pagemap is read", async () => {
+Deno.test("a run is not split at the parts in which pagemap is read", async () => {
   using memory = new OwnMemory(70_000);
   memory.write(0);
   memory.write(65_530, 20);
@@ -70,7 +70,7 @@ Deno.test("a run is one, also across the parts in which pagemap is read", async 
   await assertRuns(memory.span, [[0, 1], [65_530, 20], [69_999, 1]]);
 });
 
-Deno.test("runs end where the range does", async () => {
+Deno.test("runs end at the end of the range", async () => {
   using memory = new OwnMemory(16);
   memory.write(2, 12);
   const { firstPage, pageSize } = memory;
@@ -78,12 +78,12 @@ Deno.test("runs end where the range does", async () => {
   await assertRuns(span, [[0, 6]]);
 });
 
-Deno.test("untouched memory has no runs, however much it is", async () => {
+Deno.test("untouched memory of any size has no runs", async () => {
   using memory = new OwnMemory(2 ** 20);
   await assertRuns(memory.span, []);
 });
 
-/** How much of some memory counts as resident: `Rss` of proc_pid_smaps(5), in pages. */
+/** The resident pages of a memory range: `Rss` of proc_pid_smaps(5). */
 function residentPages({ start, pageSize }: OwnMemory): number {
   const smaps = `\n${Deno.readTextFileSync("/proc/self/smaps")}`;
   const [, mapping = ""] = smaps.split(`\n${start.toString(16)}-`);
@@ -91,7 +91,7 @@ function residentPages({ start, pageSize }: OwnMemory): number {
   return Number(kilobytes) * 1024 / pageSize;
 }
 
-Deno.test("a page that was only read is present where it counts as resident: not the zero page", async () => {
+Deno.test("a page that was only read is present if it counts as resident: not the zero page", async () => {
   using memory = new OwnMemory(4);
   memory.read(0, 4);
   const resident = residentPages(memory);
@@ -103,14 +103,14 @@ Deno.test("a page that was only read is present where it counts as resident: not
   memory.write(2);
   assertEquals(residentPages(memory), hasZeroPage ? 1 : 4);
   using pagemap = File.open("/proc/self/pagemap");
-  // Without PAGEMAP_SCAN the kernel does not tell.
+  // Without PAGEMAP_SCAN, the kernel does not distinguish them.
   const opened = ownPagemap(pagemap);
   const tells = hasZeroPage && await hasPagemapScan(opened);
   const expected = tells ? [[2, 1]] : [[0, 4]];
   assertEquals<number[][]>(await runsBy(presentRuns, memory.span), expected);
 });
 
-Deno.test("page states tell present pages from absent ones", async () => {
+Deno.test("page states distinguish present and absent pages", async () => {
   using memory = new OwnMemory(6);
   memory.write(1, 2);
   memory.write(5);
@@ -126,7 +126,7 @@ Deno.test("page states tell present pages from absent ones", async () => {
   ]);
 });
 
-Deno.test("an opened pagemap tells that its process has ended", async () => {
+Deno.test("an open pagemap shows that its process has exited", async () => {
   await using sleeper = await Sleeper.start();
   using pagemap = File.open(`/proc/${sleeper.pid}/pagemap`);
   assert(await isAddressSpaceAlive(pagemap));

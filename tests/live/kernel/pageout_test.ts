@@ -1,6 +1,6 @@
 /**
- * Tests of control over a process for page-outs, mostly over the test itself.
- * Kernels before 6.13 ask for CAP_SYS_NICE even for that.
+ * Tests of page-outs, mostly of the test itself. Kernels before 6.13 require
+ * CAP_SYS_NICE even for that.
  *
  * @module
  */
@@ -19,7 +19,7 @@ const FILES = { calls: new MemoryCalls(), needsSwap: () => false };
 
 const self = readProcess(Deno.pid);
 
-/** A range of pages, all said to be resident. */
+/** A range of pages, marked as resident. */
 function range(memory: OwnMemory, page: number, pages: number): PageRange {
   const size = memory.pageSize;
   const start = memory.start + BigInt(page * size);
@@ -51,7 +51,7 @@ Deno.test("another process with the same pid is not paged out", async () => {
   );
 });
 
-Deno.test("every range has its result, whatever becomes of the others", async () => {
+Deno.test("every range has its own result", async () => {
   using memory = new OwnMemory(64);
   memory.write(0, 64);
   memory.lock(16, 8);
@@ -80,7 +80,7 @@ Deno.test("every range has its result, whatever becomes of the others", async ()
   ]);
 });
 
-Deno.test("more ranges than a call takes are paged out in several", async () => {
+Deno.test("more ranges than one call takes are paged out by several", async () => {
   using memory = new OwnMemory(5000);
   memory.write(0, memory.pages);
   using control = await LinuxPageout.open(self, {
@@ -96,7 +96,7 @@ Deno.test("more ranges than a call takes are paged out in several", async () => 
   assertEquals(results, ranges.map(() => ({ result: "done" as const })));
 });
 
-Deno.test("memory that can only go to swap is busy while none is free", async () => {
+Deno.test("memory that can only go to swap is busy while no swap is free", async () => {
   using memory = new OwnMemory(8);
   memory.write(0, 8);
   using control = await LinuxPageout.open(self, {
@@ -127,7 +127,7 @@ Deno.test("a signal stops page-outs between two calls", async () => {
   assertEquals((await control.pageOut(ranges)).length, 4);
 });
 
-Deno.test("a process that ends fails its page-outs", async () => {
+Deno.test("page-outs of a process that exits fail", async () => {
   await using sleeper = await Sleeper.start();
   const process = readProcess(sleeper.pid);
   using control = await LinuxPageout.open(process, {

@@ -1,11 +1,11 @@
 /**
- * Proves pagedata from the page tables against programs that touch exactly known
- * pages, and rcap with it.
+ * Tests pagedata from page tables, and rcap with it, against programs that touch
+ * exactly known pages.
  *
- * A page that is not touched must not show as referenced, and one that is touched
- * over and over must. Modified is what was written only where entries were clean
- * at the start, since the dirty bit stays set: here that is memory whose entries
- * a read has made.
+ * An untouched page must not show as referenced, and a page that is touched
+ * repeatedly must. A page shows as modified only if it was written, provided that
+ * its entry was clean at the start, since the dirty bit stays set: here the entries
+ * were made by reads.
  *
  * @module
  */
@@ -45,16 +45,16 @@ const PAGE = 4096;
 const LARGE = 512;
 const LARGE_PAGE = LARGE * PAGE;
 
-/** Longer than the processor keeps a reference bit to itself. */
+/** Longer than the TLB delays a reference bit. */
 const OBSERVATION_MS = 3000;
 
-/** A user without privileges. */
+/** An unprivileged user. */
 const NOBODY = 65534;
 
 const delay = (milliseconds: number) =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 /** The source under test; never the fallback. */
@@ -69,7 +69,7 @@ function memoryOf(pid: number, source: PagedataSource): LinuxProcessMemory {
   });
 }
 
-/** Numbers that look random and are the same in every run: mulberry32. */
+/** Pseudo-random numbers that are the same in every run: mulberry32. */
 function randomNumbers(seed: number): () => number {
   return () => {
     seed = seed + 0x6d2b79f5 | 0;
@@ -90,13 +90,13 @@ function shuffled(count: number, seed: number): number[] {
   return numbers;
 }
 
-/** Which pages of a region are touched. */
+/** The pages of a region that are touched. */
 interface Touches {
   readonly read: readonly number[];
   readonly written: readonly number[];
 }
 
-/** A random tenth of some pages to read and another tenth to write. */
+/** Picks a random tenth of the pages to read and another tenth to write. */
 function tenths(
   pages: number,
   seed: number,
@@ -110,7 +110,7 @@ function tenths(
   return { read, written };
 }
 
-/** Makes a workload touch pages of a region over and over. */
+/** Makes a workload touch pages of a region repeatedly. */
 async function touch(
   workload: Workload,
   { name }: Region,
@@ -122,7 +122,10 @@ async function touch(
 
 const ABSENT = 0x80;
 
-/** What pagedata says of every page of a region; `ABSENT` for pages that it does not record. */
+/**
+ * The bits of every page of a region in the pagedata; `ABSENT` for pages that it
+ * does not record.
+ */
 function pagesOf(pagedata: Pagedata, region: Region): Uint8Array {
   const pages = new Uint8Array(region.size / PAGE).fill(ABSENT);
   for (const mapping of pagedata.mappings) {
@@ -134,7 +137,7 @@ function pagesOf(pagedata: Pagedata, region: Region): Uint8Array {
       );
       const first = before + pagedata.runPage[run];
       if (first >= pages.length || first + bits.length <= 0) continue;
-      // A mapping may be larger than the region: the stack.
+      // A mapping, such as the stack, may be larger than the region.
       const from = Math.max(first, 0);
       pages.set(
         bits.subarray(from - first, from - first + pages.length - from),
@@ -148,17 +151,17 @@ function pagesOf(pagedata: Pagedata, region: Region): Uint8Array {
 interface Expectation {
   /** The first page and number of pages that share a page's bits. */
   readonly grainOf?: (page: number) => number;
-  /** Whether all entries were clean before: then what is modified was written. */
+  /** Whether all entries were clean before: then modified pages were written. */
   readonly clean: boolean;
 }
 
-/** A region of which some pages are touched. */
+/** A region with the pages that are touched. */
 interface Touched extends Expectation {
   readonly region: Region;
   readonly touches: Touches;
 }
 
-/** Asserts that exactly the touched pages show it. */
+/** Asserts that exactly the touched pages show as touched. */
 function assertTouched(
   pagedata: Pagedata,
   region: Region,
@@ -174,7 +177,7 @@ function assertTouched(
   };
   for (const page of read) mark(page, REFERENCED);
   for (const page of written) mark(page, REFERENCED | MODIFIED);
-  // All else is told as numbers first: millions of pages make no readable diff.
+  // Compare counts first: millions of pages make no readable diff.
   const wrong = { absent: 0, missed: 0, invented: 0, unwritten: 0, unseen: 0 };
   for (const [page, bits] of pages.entries()) {
     const right = expected[page];
@@ -191,16 +194,16 @@ function assertTouched(
   );
 }
 
-/** How often there is an observation where others reset references meanwhile. */
+/** How often an observation is repeated if others reset references during it. */
 const OBSERVATIONS = 5;
 
 /**
- * Clears, watches while the workloads touch, and reads: as rcap does it, since
- * others may clear bits too, DAMON for one. What they have cleared in one
- * observation shows in another: where they did, a check that fails is tried again
- * with what all have shown.
+ * Clears, waits while the workloads touch, and reads, like rcap. Others, such as
+ * DAMON, may clear bits too. Bits cleared in one observation show in another: if
+ * others did, a failed check is repeated with the union of all observations.
  *
- * @param check gets what was read of each process, and asserts that it is right.
+ * @param check receives what was read of each process, and asserts that it is
+ * right.
  */
 async function observe(
   pids: readonly number[],
@@ -223,7 +226,7 @@ async function observe(
   }
 }
 
-/** One observation, and whether references that had shown were gone later. */
+/** Makes one observation; also returns whether references disappeared during it. */
 async function observeOnce(pids: readonly number[], source: PagedataSource) {
   let haveVanished = false;
   const looks = pids.map((pid) => {
@@ -261,7 +264,7 @@ function referencedPages({ bits }: Pagedata): number {
   return bits.reduce((sum, bit) => sum + (bit & REFERENCED ? 1 : 0), 0);
 }
 
-/** How much of a region large pages hold, in bytes, of any kind. */
+/** The bytes of a region in large pages of any kind. */
 function largeBytes(pid: number, region: Region): number {
   const head = `${region.start.toString(16)}-`;
   const smaps = Deno.readTextFileSync(`/proc/${pid}/smaps`);
@@ -282,7 +285,7 @@ function randomFile(size: number): Disposable & { path: string } {
   return { path, [Symbol.dispose]: () => Deno.removeSync(path) };
 }
 
-/** A test of what holds with the kernel's large zero page and without. */
+/** Defines a test that runs with and without the kernel's large zero page. */
 function testEachLargeZero(name: string, test: () => Promise<void>): void {
   for (const isUsed of [true, false]) {
     const whether = isUsed ? "with" : "without";
@@ -293,7 +296,7 @@ function testEachLargeZero(name: string, test: () => Promise<void>): void {
   }
 }
 
-Deno.test("512 MiB of small pages: exactly the touched show it", async () => {
+Deno.test("512 MiB of small pages: exactly the touched pages show", async () => {
   using source = openPte();
   await using workload = await Workload.start();
   await workload.small();
@@ -307,13 +310,13 @@ Deno.test("512 MiB of small pages: exactly the touched show it", async () => {
   });
 });
 
-Deno.test("anonymous memory that was in swap: exactly the touched pages show it", async () => {
+Deno.test("anonymous memory that was in swap: exactly the touched pages show", async () => {
   await using _swap = await anySwap({ size: 128 * MIB });
   using source = openPte();
   await using workload = await Workload.start();
   await workload.small();
   const region = await workload.anon("memory", 64 * MIB);
-  // Pages that another processor just handles stay.
+  // Pages that another processor is handling stay.
   for (let attempt = 0; attempt < 100; attempt++) {
     await workload.pageout("memory");
     if (await workload.resident("memory") === 0) break;
@@ -329,12 +332,12 @@ Deno.test("anonymous memory that was in swap: exactly the touched pages show it"
 });
 
 testEachLargeZero(
-  "large pages, and mixtures with small ones: exactly the touched show it",
+  "large pages, and mixtures with small ones: exactly the touched pages show",
   async () => {
     using source = openPte();
     await using workload = await Workload.start();
     const { pid } = workload;
-    // Blocks of large pages at random places, the others stay small.
+    // Random blocks become large pages; the others stay small.
     const blocks = 64;
     const isLarge = shuffled(blocks, 3).map((number) => number % 2 === 0);
     const collapse = async (
@@ -369,7 +372,8 @@ testEachLargeZero(
       assertEquals(largeBytes(pid, region), large, name);
       const grainOf = (page: number) =>
         wanted(Math.floor(page / LARGE)) ? LARGE : 1;
-      // A tenth of the large pages, each by one page in it, and of the small ones.
+      // A tenth of the large pages, each by one of its pages, and a tenth of the
+      // small ones.
       const inLarge = shuffled(blocks, seed).filter(wanted)
         .map((block, i) => block * LARGE + (i * 97) % LARGE);
       const inSmall = shuffled(blocks * LARGE, seed)
@@ -385,7 +389,7 @@ testEachLargeZero(
       await touch(workload, region, touches);
       made.push({ region, touches, grainOf, clean });
     }
-    // From here on the kernel leaves the mixtures as they are.
+    // From now on the kernel leaves the mixtures unchanged.
     await workload.small();
     await observe([pid], source, ([pagedata]) => {
       for (const { region, touches, grainOf, clean } of made) {
@@ -395,7 +399,7 @@ testEachLargeZero(
   },
 );
 
-Deno.test("every kind of memory: exactly the touched pages show it", async () => {
+Deno.test("every kind of memory: exactly the touched pages show", async () => {
   using shared = randomFile(32 * MIB);
   using own = randomFile(32 * MIB);
   using source = openPte();
@@ -428,7 +432,7 @@ Deno.test("every kind of memory: exactly the touched pages show it", async () =>
   });
 });
 
-Deno.test("10,000 small mappings: exactly the touched pages show it", async () => {
+Deno.test("10,000 small mappings: exactly the touched pages show", async () => {
   using source = openPte();
   await using workload = await Workload.start();
   await workload.small();
@@ -446,7 +450,7 @@ Deno.test("10,000 small mappings: exactly the touched pages show it", async () =
   });
 });
 
-Deno.test("forked, copy-on-write: each process shows its own touches", async () => {
+Deno.test("forked processes with copy-on-write: each shows its own touches", async () => {
   using source = openPte();
   const none = { read: [], written: [] };
   const start = async (seed: number) => {
@@ -481,7 +485,7 @@ const FRAME = (1n << 55n) - 1n;
 const PRESENT = 1n << 63n;
 const ZERO_PAGE = 1n << 24n;
 
-/** Reads numbers of 64 bits from a file by their index. */
+/** Reads 64-bit numbers from a file by index. */
 function readEntries(
   file: Deno.FsFile,
   first: number,
@@ -499,7 +503,7 @@ function readEntries(
 }
 
 testEachLargeZero(
-  "a stopped process: present pages are those of pagemap, page by page",
+  "a stopped process: the present pages equal those of pagemap, page by page",
   async () => {
     await using _swap = await anySwap({ size: 64 * MIB });
     using file = randomFile(5 * MIB);
@@ -524,8 +528,8 @@ testEachLargeZero(
     await workload.touch("swapped", "read", back);
     const sparse = await workload.reserve("sparse", 2 ** 40);
     await workload.touch("sparse", "write", [0, 700, 2 ** 27, 2 ** 28 - 1]);
-    // Memory that was only read shares the zero page, or the large one, where there
-    // are such.
+    // Memory that was only read shares the small or large zero page, if they are in
+    // use.
     const zeros = await workload.reserve("zeros", 4 * MIB);
     await workload.advise("zeros", "nohugepage");
     await workload.advise("zeros", "populate_read");
@@ -546,7 +550,7 @@ testEachLargeZero(
     await workload.touch("large", "write", each(3));
     await delay(200);
     assertEquals(largeBytes(pid, large), large.size);
-    // A page of some given back: those are split.
+    // Release one page of some of them, which splits them.
     for (const block of [1, 4]) {
       const offset = block * LARGE_PAGE + 8 * PAGE;
       await workload.advise("large", "dontneed", { offset, size: PAGE });
@@ -557,14 +561,14 @@ testEachLargeZero(
     workload.kill("SIGSTOP");
     await until(() => stateOf(pid) === "T", "the process to stop");
 
-    // Pages come back from swap when somebody else takes swap away.
+    // Pages return from swap if another test removes swap.
     let problem: unknown;
     for (let attempt = 0; attempt < 3; attempt++) {
       const pagedata = await memoryOf(pid, source).read("inspect");
       try {
         const zero = assertAsPagemap(pid, pagedata, sparse);
         assertEquals(zero, shared);
-        // Not one page more or less than what the kernel counts.
+        // Exactly as many pages as the kernel counts.
         assertEquals(pagedata.bits.length * PAGE, rssOf(pid));
         return;
       } catch (error) {
@@ -576,11 +580,10 @@ testEachLargeZero(
 );
 
 /**
- * Asserts that the pages that pagedata records are those that pagemap has as
- * present.
+ * Asserts that pagedata records exactly the pages that are present in pagemap.
  *
- * @param sparse a region so large that only some of it is looked at.
- * @returns how many pages were left out because they are of zeros.
+ * @param sparse a region so large that only a part of it is checked.
+ * @returns How many zero pages were left out.
  */
 function assertAsPagemap(
   pid: number,
@@ -593,10 +596,12 @@ function assertAsPagemap(
   let present = 0;
   let zero = 0;
   for (const [index, mapping] of pagedata.mappings.entries()) {
-    // The kernel's own half of the address space has no pagemap: [vsyscall].
+    // [vsyscall] is in the kernel's half of the address space, which has no
+    // pagemap.
     if (mapping.start >> 63n === 1n) continue;
     const isPresent = presentIn(pagedata, index);
-    // All of a reservation would be 2 GiB of pagemap: its written parts and some more.
+    // The whole reservation would be 2 GiB of pagemap, so read its written parts
+    // and some more.
     const parts = mapping.start === sparse.start
       ? [[0, 100_000], [2 ** 27 - 1000, 2000], [2 ** 28 - 1000, 1000]]
       : [[0, mapping.pages]];
@@ -611,9 +616,8 @@ function assertAsPagemap(
           mapping.start.toString(16)
         }`;
         assert(!here, `${where} is present in pagedata only`);
-        // Two kinds of present pages are nobody's memory and count to no RSS: the
-        // pages of zeros that all processes share, and what a driver or the
-        // kernel itself maps.
+        // Two kinds of present pages do not count towards RSS: the zero pages that
+        // all processes share, and pages that a driver or the kernel maps.
         if (special.has(mapping.start)) continue;
         const [flags] = readEntries(pageFlags, Number(entry & FRAME), 1);
         assert(
@@ -628,13 +632,13 @@ function assertAsPagemap(
   return zero;
 }
 
-/** The state of a process: `T` when it is stopped. */
+/** The state of a process: `T` if it is stopped. */
 function stateOf(pid: number): string | undefined {
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
   return /^State:\s+(\w)/m.exec(status)?.[1];
 }
 
-/** Where mappings begin that hold no ordinary memory: `VmFlags` pf or io. */
+/** The start addresses of mappings without ordinary memory: `VmFlags` pf or io. */
 function specialMappings(pid: number): Set<bigint> {
   const smaps = Deno.readTextFileSync(`/proc/${pid}/smaps`);
   const pattern =
@@ -645,7 +649,7 @@ function specialMappings(pid: number): Set<bigint> {
   return new Set(starts);
 }
 
-/** Tells of the pages of a mapping, asked in order, whether they are recorded. */
+/** Returns whether pages of a mapping, asked in order, are recorded. */
 function presentIn(
   { mappings, runPage, runOffset }: Pagedata,
   index: number,
@@ -660,7 +664,7 @@ function presentIn(
   };
 }
 
-Deno.test("1 TiB of untouched reservation costs no memory and no time", async () => {
+Deno.test("an untouched reservation of 1 TiB costs neither memory nor time", async () => {
   using source = openPte();
   await using workload = await Workload.start();
   await workload.anon("memory", 256 * MIB);
@@ -670,7 +674,7 @@ Deno.test("1 TiB of untouched reservation costs no memory and no time", async ()
     const pagedata = await memory.read("inspect");
     return { time: performance.now() - began, size: sizeOf(pagedata) };
   };
-  // The one and the other in turn, so that whatever else goes on meets both.
+  // Alternate between the two, so that other load affects both.
   const compare = async () => {
     const without: Reading[] = [];
     const reserved: Reading[] = [];
@@ -688,7 +692,7 @@ Deno.test("1 TiB of untouched reservation costs no memory and no time", async ()
   };
   let ratio = await compare();
   for (let again = 0; again < 4 && ratio.time > 1.05; again++) {
-    // Other work on the machine may have got in the way.
+    // Other load on the machine may have interfered.
     ratio = await compare();
   }
   assert(ratio.time <= 1.05, `it takes ${ratio.time} times as long`);
@@ -704,7 +708,7 @@ interface Reading {
   readonly size: number;
 }
 
-/** Bytes that pagedata takes, but for the list of mappings. */
+/** The bytes of a pagedata without its list of mappings. */
 function sizeOf({ bits, runPage, runOffset }: Pagedata): number {
   return bits.buffer.byteLength + runPage.buffer.byteLength +
     runOffset.buffer.byteLength;
@@ -714,16 +718,16 @@ function median(numbers: readonly number[]): number {
   return numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 }
 
-/** A size of memory on the command line, in exact bytes. */
+/** A memory size for the command line, in exact bytes. */
 const bytes = (size: number) => String(Math.floor(size));
 
-/** Address ranges that a scan paged out of one process. */
+/** The address ranges of one process that a scan paged out. */
 function pagedOut({ processes }: ScanReport): { start: bigint; end: bigint }[] {
   return processes.flatMap(({ pageouts }) => pageouts)
     .map(({ start, end }) => ({ start: BigInt(start), end: BigInt(end) }));
 }
 
-/** Asserts that a scan left a part of memory alone, and that all of it is there. */
+/** Asserts that a scan left a part of memory alone, and that all of it is resident. */
 function assertSpared(
   pid: number,
   report: ScanReport,
@@ -736,7 +740,7 @@ function assertSpared(
   assertEquals(residentOf(pid, start, end), Number(end - start));
 }
 
-Deno.test("small hot loops are never paged out while there is cold memory", async () => {
+Deno.test("small hot loops are not paged out while there is cold memory", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
   const { pid } = workload;
@@ -770,7 +774,7 @@ Deno.test("small hot loops are never paged out while there is cold memory", asyn
   assert(await workload.checksum());
 });
 
-Deno.test("a mapping that is half hot is warm, and scanned half", async () => {
+Deno.test("a half hot mapping is warm, and half of it is paged out", async () => {
   await using _swap = await anySwap({ size: 128 * MIB });
   await using workload = await Workload.start();
   const { pid } = workload;
@@ -785,7 +789,7 @@ Deno.test("a mapping that is half hot is warm, and scanned half", async () => {
     BigInt(start) === region.start
   );
   assertEquals(mapping?.verdict, "warm");
-  // Others may just have cleared some bits: DAMON does.
+  // Others, such as DAMON, may just have cleared some bits.
   const referenced = mapping?.referenced ?? 0;
   assert(
     referenced <= half && referenced > half * 0.99,
@@ -804,7 +808,7 @@ Deno.test("a mapping that is half hot is warm, and scanned half", async () => {
   assert(await workload.checksum());
 });
 
-Deno.test("both sources agree in sizes", async () => {
+Deno.test("both sources agree on sizes", async () => {
   using file = randomFile(3 * MIB);
   await using workload = await Workload.start();
   const { pid } = workload;
@@ -834,7 +838,7 @@ function warnings(stderr: string): string[] {
   return stderr.split("\n").filter((line) => line.includes("warn"));
 }
 
-Deno.test("without privileges, auto takes smaps with one warning, and pte fails", async () => {
+Deno.test("without privileges, auto uses smaps with one warning, and pte fails", async () => {
   await using workload = await Workload.start({ uid: NOBODY });
   await workload.anon("memory", 4 * MIB);
   const inspect = ["inspect", `${workload.pid}`];
@@ -851,8 +855,8 @@ Deno.test("without privileges, auto takes smaps with one warning, and pte fails"
   assertMatch(pte.stderr, /--pagedata pte.*CAP_BPF/);
 });
 
-Deno.test("in a container's pid namespace, auto takes smaps and says why, and pte fails", async () => {
-  // Runs rcap on a process of that namespace.
+Deno.test("in a container's pid namespace, auto uses smaps and says why, and pte fails", async () => {
+  // Runs rcap on a process in that namespace.
   const inContainer = async (...args: string[]) => {
     const { command, commandArgs } = commandLine(["inspect", "PID", ...args]);
     const script = "perl -e sleep & for arg; do shift; " +
@@ -891,13 +895,13 @@ Deno.test("in a container's pid namespace, auto takes smaps and says why, and pt
   assertMatch(pte.stderr, /container's own pid namespace/);
 });
 
-Deno.test("whether a process has run shows without reading it", async () => {
+Deno.test("whether a process has run is known without reading it", async () => {
   using source = openPte();
   await using workload = await Workload.start();
   await workload.anon("data", 4 * MIB);
   const memory = memoryOf(workload.pid, source);
   assert(memory.hasRun(), "it was never read");
-  // A list of all processes serves for a tenth of a second.
+  // A list of all processes is used for a tenth of a second.
   const LIST = 150;
   await delay(LIST);
   await memory.read("glance");

@@ -1,6 +1,6 @@
 /**
- * Proves that the capabilities of the systemd unit are those that rcap needs: with
- * all of them it works, and without any one of them it does not.
+ * Tests that the capabilities of the systemd unit are exactly those that rcap
+ * needs: with all of them it works, and without any one of them it does not.
  *
  * @module
  */
@@ -25,7 +25,7 @@ const SOMEONE = 54_351;
 type Capability = typeof DAEMON_CAPABILITIES[number];
 type Source = "pte" | "smaps";
 
-/** What does not work without a capability, and with which sources that is so. */
+/** What does not work without a capability, and with which sources. */
 const LOSSES: Readonly<
   Record<Capability, { sources: Source[]; code: number; says: RegExp }>
 > = {
@@ -45,8 +45,8 @@ const LOSSES: Readonly<
     code: 4,
     says: /access denied \(open \/proc\/\d+\/(clear_refs|pagemap): Permission/,
   },
-  // From Linux 6.14 on CAP_PERFMON lets rcap see maps and smaps, but not by which
-  // program a process runs.
+  // Since Linux 6.14, CAP_PERFMON lets rcap read maps and smaps, but not the
+  // program of a process.
   CAP_SYS_PTRACE: {
     sources: ["pte", "smaps"],
     code: 5,
@@ -59,7 +59,7 @@ const LOSSES: Readonly<
   },
 };
 
-/** A process of another user, with memory that can be dropped, found by its program. */
+/** A process of another user with clean file pages, selected by its program. */
 async function victim(uid: number | undefined) {
   await using cleanup = new AsyncDisposableStack();
   const file = cleanup.use(await diskFile(16 * MIB));
@@ -78,7 +78,7 @@ async function victim(uid: number | undefined) {
   };
 }
 
-/** Scans a process down to 12 MiB with some capabilities only. */
+/** Scans a process down to 12 MiB with only some capabilities. */
 async function scan(
   selector: string,
   { source, capabilities }: {
@@ -103,7 +103,7 @@ async function scan(
 for (const uid of [undefined, SOMEONE]) {
   const whose = uid === undefined ? "root's" : "another user's";
   for (const source of ["pte", "smaps"] as const) {
-    Deno.test(`${whose} process is scanned with what the unit allows, by ${source}`, async () => {
+    Deno.test(`${whose} process is scanned with the unit's capabilities, by ${source}`, async () => {
       await using target = await victim(uid);
       const { workload, selector } = target;
       const capabilities = source === "pte"

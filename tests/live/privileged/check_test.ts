@@ -1,5 +1,5 @@
 /**
- * `rcap check` on files as users write them: what it says, where, and how it exits.
+ * Tests of `rcap check` on users' files: messages, places and exit codes.
  *
  * @module
  */
@@ -20,7 +20,7 @@ select = ["comm:nginx", "user:root"]
 max_rss = "64M"
 `;
 
-/** A main file and drop-ins, readable for everyone; removed on disposal. */
+/** A main file and drop-ins, readable by everyone; removed on disposal. */
 function configuration(
   main: string,
   dropIns: Record<string, string> = {},
@@ -43,7 +43,7 @@ function check(file: string, args: string[] = [], options?: RunOptions) {
   return rcap(["check", "--config", file, ...args], options);
 }
 
-Deno.test("a valid configuration: how many caps, from which files", async () => {
+Deno.test("a valid configuration is summarized as the number of caps by file", async () => {
   using files = configuration(WEB, {
     "b.toml": WEB.replaceAll("web", "b"),
     "a.toml": `[daemon]\nsample_interval = "1s"\n`,
@@ -62,7 +62,7 @@ The configuration is valid, with 2 caps.
   }
 });
 
-Deno.test("every problem of all files is told at once, on standard error", async () => {
+Deno.test("all problems of all files are reported at once, on standard error", async () => {
   using files = configuration(
     `[daemon]
 sample_interval = "0s"
@@ -91,7 +91,7 @@ ${dropIns}/b.toml:2: malformed TOML (must be a newline): max_rss = 2G; put text 
   });
 });
 
-Deno.test("for scripts, one object on standard output, valid or not", async () => {
+Deno.test("scripts get one object on standard output, valid or not", async () => {
   using files = configuration(`${WEB}foo = 1\n`);
   const args = ["check", "--config", files.file];
   const wrong = await rcapJson<CheckReport>(args);
@@ -129,7 +129,7 @@ Deno.test("for scripts, one object on standard output, valid or not", async () =
   }
 });
 
-Deno.test("what --print prints is the same configuration, in one file", async () => {
+Deno.test("--print prints the same configuration in one file", async () => {
   using files = configuration(WEB, {
     "a.toml": `[daemon]
 process_interval = "1.5s"
@@ -155,7 +155,7 @@ max_rss = 1_000_001
   assertEquals(results[0].caps?.length, 2);
 });
 
-Deno.test("what may not be read is told", async () => {
+Deno.test("unreadable files are reported", async () => {
   using files = configuration(WEB, { "a.toml": "" });
   Deno.chmodSync(`${files.dropIns}/a.toml`, 0o600);
   const remedy =
@@ -178,7 +178,7 @@ Deno.test("what may not be read is told", async () => {
   assertEquals((await check(files.file)).code, 0, "root may read all of it");
 });
 
-Deno.test("a pipe in the place of a file is told of, and waited for by nobody", async () => {
+Deno.test("a pipe in the place of a file is reported without waiting for it", async () => {
   using files = configuration(WEB, { "a.toml": "" });
   const path = `${files.dropIns}/pipe.toml`;
   const { success } = await new Deno.Command("mkfifo", { args: [path] })
@@ -189,7 +189,7 @@ Deno.test("a pipe in the place of a file is told of, and waited for by nobody", 
   assertMatch(stderr, /pipe\.toml: it is a device, a pipe or a socket/);
 });
 
-Deno.test("without any file, the message says how to begin", async () => {
+Deno.test("without any file, the message says how to write one", async () => {
   using files = configuration("");
   Deno.removeSync(files.file);
   const { code, stdout, stderr } = await check(files.file);
@@ -206,7 +206,7 @@ Deno.test("without any file, the message says how to begin", async () => {
   assertMatch(empty.stderr, /^rcap: --config: "" is not a file; /);
 });
 
-Deno.test("the examples of the documentation and of the help are valid", async () => {
+Deno.test("the examples in the documentation and in the help are valid", async () => {
   assertEquals((await check(EXAMPLE)).code, 0);
   const { stdout } = await rcap(["check", "--help"]);
   const [, example] = /^A configuration:\n((?: {2}.*\n|\n)*)/m.exec(stdout) ??
@@ -218,7 +218,7 @@ Deno.test("the examples of the documentation and of the help are valid", async (
   );
 });
 
-Deno.test("what is hardly meant is a warning, which a log level silences", async () => {
+Deno.test("a probably unintended setting causes a warning, which a log level silences", async () => {
   using files = configuration(WEB.replace("64M", "1P"));
   const { code, stderr } = await check(files.file);
   assertEquals(code, 0);

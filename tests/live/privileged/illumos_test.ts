@@ -1,6 +1,6 @@
 /**
- * The illumos platform on live Linux processes, through the library that
- * `fixtures/illumos.c` makes: what each command does and says.
+ * Tests of every command on the illumos platform with live Linux processes, through
+ * the library of `fixtures/illumos.c`.
  *
  * @module
  */
@@ -43,7 +43,7 @@ async function onIllumos(...args: string[]): Promise<Run> {
   return await rcap(args, { env: illumos.env() });
 }
 
-Deno.test("the tables of structures are those of a C compiler", () => {
+Deno.test("the structure layouts match a C compiler's", () => {
   const { symbols, close } = openLayouts();
   const size = new Int32Array(1);
   const offsetOf = (field: string) =>
@@ -78,9 +78,9 @@ function openLayouts() {
   return { symbols: library.symbols, close: () => library.close() };
 }
 
-/** When a process was seen stopped, looked at again and again until disposed. */
+/** Polls a process until disposed, and records when it was seen stopped. */
 class Watch implements AsyncDisposable {
-  /** Every time it was stopped when it was looked at, between two moments. */
+  /** The times between two moments at which it was seen stopped. */
   readonly stopped: { after: number; before: number }[] = [];
   readonly #end = new AbortController();
   readonly #done: Promise<void>;
@@ -105,7 +105,7 @@ class Watch implements AsyncDisposable {
   }
 }
 
-Deno.test("a process is brought under its cap; what is hot stays, and it is stopped only while it is controlled", async () => {
+Deno.test("a process is brought under its cap; hot memory stays, and the process is stopped only while it is controlled", async () => {
   await using _swap = await anySwap({ size: 512 * MIB });
   await using workload = await Workload.start({ name: "victim" });
   const { pid } = workload;
@@ -133,10 +133,10 @@ Deno.test("a process is brought under its cap; what is hot stays, and it is stop
   await assertIntact(workload);
 
   const stops = stopsIn(log);
-  // Once to find out whether it may be scanned, once to scan it.
+  // Once to check whether it may be scanned, once to scan it.
   assertEquals(stops.length, 2);
   assert(watch.stopped.length > 0, "it was seen while it was controlled");
-  // The clock that is read here has milliseconds, and microseconds there.
+  // This clock has milliseconds, the other one microseconds.
   const strays = watch.stopped.filter(({ after, before }) =>
     !stops.some(({ from, to }) => from - 1 <= before && after <= to + 1)
   );
@@ -149,7 +149,7 @@ Deno.test("a process is brought under its cap; what is hot stays, and it is stop
   );
 });
 
-Deno.test("a dry run plans, and stops nothing", async () => {
+Deno.test("a dry run plans and stops no process", async () => {
   await using workload = await Workload.start();
   await workload.anon("cold", 8 * MIB);
   const log = illumos.newLog();
@@ -163,7 +163,7 @@ Deno.test("a dry run plans, and stops nothing", async () => {
   assertEquals(stopsIn(log), []);
 });
 
-Deno.test("several processes count by their RSS: shares are not known", async () => {
+Deno.test("several processes count by their RSS, since proportional sizes are unknown", async () => {
   await using first = await Workload.start();
   await using second = await Workload.start();
   const { json } = await rcapJson<ScanReport>(
@@ -190,7 +190,7 @@ Deno.test("a stopped process stays stopped", async () => {
   await assertIntact(workload);
 });
 
-Deno.test("inspect tells of mappings, by page where asked", async () => {
+Deno.test("inspect shows mappings, and pages on request", async () => {
   await using workload = await Workload.start();
   const cold = await workload.anon("cold", 4 * MIB);
   const hot = await workload.anon("hot", 4 * MIB);
@@ -282,7 +282,7 @@ Deno.test("projects and zones are selectors; cgroups are not", async () => {
   }
 });
 
-Deno.test("the system's processes, zombies and rcap are never scanned", async () => {
+Deno.test("system processes, zombies and rcap itself are never scanned", async () => {
   await using workload = await Workload.start();
   const zombie = await workload.zombie();
   const cases: [selector: string, message: string][] = [
@@ -332,7 +332,7 @@ Deno.test("doctor knows the platform", async () => {
     /projects +degraded +0 caps in .*rcap\.max-rss=1G is no cap/,
   );
 
-  // A library that is none, and one that lacks functions.
+  // A file that is not a library, and a library that lacks functions.
   for (const [library, name] of [["/no/such.so", "libc"], ["libm.so.6", ""]]) {
     const env = { ...illumos.env(), RCAP_ILLUMOS_LIBPROC: library };
     const broken = await rcap(["doctor", "-H", "-o", "name,status"], { env });
@@ -344,7 +344,7 @@ Deno.test("doctor knows the platform", async () => {
   }
 });
 
-Deno.test("the environment chooses the platform, or the message says what is wrong", async () => {
+Deno.test("the environment chooses the platform, or a message says what is wrong", async () => {
   const cases: [env: Record<string, string>, message: string][] = [
     [
       { RCAP_PLATFORM: "solaris9" },
@@ -366,8 +366,8 @@ Deno.test("the environment chooses the platform, or the message says what is wro
   assert(linux.stdout.includes("pidfd"));
 });
 
-Deno.test("a program with privileges of its own takes no libraries from who starts it", async () => {
-  // Where files may have privileges: /tmp may be mounted without.
+Deno.test("a program with file capabilities loads no libraries from its caller's environment", async () => {
+  // A place where files may have capabilities: /tmp may be mounted nosuid.
   const folder = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "rcap-" });
   using cleanup = new DisposableStack();
   cleanup.defer(() => Deno.removeSync(folder, { recursive: true }));
@@ -391,7 +391,7 @@ try {
     return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
   };
   Deno.chmodSync(program, 0o4755);
-  // Whoever is root anyway gains nothing.
+  // Root gains nothing by it.
   assertEquals(await run(0), "");
   assertMatch(
     await run(54_321),
@@ -399,7 +399,7 @@ try {
   );
 });
 
-Deno.test("help and messages are those of the platform", async () => {
+Deno.test("help and messages match the platform", async () => {
   const { stdout } = await onIllumos("scan", "--help");
   assert(stdout.includes("project:NAME") && !stdout.includes("cgroup:"));
   assertMatch(stdout, /a process\s+is stopped for as long as it pages/);
@@ -411,7 +411,7 @@ Deno.test("help and messages are those of the platform", async () => {
   assert(stderr.includes("Allowed choices are auto, proc"), stderr);
 });
 
-Deno.test("everything goes through the libraries of the platform, the service too", async () => {
+Deno.test("every call goes through the libraries of the platform, those of the service too", async () => {
   Deno.writeTextFileSync(illumos.projects, "system:0::::\n");
   await using workload = await Workload.start();
   await workload.anon("cold", 4 * MIB);
@@ -428,7 +428,7 @@ Deno.test("everything goes through the libraries of the platform, the service to
   await assertIntact(workload);
 });
 
-Deno.test("without root only one's own processes are within reach", async () => {
+Deno.test("without root, only a user's own processes are accessible", async () => {
   Deno.writeTextFileSync(illumos.projects, "");
   await using workload = await Workload.start();
   const options = { uid: 54_322, env: illumos.env() };
@@ -445,7 +445,7 @@ Deno.test("without root only one's own processes are within reach", async () => 
   }
 });
 
-Deno.test("the daemon runs on it unchanged", async () => {
+Deno.test("the daemon runs unchanged on the platform", async () => {
   await using _swap = await anySwap({ size: 512 * MIB });
   await using workload = await Workload.start({ name: "capped", uid: 54_323 });
   const { pid } = workload;
@@ -476,7 +476,7 @@ max_rss = "32M"
     () => residentOf(pid, cold.start, cold.end) <= 32 * MIB,
     "the daemon to page out",
   );
-  // It reads its configuration again and goes on.
+  // It reads its configuration again and continues.
   daemon.child.kill("SIGHUP");
   await new Promise((resolve) => setTimeout(resolve, 500));
   daemon.child.kill("SIGTERM");
@@ -487,7 +487,7 @@ max_rss = "32M"
   await assertIntact(workload);
 });
 
-Deno.test("the daemon keeps caps of projects, and those of its configuration win", async () => {
+Deno.test("the daemon keeps caps of projects, and caps of its configuration win", async () => {
   await using _swap = await anySwap({ size: 512 * MIB });
   await using one = await Workload.start({ name: "one", uid: 54_324 });
   await using two = await Workload.start({ name: "two", uid: 54_325 });
@@ -505,7 +505,7 @@ Deno.test("the daemon keeps caps of projects, and those of its configuration win
   });
   const { collections } = daemon.state();
   assertEquals(collections.map(({ name }) => name), ["two", "one"]);
-  // It is read again when it changes.
+  // The file is read again when it changes.
   Deno.writeTextFileSync(projects, lines(24 * MIB));
   await until(
     () => residentOf(one.pid, cold.start, cold.end) <= 24 * MIB,

@@ -1,7 +1,7 @@
 /**
- * What the built binary opens, as strace sees it: nothing that a user other than
- * root and the caller could have made or changed. What rcap opens from source is up
- * to Deno, so this runs where `RCAP_BIN` names a binary.
+ * Tests with strace that the built binary opens no file that a user other than root
+ * and the caller could have made or changed. From source, Deno decides what is
+ * opened, so this runs only if `RCAP_BIN` names a binary.
  *
  * @module
  */
@@ -15,17 +15,17 @@ import { until, Workload } from "../../support/workload.ts";
 
 const BINARY = Deno.env.get("RCAP_BIN");
 
-/** The user who would like to steer root's rcap. */
+/** The user who tries to influence root's rcap. */
 const STRANGER = { name: "nobody", uid: 65534 };
 
-/** How long a command may take under strace on a slow machine, in milliseconds. */
+/** Time limit of a command under strace on a slow machine, in milliseconds. */
 const DEADLINE_MS = 60_000;
 
 /** Others' write permission. */
 const WRITABLE = 0o022;
 const STICKY = 0o1000;
 
-/** Looks at a file itself; `undefined` when there is none. */
+/** Returns the status of a file, without following a link; `undefined` if there is none. */
 function look(path: string): Deno.FileInfo | undefined {
   try {
     return Deno.lstatSync(path);
@@ -39,10 +39,10 @@ function look(path: string): Deno.FileInfo | undefined {
 }
 
 /**
- * How somebody else than root can make, replace or change what a path leads to:
- * `undefined` when nobody can.
+ * Returns how a user other than root can make, replace or change the target of a
+ * path; `undefined` if none can.
  *
- * @param trusted users who may, beside root.
+ * @param trusted users who may, besides root.
  */
 function weaknessOf(
   path: string,
@@ -81,7 +81,7 @@ function weaknessOf(
       todo.unshift(...target.split("/").filter((name) => name !== ""));
       continue;
     }
-    // What is written to a device changes no file.
+    // Writing to a device changes no file.
     if (info.isFile && (info.mode! & WRITABLE) !== 0) {
       return `others can write to ${place}`;
     }
@@ -90,17 +90,17 @@ function weaknessOf(
 }
 
 /**
- * What the kernel tells: no user's text stands there but where it belongs to a
- * process, which is what rcap is for. Links from there to files elsewhere are judged
- * by where they lead.
+ * Files of the kernel: they contain users' text only as properties of processes,
+ * which rcap must read. Links from there to other files are judged by their
+ * targets.
  */
 const KERNELS = /^\/(proc|sys)(\/|$)/;
 
-/** What is wrong with what a program used. */
+/** Returns the problems of the files that a program used. */
 function faultsOf(
   uses: readonly Use[],
   { named = [], trusted = [] }: {
-    /** Files that whoever ran the program has named. */
+    /** Files that the caller of the program named. */
     named?: readonly string[];
     trusted?: readonly number[];
   } = {},
@@ -117,11 +117,11 @@ function faultsOf(
   return [...faults];
 }
 
-Deno.test("the binary is built to load no code from where others can write", () => {
+Deno.test("the binary is built to load no code from places where others can write", () => {
   assert(COMPILE_FLAGS.includes("--no-code-cache"), `${COMPILE_FLAGS}`);
 });
 
-Deno.test("what others can make, replace or change is told from what they cannot", () => {
+Deno.test("files that others can make, replace or change are distinguished from those they cannot", () => {
   requireRoot();
   const folder = Deno.makeTempDirSync({ dir: "/run", prefix: "rcap-test-" });
   try {
@@ -162,7 +162,7 @@ Deno.test("what others can make, replace or change is told from what they cannot
   }
 });
 
-Deno.test("lines of strace", () => {
+Deno.test("lines of strace are parsed", () => {
   const cases: [line: string, use: Omit<Use, "line"> | undefined][] = [
     [
       'openat(AT_FDCWD</root>, "a", O_RDONLY|O_CLOEXEC) = 3</root/a>',
@@ -217,8 +217,8 @@ Deno.test("lines of strace", () => {
 });
 
 /**
- * Everything that a stranger would like to be read, in a directory that is his: as
- * the working directory, the home, and what variables of the environment name.
+ * A directory of a stranger with everything that they might want rcap to read: used
+ * as the working directory, the home, and the target of environment variables.
  */
 class Trap implements Disposable {
   readonly folder: string;
@@ -252,8 +252,8 @@ class Trap implements Disposable {
     for (const { path } of tree(this.folder)) {
       Deno.chownSync(path, STRANGER.uid, STRANGER.uid);
     }
-    // TZ, TZDIR and LOCPATH are left out: those the C library follows for whoever
-    // sets them.
+    // TZ, TZDIR and LOCPATH are left out: the C library follows them for any
+    // caller.
     const directories = [
       "HOME",
       "TMPDIR",
@@ -292,7 +292,7 @@ class Trap implements Disposable {
     try {
       Deno.writeTextFileSync(path, "native code", { createNew: true });
     } catch (error) {
-      // Somebody has done so already, and it is his.
+      // It was already created and belongs to the stranger.
       if (error instanceof Deno.errors.AlreadyExists) return;
       throw error;
     }
@@ -306,7 +306,7 @@ class Trap implements Disposable {
   }
 }
 
-/** A directory and all that is in it. */
+/** A directory and everything below it. */
 function* tree(path: string): Generator<{ path: string }> {
   yield { path };
   if (!Deno.lstatSync(path).isDirectory) return;
@@ -320,7 +320,7 @@ class OwnPlace implements Disposable {
   readonly state = `${this.folder}/state`;
 
   constructor(pid: number) {
-    // A user by name is looked up in every source that the system knows.
+    // A user name is looked up in every source of the system.
     const select = [`pid:${pid}`, "user:root"];
     Deno.writeTextFileSync(
       this.config,
@@ -337,7 +337,7 @@ class OwnPlace implements Disposable {
 if (BINARY !== undefined) {
   const binary = Deno.realPathSync(BINARY);
   const basename = binary.slice(binary.lastIndexOf("/") + 1);
-  // Who can change the binary itself needs nothing else.
+  // A user who can change the binary itself needs nothing else.
   const named = [binary];
 
   Deno.test("no command opens what others could have made or changed", async () => {
@@ -359,7 +359,7 @@ if (BINARY !== undefined) {
       assertEquals(faultsOf(traced.uses, { named }), [], args.join(" "));
       return traced;
     };
-    // Without the environment too: the places that are used by default.
+    // Also without the environment, for the default places.
     for (const env of [{}, trap.env]) {
       const { code, stdout } = await run(["--version"], env);
       assertEquals(code, 0);
@@ -371,7 +371,7 @@ if (BINARY !== undefined) {
       [["inspect", pid], 0],
       [["inspect", pid, "--json"], 0],
       [["scan", `pid:${pid}`, "--cap", "1M", "--dry-run"]],
-      // Whether that can be met is up to the machine's swap.
+      // Whether the cap can be met depends on the machine's swap.
       [["scan", `pid:${pid}`, "--cap", "1M"]],
       [["check", ...config, "--print"], 0],
       [["check", "--config", `${place.folder}/absent.toml`], 2],
@@ -386,9 +386,9 @@ if (BINARY !== undefined) {
     }
     assertStringIncludes((await run(["doctor"])).stdout, "process_madvise");
 
-    // The daemon, and what speaks with it.
+    // The daemon, and the commands that talk to it.
     const daemon = run(["run", ...config, ...state, "--metrics", "0"]);
-    // What went wrong is told where it is waited for.
+    // An error is reported where the daemon is awaited.
     daemon.catch(() => {});
     const file = `${place.state}/state.json`;
     try {
@@ -407,7 +407,7 @@ if (BINARY !== undefined) {
     assertEquals(code, 0, stderr);
   });
 
-  Deno.test("with capabilities of its file, it opens nothing that its caller made", async () => {
+  Deno.test("with file capabilities, the binary opens nothing that its caller made", async () => {
     requireRoot();
     const folder = Deno.makeTempDirSync({ dir: "/run", prefix: "rcap-test-" });
     try {

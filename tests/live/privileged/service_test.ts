@@ -1,6 +1,6 @@
 /**
- * The daemon as a service: under systemd with its unit, scraped by Prometheus, and
- * with logs for programs.
+ * Tests of the daemon as a service: under systemd with its unit, scraped by
+ * Prometheus, and with logs for programs.
  *
  * @module
  */
@@ -29,7 +29,7 @@ Deno.test("Prometheus sees what the daemon does", async () => {
     config: QUICKLY + cap("one", [`pid:${workload.pid}`], "64M"),
     args: ["--metrics", "0", "--log-format", "json"],
   });
-  // The port that was free is told in the log; the state has it not.
+  // The log shows the chosen port; the state does not.
   const port = await daemon.listeningPort();
   await using prometheus = await Prometheus.start(`127.0.0.1:${port}`);
   await prometheus.untilTarget("up");
@@ -51,7 +51,7 @@ Deno.test("Prometheus sees what the daemon does", async () => {
   );
   const health = await fetch(`http://127.0.0.1:${port}/healthz`);
   assertEquals([health.status, await health.text()], [200, "ok\n"]);
-  // A daemon that does not run any more is not well, and not served either.
+  // A stopped daemon is not healthy, and its metrics are not served.
   const { code, stderr } = await daemon.stop();
   assertEquals(code, 0);
   const events = stderr.trim().split("\n").map((line) => JSON.parse(line));
@@ -71,7 +71,7 @@ Deno.test("under systemd, with the unit that it prints, the daemon keeps caps", 
   await using workload = await Workload.start();
   await workload.anon("cold", 96 * MIB);
   await using manager = await ServiceManager.start();
-  // Where the unit lets it read.
+  // A place that the unit lets it read.
   const folder = "/var/lib/rcap-test-unit";
   using place = new Place(folder);
   const config = (size: string) =>
@@ -83,7 +83,7 @@ Deno.test("under systemd, with the unit that it prints, the daemon keeps caps", 
     place.config,
     "--print-unit",
   ]);
-  // From source, Deno is what is started.
+  // From source, systemd starts Deno.
   const unit = Deno.env.has("RCAP_BIN")
     ? stdout
     : stdout.replace(/^(ExecStart=\S+)/m, `$1 ${sourceArguments()}`);
@@ -105,13 +105,13 @@ Deno.test("under systemd, with the unit that it prints, the daemon keeps caps", 
   await assertIntact(workload);
 });
 
-/** What Deno needs before the arguments of rcap. */
+/** Deno's arguments before those of rcap. */
 function sourceArguments(): string {
   const { commandArgs } = commandLine([], { confined: false });
   return commandArgs.join(" ");
 }
 
-Deno.test("the unit stands for the options beside --print-unit", async () => {
+Deno.test("the unit contains the options given with --print-unit", async () => {
   const { code, stdout } = await rcap([
     "run",
     "--print-unit",

@@ -1,6 +1,5 @@
 /**
- * Proves the systemd unit: what systemd thinks of it, that its sandbox is there,
- * and that rcap works in it.
+ * Tests of the systemd unit: systemd's rating, the sandbox, and rcap in it.
  *
  * @module
  */
@@ -30,22 +29,22 @@ import { say } from "../../support/say.ts";
 
 requireRoot();
 
-// Asked before the first test, which would seem to leak the C library otherwise.
+// Called before the first test, which would otherwise appear to leak the C library.
 const MOST_MEMORY = mostMemory(memoryInfo().totalMemory);
 
 /** A user that need not exist. */
 const SOMEONE = 54_351;
 
-/** The most exposure that systemd may see in it, in tenths: 10.0 is the worst. */
+/** The highest exposure that systemd may report: 10.0 is the worst. */
 const MOST_EXPOSURE = 25;
 
 /**
- * What is not allowed ends the binary, so that it cannot do without unnoticed. Deno
- * itself, by which rcap runs from source, tries things that it can do without.
+ * A forbidden call kills the binary, so that no dependence goes unnoticed. From
+ * source, Deno itself tries calls that it does not need.
  */
 const STRICT = Deno.env.has("RCAP_BIN") ? "SystemCallErrorNumber=kill" : "";
 
-/** A unit that starts something else in rcap's place, and the drop-in for it. */
+/** A unit that starts another program in rcap's place, and its drop-in. */
 function unitFor([program, ...args]: string[], metrics?: string): string {
   return systemdUnit({
     program,
@@ -57,7 +56,7 @@ function unitFor([program, ...args]: string[], metrics?: string): string {
   });
 }
 
-/** Runs something once, to its end, in the unit's sandbox. */
+/** Runs a command to its end in the unit's sandbox. */
 async function runConfined(
   manager: ServiceManager,
   command: string[],
@@ -101,7 +100,7 @@ Deno.test("systemd finds nothing wrong with the unit, and little exposed", async
   for (const metrics of [undefined, "9090", "0.0.0.0:9090"]) {
     using file = unitFile(unitFor(["/bin/true", "run", "--a b%$"], metrics));
     const verified = await run(["systemd-analyze", "verify", file.path]);
-    // What systemd of this machine does not know yet, it says so of.
+    // This machine's systemd reports settings that it does not know yet.
     assertEquals(verified, { code: 0, stdout: "", stderr: "" });
     if (metrics === "0.0.0.0:9090") continue;
     const { code, stdout } = await run([
@@ -116,7 +115,7 @@ Deno.test("systemd finds nothing wrong with the unit, and little exposed", async
   }
 });
 
-// What a confined process finds, a line each.
+// What a confined process finds, one line each.
 const PROBE = `
 grep -E '^(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status
 for path in / /etc /usr /var /var/lib /home /root /boot /sys /proc/sys/vm; do
@@ -134,7 +133,7 @@ cut -d' ' -f1 /proc/self/oom_score_adj | sed 's/^/oom: /'
 cat /proc/1/comm | sed 's/^/sees the machine: /' >/dev/null && echo "other processes: seen"
 `;
 
-Deno.test("the sandbox of the unit is there, with exactly its capabilities", async () => {
+Deno.test("the unit's sandbox is in effect, with exactly its capabilities", async () => {
   await using manager = await ServiceManager.start();
   const { code, stdout, stderr } = await runConfined(manager, [
     "/bin/sh",
@@ -142,7 +141,7 @@ Deno.test("the sandbox of the unit is there, with exactly its capabilities", asy
     PROBE,
   ]);
   assertEquals({ code, stderr }, { code: 0, stderr: "" });
-  // Where root itself may not, systemd leaves the score as it is.
+  // If root itself may not set the score, systemd leaves it unchanged.
   const oom = hasCapability(CAP_SYS_RESOURCE) ? -500 : ownOomScore();
   const held = DAEMON_CAPABILITIES.reduce(
     (bits, name) => bits | BITS[name],
@@ -165,7 +164,7 @@ Deno.test("the sandbox of the unit is there, with exactly its capabilities", asy
   ]);
 });
 
-Deno.test("systemd hands on what stands in the unit, whatever characters it has", async () => {
+Deno.test("systemd passes on the unit's arguments, whatever characters they contain", async () => {
   await using manager = await ServiceManager.start();
   const words = [
     "",
@@ -218,7 +217,7 @@ const BITS: Readonly<Record<typeof DAEMON_CAPABILITIES[number], bigint>> = {
 for (const uid of [undefined, SOMEONE]) {
   const whose = uid === undefined ? "root's" : "another user's";
   for (const source of ["pte", "smaps"]) {
-    Deno.test(`in the unit's sandbox rcap scans ${whose} process, by ${source}`, async () => {
+    Deno.test(`in the unit's sandbox, rcap scans ${whose} process, by ${source}`, async () => {
       await using manager = await ServiceManager.start();
       using file = await diskFile(32 * MIB);
       if (uid !== undefined) {
@@ -246,7 +245,7 @@ for (const uid of [undefined, SOMEONE]) {
   }
 }
 
-Deno.test("in the unit's sandbox threads may choose their processor", async () => {
+Deno.test("in the unit's sandbox, threads may choose their processor", async () => {
   await using manager = await ServiceManager.start();
   const { code, stderr } = await runConfined(manager, [
     "/usr/bin/taskset",
@@ -257,7 +256,7 @@ Deno.test("in the unit's sandbox threads may choose their processor", async () =
   assertEquals({ code, stderr }, { code: 0, stderr: "" });
 });
 
-Deno.test("in the unit's sandbox nothing is missing that rcap looks for", async () => {
+Deno.test("in the unit's sandbox, doctor finds nothing missing", async () => {
   await using manager = await ServiceManager.start();
   const { command, commandArgs } = commandLine(["doctor", "--json"], {
     confined: false,
@@ -266,7 +265,7 @@ Deno.test("in the unit's sandbox nothing is missing that rcap looks for", async 
   const { capabilities }: {
     capabilities: { name: string; status: string; detail: string }[];
   } = JSON.parse(stdout);
-  // Swap is the machine's affair, and the cgroup namespace that of the manager,
+  // Swap depends on the machine, and the cgroup namespace on the service manager,
   // which is in one.
   const others = ["swap", "zram", "pagemap", "cgroups"];
   const bad = capabilities.filter(({ name, status, detail }) =>
@@ -276,7 +275,7 @@ Deno.test("in the unit's sandbox nothing is missing that rcap looks for", async 
   assertEquals(bad, []);
 });
 
-Deno.test("in the unit's sandbox metrics are served", async () => {
+Deno.test("in the unit's sandbox, metrics are served", async () => {
   await using manager = await ServiceManager.start();
   const script = new URL(
     "../../../lib/service/metrics_child.ts",
@@ -309,7 +308,7 @@ function notifying(): string {
   return unitFor([Deno.execPath(), ...args, script]);
 }
 
-Deno.test("systemd hears that the daemon is ready, reloads, and stops", async () => {
+Deno.test("systemd is notified that the daemon is ready, reloads and stops", async () => {
   await using manager = await ServiceManager.start();
   await manager.install("rcap.service", notifying());
   const started = await manager.systemctl("start", "rcap.service");
@@ -327,7 +326,7 @@ Deno.test("systemd hears that the daemon is ready, reloads, and stops", async ()
   assertEquals(await property("ActiveState"), "inactive");
 });
 
-Deno.test("systemd restarts a daemon that says nothing any more", async () => {
+Deno.test("systemd restarts a daemon that stops sending watchdog notifications", async () => {
   await using manager = await ServiceManager.start();
   await manager.install(
     "rcap.service",
@@ -336,7 +335,7 @@ Deno.test("systemd restarts a daemon that says nothing any more", async () => {
   );
   await manager.systemctl("start", "rcap.service");
   const pid = await manager.property("rcap.service", "MainPID");
-  // As long as it is pinged, for several times as long as it waits.
+  // While it is pinged, for several times the timeout.
   await new Promise((resolve) => setTimeout(resolve, 7000));
   assertEquals(await manager.property("rcap.service", "MainPID"), pid);
   assertEquals(await manager.property("rcap.service", "NRestarts"), "0");
