@@ -1,5 +1,5 @@
 /**
- * Which processor a thread of this process runs on: `sched_setaffinity(2)`.
+ * The processor on which a thread of this process runs: `sched_setaffinity(2)`.
  *
  * @module
  */
@@ -7,14 +7,14 @@
 import type { CallList } from "./call_list.ts";
 import { libc } from "./libc.ts";
 
-/** Size of a `cpu_set_t` with room for every processor that Linux can have. */
+/** Size of a `cpu_set_t` with a bit for every processor that Linux supports. */
 const SET_BYTES = 8192 / 8;
 
-/** Has the thread that makes some calls run on a processor meanwhile. */
+/** Runs the thread that makes some calls on one processor meanwhile. */
 export class Placement {
   readonly #only = new Uint8Array(SET_BYTES);
   readonly #home: Uint8Array<ArrayBuffer>;
-  /** Which call tells the thread. */
+  /** The index of the call that returns the thread. */
   readonly #thread: number;
   readonly #calls: CallList;
 
@@ -29,14 +29,14 @@ export class Placement {
     calls.runOn(this.#only);
   }
 
-  /** Whether rcap may run on a processor, and on others too. */
+  /** Whether rcap may run on a processor and on others too. */
   static isPossible(cpu: number): boolean {
     const allowed = allowedProcessors();
     return (allowed[cpu >> 3] & 1 << (cpu & 7)) !== 0 && !isOne(allowed);
   }
 
   /**
-   * Puts what moves the thread on a list of calls.
+   * Adds the calls that move the thread to a list.
    *
    * @param cpu the number of the processor.
    */
@@ -44,7 +44,10 @@ export class Placement {
     return new Placement(calls, { cpu, home: homeOf(allowedProcessors()) });
   }
 
-  /** Lets the thread run where it may, even while a call keeps it waiting. */
+  /**
+   * Lets the thread run on all its processors again, even while it is blocked in a
+   * call.
+   */
   goHome(): void {
     const thread = this.#calls.result(this.#thread);
     if (thread === undefined) return;
@@ -53,19 +56,23 @@ export class Placement {
   }
 }
 
-/** The processors that the main thread may run on; none where that fails. */
+/** The processors that the main thread may run on; empty if the call fails. */
 function allowedProcessors(): Uint8Array<ArrayBuffer> {
   const set = new Uint8Array(SET_BYTES);
   libc().sched_getaffinity(0, BigInt(SET_BYTES), set);
   return set;
 }
 
-/** What lets a thread run where it may, and which processors those are. */
+/**
+ * The set that gives a thread all its processors, and the processors that it may
+ * use.
+ */
 let home: { set: Uint8Array<ArrayBuffer>; allowed: Uint8Array } | undefined;
 
 /**
- * What lets threads run where they may now. That is every processor there is, if
- * nobody has told otherwise: then they go where the cpuset lets them in future, too.
+ * Returns the set that gives threads all their processors. Unless the affinity has
+ * been restricted, this contains every processor, so that the threads also follow
+ * later changes of the cpuset.
  */
 function homeOf(allowed: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   if (!home || !isSame(home.allowed, allowed)) {

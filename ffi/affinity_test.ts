@@ -1,5 +1,5 @@
 /**
- * Tests of moving the threads that make calls.
+ * Tests of moving the threads that run call lists.
  *
  * @module
  */
@@ -10,16 +10,16 @@ import { CallList, OPENED } from "./call_list.ts";
 import { File, O_RDONLY } from "./file.ts";
 import { libc } from "./libc.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
-/** The processors that a thread may run on, as `/proc` lists them. */
+/** The processors that a thread may run on, as a list of `/proc`. */
 function allowed(thread: string | number): string {
   const status = Deno.readTextFileSync(`/proc/self/task/${thread}/status`);
   return /^Cpus_allowed_list:\s*(.*)$/m.exec(status)![1];
 }
 
-/** The processors that every thread may run on. */
+/** The different lists of processors of all threads. */
 function allowedOfAll(): Set<string> {
   const lists = new Set<string>();
   for (const { name } of Deno.readDirSync("/proc/self/task")) {
@@ -39,11 +39,11 @@ function lastOf(list: string): number {
 
 const all = allowed(Deno.pid);
 
-Deno.test("the thread that makes calls is on a processor, and may run where it might afterwards", async () => {
+Deno.test("the thread that makes the calls moves to one processor, and back to all afterwards", async () => {
   const calls = new CallList();
   const placement = Placement.on(lastOf(all), calls);
   const thread = calls.thread();
-  // What the thread says of itself: it is not the main one.
+  // Read by the thread itself, which is not the main thread.
   const buffer = new Uint8Array(4096);
   using self = File.open("/proc/thread-self/status");
   const read = calls.read(self.fd, buffer);
@@ -56,7 +56,7 @@ Deno.test("the thread that makes calls is on a processor, and may run where it m
   assertEquals(allowedOfAll(), new Set([all]));
 });
 
-Deno.test("a thread that a call keeps waiting goes home", async () => {
+Deno.test("a thread that is blocked in a call is moved back", async () => {
   const pipe = new Uint32Array(2);
   const library = Deno.dlopen("libc.so.6", {
     pipe: { parameters: ["buffer"], result: "i32" },
@@ -80,13 +80,13 @@ Deno.test("a thread that a call keeps waiting goes home", async () => {
   }
 });
 
-Deno.test("a processor that rcap may not use is none to go to", () => {
+Deno.test("a placement on a processor that rcap may not use is not possible", () => {
   assertEquals(Placement.isPossible(8191), false);
   assertEquals(Placement.isPossible(100_000), false);
   assertEquals(Placement.isPossible(lastOf(all)), all !== `${lastOf(all)}`);
 });
 
-Deno.test("a list that ends before its thread is known moves nothing back", async () => {
+Deno.test("a list that ends before its thread is known moves no thread back", async () => {
   const calls = new CallList();
   calls.open(-100, "/nowhere", O_RDONLY);
   const placement = Placement.on(lastOf(all), calls);

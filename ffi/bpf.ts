@@ -1,9 +1,9 @@
 /**
- * The `bpf(2)` system call: maps, programs, iterators and test runs, as far as
- * rcap reads the kernel with them.
+ * The `bpf(2)` system call: the maps, programs, iterators and test runs with which
+ * rcap reads the kernel.
  *
- * Facts: include/uapi/linux/bpf.h, whose `union bpf_attr` is filled in here field
- * by field, and Documentation/bpf.
+ * Facts: Documentation/bpf and include/uapi/linux/bpf.h, whose `union bpf_attr` is
+ * filled in here field by field.
  *
  * @module
  */
@@ -38,11 +38,17 @@ const BPF_F_SLEEPABLE = 1 << 4;
 export const BPF_PROBE_READ_KERNEL = 113;
 export const BPF_SEQ_WRITE = 127;
 
-/** Larger than any `union bpf_attr` whose fields are set here; the kernel wants the rest zero. */
+/**
+ * Larger than any `union bpf_attr` whose fields are set here; the kernel requires
+ * the rest to be zero.
+ */
 const ATTRIBUTE_SIZE = 144;
 const LOG_SIZE = 64 * 1024;
 
-/** Helpers that read kernel memory are for programs under a license like the kernel's. */
+/**
+ * Helpers that read kernel memory are available only to programs with a
+ * GPL-compatible license.
+ */
 const LICENSE = cString("Dual MIT/GPL");
 
 /** A `bpf` call that the kernel refused. */
@@ -77,7 +83,7 @@ class Attributes {
   }
 }
 
-/** Calls `bpf`; a negative result is the negative error number. */
+/** Calls `bpf`. A negative result is a negated error number. */
 function bpf(command: number, { bytes }: Attributes): number {
   const number = SYS_BPF[Deno.build.arch];
   if (number === undefined) return -Errno.ENOSYS;
@@ -86,7 +92,7 @@ function bpf(command: number, { bytes }: Attributes): number {
   return result < 0 ? -errno() : result;
 }
 
-/** Calls `bpf` for a descriptor. */
+/** Calls `bpf` and returns the descriptor. */
 function bpfDescriptor(
   what: string,
   command: number,
@@ -97,7 +103,7 @@ function bpfDescriptor(
   return File.own(fd, what);
 }
 
-/** An array map of one value, mapped into our own memory. */
+/** An array map of one value that is mapped into this process's memory. */
 export class SharedMap implements Disposable {
   readonly #held: DisposableStack;
   /** The descriptor, for `mapValue` of the assembler. */
@@ -108,9 +114,9 @@ export class SharedMap implements Disposable {
   /**
    * Makes a map.
    *
-   * @param bytes size of its value, whole pages.
-   * @throws BpfError when the kernel refuses.
-   * @throws SystemError when there is no memory.
+   * @param bytes size of its value, a multiple of the page size.
+   * @throws BpfError if the kernel refuses.
+   * @throws SystemError if memory has run out.
    */
   constructor(bytes: number) {
     using held = new DisposableStack();
@@ -137,12 +143,12 @@ interface ProgramKind {
   readonly attachId?: number;
 }
 
-/** How often a program is loaded while signals come. */
+/** How often to try to load a program while signals arrive. */
 const LOAD_ATTEMPTS = 10;
 
 /**
- * Has the kernel check and load a program. The check gives up with EAGAIN when the
- * thread has a signal to handle first: `do_check` of kernel/bpf/verifier.c.
+ * Makes the kernel verify and load a program. The verifier gives up with EAGAIN if
+ * the thread has a pending signal: `do_check` of kernel/bpf/verifier.c.
  */
 function load(attributes: Attributes): number {
   for (let attempt = 1;; attempt++) {
@@ -151,7 +157,7 @@ function load(attributes: Attributes): number {
   }
 }
 
-/** Loads a program; an error holds the verifier's log. */
+/** Loads a program. An error contains the verifier's log. */
 function loadProgram(
   name: string,
   program: readonly Statement[],
@@ -164,7 +170,7 @@ function loadProgram(
       .u32(68, attachType).u32(108, attachId);
   const fd = load(attributes());
   if (fd >= 0) return File.own(fd, name);
-  // Once more, for the log of the verifier.
+  // Loaded again to get the verifier's log.
   const log = new Uint8Array(LOG_SIZE);
   const again = load(
     attributes().u32(24, 1).u32(28, LOG_SIZE).address(32, log),
@@ -174,7 +180,7 @@ function loadProgram(
   throw new BpfError(`load program ${name}`, -again, text.trimEnd());
 }
 
-/** A program that runs when it is told to, with one number as its context. */
+/** A program that runs on request, with one number as its context. */
 export class SyscallProgram implements Disposable {
   readonly #file: File;
   readonly #context = new BigUint64Array(1);
@@ -183,7 +189,7 @@ export class SyscallProgram implements Disposable {
   /**
    * Loads a program.
    *
-   * @throws BpfError when the kernel refuses; with the verifier's log.
+   * @throws BpfError with the verifier's log if the kernel refuses.
    */
   constructor(name: string, program: readonly Statement[]) {
     this.#file = loadProgram(name, program, {
@@ -198,7 +204,7 @@ export class SyscallProgram implements Disposable {
   /**
    * Runs the program.
    *
-   * @throws BpfError when it does not run.
+   * @throws BpfError if it does not run.
    */
   run(context: number): void {
     this.#context[0] = BigInt(context);
@@ -211,7 +217,7 @@ export class SyscallProgram implements Disposable {
   }
 }
 
-/** A program that runs for every object of a kind, and what it writes for them. */
+/** A program that runs for every object of a kind, and the data that it writes. */
 export class Iterator implements Disposable {
   readonly #held = new DisposableStack();
   readonly #link: File;
@@ -219,9 +225,9 @@ export class Iterator implements Disposable {
   /**
    * Loads a program.
    *
-   * @param attachId the BTF id of the function that stands for the iterator,
-   * `bpf_iter_task` say.
-   * @throws BpfError when the kernel refuses; with the verifier's log.
+   * @param attachId the BTF id of the iterator's function, for example
+   * `bpf_iter_task`.
+   * @throws BpfError with the verifier's log if the kernel refuses.
    */
   constructor(
     name: string,
@@ -243,7 +249,7 @@ export class Iterator implements Disposable {
     this.#held = held.move();
   }
 
-  /** Runs the program for every object; returns all it wrote. */
+  /** Runs the program for every object. Returns all that it wrote. */
   readAll(): Uint8Array<ArrayBuffer> {
     using file = bpfDescriptor(
       "make an iterator",

@@ -1,13 +1,15 @@
 /**
- * A small assembler for BPF, with named registers, operations and labels, so that
- * a program reads like one.
+ * A small assembler for BPF with named registers, operations and labels.
  *
  * Facts: Documentation/bpf/standardization/instruction-set.rst.
  *
  * @module
  */
 
-/** A register. r0 holds results, r1 to r5 arguments, r6 to r9 last over calls, r10 is the frame. */
+/**
+ * A register. r0 holds results, r1 to r5 hold arguments, r6 to r9 survive calls,
+ * r10 is the frame pointer.
+ */
 export type Register = { readonly register: number };
 
 export const [r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10]:
@@ -24,14 +26,14 @@ export type Statement =
     readonly destination?: Register;
     readonly source?: Register | number;
     readonly offset?: number;
-    /** Where to jump: a label. */
+    /** The label to jump to. */
     readonly target?: string;
     readonly immediate?: number;
-    /** The high half of an immediate of 64 bits; such an instruction takes two places. */
+    /** The high half of a 64-bit immediate; such an instruction takes two slots. */
     readonly immediateHigh?: number;
   };
 
-/** A place to jump to. */
+/** A target for jumps. */
 export function label(name: string): Statement {
   return { label: name };
 }
@@ -113,7 +115,7 @@ export function jumpIfNotBelow(
   return jumpIf(0x30, left, right, target);
 }
 
-/** Calls a helper of the kernel by its number; the result is in r0. */
+/** Calls a kernel helper by its number. The result is in r0. */
 export function call(helper: number): Statement {
   return { opcode: 0x85, immediate: helper };
 }
@@ -160,7 +162,7 @@ export const INSTRUCTION_SIZE = 8;
 /**
  * Assembles a program.
  *
- * @throws RangeError when it jumps to a label that it does not have.
+ * @throws RangeError if a jump has no such label.
  */
 export function assemble(
   program: readonly Statement[],

@@ -1,5 +1,5 @@
 /**
- * Tests of the BPF assembler against encodings as `llvm-objdump` shows them.
+ * Tests of the BPF assembler against encodings that `llvm-objdump` shows.
  *
  * @module
  */
@@ -29,7 +29,7 @@ import {
   store64,
 } from "./bpf_assembler.ts";
 
-/** The code of statements in hexadecimal, an instruction a word. */
+/** The code of statements in hexadecimal, one word per instruction. */
 function code(...program: Statement[]): string {
   return assemble(program).toHex().replace(/.{16}(?=.)/g, "$& ");
 }
@@ -53,7 +53,7 @@ Deno.test("every instruction has its encoding", () => {
   for (const [statement, bytes] of cases) assertEquals(code(statement), bytes);
 });
 
-Deno.test("jumps forwards and backwards count instructions", () => {
+Deno.test("jump offsets count instructions, forwards and backwards", () => {
   assertEquals(
     code(
       label("start"),
@@ -71,14 +71,14 @@ Deno.test("jumps forwards and backwards count instructions", () => {
   );
 });
 
-Deno.test("a jump over an address of 64 bits counts it as two", () => {
+Deno.test("a jump counts a 64-bit immediate as two instructions", () => {
   assertEquals(
     code(jump("end"), mapValue(r1, 3), label("end"), exit()).slice(0, 16),
     "0500020000000000",
   );
 });
 
-Deno.test("a label that is not there is named", () => {
+Deno.test("the error names a missing label", () => {
   assertThrows(() => assemble([jump("nowhere")]), RangeError, "nowhere");
 });
 

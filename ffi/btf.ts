@@ -1,6 +1,6 @@
 /**
- * BTF, the kernel's description of its own types: where members of structs lie,
- * and the numbers by which BPF knows functions.
+ * BTF, the kernel's description of its own types: the offsets of struct members,
+ * and the ids by which BPF refers to functions.
  *
  * Facts: Documentation/bpf/btf.rst, include/uapi/linux/btf.h.
  *
@@ -15,11 +15,14 @@ const KERNEL_BTF = "/sys/kernel/btf/vmlinux";
 
 const MAGIC = 0xeb9f;
 
-/** Kinds of types that are looked for. */
+/** Kinds of types that rcap looks up. */
 export const BtfKind = { STRUCT: 4, UNION: 5, FUNC: 12 } as const;
 export type BtfKind = typeof BtfKind[keyof typeof BtfKind];
 
-/** 32-bit words behind the three that every type has, by kind: fixed, and per element. */
+/**
+ * 32-bit words after the three that every type has, by kind: a fixed number, and a
+ * number per element.
+ */
 const EXTRA_WORDS: readonly (readonly [fixed: number, each: number])[] = [
   [0, 0], // void
   [1, 0], // int
@@ -43,18 +46,18 @@ const EXTRA_WORDS: readonly (readonly [fixed: number, each: number])[] = [
   [0, 3], // enum of 64 bits
 ];
 
-/** BTF that is malformed, or lacks what was looked for. */
+/** BTF is malformed or lacks a type or member. */
 export class BtfError extends RcapError {
   override name = "BtfError";
 }
 
 const encoder = new TextEncoder();
 
-/** Types, parsed. */
+/** Parsed types. */
 export class Btf {
   readonly #types: Uint32Array;
   readonly #strings: Uint8Array;
-  /** Where in `#types` each type begins, by its id; id 0 is void. */
+  /** Index in `#types` at which each type begins, by id; id 0 is void. */
   readonly #places: Uint32Array;
 
   private constructor(
@@ -68,9 +71,9 @@ export class Btf {
   }
 
   /**
-   * The types of the running kernel.
+   * Reads the types of the running kernel.
    *
-   * @throws SystemError when the kernel does not describe itself.
+   * @throws SystemError if the kernel does not describe itself.
    */
   static ofKernel(): Btf {
     using file = File.open(KERNEL_BTF);
@@ -78,14 +81,14 @@ export class Btf {
   }
 
   /**
-   * Parses BTF, little-endian.
+   * Parses little-endian BTF.
    *
-   * @throws BtfError when it is malformed.
+   * @throws BtfError if it is malformed.
    */
   static parse(bytes: Uint8Array<ArrayBuffer>): Btf {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     if (bytes.length < 24 || view.getUint16(0, true) !== MAGIC) {
-      throw new BtfError("BTF: no header, or not of this byte order");
+      throw new BtfError("BTF: no header, or another byte order");
     }
     // struct btf_header: hdr_len 4, type_off 8, type_len 12, str_off 16, str_len 20.
     const word = (offset: number) => view.getUint32(offset, true);
@@ -103,9 +106,9 @@ export class Btf {
   }
 
   /**
-   * The id of a type by kind and name.
+   * Returns the id of a type by kind and name.
    *
-   * @throws BtfError when there is none.
+   * @throws BtfError if there is no such type.
    */
   idOf(kind: BtfKind, name: string): number {
     const wanted = encoder.encode(name);
@@ -114,30 +117,30 @@ export class Btf {
       if (this.#kind(at) !== kind || !this.#isNamed(this.#types[at], wanted)) {
         continue;
       }
-      // A struct without members is only a declaration of one elsewhere.
+      // A struct without members is only a declaration.
       if (kind === BtfKind.FUNC || this.#count(at) > 0) return id;
     }
     throw new BtfError(`BTF: this kernel has no ${kindName(kind)} ${name}`);
   }
 
   /**
-   * Where a member of a struct lies, in bytes from its start; also a member of
-   * an anonymous struct or union in it.
+   * Returns the offset of a member of a struct, in bytes. Finds members of
+   * anonymous structs and unions in it too.
    *
-   * @throws BtfError when there is no such struct or member.
+   * @throws BtfError if there is no such struct or member.
    */
   offsetOf(struct: string, member: string): number {
     const id = this.idOf(BtfKind.STRUCT, struct);
     const offset = this.#findMember(id, encoder.encode(member));
     if (offset === undefined) {
       throw new BtfError(
-        `BTF: struct ${struct} of this kernel has no member ${member}`,
+        `BTF: this kernel's struct ${struct} has no member ${member}`,
       );
     }
     return offset;
   }
 
-  /** @param seen structs that were looked into, so that malformed BTF cannot lead in circles. */
+  /** @param seen structs already searched, so that circular BTF ends. */
   #findMember(
     id: number,
     name: Uint8Array,
@@ -181,9 +184,9 @@ export class Btf {
   }
 }
 
-/** Where each type begins. */
+/** Finds where each type begins. */
 function placesOf(types: Uint32Array): Uint32Array {
-  // A type takes three words at least.
+  // A type takes at least three words.
   const places = new Uint32Array(1 + Math.ceil(types.length / 3));
   let id = 1;
   let at = 0;

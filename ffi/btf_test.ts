@@ -1,5 +1,5 @@
 /**
- * Tests of reading BTF, on bytes made here and on the running kernel.
+ * Tests of reading BTF, on constructed bytes and on the running kernel.
  *
  * @module
  */
@@ -9,17 +9,17 @@ import { damagedBytes, fuzz } from "../tests/support/fuzzing.ts";
 import { Btf, BtfError, BtfKind } from "./btf.ts";
 import { libc } from "./libc.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
-// Kinds of include/uapi/linux/btf.h that have no name in btf.ts.
+// Kinds of include/uapi/linux/btf.h that btf.ts does not name.
 const INT = 1;
 const POINTER = 2;
 const ENUM = 6;
 const FUNC_PROTO = 13;
 const ENUM64 = 19;
 
-/** A member of a struct: its name, type, and offset as it stands in BTF. */
+/** A member of a struct: its name, type, and offset as encoded in BTF. */
 type Member = readonly [name: string, type: number, offset: number];
 
 /** Makes BTF type by type; ids count from 1. */
@@ -67,7 +67,8 @@ class BtfBuilder {
     view.setUint8(2, 1);
     const header = [headerSize, 0, types, types, this.#strings.length];
     for (const [i, word] of [...header, ...this.#types].entries()) {
-      // The types follow the header, which may be longer than is known here.
+      // The types follow the header, which may be longer than the fields known
+      // here.
       const at = i < header.length ? 4 + i * 4 : headerSize + (i - 5) * 4;
       view.setUint32(at, word, true);
     }
@@ -77,11 +78,11 @@ class BtfBuilder {
   }
 }
 
-/** Types with everything that offsets depend on. */
+/** Types that cover everything that offsets depend on. */
 function sample(): BtfBuilder {
   const builder = new BtfBuilder();
   const int = builder.add(INT, "int", { words: [0x20] });
-  // Between them, types of other sizes, which have to be passed over.
+  // Between them, types of other sizes, which the parser has to skip.
   builder.add(POINTER, "");
   builder.add(ENUM, "colour", { count: 2, words: [0, 0, 0, 1] });
   builder.add(ENUM64, "large", { count: 1, words: [0, 0, 1] });
@@ -106,7 +107,7 @@ function sample(): BtfBuilder {
   return builder;
 }
 
-Deno.test("offsets of members, also in anonymous structs and unions", () => {
+Deno.test("offsets of members, including those in anonymous structs and unions", () => {
   const btf = Btf.parse(sample().bytes());
   const offsets = ["first", "deep", "deeper", "flat", "within", "last"]
     .map((member) => btf.offsetOf("thing", member));
@@ -114,14 +115,14 @@ Deno.test("offsets of members, also in anonymous structs and unions", () => {
   assertEquals(btf.offsetOf("fields", "narrow"), 4);
 });
 
-Deno.test("ids by kind and name; a declaration is not the struct", () => {
+Deno.test("ids are found by kind and name, and a declaration is not taken for the struct", () => {
   const btf = Btf.parse(sample().bytes());
   assertEquals(btf.idOf(BtfKind.STRUCT, "thing"), 9);
   assertEquals(btf.idOf(BtfKind.FUNC, "thing"), 12);
   assertEquals(btf.idOf(BtfKind.FUNC, "act"), 13);
 });
 
-Deno.test("a header may be longer than is known, and bytes start anywhere", () => {
+Deno.test("the header may be longer than known, and the bytes may start anywhere", () => {
   const bytes = sample().bytes(32);
   const moved = new Uint8Array(bytes.length + 3);
   moved.set(bytes, 3);
@@ -129,7 +130,7 @@ Deno.test("a header may be longer than is known, and bytes start anywhere", () =
   assertEquals(btf.offsetOf("thing", "last"), 24);
 });
 
-Deno.test("what is absent is named in the error", () => {
+Deno.test("the error names what is missing", () => {
   const btf = Btf.parse(sample().bytes());
   const absent: [() => number, string][] = [
     [() => btf.idOf(BtfKind.STRUCT, "nothing"), "no struct nothing"],
@@ -139,13 +140,13 @@ Deno.test("what is absent is named in the error", () => {
     [() => btf.offsetOf("nothing", "first"), "no struct nothing"],
     [
       () => btf.offsetOf("thing", "hidden"),
-      "thing of this kernel has no member hidden",
+      "this kernel's struct thing has no member hidden",
     ],
   ];
   for (const [look, message] of absent) assertThrows(look, BtfError, message);
 });
 
-Deno.test("what is not BTF, or only a part of it, is refused", () => {
+Deno.test("anything but complete BTF is refused", () => {
   const bytes = sample().bytes();
   // Every length: cut in the header, in the types and in the strings.
   for (let length = 0; length < bytes.length; length++) {
@@ -159,7 +160,7 @@ Deno.test("what is not BTF, or only a part of it, is refused", () => {
   assertThrows(() => Btf.parse(unknown.bytes()), BtfError, "unknown kind 31");
 });
 
-Deno.test("types that go beyond their section, into nowhere or in circles, are refused", () => {
+Deno.test("types that exceed their section, refer to missing types or form a circle are refused", () => {
   const long = new BtfBuilder();
   long.add(BtfKind.STRUCT, "long", { count: 100, words: [0, 0, 0] });
   assertThrows(() => Btf.parse(long.bytes()), BtfError);
@@ -175,9 +176,9 @@ Deno.test("types that go beyond their section, into nowhere or in circles, are r
   assertThrows(() => turning.offsetOf("endless", "member"), BtfError);
 });
 
-Deno.test("fuzz: garbage is refused or lacks what is looked for, and nothing worse", () => {
+Deno.test("fuzz: damaged BTF causes no error but BtfError", () => {
   const builder = sample();
-  // A few KiB: structs in structs, each without a name.
+  // A few KiB of nested anonymous structs.
   for (let i = 0; i < 40; i++) {
     const members: Member[] = [["", 5, 0], ["", 6, 64], [`member${i}`, 1, 128]];
     builder.addStruct(i % 2 === 0 ? "" : `struct${i}`, members);
@@ -195,7 +196,7 @@ Deno.test("fuzz: garbage is refused or lacks what is looked for, and nothing wor
   });
 });
 
-Deno.test("the running kernel describes what rcap looks for", () => {
+Deno.test("the running kernel describes the types that rcap needs", () => {
   const btf = Btf.ofKernel();
   assert(btf.idOf(BtfKind.FUNC, "bpf_iter_task") > 0);
   assert(btf.offsetOf("task_struct", "mm") > 0);
@@ -203,7 +204,7 @@ Deno.test("the running kernel describes what rcap looks for", () => {
     btf.offsetOf("task_struct", "tgid"),
     btf.offsetOf("task_struct", "pid") + 4,
   );
-  // In an anonymous struct, behind others.
+  // In an anonymous struct, after other members.
   const pgd = btf.offsetOf("mm_struct", "pgd");
   assert(pgd > 0 && pgd < 4096 && pgd % 8 === 0, `pgd at ${pgd}`);
   assertThrows(() => btf.offsetOf("mm_struct", "no_such_member"), BtfError);

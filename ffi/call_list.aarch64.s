@@ -1,6 +1,6 @@
 // The loop of call_list.ts for arm64, with the flags that call_list.x86_64.s names.
-// x0: the first call, x1: how many there are. The kernel changes no register but
-// x0: syscall(2).
+// x0: the first call, x1: the number of calls. The kernel changes only x0:
+// syscall(2).
         stp     x19, x20, [sp, #-32]!
         str     x21, [sp, #16]
         mov     x19, x0                 // this call

@@ -1,13 +1,13 @@
 /**
- * Lists of system calls that another thread makes, one after the other.
+ * Lists of system calls that another thread makes in order.
  *
- * A call of the C library that runs on another thread leaves its `errno` there.
- * A list keeps the result of each call instead, an error as a negative number, as
- * the kernel gives it. So no failed call has to be made again to learn why, and
- * several calls cost one change of threads.
+ * A call of the C library that runs on another thread leaves its `errno` there. A
+ * list keeps the kernel's result of each call instead; an error is a negative
+ * number. So a failed call need not be repeated to learn why it failed, and several
+ * calls cost one thread switch.
  *
- * The calls are made by a few instructions of our own, {@linkcode LOOPS}: the same
- * as `syscall(2)` of the C library, in a loop, without `errno`.
+ * The calls are made by a few machine instructions, {@linkcode LOOPS}, that do the
+ * same as the C library's `syscall(2)`, in a loop and without `errno`.
  *
  * @module
  */
@@ -47,9 +47,9 @@ const NUMBERS = {
 } as const;
 
 /**
- * The loop, by processor: a function of the address of the first call and of how
- * many there are. A call is eight words: number and flags, six arguments, result.
- * `ffi/call_list.x86_64.s` and `ffi/call_list.aarch64.s` are its source.
+ * The loop, by processor: a function that takes the address of the first call and
+ * the number of calls. A call is eight words: number and flags, six arguments,
+ * result. The source is `ffi/call_list.x86_64.s` and `ffi/call_list.aarch64.s`.
  */
 export const LOOPS: Readonly<Record<keyof typeof NUMBERS, string>> = {
   x86_64:
@@ -63,10 +63,10 @@ export const LOOPS: Readonly<Record<keyof typeof NUMBERS, string>> = {
     "89fe0fb76000f8b740feffb529fe17b6f50b40f9f353c2a8c0035fd6",
 };
 
-/** Words of a call, and where its result stands. */
+/** Words of a call, and the index of its result. */
 const CALL_WORDS = 8;
 const RESULT = 7;
-/** Halves of a word, since numbers are written without becoming a bigint. */
+/** Numbers are written as two halves of a word, which needs no bigint. */
 const HALVES = 2;
 
 /** Flags of a call, in the upper half of the word that holds its number. */
@@ -78,20 +78,20 @@ const NOT_ZERO = 4;
 const NOT_MADE = -(2n ** 63n);
 const NOT_MADE_HIGH = 2 ** 31;
 
-/** Stands for the descriptor that the first call of the list opens. */
+/** Represents the descriptor that the first call of the list opens. */
 export const OPENED = Symbol("the descriptor that the first call opens");
 
-/** A descriptor, by number or as the one that the first call of the list opens. */
+/** A descriptor: a number, or the one that the first call of the list opens. */
 export type Descriptor = number | typeof OPENED;
 
-/** What lies in memory and has to stay there until the calls are made. */
+/** Memory that must stay in place until the calls have been made. */
 type Bytes =
   | Uint8Array<ArrayBuffer>
   | BigUint64Array<ArrayBuffer>;
 
 /**
  * System calls to be made on another thread. A call that fails ends the list,
- * unless it may fail. Descriptors have to stay open until the calls are made.
+ * unless it may fail. Descriptors must stay open until the calls have been made.
  *
  * @example
  * ```ts
@@ -106,17 +106,17 @@ export class CallList {
   #words = new BigInt64Array(8 * CALL_WORDS);
   #halves = new Uint32Array(this.#words.buffer);
   #count = 0;
-  /** Keeps memory alive that the calls use. */
+  /** Keeps the memory that the calls use alive. */
   readonly #memory: Bytes[] = [];
 
-  /** Opens a file below a directory; closed on exec. */
+  /** Opens a file relative to a directory; it is closed on exec. */
   open(directory: number, path: string, flags: number): number {
     const name = this.#keep(cString(path));
     return this.#add("openat", [directory, name, flags | O_CLOEXEC]);
   }
 
   /**
-   * Opens what a path leads to: `openat2(2)`.
+   * Opens a path: `openat2(2)`.
    *
    * @param how its `struct open_how`.
    */
@@ -129,7 +129,7 @@ export class CallList {
     return this.#add("openat2", [directory, name, address, how.byteLength]);
   }
 
-  /** What is known of a file: `statx(2)`. It may fail. */
+  /** Reads the status of a file: `statx(2)`. May fail. */
   stat(
     directory: Descriptor,
     path: Uint8Array<ArrayBuffer>,
@@ -159,11 +159,11 @@ export class CallList {
   }
 
   /**
-   * Reads from a file's position, part after part of a buffer, whatever there was
-   * to read for the one before. `0`, the end of the file, ends the list.
+   * Reads from a file's position into each part of a buffer in turn, even if an
+   * earlier part was not filled. `0`, the end of the file, ends the list.
    *
-   * @param part the size of a part, in bytes, of which the buffer has a whole number.
-   * @returns which call is the first of them.
+   * @param part the size of a part in bytes; the buffer's size is a multiple of it.
+   * @returns the index of the first of these calls.
    */
   readParts(
     from: Descriptor,
@@ -178,7 +178,7 @@ export class CallList {
     return first;
   }
 
-  /** Reads from a place of a file. `0`, the end of the file, ends the list. */
+  /** Reads at an offset of a file. `0`, the end of the file, ends the list. */
   readAt(
     from: Descriptor,
     into: Uint8Array<ArrayBuffer>,
@@ -193,7 +193,7 @@ export class CallList {
     return this.#add("write", [to, this.#keep(bytes), bytes.length]);
   }
 
-  /** A call of a file's own. */
+  /** Makes a device-specific call: `ioctl(2)`. */
   ioctl(of: Descriptor, request: number, argument: Bytes): number {
     return this.#add("ioctl", [of, request, this.#keep(argument)]);
   }
@@ -211,12 +211,12 @@ export class CallList {
     return this.#add("process_madvise", [pidfd, address, count, advice, 0]);
   }
 
-  /** Which thread makes the calls. */
+  /** Returns the id of the thread that makes the calls: `gettid(2)`. */
   thread(): number {
     return this.#add("gettid", []);
   }
 
-  /** Has that thread run on these processors. It may fail. */
+  /** Restricts that thread to these processors. May fail. */
   runOn(processors: Uint8Array<ArrayBuffer>): number {
     const address = this.#keep(processors);
     return this.#add(
@@ -242,8 +242,8 @@ export class CallList {
   }
 
   /**
-   * Has the calls fail that have not been made yet, while others are being made: those
-   * on a descriptor do, since there is none any more.
+   * Makes the remaining calls fail while the list is being made. Calls on a
+   * descriptor fail because their descriptor becomes invalid.
    */
   cancel(): void {
     for (let index = 0; index < this.#count; index++) {
@@ -254,15 +254,15 @@ export class CallList {
     }
   }
 
-  /** Takes all calls off the list, so that others can be put on it. */
+  /** Removes all calls, so that the list can be reused. */
   clear(): void {
     this.#count = 0;
     this.#memory.length = 0;
   }
 
   /**
-   * What a call has returned, an error as a negative number; `undefined` while it
-   * has not been made, or when a call before it has ended the list.
+   * Returns the result of a call; an error is a negative number. `undefined` if it
+   * has not been made yet, or an earlier call has ended the list.
    */
   result(index: number): number | undefined {
     const result = this.#words[index * CALL_WORDS + RESULT];
@@ -270,10 +270,10 @@ export class CallList {
   }
 
   /**
-   * What a call has returned.
+   * Returns the result of a call.
    *
-   * @param what what it was to do, for the message.
-   * @throws SystemError when it has failed, or a call before it has.
+   * @param what what the call does, for the message.
+   * @throws SystemError if the call or one before it has failed.
    */
   checked(index: number, what: string): number {
     for (let at = 0; at <= index; at++) {
@@ -286,7 +286,10 @@ export class CallList {
     return this.result(index) ?? 0;
   }
 
-  /** The address of memory, which stays where it is until the calls are made. */
+  /**
+   * Returns the address of memory that stays in place until the calls have been
+   * made.
+   */
   #keep(memory: Bytes): number {
     this.#memory.push(memory);
     return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory)));
@@ -334,7 +337,7 @@ const MAP_PRIVATE = 0x02;
 const MAP_ANONYMOUS = 0x20;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** What the loop looks like from here. */
+/** The loop's signature. */
 const LOOP = {
   parameters: ["buffer", "usize"],
   result: "void",
@@ -368,12 +371,13 @@ function makeLoop() {
   const code = Uint8Array.fromHex(LOOPS[arch]);
   new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, code.length))
     .set(code);
-  // Never written to again; and the kernel has the processor see it now.
+  // The code is never changed again, and mprotect makes it visible to the
+  // processor.
   if (libc().mprotect(start, LOOP_BYTES, PROT_READ | PROT_EXEC) !== 0) {
     throw new RcapError(
-      `rcap may not run code that it has made (mprotect: ${
+      `rcap is not allowed to run code that it has generated (mprotect: ${
         errnoMessage(errno())
-      }); allow that, as its runtime needs it too`,
+      }); allow it, because rcap's runtime needs it too`,
     );
   }
   const run = new Deno.UnsafeFnPointer(pointer, LOOP);

@@ -1,7 +1,6 @@
-# The loop of call_list.ts for x86-64: as call_list.x86_64.s -o loop.o &&
-# objcopy -O binary -j .text loop.o loop.bin
-# %rdi: the first call, %rsi: how many there are. The kernel changes no registers
-# but %rax, %rcx and %r11: syscall(2).
+# The loop of call_list.ts for x86-64: as call_list.x86_64.s -o loop.o && objcopy -O
+# binary -j .text loop.o loop.bin %rdi: the first call, %rsi: the number of calls.
+# The kernel changes only %rax, %rcx and %r11: syscall(2).
         push    %rbx
         push    %r12
         push    %r13

@@ -11,12 +11,12 @@ import { CallList, LOOPS, OPENED } from "./call_list.ts";
 import { AT_FDCWD, File, O_RDONLY, O_WRONLY } from "./file.ts";
 import { Errno, libc } from "./libc.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 const decoder = new TextDecoder();
 
-Deno.test("a file is opened and read in one go", async () => {
+Deno.test("one list opens and reads a file", async () => {
   const calls = new CallList();
   const buffer = new Uint8Array(64);
   const opened = calls.open(AT_FDCWD, "/proc/self/comm", O_RDONLY);
@@ -42,7 +42,7 @@ Deno.test("a call that fails ends the list, and its error is kept", async () => 
   await calls.make();
   assertEquals(calls.result(opened), -Errno.ENOENT);
   assertEquals(calls.result(read), undefined);
-  // Of both, since the second was not made for the first's sake.
+  // Both report it, because the first's failure prevented the second.
   for (const call of [opened, read]) {
     const error = assertThrows(
       () => calls.checked(call, "open /nowhere"),
@@ -53,7 +53,7 @@ Deno.test("a call that fails ends the list, and its error is kept", async () => 
   }
 });
 
-Deno.test("a call that may fail ends nothing", async () => {
+Deno.test("the failure of a call that may fail does not end the list", async () => {
   const calls = new CallList();
   const move = calls.runOn(new Uint8Array(128));
   const thread = calls.thread();
@@ -62,7 +62,7 @@ Deno.test("a call that may fail ends nothing", async () => {
   assert(calls.checked(thread, "gettid") > 0);
 });
 
-Deno.test("errors of writing are those of the kernel", async () => {
+Deno.test("write errors are the kernel's", async () => {
   using full = File.open("/dev/full", O_WRONLY);
   const calls = new CallList();
   const write = calls.write(full.fd, new Uint8Array(1));
@@ -74,7 +74,7 @@ Deno.test("errors of writing are those of the kernel", async () => {
   );
 });
 
-Deno.test("a list is used again, also for more calls", async () => {
+Deno.test("a list can be reused, even for more calls", async () => {
   const calls = new CallList();
   for (const count of [1, 100, 3]) {
     calls.clear();
@@ -84,7 +84,7 @@ Deno.test("a list is used again, also for more calls", async () => {
   }
 });
 
-Deno.test("many lists are made at a time", async () => {
+Deno.test("many lists run at the same time", async () => {
   const length = (await Promise.all(
     Array.from({ length: 200 }, async (_, offset) => {
       using file = File.open("/proc/self/comm");
@@ -99,7 +99,7 @@ Deno.test("many lists are made at a time", async () => {
   assertEquals(length, 200);
 });
 
-Deno.test("the instructions are those of the source", async () => {
+Deno.test("the instructions match the assembly source", async () => {
   const folder = Deno.makeTempDirSync();
   try {
     const source =

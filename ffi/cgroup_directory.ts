@@ -1,7 +1,6 @@
 /**
- * Directories of cgroups: who owns them, and what is noted at them in extended
- * attributes, xattr(7). They are the kernel's own, so nothing here waits for
- * anybody.
+ * Directories of cgroups: their owners and extended attributes, xattr(7). The
+ * kernel itself serves them, so nothing here waits for another process.
  *
  * @module
  */
@@ -15,23 +14,23 @@ import { statusOf } from "./statx.ts";
 /** The longest value that is read of an attribute, in bytes. */
 const LONGEST_VALUE = 64;
 
-/** A cgroup. */
+/** An extended attribute of a cgroup, and the owner and mode of its directory. */
 export interface CgroupNote {
-  /** What the attribute says. */
+  /** The attribute's value. */
   readonly value: string;
-  /** Who owns the directory. */
+  /** The owner of the directory. */
   readonly uid: number;
   /** Its permissions: inode(7). */
   readonly mode: number;
 }
 
 /**
- * What an attribute of a cgroup says.
+ * Reads an extended attribute of a cgroup.
  *
- * @param mount where its hierarchy is mounted.
- * @param path from there. It is followed only as far as it is the hierarchy's own.
- * @returns `undefined` when there is no such cgroup or attribute.
- * @throws SystemError when that cannot be told.
+ * @param mount the directory where its hierarchy is mounted.
+ * @param path relative to `mount`. It is not followed out of the hierarchy.
+ * @returns `undefined` if there is no such cgroup or attribute.
+ * @throws SystemError if it cannot be read.
  */
 export function noteAt(
   mount: File,

@@ -1,5 +1,5 @@
 /**
- * Clocks that every process of the machine reads alike and that nobody sets:
+ * Clocks that are the same for every process of the machine and that cannot be set:
  * `clock_gettime(2)`.
  *
  * @module
@@ -14,15 +14,15 @@ const CLOCK_BOOTTIME = 7;
 const timespec = new BigInt64Array(2);
 
 /**
- * Microseconds since some moment in the past, as the notify protocol of systemd wants
- * them; stands still while the machine is suspended.
+ * Microseconds since an unspecified moment, as systemd's notify protocol requires.
+ * The clock stops while the machine is suspended.
  */
 export function monotonicMicroseconds(): bigint {
   readClock(CLOCK_MONOTONIC);
   return timespec[0] * 1_000_000n + timespec[1] / 1000n;
 }
 
-/** Seconds since the machine was started, those while it was suspended too. */
+/** Seconds since the machine was started, including the time that it was suspended. */
 export function boottimeSeconds(): number {
   readClock(CLOCK_BOOTTIME);
   return Number(timespec[0]) + Number(timespec[1]) / 1e9;

@@ -1,5 +1,5 @@
 /**
- * Tests of the clocks, against those that others have.
+ * Tests of the clocks against other clocks.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { assert } from "@std/assert";
 import { boottimeSeconds, monotonicMicroseconds } from "./clock.ts";
 import "./testing.ts";
 
-/** Asserts that values follow on each other. */
+/** Asserts that values are in ascending order. */
 function assertAscending(...values: number[]): void {
   const sorted = values.toSorted((one, other) => one - other);
   assert(`${sorted}` === `${values}`, `${values}`);
 }
 
-/** The uptime as `/proc/uptime` has it, which is cut to hundredths. */
+/** The uptime in `/proc/uptime`, which is cut to hundredths of a second. */
 function uptime(): number {
   return Number(Deno.readTextFileSync("/proc/uptime").split(" ")[0]);
 }

@@ -1,7 +1,6 @@
 /**
- * Files by descriptor: `/proc` and `/sys` are read through the C library, since
- * Deno's own file functions ask for every permission there is before they open
- * a file in either.
+ * Files by descriptor. `/proc` and `/sys` are read through the C library, because
+ * Deno's own file functions demand all permissions before they open a file there.
  *
  * @module
  */
@@ -13,9 +12,9 @@ import { checked, cString, libc } from "./libc.ts";
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;
-/** Makes the file where there is none, for all to read and its owner to write. */
+/** Makes the file if there is none: readable by all, writable by its owner. */
 export const O_CREAT = 0o100;
-/** With `O_CREAT`: fails where there is one. */
+/** With `O_CREAT`: fails if the file exists. */
 export const O_EXCL = 0o200;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
@@ -27,7 +26,7 @@ const SEEK_SET = 0;
 /** Permissions of a file that `O_CREAT` makes, less the umask. */
 const NEW_FILE_MODE = 0o644;
 
-/** Large enough that directories and most files come in one read. */
+/** Large enough to read a directory and most files at once. */
 const READ_SIZE = 64 * 1024;
 
 /** An open file; closed by `using`. */
@@ -44,19 +43,22 @@ export class File implements Disposable {
   /**
    * Opens a file.
    *
-   * @param flags `O_RDONLY`, `O_WRONLY` or `O_RDWR`, and `O_CREAT` where wanted.
-   * @throws SystemError when it cannot be opened.
+   * @param flags `O_RDONLY`, `O_WRONLY` or `O_RDWR`, optionally with `O_CREAT`.
+   * @throws SystemError if it cannot be opened.
    */
   static open(path: string, flags = O_RDONLY): File {
     return File.#openAt(AT_FDCWD, path, flags, path);
   }
 
-  /** Opens a directory as a place to open other files from, without reading it. */
+  /**
+   * Opens a directory from which other files can be opened, but which cannot be
+   * read.
+   */
   static openPlace(path: string): File {
     return File.#openAt(AT_FDCWD, path, O_PATH, path);
   }
 
-  /** Takes over a descriptor that was opened otherwise. */
+  /** Takes ownership of a descriptor that was opened elsewhere. */
   static own(fd: number, name: string): File {
     return new File(fd, name);
   }
@@ -71,17 +73,20 @@ export class File implements Disposable {
     return new File(checked(fd, `open ${name}`), name);
   }
 
-  /** Opens a file by its path from this directory. */
+  /** Opens a file by its path relative to this directory. */
   openAt(path: string, flags = O_RDONLY): File {
     return File.#openAt(this.fd, path, flags, `${this.#name}/${path}`);
   }
 
-  /** Where a symbolic link in this directory points to. */
+  /** Returns the target of a symbolic link in this directory. */
   readLinkAt(path: string): string {
     return decoder.decode(this.readLinkBytesAt(path));
   }
 
-  /** Where a symbolic link in this directory points to, which need not be text. */
+  /**
+   * Returns the target of a symbolic link in this directory, which need not be
+   * text.
+   */
   readLinkBytesAt(path: string): Uint8Array<ArrayBuffer> {
     const buffer = new Uint8Array(4096);
     const length = checked(
@@ -96,7 +101,7 @@ export class File implements Disposable {
     return buffer.slice(0, length);
   }
 
-  /** Reads from the file's position; returns how many bytes, 0 at the end. */
+  /** Reads from the file's position. Returns the number of bytes, 0 at the end. */
   read(buffer: Uint8Array<ArrayBuffer>): number {
     return checked(
       libc().read(this.fd, buffer, BigInt(buffer.length)),
@@ -104,7 +109,7 @@ export class File implements Disposable {
     );
   }
 
-  /** Reads from a place of the file; returns how many bytes, 0 at the end. */
+  /** Reads from an offset of the file. Returns the number of bytes, 0 at the end. */
   readFrom(offset: bigint, buffer: Uint8Array<ArrayBuffer>): number {
     return checked(
       libc().pread(this.fd, buffer, BigInt(buffer.length), offset),
@@ -113,9 +118,9 @@ export class File implements Disposable {
   }
 
   /**
-   * The rest of the file.
+   * Reads the rest of the file.
    *
-   * @param most reads no more than about this, in bytes.
+   * @param most about how many bytes to read at most.
    */
   readAll(most = Infinity): Uint8Array<ArrayBuffer> {
     const small = this.#readSmall();
@@ -130,8 +135,8 @@ export class File implements Disposable {
   }
 
   /**
-   * The rest of a file if it is small, as most are: it takes no other buffer than
-   * what it needs. Otherwise `undefined`, and the start of it is in `scratch`.
+   * Reads the rest of a small file, as most are, without a large buffer. Returns
+   * `undefined` if the file is larger; its start is then in `scratch`.
    */
   #readSmall(): Uint8Array<ArrayBuffer> | undefined {
     let length = 0;
@@ -169,9 +174,9 @@ export class File implements Disposable {
   }
 
   /**
-   * The names in it, without `.` and `..`, where it is a directory.
+   * The names in this directory, without `.` and `..`.
    *
-   * @throws SystemError when it cannot be read.
+   * @throws SystemError if it cannot be read.
    */
   names(): string[] {
     const names: string[] = [];
@@ -201,7 +206,7 @@ export class File implements Disposable {
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
-/** What is read goes here first, and stays for the length of a call only. */
+/** Data is read into this first. Its contents are valid only during one call. */
 const scratch = new Uint8Array(READ_SIZE);
 
 /** A growing buffer to read into. */
@@ -209,7 +214,7 @@ class Contents {
   #buffer: Uint8Array<ArrayBuffer>;
   #length: number;
 
-  /** @param start what was read already. */
+  /** @param start the data that has been read already. */
   constructor(start: Uint8Array) {
     this.#buffer = new Uint8Array(start.length + READ_SIZE);
     this.#buffer.set(start);
@@ -242,14 +247,16 @@ class Contents {
 /**
  * The contents of a text file.
  *
- * @throws SystemError when it cannot be read.
+ * @throws SystemError if it cannot be read.
  */
 export function readTextFile(path: string): string {
   using file = File.open(path);
   return decoder.decode(file.readAll());
 }
 
-/** The contents of a text file, `undefined` when there is no such file or it is not for us. */
+/**
+ * The contents of a text file, `undefined` if it does not exist or cannot be read.
+ */
 export function readTextFileIfAny(path: string): string | undefined {
   try {
     return readTextFile(path);
@@ -262,7 +269,7 @@ export function readTextFileIfAny(path: string): string | undefined {
 /**
  * The names in a directory, without `.` and `..`.
  *
- * @throws SystemError when it cannot be read.
+ * @throws SystemError if it cannot be read.
  */
 export function readDirectory(path: string): string[] {
   using directory = File.open(path);

@@ -1,5 +1,5 @@
 /**
- * What kind of file system a path lies on: `statfs(2)`.
+ * The file system that contains a path: `statfs(2)`.
  *
  * @module
  */
@@ -13,18 +13,18 @@ export const SYSFS_MAGIC = 0x62656572n;
 /** `ST_RDONLY` of include/linux/statfs.h. */
 const ST_RDONLY = 1n;
 
-/** The file system of a path. */
+/** The file system that contains a path. */
 export interface FileSystem {
-  /** What the kernel knows its type by: `*_MAGIC` of include/uapi/linux/magic.h. */
+  /** Its type: `*_MAGIC` of include/uapi/linux/magic.h. */
   readonly type: bigint;
-  /** Whether it, or only its mount there, is read-only. */
+  /** Whether the file system or its mount is read-only. */
   readonly isReadOnly: boolean;
 }
 
 /**
- * The file system of a path.
+ * The file system that contains a path.
  *
- * @throws SystemError when there is no such path.
+ * @throws SystemError if there is no such path.
  */
 export function fileSystemOf(path: string): FileSystem {
   // struct statfs, 64-bit: f_type 0, f_flags 80, 120 bytes in all.

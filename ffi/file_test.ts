@@ -24,7 +24,7 @@ function temporaryDirectory(): Disposable & { readonly path: string } {
   };
 }
 
-Deno.test("a file that is not there is missing, and the message says which", () => {
+Deno.test("the error for a missing file names the file", () => {
   const error = assertThrows(
     () => File.open("/nowhere/at all"),
     SystemError,
@@ -35,7 +35,7 @@ Deno.test("a file that is not there is missing, and the message says which", () 
   assertEquals(readTextFileIfAny("/nowhere/at all"), undefined);
 });
 
-Deno.test("what may not be is denied", () => {
+Deno.test("EACCES and EPERM mean denied", () => {
   const denied = [Errno.EACCES, Errno.EPERM].map((errno) =>
     systemError("open", errno)
   );
@@ -45,14 +45,14 @@ Deno.test("what may not be is denied", () => {
   assert(isMissing(systemError("read", Errno.ESRCH)));
 });
 
-Deno.test("an error number without a name of ours has the C library's words", () => {
+Deno.test("an error number without a name here has the C library's text", () => {
   assertEquals(
     systemError("open", 29).message,
     "open: Illegal seek",
   );
 });
 
-Deno.test("a file is read whole, however long", () => {
+Deno.test("a file of any length is read completely", () => {
   using directory = temporaryDirectory();
   const path = `${directory.path}/long`;
   const bytes = new Uint8Array(1_000_003).map((_, at) => at * 31 % 251);
@@ -61,7 +61,7 @@ Deno.test("a file is read whole, however long", () => {
   assertEquals(first.readAll(), bytes);
 });
 
-Deno.test("a place in a file is read, and nothing behind its end", () => {
+Deno.test("a file is read at an offset, but not beyond its end", () => {
   using directory = temporaryDirectory();
   const path = `${directory.path}/short`;
   Deno.writeTextFileSync(path, "0123456789");
@@ -73,7 +73,7 @@ Deno.test("a place in a file is read, and nothing behind its end", () => {
   assertEquals(file.readFrom(10n, buffer), 0);
 });
 
-Deno.test("files are found from an open directory, also once it has another name", () => {
+Deno.test("files are found in an open directory, even after it is renamed", () => {
   using directory = temporaryDirectory();
   const [old, renamed] = [`${directory.path}/old`, `${directory.path}/new`];
   Deno.mkdirSync(old);
@@ -87,7 +87,7 @@ Deno.test("files are found from an open directory, also once it has another name
   assertThrows(() => place.openAt("none"), SystemError, `${old}/none`);
 });
 
-Deno.test("a directory is listed whole, however many names it has", () => {
+Deno.test("a directory with many names is listed completely", () => {
   using directory = temporaryDirectory();
   const names = Array.from(
     { length: 3000 },
@@ -99,7 +99,7 @@ Deno.test("a directory is listed whole, however many names it has", () => {
   assertEquals(readDirectory(directory.path).sort(), names.sort());
 });
 
-Deno.test("files of /proc, which have no size, are read", () => {
+Deno.test("files of /proc are read although their size is 0", () => {
   assertEquals(
     readTextFile("/proc/self/comm"),
     Deno.readTextFileSync("/proc/self/comm"),

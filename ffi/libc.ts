@@ -1,9 +1,9 @@
 /**
- * The C library, opened once, and the errors its calls end with.
+ * The C library, opened once, and the errors that its calls return.
  *
- * Facts come from the Linux man pages, section 2 and 3, and from the kernel's
- * `include/uapi/asm-generic/errno-base.h` and `unistd.h`. System calls that older
- * C libraries have no function for go through `syscall(2)`; the numbers used here
+ * Facts: the Linux man pages, sections 2 and 3, and the kernel's
+ * `include/uapi/asm-generic/errno-base.h` and `unistd.h`. System calls for which
+ * older C libraries have no function go through `syscall(2)`; the numbers used here
  * are the same on every architecture.
  *
  * @module
@@ -46,7 +46,7 @@ const SYMBOLS = {
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
-  // Of the GNU C library only.
+  // Only in the GNU C library.
   malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
   mkdirat: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   mmap: {
@@ -116,7 +116,7 @@ type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 let opened: Libc | undefined;
 
-/** The C library's functions. A name that ends in `Away` runs on another thread. */
+/** The C library's functions. Those whose names end in `Away` run on another thread. */
 export function libc(): Libc {
   if (!opened) {
     opened = Deno.dlopen("libc.so.6", SYMBOLS).symbols;
@@ -140,14 +140,14 @@ export function systemError(call: string, errno: number): SystemError {
   return new SystemError(call, errno, errnoMessage(errno));
 }
 
-/** Where the main thread has its `errno`: errno(3). */
+/** The memory that holds the main thread's `errno`: errno(3). */
 let errnoOfThread: Int32Array<ArrayBuffer> | undefined;
 
 /**
- * `errno` of this thread, right after a call that was not made `Away`.
+ * Returns `errno` of this thread. Valid right after a call that ran on this thread.
  *
- * It is read from memory, since to call a function for it would give the runtime time
- * for calls of its own, which have errors of their own.
+ * It is read from memory, because a function call would let the runtime make calls
+ * of its own, which set `errno` too.
  */
 export function errno(): number {
   errnoOfThread ??= findErrno();
@@ -162,9 +162,9 @@ function findErrno(): Int32Array<ArrayBuffer> {
 }
 
 /**
- * The result of a call that returns a negative number when it fails.
+ * Returns the result of a call that returns a negative number on failure.
  *
- * @throws SystemError when it failed.
+ * @throws SystemError if the call failed.
  */
 export function checked(result: number | bigint, call: string): number {
   const value = Number(result);
@@ -172,7 +172,7 @@ export function checked(result: number | bigint, call: string): number {
   return value;
 }
 
-/** What an error number means, in the C library's words. */
+/** Returns the C library's text for an error number. */
 export function errnoMessage(errno: number): string {
   const text = libc().strerror(errno);
   const words = text === null
@@ -184,7 +184,7 @@ export function errnoMessage(errno: number): string {
 
 const encoder = new TextEncoder();
 
-/** A string as C wants it, with the zero byte at its end. */
+/** A string as C expects it, with a zero byte at its end. */
 export function cString(text: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(`${text}\0`);
 }

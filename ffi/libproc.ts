@@ -1,8 +1,8 @@
 /**
  * Control over other processes of illumos: `libproc.so.1`.
  *
- * A grabbed process is stopped until it is released. Whatever ends this process
- * in a way that it can notice releases what is grabbed first.
+ * A grabbed process is stopped until it is released. If this process ends in a way
+ * that it can notice, it first releases what it has grabbed.
  *
  * Facts: the man pages Pgrab(3PROC), Pcreate_agent(3PROC), Pstate(3PROC),
  * Pwait(3PROC), Prelease(3PROC), pr_memcntl(3PROC), memcntl(2), and `<libproc.h>`
@@ -33,7 +33,7 @@ const SYMBOLS = {
 
 type Calls = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
-/** What `Pstate` says. */
+/** Results of `Pstate`. */
 export const ProcessState = {
   RUN: 1,
   STOP: 2,
@@ -67,7 +67,7 @@ export class GrabError extends RcapError {
   override name = "GrabError";
   /** One of {@linkcode GrabCode}. */
   readonly code: number;
-  /** What `errno` said, where the code leaves it to that. */
+  /** The value of `errno`, if the code refers to it. */
   readonly errno: number | undefined;
 
   constructor(words: string, code: number, errno?: number) {
@@ -85,9 +85,9 @@ export class Libproc {
   readonly #libc: IllumosLibc;
 
   /**
-   * @param path `libproc.so.1`, or where it is.
-   * @param libc where errors of its calls are told.
-   * @throws CapabilityError when it cannot be loaded, or lacks a function.
+   * @param path `libproc.so.1` or the path of the library.
+   * @param libc the C library that holds the errors of its calls.
+   * @throws CapabilityError if it cannot be loaded, or lacks a function.
    */
   constructor(path: string, libc: IllumosLibc) {
     this.#calls = openLibrary(path, SYMBOLS);
@@ -97,7 +97,7 @@ export class Libproc {
   /**
    * Stops a process and takes control of it.
    *
-   * @throws GrabError when that is refused; the process runs on.
+   * @throws GrabError if the grab is refused; the process continues to run.
    */
   grab(pid: number): GrabbedProcess {
     releaseBeforeTheEnd();
@@ -132,27 +132,30 @@ export class GrabbedProcess implements Disposable {
     held.add(this);
   }
 
-  /** What it is doing: one of {@linkcode ProcessState}. */
+  /** Its state: one of {@linkcode ProcessState}. */
   state(): number {
     return this.#calls.Pstate(this.#grabbed());
   }
 
-  /** Waits until it stops, for so many milliseconds at most; more than 0. */
+  /**
+   * Waits until it stops, but no longer than this many milliseconds, which must be
+   * greater than 0.
+   */
   wait(milliseconds: number): void {
     this.#calls.Pwait(this.#grabbed(), milliseconds);
   }
 
   /**
-   * Makes the thread in it that executes what it is asked to.
+   * Creates the agent, the thread in it that executes requested system calls.
    *
-   * @returns whether it is there.
+   * @returns whether the agent was created.
    */
   createAgent(): boolean {
     return this.#calls.Pcreate_agent(this.#grabbed()) === 0;
   }
 
   /**
-   * Has it page out a range of its memory.
+   * Makes it page out a range of its memory.
    *
    * @returns 0, or the error number.
    */
@@ -169,13 +172,13 @@ export class GrabbedProcess implements Disposable {
     return result === 0 ? 0 : this.#libc.errno();
   }
 
-  /** The handle, never one that the library has freed. */
+  /** Returns the handle, unless the library has freed it. */
   #grabbed(): Deno.PointerObject {
     if (this.#handle === null) throw new RcapError("the process is released");
     return this.#handle;
   }
 
-  /** Releases it: the agent is gone, and it runs. */
+  /** Releases it: the agent is destroyed, and the process runs again. */
   [Symbol.dispose](): void {
     const handle = this.#handle;
     if (handle === null) return;
@@ -185,14 +188,14 @@ export class GrabbedProcess implements Disposable {
   }
 }
 
-/** What is grabbed now. */
+/** The processes that are grabbed now. */
 const held = new Set<GrabbedProcess>();
 
 let releases = false;
 
 /**
- * Sees to it that what is grabbed is released also when nobody gets to dispose of
- * it: before this process exits, or ends of an error that nobody caught.
+ * Makes sure that grabbed processes are released even if they are not disposed of:
+ * before this process exits or ends because of an uncaught error.
  */
 function releaseBeforeTheEnd(): void {
   if (releases) return;

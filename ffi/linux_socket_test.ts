@@ -23,13 +23,13 @@ Deno.test("a write that waits for the other side fails when its connection is en
       }
     };
     const failure = assertRejects(write, Deno.errors.BrokenPipe);
-    // Now it waits.
+    // The write is waiting now.
     await new Promise((resolve) => setTimeout(resolve, 50));
     const [local, remote] = [server.localAddr, server.remoteAddr];
     assertEquals(endConnection(local, { ...remote, port: 1 }), false);
     assertEquals(endConnection(local, remote), true);
     await failure;
-    // Another is as it was.
+    // The other connection is unaffected.
     await others.write(new Uint8Array(3));
     assertEquals(await other.read(new Uint8Array(8)), 3);
   }

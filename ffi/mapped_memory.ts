@@ -1,6 +1,6 @@
 /**
- * Memory that is mapped into our own address space, outside the JavaScript heap:
- * `mmap(2)`.
+ * Memory that is mapped into this process's address space, outside the JavaScript
+ * heap: `mmap(2)`.
  *
  * @module
  */
@@ -16,7 +16,7 @@ const MAP_ANONYMOUS = 0x20;
 const MADV_HUGEPAGE = 14;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** A mapping of our own, to read and to write; unmapped by `using`. */
+/** A readable and writable mapping of this process; unmapped by `using`. */
 export class MappedMemory implements Disposable {
   /** Address of the first byte. */
   readonly start: bigint;
@@ -42,24 +42,24 @@ export class MappedMemory implements Disposable {
   }
 
   /**
-   * Maps anonymous memory; a page of it is resident once written to.
+   * Maps anonymous memory. A page of it becomes resident when it is written to.
    *
-   * @throws SystemError when there is no memory.
+   * @throws SystemError if there is no memory.
    */
   static anonymous(bytes: number): MappedMemory {
     return new MappedMemory(bytes, MAP_PRIVATE | MAP_ANONYMOUS, -1);
   }
 
   /**
-   * Maps what a descriptor stands for, shared with all who map it too.
+   * Maps the object of a descriptor, shared with everything else that maps it.
    *
-   * @throws SystemError when it cannot be mapped.
+   * @throws SystemError if it cannot be mapped.
    */
   static shared(bytes: number, fd: number): MappedMemory {
     return new MappedMemory(bytes, MAP_SHARED, fd);
   }
 
-  /** Asks for large pages; where there are none, nothing changes. */
+  /** Asks for huge pages. Does nothing if the kernel has none. */
   adviseLargePages(): void {
     libc().madvise(this.start, BigInt(this.contents.length), MADV_HUGEPAGE);
   }

@@ -14,7 +14,7 @@ import "./testing.ts";
 
 const PAGES = 16;
 
-/** How many of the pages from an address on are present. */
+/** Counts the present pages of the `PAGES` pages from an address on. */
 async function presentPages(start: bigint): Promise<number> {
   using pagemap = File.open("/proc/self/pagemap");
   const size = pageSize();
@@ -37,11 +37,12 @@ Deno.test("memory is resident once filled, and gone once disposed", async () => 
     memory.contents.fill(7);
     assertEquals(await presentPages(start), PAGES);
   }
-  // Another thread may have got the address by now, but not for all that.
+  // Another thread may have reused some of the addresses by now, but not all of
+  // them.
   assert(await presentPages(start) < PAGES);
 });
 
-Deno.test("memory that cannot be had is an error", () => {
+Deno.test("a failed allocation is an error", () => {
   assertThrows(
     () => MappedMemory.anonymous(2 ** 52),
     SystemError,

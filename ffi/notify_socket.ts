@@ -1,6 +1,6 @@
 /**
- * Datagrams to a local socket by its address: `unix(7)`, `socket(2)`, `send(2)`.
- * Deno has such sockets only as an unstable feature.
+ * Datagrams to local sockets: `unix(7)`, `socket(2)`, `send(2)`. In Deno such
+ * sockets are an unstable feature.
  *
  * @module
  */
@@ -14,21 +14,21 @@ const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 
-/** Size of `sun_path` in struct sockaddr_un, behind the family's two bytes. */
+/** Size of `sun_path` in struct sockaddr_un, which follows the family's two bytes. */
 const SUN_PATH_SIZE = 108;
 
 const encoder = new TextEncoder();
 
-/** A socket to send datagrams to one address; closed by `using`. */
+/** A socket that sends datagrams to one address; closed by `using`. */
 export class NotifySocket implements Disposable {
   readonly #fd: number;
   readonly #address: Uint8Array<ArrayBuffer>;
 
   /**
-   * @param address an absolute path, or the name of an abstract socket behind `@`.
-   * Whether somebody listens there shows when something is sent.
-   * @throws SystemError when there is no descriptor to be had, and `EINVAL` for
-   * what is no address.
+   * @param address an absolute path, or `@` and the name of an abstract socket.
+   * Whether anybody listens there shows only when something is sent.
+   * @throws SystemError if no descriptor is free, and `EINVAL` if the address is
+   * not valid.
    */
   constructor(address: string) {
     this.#address = socketAddress(address);
@@ -39,10 +39,10 @@ export class NotifySocket implements Disposable {
   }
 
   /**
-   * Sends a text as one datagram, without ever waiting.
+   * Sends a text as one datagram. Never waits.
    *
-   * @returns false when the receiver has no room for it now.
-   * @throws SystemError when it cannot be sent.
+   * @returns false if the receiver's queue is full.
+   * @throws SystemError if it cannot be sent.
    */
   send(text: string): boolean {
     const bytes = encoder.encode(text);
@@ -65,7 +65,7 @@ export class NotifySocket implements Disposable {
   }
 }
 
-/** A `struct sockaddr_un`, no longer than it has to be. */
+/** A `struct sockaddr_un` of the shortest possible length. */
 function socketAddress(address: string): Uint8Array<ArrayBuffer> {
   const path = encoder.encode(address);
   const isAbstract = address.startsWith("@");
@@ -73,8 +73,8 @@ function socketAddress(address: string): Uint8Array<ArrayBuffer> {
   if (!isKnown || path.length < 2 || path.length >= SUN_PATH_SIZE) {
     throw systemError(`socket address "${address}"`, Errno.EINVAL);
   }
-  // The name of an abstract socket is as long as the address says; a path ends
-  // with a zero byte.
+  // The length of the address determines the length of an abstract name; a path
+  // ends with a zero byte.
   const bytes = new Uint8Array(2 + path.length + (isAbstract ? 0 : 1));
   new DataView(bytes.buffer).setUint16(0, AF_UNIX, true);
   bytes.set(path, 2);

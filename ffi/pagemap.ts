@@ -1,7 +1,6 @@
 /**
- * Which pages of a range are present: `/proc/<pid>/pagemap` and, on kernels that
- * have it (6.7), its `PAGEMAP_SCAN` call, which passes over what is not mapped
- * at no cost.
+ * Which pages of a range are present: `/proc/<pid>/pagemap` and, since Linux 6.7,
+ * its `PAGEMAP_SCAN` call, which skips unmapped ranges at no cost.
  *
  * Facts: Documentation/admin-guide/mm/pagemap.rst, include/uapi/linux/fs.h.
  *
@@ -23,36 +22,35 @@ const PAGEMAP_SCAN = 0xc0606610;
 const PAGE_IS_PRESENT = 1n << 3n;
 const PAGE_IS_PFNZERO = 1n << 5n;
 
-/** Regions a single call may return; struct page_region is 24 bytes. */
+/** The most regions that a single call returns; struct page_region is 24 bytes. */
 const SCAN_REGIONS = 4096;
 /** Entries read at a time, 8 bytes each. */
 const READ_ENTRIES = 64 * 1024;
 
-/** Whether the kernel knows `PAGEMAP_SCAN`; unknown until first asked. */
+/** Whether the kernel has `PAGEMAP_SCAN`; `undefined` until it is first used. */
 let scanWorks: boolean | undefined;
 
-/** A pagemap, and how calls on it are made: it takes the lock of its process. */
+/** A pagemap and a way to make calls on it, which take the mmap lock of its process. */
 export interface OpenedPagemap {
   /** The opened `/proc/<pid>/pagemap`. */
   readonly pagemap: File;
   readonly make: (calls: CallList) => Promise<void>;
 }
 
-/** A pagemap of which calls are made at once, as of rcap itself. */
+/** A pagemap on which calls are made directly, such as rcap's own. */
 export function ownPagemap(pagemap: File): OpenedPagemap {
   return { pagemap, make: (calls) => calls.make() };
 }
 
 /**
- * Tells the runs of present pages in a range, in order. A page that shares the
- * kernel's zero page counts as absent, as it does for RSS, where the kernel can
- * tell.
+ * Reports the runs of present pages in a range, in order. A page that maps the
+ * kernel's zero page counts as absent, as it does in RSS, if the kernel can tell.
  *
  * @param opened the pagemap.
- * @param span where to look.
- * @param onRun called with the first page, counted from the start of the range,
- * and the number of pages.
- * @throws SystemError when it cannot be read.
+ * @param span the range.
+ * @param onRun called with the first page, relative to the start of the range, and
+ * the number of pages.
+ * @throws SystemError if it cannot be read.
  */
 export async function presentRuns(
   opened: OpenedPagemap,
@@ -63,7 +61,10 @@ export async function presentRuns(
   await readPresent(opened, span, onRun);
 }
 
-/** {@linkcode presentRuns} by `PAGEMAP_SCAN`; `false` where there is no such call. */
+/**
+ * {@linkcode presentRuns} by `PAGEMAP_SCAN`; `false` if the kernel does not have
+ * it.
+ */
 async function scanPresent(
   { pagemap, make }: OpenedPagemap,
   { firstPage, pages, pageSize }: PageSpan,
@@ -72,7 +73,7 @@ async function scanPresent(
   const size = BigInt(pageSize);
   const end = BigInt(firstPage + pages) * size;
   let start = BigInt(firstPage) * size;
-  // Not shared: a call that does not come back keeps its own.
+  // Not shared: a call that does not return keeps its buffer.
   const regions = regionBuffers.pop() ?? new BigUint64Array(SCAN_REGIONS * 3);
   const argument = new BigUint64Array(12);
   while (start < end) {
@@ -110,7 +111,10 @@ async function scanPresent(
   return true;
 }
 
-/** {@linkcode presentRuns} by reading an entry a page, which every kernel can do. */
+/**
+ * {@linkcode presentRuns} by reading one entry per page, which works on every
+ * kernel.
+ */
 export async function readPresent(
   opened: OpenedPagemap,
   span: PageSpan,
@@ -129,9 +133,9 @@ export async function readPresent(
 }
 
 /**
- * The state of every page of a range, a byte a page: `PAGE_*`.
+ * Reads the state of every page of a range, one byte per page: `PAGE_*`.
  *
- * @throws SystemError when it cannot be read.
+ * @throws SystemError if it cannot be read.
  */
 export async function pageStates(
   opened: OpenedPagemap,
@@ -150,10 +154,10 @@ export async function pageStates(
 }
 
 /**
- * Calls back with the high half of every page's entry.
+ * Calls `onEntry` with the high half of every page's entry.
  *
- * @returns how many pages there were; fewer than asked for where the address
- * space ends.
+ * @returns the number of pages read; fewer than requested if the address space
+ * ends.
  */
 async function eachEntry(
   { pagemap, make }: OpenedPagemap,
@@ -181,7 +185,7 @@ async function eachEntry(
   return page;
 }
 
-/** Whether the kernel knows `PAGEMAP_SCAN`, asked of an opened pagemap. */
+/** Whether the kernel has `PAGEMAP_SCAN`, tested on an opened pagemap. */
 export async function hasPagemapScan(opened: OpenedPagemap): Promise<boolean> {
   const nothing = { firstPage: 1, pages: 1, pageSize: 4096 };
   scanWorks ??= await scanPresent(opened, nothing, () => {});
@@ -189,19 +193,20 @@ export async function hasPagemapScan(opened: OpenedPagemap): Promise<boolean> {
 }
 
 /**
- * Puts a look on a list of calls that ends it when the address space behind an
- * opened pagemap is gone, by exit or exec: a pagemap stays with the address space
- * it was opened for, and a read of it gives nothing then.
+ * Adds a read to a list of calls that ends the list if the address space of an
+ * opened pagemap is gone because of exit or exec. A pagemap belongs to the address
+ * space for which it was opened, and reads nothing once that is gone.
  *
- * @returns which call it is: its result is above 0 while the address space exists.
+ * @returns the index of the call; its result is greater than 0 while the address
+ * space exists.
  */
 export function lookWhetherAlive(pagemap: File, calls: CallList): number {
   return calls.readAt(pagemap.fd, new Uint8Array(8), 0);
 }
 
-/** Buffers for regions that nobody uses at the moment. */
+/** Buffers for regions that are not in use. */
 const regionBuffers: BigUint64Array<ArrayBuffer>[] = [];
-/** How many are kept at the most. */
+/** The most buffers that are kept. */
 const MOST_BUFFERS = 4;
 
 /** The address of a typed array's first byte. */

@@ -1,8 +1,8 @@
 /**
  * Process descriptors: `pidfd_open(2)` and `process_madvise(2)`.
  *
- * A pid can be reused by another process at any time; a process descriptor
- * cannot, so page-outs go through one.
+ * The kernel can give a pid to another process at any time. A process descriptor
+ * always refers to the same process, so page-outs go through one.
  *
  * @module
  */
@@ -20,11 +20,11 @@ export const MADV_COLD = 20;
 /** `MADV_PAGEOUT` of include/uapi/asm-generic/mman-common.h: reclaim these pages. */
 export const MADV_PAGEOUT = 21;
 
-/** Signals of signal(7), the numbers that x86-64 and arm64 share. */
+/** Signals of signal(7); the numbers are the same on x86-64 and arm64. */
 export const SIGHUP = 1;
 export const SIGUSR1 = 10;
 
-/** How many ranges one `process_madvise` takes: `UIO_MAXIOV` of <linux/uio.h>. */
+/** The most ranges that one `process_madvise` takes: `UIO_MAXIOV` of <linux/uio.h>. */
 export const MAX_RANGES = 1024;
 
 /** Ranges of another process's memory, as `process_madvise` takes them. */
@@ -33,12 +33,12 @@ export class RemoteRanges {
   readonly #iovecs: BigUint64Array<ArrayBuffer>;
   #count = 0;
 
-  /** @param capacity how many ranges fit, at most `MAX_RANGES`. */
+  /** @param capacity the most ranges that it can hold, up to `MAX_RANGES`. */
   constructor(capacity: number) {
     this.#iovecs = new BigUint64Array(capacity * 2);
   }
 
-  /** How many ranges there are. */
+  /** The number of ranges. */
   get count(): number {
     return this.#count;
   }
@@ -47,7 +47,7 @@ export class RemoteRanges {
     return this.#count * 2 === this.#iovecs.length;
   }
 
-  /** Adds `bytes` bytes at an address. */
+  /** Adds a range of `bytes` bytes at an address. */
   add(start: bigint, bytes: number): void {
     this.#iovecs[this.#count * 2] = start;
     this.#iovecs[this.#count * 2 + 1] = BigInt(bytes);
@@ -63,7 +63,7 @@ export class RemoteRanges {
     this.#count = 0;
   }
 
-  /** The ranges from an index on, as an array of `struct iovec`. */
+  /** Returns the ranges from an index on, as an array of `struct iovec`. */
   from(index: number): BigUint64Array<ArrayBuffer> {
     return this.#iovecs.subarray(index * 2, this.#count * 2);
   }
@@ -78,16 +78,16 @@ export class Pidfd implements Disposable {
   }
 
   /**
-   * Opens a descriptor of the process that has a pid now.
+   * Opens a descriptor of the process that currently has a pid.
    *
-   * @throws SystemError `ESRCH` when there is none.
+   * @throws SystemError `ESRCH` if there is no such process.
    */
   static open(pid: number): Pidfd {
     const fd = libc().pidfdOpen(SYS_PIDFD_OPEN, pid, 0);
     return new Pidfd(checked(fd, `pidfd_open ${pid}`));
   }
 
-  /** Whether the process still runs: it has not exited, or nobody has reaped it. */
+  /** Whether the process has not exited, or has not been reaped yet. */
   isAlive(): boolean {
     return this.#send(0) === 0;
   }
@@ -95,7 +95,8 @@ export class Pidfd implements Disposable {
   /**
    * Sends a signal.
    *
-   * @throws SystemError `ESRCH` when the process has exited, `EPERM`.
+   * @throws SystemError `ESRCH` if the process has exited, `EPERM` if rcap may not
+   * signal it.
    */
   signal(number: number): void {
     checked(this.#send(number), `send signal ${number}`);
@@ -107,15 +108,16 @@ export class Pidfd implements Disposable {
   }
 
   /**
-   * Puts advice on ranges of the process's memory on a list of calls. It returns
-   * how many bytes were advised on, counted over the ranges in order; the first
-   * range that fails ends the call. It fails when that is the first: with `EINVAL`
-   * or `ENOMEM` for its memory, `ESRCH` or `EPERM` for the process.
+   * Adds a call to a list that gives advice on ranges of the process's memory. The
+   * call processes the ranges in order, ends at the first that fails, and returns
+   * how many bytes it has processed. If the very first range fails, the call fails:
+   * with `EINVAL` or `ENOMEM` because of the memory, `ESRCH` or `EPERM` because of
+   * the process.
    *
-   * It waits for the process's mmap lock, and not even SIGKILL ends that.
+   * The call waits for the process's mmap lock, and not even SIGKILL ends the wait.
    *
-   * @param from index of the first range to advise on.
-   * @returns which call it is.
+   * @param from index of the first range.
+   * @returns the index of the call.
    */
   advise(
     calls: CallList,
@@ -132,7 +134,7 @@ export class Pidfd implements Disposable {
   /**
    * Gives advice on ranges of the process's memory, on another thread.
    *
-   * @returns how many bytes were advised on: {@linkcode advise}.
+   * @returns how many bytes were processed: {@linkcode advise}.
    * @throws SystemError as {@linkcode advise} fails.
    */
   async madvise(

@@ -10,7 +10,7 @@ import { Errno } from "./libc.ts";
 import { Pidfd, RemoteRanges } from "./pidfd.ts";
 import { Sleeper } from "./testing.ts";
 
-Deno.test("a descriptor tells that its process has ended", async () => {
+Deno.test("a descriptor shows that its process has ended", async () => {
   await using sleeper = await Sleeper.start();
   using pidfd = Pidfd.open(sleeper.pid);
   assert(pidfd.isAlive());
@@ -18,7 +18,7 @@ Deno.test("a descriptor tells that its process has ended", async () => {
   assertEquals(pidfd.isAlive(), false);
 });
 
-Deno.test("advice to a process that has ended fails, and says so", async () => {
+Deno.test("advice to a process that has ended fails with ESRCH", async () => {
   await using sleeper = await Sleeper.start();
   using pidfd = Pidfd.open(sleeper.pid);
   await sleeper.end();
@@ -30,7 +30,7 @@ Deno.test("advice to a process that has ended fails, and says so", async () => {
   assertEquals(error.errno, Errno.ESRCH);
 });
 
-Deno.test("there is no descriptor of a process that is not there", async () => {
+Deno.test("opening a descriptor of a process that does not exist fails", async () => {
   await using sleeper = await Sleeper.start();
   const { pid } = sleeper;
   await sleeper.end();
@@ -38,7 +38,7 @@ Deno.test("there is no descriptor of a process that is not there", async () => {
   assertEquals(error.message, `pidfd_open ${pid}: No such process (ESRCH)`);
 });
 
-Deno.test("ranges are kept in order, and handed on from any of them", () => {
+Deno.test("ranges are kept in order, and returned from any index on", () => {
   const ranges = new RemoteRanges(2);
   ranges.add(0x7fff_0000_0000n, 4096);
   assertEquals(ranges.isFull, false);

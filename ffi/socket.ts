@@ -1,5 +1,5 @@
 /**
- * Ends connections that Deno cannot: `shutdown(2)`, `getpeername(2)`.
+ * Ends connections that Deno cannot end: `shutdown(2)`, `getpeername(2)`.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 const AF_INET = 2;
 const SHUT_RDWR = 2;
 
-/** Descriptors are given out from the lowest on; rcap has nowhere near as many. */
+/** The kernel assigns the lowest free descriptor, and rcap never has nearly as many. */
 const MOST_DESCRIPTORS = 65_536;
 
 /** One end of a TCP connection. */
@@ -36,11 +36,12 @@ export interface SocketCalls {
 }
 
 /**
- * Ends a connection of this process in both directions, so that whatever waits on it
- * fails. Deno's `close()` leaves the descriptor open for as long as a write waits
- * for the other side.
+ * Ends a connection of this process in both directions, so that pending reads and
+ * writes fail. Deno's `close()` keeps the descriptor open while a write waits for
+ * the other side.
  *
- * @param local this side of it, and `remote` the other: no two connections have both.
+ * @param local this side of the connection; `remote` is the other. The pair is
+ * unique.
  * @returns whether there was such a connection.
  */
 export function endConnectionWith(
@@ -78,7 +79,7 @@ function isAddress({ hostname, port }: Endpoint, AF_INET6: number): boolean {
   return shortest(words.join(":")) === shortest(hostname);
 }
 
-/** An IPv6 address in its one shortest form. */
+/** Returns an IPv6 address in its unique shortest form. */
 function shortest(address: string): string | undefined {
   return URL.parse(`http://[${address}]`)?.hostname;
 }

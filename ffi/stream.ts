@@ -1,9 +1,8 @@
 /**
- * Standard output and standard error, written on another thread: a full pipe, a
- * stopped terminal or a file system that does not answer makes a write wait for as
- * long as somebody else likes.
+ * Standard output and standard error, written on another thread. A full pipe, a
+ * stopped terminal or an unresponsive file system can block a write indefinitely.
  *
- * Facts: write(2) and poll(2), which take the same values on Linux and illumos.
+ * Facts: write(2) and poll(2), whose constants are the same on Linux and illumos.
  *
  * @module
  */
@@ -27,10 +26,13 @@ const POLLERR = 0x8;
 const POLLHUP = 0x10;
 const POLLNVAL = 0x20;
 
-/** How long one wait for room may take, in milliseconds; another follows it. */
+/** Timeout of one wait for room, in milliseconds; the wait is repeated. */
 const WAIT_MS = 1000;
 
-/** How often a write may fail although there is room, before it is asked why. */
+/**
+ * How often a write may fail although there is room, before the error is
+ * determined.
+ */
 const MOST_FAILURES = 3;
 
 /** How long to wait before another try, in milliseconds. */
@@ -51,16 +53,17 @@ export class Stream {
     this.#fd = fd;
   }
 
-  /** Whether it is a terminal. */
+  /** Whether the stream is a terminal. */
   isTerminal(): boolean {
     return this.#own().isTerminal();
   }
 
   /**
-   * Writes all of some bytes, however long that takes. One write at a time, please.
+   * Writes all bytes, however long that takes. Writes must not overlap.
    *
-   * @returns `false` when nobody reads them any more.
-   * @throws Error in the system's words when they cannot be written, to a full disk say.
+   * @returns `false` if the reader has closed its end.
+   * @throws Error with the system's text if they cannot be written, for example
+   * because the disk is full.
    */
   async write(bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
     let failures = 0;
@@ -73,24 +76,24 @@ export class Stream {
         failures = 0;
         continue;
       }
-      // errno stayed on the other thread, so it is found out what is the matter.
+      // errno stayed on the other thread, so poll(2) finds out why.
       const events = await this.#poll(0);
       if ((events & (POLLERR | POLLHUP)) !== 0) return false;
       if ((events & (POLLOUT | POLLNVAL)) === 0) {
-        // Somebody made it non-blocking, and it is full.
+        // The stream is non-blocking and full.
         await this.#poll(WAIT_MS);
       } else if (++failures < MOST_FAILURES) {
-        // It may have been full just now.
+        // It may have been full at that moment.
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       } else {
-        // Deno fails in the same way, and says why.
+        // Deno's write fails in the same way and reports why.
         at += await this.#own().write(rest);
       }
     }
     return true;
   }
 
-  /** What poll(2) says of it, after so many milliseconds at most; 0 for nothing. */
+  /** Returns poll(2)'s events within so many milliseconds; 0 for none. */
   async #poll(milliseconds: number): Promise<number> {
     // struct pollfd: int fd, short events, short revents.
     const view = new DataView(new ArrayBuffer(8));

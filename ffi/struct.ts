@@ -1,25 +1,25 @@
 /**
- * C structures: a table of fields for each, and readers that go by the table.
+ * C structures: tables of their fields, and readers that use these tables.
  *
  * @module
  */
 
 import { RcapError } from "../lib/errors.ts";
 
-/** What came from the system is not what its documentation says. */
+/** Data from the system does not have its documented form. */
 export class MalformedData extends RcapError {
   override name = "MalformedData";
 }
 
-/** Kinds of numbers, little-endian; `text` is a string of up to so many bytes. */
+/** Kinds of little-endian numbers; `text` is a string of up to that many bytes. */
 export type FieldKind = "i32" | "u32" | "i64" | "u64" | { text: number };
 
-/** Where a field begins, in bytes, and what it is. */
+/** A field's offset in bytes and its kind. */
 export type Field = readonly [offset: number, kind: FieldKind];
 
 /** A structure. */
 export interface Struct<Name extends string = string> {
-  /** As C calls it, for messages. */
+  /** Its name in C, for messages. */
   readonly name: string;
   /** In bytes. */
   readonly size: number;
@@ -33,16 +33,16 @@ export function fieldSize(kind: FieldKind): number {
 }
 
 /**
- * A structure from its table. Fields that nobody needs may be left out.
+ * Defines a structure by its table. Fields that are not needed may be left out.
  *
- * @throws RangeError when the table cannot be right: a field beyond the size, over
- * another one, or not aligned.
+ * @throws RangeError if the table cannot be right: a field exceeds the size,
+ * overlaps another, or is not aligned.
  */
 export function defineStruct<Name extends string>(
   struct: Struct<Name>,
 ): Struct<Name> {
   let end = 0;
-  // The order of the table is that of the fields.
+  // The table lists the fields in order.
   for (const [name, [offset, kind]] of Object.entries<Field>(struct.fields)) {
     const size = fieldSize(kind);
     const isAligned = typeof kind === "object" || offset % size === 0;
@@ -59,7 +59,7 @@ export function defineStruct<Name extends string>(
 
 const decoder = new TextDecoder();
 
-/** Reads structures of one kind out of bytes. */
+/** Reads structures of one kind from bytes. */
 export class StructReader<Name extends string> {
   readonly #struct: Struct<Name>;
   readonly #bytes: Uint8Array;
@@ -74,9 +74,9 @@ export class StructReader<Name extends string> {
   }
 
   /**
-   * Goes to the structure at a place of the bytes.
+   * Moves to the structure at an offset of the bytes.
    *
-   * @throws MalformedData when it does not end within them.
+   * @throws MalformedData if it does not end within them.
    */
   moveTo(at: number): void {
     const { name, size } = this.#struct;
@@ -89,9 +89,9 @@ export class StructReader<Name extends string> {
   }
 
   /**
-   * A number.
+   * Returns a number.
    *
-   * @throws MalformedData when it is too large to be exact.
+   * @throws MalformedData if it is too large to be exact.
    */
   number(field: Name): number {
     const [offset, kind] = this.#struct.fields[field];
@@ -112,21 +112,21 @@ export class StructReader<Name extends string> {
   }
 
   /**
-   * A number of things.
+   * Returns a number that counts something.
    *
-   * @throws MalformedData when it is negative, or more than there can be.
+   * @throws MalformedData if it is negative or greater than `most`.
    */
   count(field: Name, most: number): number {
     const value = this.number(field);
     if (value < 0 || value > most) {
       throw new MalformedData(
-        `${this.#struct.name}.${field} is ${value}, which is not within 0 and ${most}`,
+        `${this.#struct.name}.${field} is ${value}, which is not between 0 and ${most}`,
       );
     }
     return value;
   }
 
-  /** A number of 64 bits. */
+  /** Returns a number of 64 bits. */
   bigint(field: Name): bigint {
     const [offset, kind] = this.#struct.fields[field];
     const at = this.#at + offset;
@@ -135,7 +135,7 @@ export class StructReader<Name extends string> {
       : this.#view.getBigUint64(at, true);
   }
 
-  /** A text, up to its zero byte or the end of the field. */
+  /** Returns a text, up to its zero byte or the end of the field. */
   text(field: Name): string {
     const [offset, kind] = this.#struct.fields[field];
     const from = this.#at + offset;

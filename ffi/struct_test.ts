@@ -1,5 +1,5 @@
 /**
- * Tests of tables of C structures and their readers.
+ * Tests of the tables of C structures and of their reader.
  *
  * @module
  */
@@ -24,7 +24,7 @@ const EXAMPLE = defineStruct({
   },
 });
 
-/** A reader of one structure of which all bytes are set by a function. */
+/** A reader of one structure, whose bytes a function sets. */
 function reader(fill: (view: DataView, bytes: Uint8Array) => void) {
   const bytes = new Uint8Array(48);
   fill(new DataView(bytes.buffer, 8), bytes.subarray(8));
@@ -33,7 +33,7 @@ function reader(fill: (view: DataView, bytes: Uint8Array) => void) {
   return result;
 }
 
-Deno.test("fields are read by their place and kind, little-endian", () => {
+Deno.test("fields are read by offset and kind, little-endian", () => {
   const example = reader((view, bytes) => {
     view.setInt32(0, -2, true);
     view.setUint32(4, 0xffff_fffe, true);
@@ -48,12 +48,12 @@ Deno.test("fields are read by their place and kind, little-endian", () => {
   assertEquals(example.text("words"), "né");
 });
 
-Deno.test("a text may fill its field, without a zero", () => {
+Deno.test("a text may fill its field without a zero byte", () => {
   const example = reader((_, bytes) => bytes.fill(0x41));
   assertEquals(example.text("words"), "AAAAAAAA");
 });
 
-Deno.test("numbers that are not exact, and counts that cannot be, are refused", () => {
+Deno.test("inexact numbers and impossible counts are refused", () => {
   const example = reader((view) => {
     view.setInt32(0, -1, true);
     view.setBigUint64(16, 2n ** 63n, true);
@@ -66,7 +66,7 @@ Deno.test("numbers that are not exact, and counts that cannot be, are refused", 
   assertThrows(
     () => example.count("small", 10),
     MalformedData,
-    "example_t.small is -1, which is not within 0 and 10",
+    "example_t.small is -1, which is not between 0 and 10",
   );
   assertThrows(() => example.count("large", 10), MalformedData);
 });

@@ -27,7 +27,7 @@ export interface MemoryInfo {
 const sysinfoBuffer = new Uint8Array(112);
 const sysinfoView = new DataView(sysinfoBuffer.buffer);
 
-/** Physical memory and swap now. Cheap enough to ask before every page-out. */
+/** Physical memory and swap now. Cheap enough to call before every page-out. */
 export function memoryInfo(): MemoryInfo {
   checked(libc().sysinfo(sysinfoBuffer), "sysinfo");
   // struct sysinfo of sysinfo(2), 64-bit: totalram 32, totalswap 64, freeswap 72,
@@ -42,9 +42,9 @@ export function memoryInfo(): MemoryInfo {
   };
 }
 
-/** The release of the kernel, `6.12.48+deb13-amd64` say. */
+/** The release of the kernel, for example `6.12.48+deb13-amd64`. */
 export function kernelRelease(): string {
-  // struct utsname of uname(2): six fields of 65 bytes, of which release is the third.
+  // struct utsname of uname(2): six fields of 65 bytes; release is the third.
   const names = new Uint8Array(6 * 65);
   checked(libc().uname(names), "uname");
   const release = names.subarray(2 * 65, 3 * 65);
@@ -72,8 +72,8 @@ export function effectiveUid(): number {
 const AT_SECURE = 23n;
 
 /**
- * Whether rcap has privileges that whoever started it need not have, from a
- * set-user-id bit or capabilities of its file: ld.so(8), secure-execution mode.
+ * Whether rcap has privileges that its caller may lack, from a set-user-id bit or
+ * capabilities of its file: ld.so(8), secure-execution mode.
  */
 export function isSecureExecution(): boolean {
   return libc().getauxval(AT_SECURE) !== 0n;
@@ -83,11 +83,11 @@ export function isSecureExecution(): boolean {
 const PASSWD_UID = 16;
 
 /**
- * The id of a user by name, from every source that the system knows; `undefined`
- * for none. It is asked on another thread, and may take as long as the slowest of
- * those sources.
+ * Looks up the id of a user by name in all sources of the system's name service;
+ * `undefined` if there is no such user. The lookup runs on another thread and may
+ * take as long as the slowest source.
  *
- * @throws SystemError when it cannot be found out.
+ * @throws SystemError if the lookup fails.
  */
 export function uidOfUser(name: string): Promise<number | undefined> {
   return uidByName(name, {

@@ -1,5 +1,5 @@
 /**
- * Tests of facts about the machine, against what `/proc` says of it.
+ * Tests of facts about the machine against `/proc`.
  *
  * @module
  */
@@ -15,7 +15,7 @@ function meminfo(name: string): number {
     1024;
 }
 
-Deno.test("memory and swap are those of meminfo", () => {
+Deno.test("memory and swap match meminfo", () => {
   const { totalMemory, totalSwap, freeSwap } = memoryInfo();
   assertEquals(totalMemory, meminfo("MemTotal"));
   assertEquals(totalSwap, meminfo("SwapTotal"));
@@ -31,7 +31,7 @@ Deno.test("users are found by name", async () => {
   assertEquals(await uidOfUser("root"), 0);
   assertEquals(await uidOfUser("no such user"), undefined);
   assertEquals(await uidOfUser(""), undefined);
-  // C would take the name to end there.
+  // In C the name would end there.
   assertEquals(await uidOfUser("root\0x"), undefined);
   assertEquals(effectiveUid(), Deno.uid());
 });

@@ -1,16 +1,16 @@
 /**
- * Help for tests: memory of the test's own process of which exactly chosen pages
- * are resident.
+ * Support for tests: memory of the test's own process in which exactly the chosen
+ * pages are resident.
  *
  * @module
  */
 
-// Whatever starts processes has a deadline.
+// Everything that starts processes has a deadline.
 import "../tests/support/deadline.ts";
 import { libc } from "./libc.ts";
 import { pageSize } from "./system.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 // <sys/mman.h> of Linux.
@@ -28,8 +28,8 @@ const calls = Deno.dlopen("libc.so.6", {
 }).symbols;
 
 /**
- * Anonymous memory that is one mapping in maps, whatever lies beside it. Nothing
- * of it is resident until it is touched, and then one page at a time.
+ * Anonymous memory that is exactly one mapping in maps. No page is resident until
+ * it is touched, and touching makes only that page resident.
  */
 export class OwnMemory implements Disposable {
   /** Address of the first byte. */
@@ -40,8 +40,8 @@ export class OwnMemory implements Disposable {
   constructor(pages: number) {
     this.pages = pages;
     const size = this.#size(1);
-    // Between two pages without access, which keep it from becoming one with
-    // a neighbour.
+    // Placed between two inaccessible pages, which keep it from being merged with a
+    // neighbour.
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     this.#all = libc().mmap(
       0n,
@@ -53,13 +53,13 @@ export class OwnMemory implements Disposable {
     );
     this.start = this.#all + size;
     this.#protect(0, pages, PROT_READ | PROT_WRITE);
-    // Fails where the kernel has no large pages, which is as well.
+    // Fails if the kernel has no huge pages, which is just as good.
     libc().madvise(this.start, this.#size(pages), MADV_NOHUGEPAGE);
   }
 
   readonly #all: bigint;
 
-  /** Address behind the last byte. */
+  /** Address after the last byte. */
   get end(): bigint {
     return this.start + this.#size(this.pages);
   }
@@ -83,8 +83,8 @@ export class OwnMemory implements Disposable {
   }
 
   /**
-   * Reads a byte of pages. Where `RCAP_NO_ZERO_PAGE` is set, writes to them, since
-   * on machines without a zero page a read gets an ordinary page.
+   * Reads a byte of each page. If `RCAP_NO_ZERO_PAGE` is set, writes to it instead,
+   * because on machines without a zero page a read allocates an ordinary page.
    */
   read(firstPage: number, pages = 1): void {
     if (Deno.env.has("RCAP_NO_ZERO_PAGE")) return this.write(firstPage, pages);
@@ -98,7 +98,7 @@ export class OwnMemory implements Disposable {
     this.#check(calls.mlock(this.#address(firstPage), this.#size(pages)));
   }
 
-  /** Makes every second page a mapping of its own, by making it read-only. */
+  /** Turns every second page into a mapping of its own by making it read-only. */
   split(): void {
     for (let page = 1; page < this.pages; page += 2) {
       this.#protect(page, 1, PROT_READ);
@@ -130,13 +130,15 @@ export class OwnMemory implements Disposable {
   }
 
   #check(result: number): void {
-    if (result !== 0) throw new Error("the test cannot have its memory");
+    if (result !== 0) {
+      throw new Error("the memory for the test cannot be set up");
+    }
   }
 }
 
 /**
- * How many processors the machine has: proc_stat(5). `navigator.hardwareConcurrency`
- * counts as many as a quota of the cgroup is worth, which is less than there are.
+ * Number of processors of the machine: proc_stat(5).
+ * `navigator.hardwareConcurrency` returns fewer if the cgroup has a quota.
  */
 export function processors(): number {
   return [...Deno.readTextFileSync("/proc/stat").matchAll(/^cpu\d/gm)].length;
@@ -150,7 +152,7 @@ export class Sleeper implements AsyncDisposable {
     this.#child = child;
   }
 
-  /** Starts it, and waits until it sleeps and its memory does not change any more. */
+  /** Starts it and waits until it sleeps and its memory no longer changes. */
   static async start(): Promise<Sleeper> {
     const child = new Deno.Command("perl", {
       args: ["-e", "close STDOUT; sleep"],
@@ -174,7 +176,7 @@ export class Sleeper implements AsyncDisposable {
     try {
       await this.end();
     } catch (error) {
-      // It has ended before.
+      // It has already ended.
       if (!(error instanceof TypeError)) throw error;
     }
   }

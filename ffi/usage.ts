@@ -1,5 +1,5 @@
 /**
- * What this process itself uses, and may: `getrusage(2)`, `getrlimit(2)` and
+ * Resource usage and limits of this process: `getrusage(2)`, `getrlimit(2)` and
  * `/proc/self/statm`.
  *
  * @module
@@ -13,9 +13,9 @@ import { pageSize } from "./system.ts";
 const RUSAGE_SELF = 0;
 const RLIMIT_NOFILE = 7;
 
-/** What a process uses. */
+/** Resource usage of a process. */
 export interface Usage {
-  /** Processor time of all threads so far, user and system, in seconds. */
+  /** User and system time of all threads so far, in seconds. */
   readonly cpu: number;
   /** Resident set size, in bytes. */
   readonly rss: number;
@@ -25,7 +25,7 @@ export interface Usage {
 // fourteen longs.
 const rusage = new BigInt64Array(18);
 
-/** What this process uses now. */
+/** Returns the current usage of this process. */
 export function ownUsage(): Usage {
   checked(libc().getrusage(RUSAGE_SELF, rusage), "getrusage");
   const [userSeconds, userMicros, systemSeconds, systemMicros] = rusage;
@@ -36,7 +36,7 @@ export function ownUsage(): Usage {
   };
 }
 
-/** How many descriptors this process may have open: the soft limit. */
+/** The soft limit of open descriptors of this process. */
 export function openFilesLimit(): number {
   // struct rlimit, 64-bit: rlim_cur and rlim_max.
   const limits = new BigUint64Array(2);

@@ -1,5 +1,5 @@
 /**
- * Tests of what this process uses.
+ * Tests of the resource usage of this process.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { processors } from "./testing.ts";
 
 const MIB = 2 ** 20;
 
-Deno.test("processor time grows with what is done, and not much more", () => {
+Deno.test("processor time grows with the work done, and not much more", () => {
   const began = performance.now();
   const { cpu: before } = ownUsage();
   let cpu = before;
@@ -19,7 +19,7 @@ Deno.test("processor time grows with what is done, and not much more", () => {
     cpu = ownUsage().cpu;
     assert(performance.now() - began < 30_000, `still ${cpu - before} s`);
   }
-  // All processors at once could not have given more.
+  // More than all processors together is impossible.
   const elapsed = (performance.now() - began) / 1000;
   assert(cpu - before <= (elapsed + 0.02) * processors());
 });

@@ -1,13 +1,13 @@
 /**
- * Users by name: `getpwnam_r(3)` of any system, on another thread.
+ * Looks up users by name: `getpwnam_r(3)` of any system, on another thread.
  *
- * POSIX has it return 0 and find no entry for a user that there is not, and an
- * error number when it could not find out. GNU libc does so whenever a source of
- * its name service has said that there is no such user, whatever other sources
- * say. illumos returns `errno`, which its name service leaves at 0 then. So no
- * error number is taken for "no such user", although getpwnam(3) lists some that
- * other systems use for that: a source that cannot be reached ends with `ENOENT`
- * too.
+ * According to POSIX it returns 0 and no entry if there is no such user, and an
+ * error number if the lookup failed. GNU libc returns 0 as soon as one source of
+ * its name service reports that there is no such user, whatever other sources
+ * report. illumos returns `errno`, which its name service leaves at 0 in this case.
+ * So no error number is taken to mean "no such user", although getpwnam(3) lists
+ * some that other systems use for it: a source that cannot be reached results in
+ * `ENOENT` too.
  *
  * @module
  */
@@ -17,9 +17,12 @@ import { cString, Errno } from "./libc.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** How a C library looks a user up. */
+/** How to look up a user in a C library. */
 export interface UserLookup {
-  /** `getpwnam_r`: name, entry, buffer and its size, and where the pointer to the entry goes. */
+  /**
+   * `getpwnam_r`: name, entry, buffer and its size, and the place for the pointer
+   * to the entry.
+   */
   readonly lookUp: (
     name: Bytes,
     entry: Bytes,
@@ -27,32 +30,32 @@ export interface UserLookup {
     size: bigint,
     found: BigUint64Array<ArrayBuffer>,
   ) => Promise<number>;
-  /** Where the uid stands in a `struct passwd`. */
+  /** Offset of the uid in a `struct passwd`. */
   readonly uidAt: number;
-  /** What an error number means. */
+  /** Returns the text for an error number. */
   readonly words: (errno: number) => string;
 }
 
 /** Larger than a `struct passwd` of any system. */
 const ENTRY_SIZE = 256;
 
-/** Room for the strings of an entry, at first and at the most. */
+/** Initial and largest size of the buffer for the strings of an entry. */
 const FIRST_SIZE = 4096;
 const LARGEST_SIZE = 1024 * 1024;
 
-/** What calls under way use: the runtime does not keep it alive for them. */
+/** Memory that calls in progress use. The runtime does not keep it alive. */
 const inUse = new Set<readonly unknown[]>();
 
 /**
- * The id of a user by name; `undefined` for none.
+ * Returns the id of a user by name; `undefined` if there is no such user.
  *
- * @throws SystemError when it cannot be found out.
+ * @throws SystemError if the lookup fails.
  */
 export async function uidByName(
   name: string,
   { lookUp, uidAt, words }: UserLookup,
 ): Promise<number | undefined> {
-  // C would take what stands before it for the name.
+  // In C the name would end at the zero byte.
   if (name.includes("\0")) return undefined;
   for (let size = FIRST_SIZE;;) {
     const entry = new Uint8Array(ENTRY_SIZE);

@@ -1,17 +1,18 @@
 /**
  * Locks that end with the process that holds them, however it ends: POSIX record
- * locks, "Advisory record locking" of `fcntl(2)`.
+ * locks, "Advisory record locking" in `fcntl(2)`.
  *
  * Such a lock has two traps. A process never conflicts with itself, and it loses
- * the lock as soon as it closes *any* descriptor of the file. So what this
- * process holds is remembered here, by the file's identity, and files that it
- * holds are not opened again. Nothing else may open a file that is locked here.
+ * the lock as soon as it closes *any* descriptor of the file. So this module
+ * remembers the identities of the files that this process has locked, and does not
+ * open them again. Nothing else in this process may open a file that is locked
+ * here.
  *
- * Whoever can read a file can lock it for reading, which keeps others from locking
- * it for writing. So a lock file is its owner's only, and one that was not always
- * may be locked by anybody who opened it then. No permission takes that back: such
- * a file is replaced by another. That is safe, since whoever holds a lock in
- * earnest holds it for writing, and nobody can hold one for reading beside it.
+ * Anyone who can read a file can lock it for reading, which keeps others from
+ * locking it for writing. So only its owner can open a lock file. If that was not
+ * always so, anyone who opened the file earlier may still lock it, and no change of
+ * mode revokes that: such a file is replaced. That is safe, because a real holder
+ * locks the file for writing, and a read lock cannot exist beside that.
  *
  * @module
  */
@@ -21,19 +22,19 @@ import { type FileStatus, identityOf } from "../../ffi/file_status.ts";
 import { isMissing, RcapError } from "../errors.ts";
 import type { Entry } from "./directory.ts";
 
-/** Nobody else may lock it, not even for reading. */
+/** Nobody else can lock it, not even for reading. */
 const LOCK_FILE_MODE = 0o600;
 
-/** Stands before the pid in the name of a lock file that is to replace another. */
+/** Precedes the pid in the name of a lock file that is about to replace another. */
 const REPLACEMENT = "~";
 
-/** How often to begin anew when others replace the file meanwhile. */
+/** How often to start again if others replace the file meanwhile. */
 const MOST_TRIES = 10;
 
-/** Identities of the files that this process holds. */
+/** Identities of the files that this process has locked. */
 const held = new Set<string>();
 
-/** A lock on a file; let go by `using`, or by the end of the process. */
+/** A lock on a file; released by `using` or by the end of the process. */
 export class FileLock implements Disposable {
   readonly #file: OpenFile;
   readonly #identity: string;
@@ -46,7 +47,7 @@ export class FileLock implements Disposable {
   }
 
   /**
-   * Locks a file of a directory, which is made where there is none.
+   * Locks a file of a directory. Makes the file if there is none.
    *
    * @returns `undefined` when another process, or this one, holds it already.
    * @throws NotAFile, SystemError when the file cannot be opened, made or locked.
@@ -80,9 +81,10 @@ export class FileLock implements Disposable {
   }
 
   /**
-   * Puts a locked file into the place of one that somebody has locked for reading.
+   * Replaces a file that somebody has locked for reading by one that this process
+   * has locked.
    *
-   * @returns `undefined` when another was there by then.
+   * @returns `undefined` if another process replaced the file first.
    */
   static #replace(
     directory: Entry,
@@ -97,7 +99,7 @@ export class FileLock implements Disposable {
       // Unlike a rename, this loses nothing: what was in its place can be looked at.
       directory.exchange(other, name);
       if (!isSame(directory, other, locked)) {
-        // Another process was quicker, and it is its lock.
+        // Another process was first, and holds the lock.
         directory.exchange(other, name);
         return undefined;
       }
@@ -121,7 +123,10 @@ export class FileLock implements Disposable {
   }
 }
 
-/** Removes what processes have left that were killed while they replaced a file. */
+/**
+ * Removes files left by processes that were killed while they replaced the lock
+ * file.
+ */
 function removeReplacements(directory: Entry, name: string): void {
   for (const other of directory.names()) {
     const isReplacement = other.startsWith(`${name}${REPLACEMENT}`);
@@ -146,17 +151,18 @@ function lockedForReading(path: string, { pid }: LockConflict): RcapError {
 }
 
 /**
- * The process that holds the lock on a file of a directory. Asking takes no lock,
- * not even for a moment. Who has locked it for reading does not hold it.
+ * Returns the process that holds the lock on a file of a directory. Takes no lock,
+ * not even briefly. A process that has locked the file for reading does not hold
+ * it.
  *
- * @returns its pid, 0 for a process that this one cannot see (in another pid
- * namespace), `undefined` when nobody holds it or there is no such file.
- * @throws NotAFile, SystemError when the file cannot be opened.
+ * @returns the pid; 0 for a process in another pid namespace, which this one cannot
+ * see; `undefined` if no process holds the lock or there is no such file.
+ * @throws NotAFile, SystemError if the file cannot be opened.
  */
 export function lockHolder(directory: Entry, name: string): number | undefined {
   const status = directory.statusOf(name);
   if (status === undefined) return undefined;
-  // To open and close it would let go of it.
+  // Opening and closing the file would release the lock.
   if (held.has(identityOf(status))) return Deno.pid;
   using file = openIfAny(directory, name);
   const conflict = file &&

@@ -46,7 +46,7 @@ const CHILD =
   new URL("../../tests/support/lock_child.ts", import.meta.url).pathname;
 const NOBODY = 65534;
 
-/** A directory for a lock file, open for every user as a state directory is. */
+/** A directory for a lock file that every user can enter, as with a state directory. */
 class LockPlace implements Disposable {
   readonly path = Deno.makeTempDirSync();
   readonly file = `${this.path}/lock`;
@@ -92,7 +92,7 @@ class Contender implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** What it says, once it has tried. */
+  /** Its answer after it has tried. */
   async answer(): Promise<LockChildAnswer> {
     const decoder = new TextDecoder();
     let text = "";
@@ -122,7 +122,7 @@ testLocks("a lock keeps other processes out until it is let go", async () => {
   assertEquals(await other.answer(), { holder: null, lock: true });
   assertEquals(place.holder(), other.pid);
   assertEquals(place.tryLock(), undefined);
-  // Having tried has not changed who holds it.
+  // The attempt has not changed who holds it.
   assertEquals(place.holder(), other.pid);
 });
 
@@ -181,7 +181,7 @@ testLocks(
   { ignore: Deno.uid() !== 0 },
 );
 
-/** Locks a file for reading, as everybody can who can read it. */
+/** Locks a file for reading, as anyone who can read it can. */
 class ReadLock implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
 

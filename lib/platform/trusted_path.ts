@@ -1,11 +1,11 @@
 /**
- * Paths on which nobody but root and the user of this process has a say.
+ * Paths that nobody but root and the user of this process can change.
  *
- * A path is walked to name by name, from a directory that is held to the next, and
- * nothing is looked up in a directory before that was found to be trusted: what
- * was checked is what is used, and a file system that a stranger serves is never
- * asked for anything. `openat2(2)` could do a part of this; sandboxes often refuse
- * it.
+ * A path is walked name by name, from one open directory to the next. Nothing is
+ * looked up in a directory before the directory has been found to be trusted. So
+ * what was checked is what is used, and a file system that another user's program
+ * serves is never asked for anything. `openat2(2)` could do part of this, but
+ * sandboxes often refuse it.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { FileStatus, FileType } from "../../ffi/file_status.ts";
 import { isMissing, RcapError } from "../errors.ts";
 import { Entry, NotAFile } from "./directory.ts";
 
-/** How many symbolic links a path may lead over, as for the kernel: path_resolution(7). */
+/** How many symbolic links a path may contain, as in the kernel: path_resolution(7). */
 const MOST_LINKS = 40;
 
 const ROOT = 0;
@@ -23,15 +23,15 @@ const STICKY = 0o1000;
 const GROUP_WRITES = 0o020;
 const OTHERS_WRITE = 0o002;
 
-/** Somebody else has a say on what is found at a path. */
+/** Somebody else can change what is found at a path. */
 export class DistrustError extends RcapError {
   override name = "DistrustError";
-  /** The file, directory or link on the path with which that is so. */
+  /** The file, directory or link on the path that others can change. */
   readonly path: string;
   readonly type: FileType;
-  /** What is wrong with it, to stand behind its path. */
+  /** What is wrong with it, worded to follow its path. */
   readonly problem: string;
-  /** What to do about it: a command, for the most part. */
+  /** What to do about it: usually a command. */
   readonly remedy: string;
 
   constructor(
@@ -49,16 +49,19 @@ export class DistrustError extends RcapError {
 
 /** How to walk. */
 export interface WalkOptions {
-  /** The directory where a relative path begins; the working directory otherwise. */
+  /**
+   * The directory at which a relative path begins. The default is the working
+   * directory.
+   */
   readonly from?: Entry;
-  /** Makes directories that are missing, with this mode less the umask. */
+  /** Makes missing directories, with this mode less the umask. */
   readonly make?: number;
   /** Whether the last name may be a symbolic link; those before it always may. */
   readonly lastMayBeLink?: boolean;
   /**
-   * Told of the first thing with which others have a say. The walk goes on then,
-   * over no more links, and never into a file system that a stranger serves.
-   * Without this it ends there.
+   * Called with the first thing that others can change. The walk then continues,
+   * but follows no more links and never enters a file system that another user's
+   * program serves. Without this callback the walk fails there.
    */
   readonly onDistrust?: (distrust: DistrustError) => void;
 }
@@ -66,9 +69,8 @@ export interface WalkOptions {
 /**
  * Walks to a directory.
  *
- * @throws DistrustError when others have a say on the path, or on what the
- * directory holds.
- * @throws SystemError when there is none.
+ * @throws DistrustError if others can change the path or the directory's contents.
+ * @throws SystemError if there is no such directory.
  */
 export function openTrustedDirectory(
   files: FileCalls,
@@ -77,20 +79,20 @@ export function openTrustedDirectory(
 ): Entry {
   using walk = new Walk(files, path, options);
   walk.go();
-  // One's own entries are safe in a sticky directory, but a name that is missing
-  // there is anybody's to give.
+  // Existing entries are safe in a sticky directory, but anybody can create a name
+  // that is missing there.
   const distrust = whyOpenToOthers(walk.here);
   if (distrust) walk.distrust(distrust);
-  // Fails where it is none.
+  // Fails if it is not a directory.
   return walk.here.entry(".");
 }
 
 /**
- * Walks to a regular file, and opens it to read.
+ * Walks to a regular file and opens it for reading.
  *
- * @throws DistrustError when others have a say on the path or can change the file.
- * @throws NotAFile when it is a pipe, a device or a socket.
- * @throws SystemError when there is none, or it cannot be opened.
+ * @throws DistrustError if others can change the path or the file.
+ * @throws NotAFile if it is a pipe, a device or a socket.
+ * @throws SystemError if there is no such file or it cannot be opened.
  */
 export function openTrustedFile(
   files: FileCalls,
@@ -103,10 +105,10 @@ export function openTrustedFile(
 }
 
 /**
- * Opens a regular file in a directory, to read it.
+ * Opens a regular file in a directory for reading.
  *
- * @param options with `ofOwner` it may also be the file of whoever owns the
- * directory, where that is not trusted.
+ * @param options with `ofOwner`, the file may also belong to the owner of the
+ * directory if that user is not trusted.
  * @throws DistrustError, NotAFile, SystemError as {@linkcode openTrustedFile}.
  */
 export function openFileIn(
@@ -129,10 +131,10 @@ export function openFileIn(
 }
 
 /**
- * Makes sure that others can neither change a file of a directory nor have made it,
- * if it is there.
+ * Checks that others can neither change a file of a directory nor have made it, if
+ * it exists.
  *
- * @throws DistrustError when they can.
+ * @throws DistrustError if they can.
  */
 export function assertTrusted(directory: Entry, name: string): void {
   const status = directory.statusOf(name);
@@ -142,11 +144,11 @@ export function assertTrusted(directory: Entry, name: string): void {
   }
 }
 
-/** Where a walk is; `using` lets it go. */
+/** A walk along a path; `using` closes its directory. */
 class Walk implements Disposable {
   readonly #files: FileCalls;
   readonly #options: WalkOptions;
-  /** The names to go over. */
+  /** The names that are left. */
   #rest: string[];
   #here: Entry;
   #links = 0;
@@ -167,17 +169,20 @@ class Walk implements Disposable {
     if (isFromRoot) this.#examine(this.#here, undefined);
   }
 
-  /** The directory that it has come to. */
+  /** The directory that the walk has reached. */
   get here(): Entry {
     return this.#here;
   }
 
-  /** Goes to a directory. */
+  /** Walks the whole path. */
   go(): void {
     while (this.#rest.length > 0) this.#step();
   }
 
-  /** Goes to the directory of a file, over links. @returns the file's name there. */
+  /**
+   * Walks to the directory of a file, following links. Returns the file's name
+   * there.
+   */
   goBefore(): string {
     for (;;) {
       const [name, next] = this.#rest;
@@ -188,7 +193,7 @@ class Walk implements Disposable {
     }
   }
 
-  /** Ends the walk since others have a say, unless that is to be told only. */
+  /** Fails because others can change something, or calls `onDistrust` if it is set. */
   distrust(distrust: DistrustError): void {
     const { onDistrust } = this.#options;
     if (!onDistrust) throw distrust;
@@ -196,7 +201,7 @@ class Walk implements Disposable {
     this.#isTrusted = false;
   }
 
-  /** Goes over one name. */
+  /** Walks one name further. */
   #step(): void {
     const [name, ...rest] = this.#rest;
     using cleanup = new DisposableStack();
@@ -217,14 +222,14 @@ class Walk implements Disposable {
     this.#rest = [...namesOf(target), ...rest];
   }
 
-  /** Where a link leads to, if it may be followed. */
+  /** Returns the target of a link that may be followed. */
   #targetOf(link: Entry): string {
     const { path, status: { type } } = link;
     if (this.#rest.length === 1 && !this.#options.lastMayBeLink) {
       throw new DistrustError(
         { path, type },
         "is not followed here",
-        "name the directory that it leads to",
+        "use the path of the directory that it leads to",
       );
     }
     trust(link.status, {
@@ -235,17 +240,17 @@ class Walk implements Disposable {
     if (!this.#isTrusted) {
       throw new DistrustError(
         { path, type },
-        "stands where others can put another in its place",
-        "name the place that it leads to",
+        "is in a place where others can replace it",
+        "use the path that it leads to",
       );
     }
     if (++this.#links > MOST_LINKS) {
       throw this.#files.error(`open ${path}`, "ELOOP");
     }
     const target = link.target();
-    // What an open file is called in /proc that has no path: proc_pid_fd(5).
+    // How /proc names an open file that has no path: proc_pid_fd(5).
     if (/^(pipe|socket|anon_inode):/.test(target)) {
-      throw new NotAFile(`${path} is an open ${target}, and no file`);
+      throw new NotAFile(`${path} is an open ${target}, not a regular file`);
     }
     return target;
   }
@@ -279,7 +284,7 @@ class Walk implements Disposable {
   }
 }
 
-/** The names that a path goes over. */
+/** The names in a path. */
 function namesOf(path: string): string[] {
   return path.split("/").filter((name) => name !== "" && name !== ".");
 }
@@ -288,42 +293,45 @@ function namesOf(path: string): string[] {
 interface Finding {
   readonly files: FileCalls;
   readonly path: string;
-  /** The directory that it is in; none above the root. */
+  /** The directory that contains it; `undefined` for the root. */
   readonly directory: Entry | undefined;
-  /** Whether to trust who owns the directory. */
+  /** Whether to trust the owner of the directory. */
   readonly ofOwner?: boolean;
 }
 
-/** @throws DistrustError when others have a say on something, or can change it. */
+/** @throws DistrustError if others can change or replace the file. */
 function trust(status: FileStatus, finding: Finding): void {
   const distrust = distrustOf(status, finding);
   if (distrust) throw distrust;
 }
 
-/** Somebody else's program answers for a file system. */
+/** Another user's program serves a file system. */
 class ServedByStranger extends DistrustError {
   override name = "ServedByStranger";
 }
 
-/** How others have a say on something in a directory, or can change it. */
+/**
+ * How others can change or replace a file in a directory; `undefined` if they
+ * cannot.
+ */
 function distrustOf(
   status: FileStatus,
   { files, path, directory, ofOwner = false }: Finding,
 ): DistrustError | undefined {
   const { type, device, links, uid } = status;
   const what = { path, type };
-  // Such a file system says of its files what it likes.
+  // Such a file system can report anything about its files.
   const server = device === directory?.status.device
     ? undefined
     : strangeServerOf(files, device);
   if (server !== undefined) {
     return new ServedByStranger(
       what,
-      `is on a file system that a program of uid ${server} answers for`,
+      `is on a file system that a program of uid ${server} serves`,
       "choose a place on another file system",
     );
   }
-  // Who owns a link says where it leads; its mode means nothing.
+  // The owner of a link decides where it leads; its mode means nothing.
   const writers = type === "symbolic link" ? [] : writersOf(status);
   const isOurs = isTrusted(files, uid) ||
     ofOwner && uid === directory?.status.uid;
@@ -336,8 +344,8 @@ function distrustOf(
   return isShared && type !== "directory" && links > 1
     ? new DistrustError(
       what,
-      `has ${links} names, and others can make such names in its directory`,
-      "put a copy in its place",
+      `has ${links} hard links, and others can make such links in its directory`,
+      "replace it with a copy",
     )
     : undefined;
 }
@@ -400,7 +408,7 @@ function notOnlyOurs(
  */
 type Writers = "g" | "o" | "list";
 
-/** @param sticky counts those who can only add names to a directory, too. */
+/** @param sticky whether to include those who can only add names to a directory. */
 function writersOf(
   { type, mode, gid, isWritableByList }: FileStatus,
   { sticky = false } = {},

@@ -1,6 +1,5 @@
 /**
- * Tests of paths on which others have a say, with users and file systems as they
- * are.
+ * Tests of paths that others can change, with real users and file systems.
  *
  * @module
  */
@@ -18,14 +17,14 @@ import {
 import "../../ffi/testing.ts";
 
 const NOBODY = 65534;
-/** Neither root's nor this test's. */
+/** Belongs to neither root nor this test. */
 const GROUP = 4711;
 
 /** A tree of files, removed when disposed. */
 class Tree implements Disposable {
   readonly path = Deno.makeTempDirSync({ prefix: "rcap-" });
 
-  /** Makes a directory; `options` are what is special about it. */
+  /** Makes a directory; `options` set its owner, group and mode. */
   directory(name: string, options: Special = {}): string {
     return this.#special(name, options, (path) => Deno.mkdirSync(path));
   }
@@ -57,7 +56,7 @@ class Tree implements Disposable {
     return path;
   }
 
-  /** A message without the directory. */
+  /** A message without the path of the tree. */
   relative(error: Error): string {
     return error.message.replaceAll(`${this.path}/`, "");
   }
@@ -134,7 +133,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "others' say on a path is told, with a command against it",
+  "the error names what others can change, and a command that prevents it",
   (tree) => {
     tree.directory("plain");
     tree.directory("sticky", { mode: 0o1777 });
@@ -205,7 +204,7 @@ testAsRoot(
       ],
       [
         `${tree.path}/sticky/named`,
-        "the file sticky/named has 2 names, and others can make such names in its directory; put a copy in its place",
+        "the file sticky/named has 2 hard links, and others can make such links in its directory; replace it with a copy",
       ],
     ];
     for (const [path, message] of cases) {
@@ -219,7 +218,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "a directory is to be written to by nobody else, not even where it is sticky",
+  "a directory that others can write to is refused, even if it is sticky",
   (tree) => {
     tree.directory("plain");
     const sticky = tree.directory("sticky", { mode: 0o1777 });
@@ -235,7 +234,7 @@ testAsRoot(
         ],
         [
           `${tree.path}/link`,
-          "the symbolic link link is not followed here; name the directory that it leads to",
+          "the symbolic link link is not followed here; use the path of the directory that it leads to",
         ],
       ]
     ) {
@@ -254,7 +253,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "missing directories are made, and only where others have no say",
+  "missing directories are made, but only where others can change nothing",
   (tree) => {
     using made = openTrustedDirectory(files, `${tree.path}/a/b/c`, {
       make: 0o755,
@@ -273,14 +272,14 @@ testAsRoot(
 );
 
 testAsRoot(
-  "who is to be told only walks on, but over no more links",
+  "with a callback the walk continues, but follows no more links",
   (tree) => {
     tree.directory("open", { mode: 0o777 });
     tree.directory("open/below", { uid: NOBODY });
     tree.link("open/link", "below");
-    const told: string[] = [];
+    const reported: string[] = [];
     const onDistrust = (error: DistrustError) =>
-      told.push(tree.relative(error));
+      reported.push(tree.relative(error));
     using directory = openTrustedDirectory(
       files,
       `${tree.path}/open/below`,
@@ -289,7 +288,7 @@ testAsRoot(
       },
     );
     assertEquals(directory.status.uid, NOBODY);
-    assertEquals(told, [
+    assertEquals(reported, [
       "the directory open has mode 777, so that others can write to it; chmod o-w open",
     ]);
     assertThrows(
@@ -299,13 +298,13 @@ testAsRoot(
           lastMayBeLink: true,
         }),
       DistrustError,
-      "stands where others can put another in its place",
+      "is in a place where others can replace it",
     );
   },
 );
 
 testAsRoot(
-  "a pipe, a device, a socket and a directory are no files, and opened by nobody",
+  "pipes, devices, sockets and directories are not opened",
   (tree) => {
     run("mkfifo", `${tree.path}/pipe`);
     run("mknod", `${tree.path}/device`, "c", "1", "5");
@@ -331,7 +330,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "links that lead round in circles, or too far, are an error",
+  "circular links and too many links are an error",
   (tree) => {
     tree.link("circle", "circle");
     for (let i = 0; i < 41; i++) tree.link(`chain${i}`, `chain${i + 1}`);
@@ -348,7 +347,7 @@ testAsRoot(
 );
 
 testAsRoot(
-  "an access control list that lets others write counts like a mode",
+  "an access control list that lets others write counts like a mode that does",
   (tree) => {
     const path = tree.file("listed");
     // acl(5) in the format of the kernel, <linux/posix_acl_xattr.h>: version 2; tag,
