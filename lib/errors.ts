@@ -48,8 +48,8 @@ export const EXIT_CODES = {
 export type ExitCodeName = keyof typeof EXIT_CODES;
 
 /**
- * Any error that rcap reports in words. Exit code 1 unless a subclass says otherwise.
- * The message is one line, whatever stands in it.
+ * Any error that rcap reports to the user. The exit code is 1 unless a subclass
+ * overrides it. The message is one line, whatever it contains.
  */
 export class RcapError extends Error {
   override name = "RcapError";
@@ -65,7 +65,7 @@ export class UsageError extends RcapError {
   override readonly exitCode: number = EXIT_CODES.usage.code;
   /** What is wrong: the message without the remedy. */
   readonly problem: string;
-  /** What to do about it, where the message says. */
+  /** What to do about it, if the message says. */
   readonly remedy: string | undefined;
   override readonly details: readonly string[];
 
@@ -88,7 +88,7 @@ export class CapabilityError extends RcapError {
   override readonly exitCode = EXIT_CODES.incapable.code;
   /** What is missing: the message without the remedy, where that is known apart. */
   readonly problem: string;
-  /** What to do about it, where that is known apart. */
+  /** What to do about it, if given separately. */
   readonly remedy: string | undefined;
 
   constructor(
@@ -101,7 +101,7 @@ export class CapabilityError extends RcapError {
   }
 }
 
-/** What was asked for cannot be done with one process; others may still be fine. */
+/** An operation on one process failed; others may still succeed. */
 export class ProcessError extends RcapError {
   override name = "ProcessError";
   /** The process id. */
@@ -113,27 +113,27 @@ export class ProcessError extends RcapError {
   }
 }
 
-/** The process does not exist, or no longer does. */
+/** The process does not exist or has exited. */
 export class NoSuchProcess extends ProcessError {
   override name = "NoSuchProcess";
   override readonly exitCode = EXIT_CODES.noProcess.code;
 }
 
-/** The process exists and this user may not look at it or page it out. */
+/** The process exists, but this user may not read it or page it out. */
 export class ProcessAccessDenied extends ProcessError {
   override name = "ProcessAccessDenied";
   override readonly exitCode = EXIT_CODES.incapable.code;
 }
 
 /**
- * What was asked of a process cannot be found out for the moment. It is no answer:
- * what was last known of the process holds on.
+ * A fact about a process cannot be determined at the moment. This is not an answer:
+ * what was last known of the process still applies.
  */
 export class NotKnown extends ProcessError {
   override name = "NotKnown";
 }
 
-/** The selectors match no process that rcap may work on. */
+/** The selectors match no process that rcap may page out. */
 export class NoMatch extends RcapError {
   override name = "NoMatch";
   override readonly exitCode = EXIT_CODES.noProcess.code;

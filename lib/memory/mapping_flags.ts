@@ -1,5 +1,5 @@
 /**
- * Flags of a mapping, as illumos's `<sys/procfs.h>` numbers them. Every platform
+ * Flags of a mapping, with the values of illumos's `<sys/procfs.h>`. Every platform
  * translates its own flags to these.
  *
  * @module
@@ -12,8 +12,8 @@ export const MA_SHARED = 0x08;
 export const MA_ANON = 0x40;
 
 /**
- * Flags of the schedctl page, by which an illumos thread and the kernel share
- * scheduling hints. A one-page mapping with exactly these is never paged out.
+ * Flags of the schedctl page, through which an illumos thread and the kernel share
+ * scheduling hints. A one-page mapping with exactly these flags is never paged out.
  */
 export const SCHEDCTL_FLAGS = MA_SHARED | MA_READ | MA_WRITE | MA_EXEC |
   MA_ANON;

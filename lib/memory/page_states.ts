@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Nothing is there. */
+/** Not present. */
 export const PAGE_ABSENT = 0;
 /** In memory. */
 export const PAGE_PRESENT = 1;

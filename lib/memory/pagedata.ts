@@ -1,11 +1,10 @@
 /**
- * Pagedata: per mapping of an address space, one byte a page that tells whether
- * the page was referenced or modified since the last reading.
+ * Pagedata: for each mapping of an address space, one byte per page that records
+ * whether the page was referenced or modified since the last reading.
  *
  * It is sparse. A mapping lists runs of recorded pages; a page in no run is not
- * resident and takes no memory. The bytes of all runs stand one after another in
- * a single array, in address order, so that counting and merging are plain loops
- * over typed arrays.
+ * resident and takes no memory. A single array holds the bytes of all runs in
+ * address order, so that counting and merging are plain loops over typed arrays.
  *
  * @module
  */
@@ -28,19 +27,25 @@ export interface PagedataMapping {
   readonly pageSize: number;
   /** `MA_*` bits of `./mapping_flags.ts`. */
   readonly flags: number;
-  /** Its runs are those from `firstRun` up to, not including, `endRun`. */
+  /** Its runs are those from `firstRun` to `endRun`, exclusive. */
   readonly firstRun: number;
   readonly endRun: number;
 }
 
-/** One reading of an address space, mappings in address order and without overlap. */
+/**
+ * One reading of an address space. Mappings are in address order and do not
+ * overlap.
+ */
 export interface Pagedata {
   readonly mappings: readonly PagedataMapping[];
-  /** Per run: its first page, counted from the start of its mapping. */
+  /** Per run: its first page, relative to the start of its mapping. */
   readonly runPage: Float64Array;
-  /** Per run: where its bytes start in `bits`. One more entry holds the length of `bits`. */
+  /**
+   * Per run: the index of its first byte in `bits`. One more entry holds the length
+   * of `bits`.
+   */
   readonly runOffset: Uint32Array;
-  /** Per recorded page: 0, or `REFERENCED` and `MODIFIED` or-ed. */
+  /** Per recorded page: the bitwise or of `REFERENCED` and `MODIFIED`, or 0. */
   readonly bits: Uint8Array;
 }
 
@@ -49,7 +54,7 @@ export function isSchedctl(mapping: PagedataMapping): boolean {
   return mapping.pages === 1 && mapping.flags === SCHEDCTL_FLAGS;
 }
 
-/** Address of the first byte behind a mapping. */
+/** Address of the first byte after a mapping. */
 export function mappingEnd(mapping: PagedataMapping): bigint {
   return mapping.start + BigInt(mapping.pages) * BigInt(mapping.pageSize);
 }
@@ -59,7 +64,7 @@ export function mappingBytes(mapping: PagedataMapping): number {
   return mapping.pages * mapping.pageSize;
 }
 
-/** Where the bytes of a mapping's recorded pages begin in `bits`. */
+/** Index in `bits` at which the bytes of a mapping begin. */
 export function firstOffset(
   pagedata: Pagedata,
   mapping: PagedataMapping,
@@ -67,7 +72,7 @@ export function firstOffset(
   return pagedata.runOffset[mapping.firstRun];
 }
 
-/** Where the bytes of a mapping's recorded pages end in `bits`. */
+/** Index in `bits` at which the bytes of a mapping end, exclusive. */
 export function endOffset(
   pagedata: Pagedata,
   mapping: PagedataMapping,
@@ -84,7 +89,10 @@ export function recordedBytes(
     mapping.pageSize;
 }
 
-/** The run of a mapping that holds a page, or the first run above it; `endRun` above all. */
+/**
+ * The run of a mapping that holds a page, or the first run above it; `endRun` if
+ * there is none.
+ */
 export function runAt(
   { runPage, runOffset }: Pagedata,
   { firstRun, endRun }: PagedataMapping,
@@ -101,7 +109,7 @@ export function runAt(
   return low;
 }
 
-/** How many of the recorded pages of a mapping are neither referenced nor modified. */
+/** Counts the recorded pages of a mapping that are neither referenced nor modified. */
 export function countUnreferenced(
   pagedata: Pagedata,
   mapping: PagedataMapping,
@@ -110,13 +118,13 @@ export function countUnreferenced(
   const end = endOffset(pagedata, mapping);
   let count = 0;
   for (let at = firstOffset(pagedata, mapping); at < end; at++) {
-    // 1 for a byte of 0, else 0, and no branch to mispredict.
+    // 1 for a byte of 0, else 0, without a branch that could be mispredicted.
     count += 1 >> bits[at];
   }
   return count;
 }
 
-/** Size of all unreferenced pages, in bytes. Does not touch the bits. */
+/** Size of all unreferenced pages, in bytes. Does not change the bits. */
 export function unreferencedBytes(pagedata: Pagedata): number {
   let bytes = 0;
   for (const mapping of pagedata.mappings) {
@@ -138,7 +146,10 @@ export function isReferenced(
   return false;
 }
 
-/** How many recorded pages of a mapping have a bit, `REFERENCED` or `MODIFIED`, or either of both. */
+/**
+ * Counts the recorded pages of a mapping with a bit, `REFERENCED` or `MODIFIED`, or
+ * with either.
+ */
 export function countPages(
   pagedata: Pagedata,
   mapping: PagedataMapping,
@@ -153,7 +164,7 @@ export function countPages(
   return count;
 }
 
-/** The bits of some pages of a mapping, a byte a page; 0 for pages not recorded. */
+/** The bits of some pages of a mapping, one byte per page; 0 for pages not recorded. */
 export function bitsOfPages(
   { bits, runPage, runOffset }: Pagedata,
   { firstRun, endRun }: PagedataMapping,
@@ -172,7 +183,7 @@ export function bitsOfPages(
   return result;
 }
 
-/** Forgets every reference, so that every recorded page counts as unreferenced. */
+/** Clears all bits, so that every recorded page counts as unreferenced. */
 export function clearBits(pagedata: Pagedata): void {
   pagedata.bits.fill(0);
 }
@@ -185,18 +196,18 @@ export class PagedataBuilder {
   #runs = 0;
   #bits: Uint8Array<ArrayBuffer>;
   #length = 0;
-  /** The page behind the run last added. */
+  /** The page after the last run. */
   #nextPage = 0;
 
-  /** @param expectedPages how many recorded pages to make room for to begin with. */
+  /** @param expectedPages initial capacity, in recorded pages. */
   constructor(expectedPages = 4096) {
     this.#bits = new Uint8Array(expectedPages);
   }
 
   /**
-   * Starts the next mapping; the runs that follow are its.
+   * Starts the next mapping. The runs added afterwards belong to it.
    *
-   * @throws RangeError when it starts before the end of the mapping before it.
+   * @throws RangeError if it starts before the end of the previous mapping.
    */
   addMapping(
     mapping: Pick<PagedataMapping, "start" | "pages" | "pageSize" | "flags">,
@@ -220,10 +231,10 @@ export class PagedataBuilder {
   }
 
   /**
-   * Adds `count` recorded pages to the mapping last added, all with the same bits.
+   * Adds `count` recorded pages with the same bits to the last mapping.
    *
-   * @param page the first of them, counted from the start of the mapping; not
-   * before the end of the run before it.
+   * @param page the first of them, relative to the start of the mapping; not before
+   * the end of the previous run.
    */
   addPages(page: number, { count, bits }: { count: number; bits: number }) {
     const at = this.#addRun(page, count);
@@ -232,12 +243,12 @@ export class PagedataBuilder {
 
   /** Adds recorded pages with one byte each, like {@linkcode addPages}. */
   addBits(page: number, bits: Uint8Array): void {
-    // First the room: it may come with another array.
+    // Makes room first, which may replace the array.
     const at = this.#addRun(page, bits.length);
     this.#bits.set(bits, at);
   }
 
-  /** The pagedata. The builder must not be used afterwards. */
+  /** Returns the pagedata. The builder must not be used afterwards. */
   build(): Pagedata {
     return {
       mappings: this.#mappings,
@@ -247,7 +258,10 @@ export class PagedataBuilder {
     };
   }
 
-  /** Makes room for `count` pages, in a run with those before where they touch; returns where their bits go. */
+  /**
+   * Makes room for `count` pages, and extends the last run if they follow it
+   * directly. Returns the index for their bits.
+   */
   #addRun(page: number, count: number): number {
     const mapping = this.#mappings[this.#mappings.length - 1];
     const at = this.#length;
@@ -271,7 +285,10 @@ export class PagedataBuilder {
   }
 }
 
-/** Whether a mapping of one reading and one of another record the same pages, by their numbers. */
+/**
+ * Whether a mapping of one reading and one of another record pages with the same
+ * numbers.
+ */
 export function recordSamePages(
   pagedata: Pagedata,
   mapping: PagedataMapping,
@@ -294,7 +311,7 @@ export function recordSamePages(
   return true;
 }
 
-/** A longer copy of a typed array, zero behind the old contents. */
+/** A longer copy of a typed array; zeros follow the old contents. */
 function grown<T extends { set(from: T): void }>(
   from: T,
   type: new (length: number) => T,

@@ -35,11 +35,12 @@ Deno.test("the builder places every run at its page", () => {
   assertEquals(drawingOf(builder.build()), [".2201..3", "...", "00"]);
 });
 
-Deno.test("the builder keeps everything when it outgrows its first arrays", () => {
+Deno.test("the builder keeps its contents when it outgrows its first arrays", () => {
   const builder = new PagedataBuilder();
   const expected: string[] = [];
   const counts = [...new Uint8Array(100).fill(1), 9000, 30_000];
-  // The small mappings outgrow the room for runs, the large ones that for bytes.
+  // The small mappings outgrow the array of runs, the large ones the array of
+  // bytes.
   for (const [i, count] of counts.entries()) {
     const start = BigInt(i) * 0x1000_0000n;
     const pages = 2 * count + 1;
@@ -64,7 +65,7 @@ Deno.test("every way to add pages makes room for them", () => {
   assertEquals(byPages.build().bits, bits);
 });
 
-Deno.test("the builder wants mappings in address order and without overlap", () => {
+Deno.test("the builder requires mappings in address order and without overlap", () => {
   const builder = new PagedataBuilder();
   const shape = { pages: 2, pageSize: PAGE, flags: 0 };
   builder.addMapping({ start: 0x4000n, ...shape });
@@ -89,14 +90,14 @@ Deno.test("an untouched reservation of 1 TiB takes no memory", () => {
   assertEquals(recordedBytes(pagedata, mapping), PAGE);
 });
 
-Deno.test("a mapping's end is exact where doubles are not", () => {
+Deno.test("a mapping's end is exact even if a double would not be", () => {
   const [mapping] = pagedataOf([
     { start: 0xffff_ffff_ffff_e000n, pages: "0." },
   ]).mappings;
   assertEquals(mappingEnd(mapping), 0x1_0000_0000_0000_0000n);
 });
 
-Deno.test("counting sees recorded pages alone and leaves the bits as they are", () => {
+Deno.test("counting covers only recorded pages and does not change the bits", () => {
   const pages = ["0..0|02013", "....", "3210", "00000000000"];
   const pagedata = pagedataOf(
     pages.map((pages, i) => ({ start: BigInt(i) * 0x10000n, pages })),
@@ -112,9 +113,9 @@ Deno.test("counting sees recorded pages alone and leaves the bits as they are", 
   assertEquals(drawingOf(pagedata), before);
 });
 
-Deno.test("every single page of every stretch counts", () => {
-  // Bytes in front of and behind the mapping are of the other kind, and all
-  // lengths and places pass, so that a loop that reads past an end is found out.
+Deno.test("every page of a stretch is counted", () => {
+  // Bytes before and after the mapping are of the other kind, and all lengths and
+  // places are tried, so that a loop that reads past an end is detected.
   for (let length = 1; length <= 19; length++) {
     for (let page = 0; page < length; page++) {
       for (const bits of ["1", "2", "3"]) {
@@ -133,7 +134,7 @@ Deno.test("every single page of every stretch counts", () => {
   }
 });
 
-Deno.test("unreferenced bytes weigh pages with the page size of their mapping", () => {
+Deno.test("unreferenced bytes use the page size of each mapping", () => {
   const pagedata = pagedataOf([
     { start: 0x10000n, pages: "0.20" },
     { start: 0x40000n, pages: "01.0", pageSize: 16 * PAGE },
@@ -141,14 +142,14 @@ Deno.test("unreferenced bytes weigh pages with the page size of their mapping", 
   assertEquals(unreferencedBytes(pagedata), (2 + 2 * 16) * PAGE);
 });
 
-Deno.test("the schedctl page counts as unreferenced, though it never goes", () => {
+Deno.test("the schedctl page counts as unreferenced, though it is never paged out", () => {
   const pagedata = pagedataOf([
     { start: 0x10000n, pages: "0", flags: SCHEDCTL_FLAGS },
   ]);
   assertEquals(unreferencedBytes(pagedata), PAGE);
 });
 
-Deno.test("clearing makes every recorded page unreferenced, and no other", () => {
+Deno.test("clearing makes exactly the recorded pages unreferenced", () => {
   const pagedata = pagedataOf([
     { start: 0x10000n, pages: "3.21" },
     { start: 0x20000n, pages: ".1." },
@@ -157,7 +158,7 @@ Deno.test("clearing makes every recorded page unreferenced, and no other", () =>
   assertEquals(drawingOf(pagedata), ["0.00", ".0."]);
 });
 
-Deno.test("the bytes of mappings stand one after another", () => {
+Deno.test("the bytes of mappings follow each other", () => {
   const pagedata = pagedataOf([
     { start: 0x10000n, pages: "1.1" },
     { start: 0x20000n, pages: "..." },

@@ -1,8 +1,8 @@
 /**
- * The memory of one process, as the scanner sees it.
+ * The memory of one process as the scanner sees it.
  *
- * The scanner sees nothing else, so the golden cases, Linux and illumos all run
- * the same scan loop.
+ * The scanner uses nothing else, so the golden cases, Linux and illumos all run the
+ * same scan loop.
  *
  * @module
  */
@@ -15,15 +15,15 @@ export type SkipReason =
   | "locked"
   /** Backed by hugetlb pages, which the kernel does not page out. */
   | "hugetlb"
-  /** Device memory, or a page that the kernel itself provides. */
+  /** Device memory, or a page that the kernel provides. */
   | "special"
   /** Also mapped by other processes. */
   | "shared"
-  /** Nothing of it is in memory. */
+  /** Not in memory. */
   | "nonresident"
-  /** It could only go to swap, and no swap is free. */
+  /** It could only be paged out to swap, and no swap is free. */
   | "no-swap"
-  /** Earlier page-outs have shown that it does not go. */
+  /** Earlier page-outs have shown that it cannot be paged out. */
   | "ignored";
 
 /** Residency of one mapping. */
@@ -32,9 +32,9 @@ export interface Residency {
   readonly start: bigint;
   /** Length of the mapping in bytes. */
   readonly bytes: number;
-  /** How many of its resident pages a page-out could take, in pages. */
+  /** Number of its resident pages that can be paged out. */
   readonly pageable: number;
-  /** Why `pageable` is 0; `nonresident` when not given. */
+  /** Why `pageable` is 0. The default is `nonresident`. */
   readonly reason?: SkipReason;
 }
 
@@ -49,21 +49,24 @@ export interface ProcessSizes {
 /**
  * What the scanner needs of one live process.
  *
- * Every method throws a `ProcessError` of `../errors.ts` when the process cannot
- * be read: it is gone, or access is denied.
+ * Every method throws a `ProcessError` of `../errors.ts` if the process cannot be
+ * read, because it has exited or access is denied.
  */
 export interface ProcessMemory {
   /** The process id. */
   readonly pid: number;
-  /** Referenced and modified bits since the previous call; resets them. */
+  /** Reads and resets the bits that were set since the previous call. */
   readPagedata(): Promise<Pagedata>;
-  /** Lets go of what `readPagedata` keeps open, so that the next call opens afresh. */
+  /** Closes the files of `readPagedata`; the next call opens them again. */
   closePagedata(): void;
-  /** Residency per mapping, by its start, or `undefined` where it cannot be read. */
+  /**
+   * Reads the residency of each mapping, by its start; `undefined` if it cannot be
+   * read.
+   */
   readResidency(): Promise<ReadonlyMap<bigint, Residency> | undefined>;
-  /** Resident set size and image size. */
+  /** Reads the resident set size and image size. */
   readSizes(): ProcessSizes;
-  /** Takes control for page-outs; dispose to let go, whatever happened. */
+  /** Takes control for page-outs. The caller must dispose of it in all cases. */
   control(): Promise<PageoutControl>;
 }
 
@@ -71,51 +74,56 @@ export interface ProcessMemory {
 export interface PageRange {
   /** Address of the first byte. */
   readonly start: bigint;
-  /** Address behind the last byte. */
+  /** Address after the last byte. */
   readonly end: bigint;
   /** Size of the resident pages in it, in bytes. */
   readonly bytes: number;
   /** Address of the first byte of its mapping. */
   readonly mappingStart: bigint;
-  /** Whether all of it was found in memory just now, so that nobody need look again. */
+  /**
+   * Whether all of it is known to be in memory, so that this need not be checked
+   * again.
+   */
   readonly isResident?: boolean;
 }
 
-/** What became of a page-out. */
+/** The result of a page-out. */
 export interface PageoutResult {
   /**
    * - `done`: the system took the range;
-   * - `busy`: there was no backing store, or pages are locked or no longer there;
+   * - `busy`: there was no backing store, or pages are locked or no longer exist;
    *   not a failure of the process;
    * - `planned`: a dry run, nothing was paged out;
-   * - `failed`: the process cannot be paged out any more.
+   * - `failed`: the process can no longer be paged out.
    */
   readonly result: "done" | "busy" | "planned" | "failed";
-  /** Why pages of it are left alone, where that is known. */
+  /** Why pages of it are left alone, if known. */
   readonly reason?: SkipReason;
-  /** Why it is `busy` or `failed`, for a person. */
+  /** Why it is `busy` or `failed`, for the user. */
   readonly message?: string;
-  /** Whether it has failed for the moment only: the process does not answer. */
+  /** Whether the failure is temporary: the process does not answer. */
   readonly isPassing?: boolean;
 }
 
 /** Control over one process, for page-outs. */
 export interface PageoutControl extends Disposable {
-  /** How many ranges one call may take, at least 1. */
+  /** The most ranges that one call takes, at least 1. */
   readonly maxRanges: number;
   /**
-   * Pages out ranges in order and ends at the first that fails.
+   * Pages out ranges in order. Stops at the first that fails.
    *
-   * @param signal stops between two steps; what was not begun has no result.
-   * @returns one result a range that was begun.
+   * @param signal stops between two steps; ranges that were not begun have no
+   * result.
+   * @returns one result for each range that was begun.
    */
   pageOut(
     ranges: readonly PageRange[],
     signal?: AbortSignal,
   ): Promise<PageoutResult[]>;
   /**
-   * Has references to pages show from now on, and the system reclaim them sooner
-   * than others, where it can be told so. Whatever cannot be cooled is left as it is.
+   * Makes references to the pages visible from now on and, if the system supports
+   * it, lets the system reclaim them before other pages. Pages that cannot be
+   * cooled are left as they are.
    */
   cool?(ranges: readonly PageRange[]): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * Help for the scanner's tests: address spaces drawn as text, and a process that
- * lives in memory only.
+ * Support for the scanner's tests: address spaces drawn as text, and a simulated
+ * process.
  *
  * @module
  */
@@ -17,20 +17,20 @@ import type {
   Residency,
 } from "./process_memory.ts";
 
-/** Page size of a drawn mapping that names none, in bytes. */
+/** Default page size of a drawn mapping, in bytes. */
 export const PAGE = 4096;
 
 /** A mapping and its pages, drawn as text. */
 export interface DrawnMapping {
   readonly start: bigint;
   /**
-   * A character a page: a digit for a recorded page (its bits, 0 to 3), a dot for
-   * a page that is not resident. A bar is no page; it ends a run that would go on.
+   * One character per page: a digit for a recorded page (its bits, 0 to 3), a dot
+   * for a page that is not resident. A bar is not a page; it ends a run.
    */
   readonly pages: string;
-  /** {@linkcode PAGE} when not given. */
+  /** The default is {@linkcode PAGE}. */
   readonly pageSize?: number;
-  /** Private, anonymous, readable and writable when not given. */
+  /** The default is private, anonymous, readable and writable. */
   readonly flags?: number;
 }
 
@@ -67,26 +67,29 @@ export function drawingOf(pagedata: Pagedata): string[] {
 
 /** A mapping of a {@linkcode FakeMemory}. */
 export interface FakeMapping extends DrawnMapping {
-  /** What becomes of page-outs; `done` when not given. Only `done` frees pages. */
+  /** The result of page-outs; the default is `done`. Only `done` frees pages. */
   readonly outcome?: "done" | "busy" | "failed";
 }
 
 /** A process whose address space is a drawing. */
 export class FakeMemory implements ProcessMemory {
   readonly pid: number;
-  /** The address space now. A reading resets its digits, a page-out makes them dots. */
+  /**
+   * The current address space. A reading resets its digits, a page-out turns them
+   * into dots.
+   */
   mappings: readonly FakeMapping[];
-  /** What `readResidency` answers. */
+  /** The result of `readResidency`. */
   residency: ReadonlyMap<bigint, Residency> | undefined = undefined;
-  /** How many ranges one page-out takes. */
+  /** The most ranges that one page-out takes. */
   maxRanges = 1;
-  /** Whether somebody holds control of it. */
+  /** Whether it is controlled. */
   controlled = false;
   /** The calls so far; page-outs with the ranges that were begun, in hexadecimal. */
   readonly calls: string[] = [];
   /**
-   * Told of a call before it is answered, of a page-out range by range. What it
-   * throws, the call throws; a `ProcessError` makes a page-out fail.
+   * Called before each call is answered, for a page-out before each range. The call
+   * throws what it throws; a `ProcessError` makes a page-out fail.
    */
   onCall: (call: string) => void = () => {};
 
@@ -144,7 +147,7 @@ export class FakeMemory implements ProcessMemory {
     });
   }
 
-  // The executor of a promise turns what a call throws into a rejection.
+  // A promise's executor turns an exception of the call into a rejection.
   #answer<T>(call: string, answer: () => T): Promise<T> {
     return new Promise((resolve) => {
       this.#begin(call);
@@ -185,7 +188,7 @@ export class FakeMemory implements ProcessMemory {
     const mapping = this.mappings.find(({ start }) =>
       start === range.mappingStart
     );
-    // What was mapped at an earlier reading may be gone.
+    // A mapping of an earlier reading may no longer exist.
     if (!mapping) return { result: "busy", message: "not mapped" };
     const { start, pageSize = PAGE, outcome = "done" } = mapping;
     if (outcome === "done") {

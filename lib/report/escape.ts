@@ -1,31 +1,34 @@
 /**
- * Text that is safe to show: what stands in it comes from processes and files of
- * people who are not trusted, and terminals act on more characters than they show.
+ * Text that is safe to show. Output contains text from processes and files of
+ * untrusted users, and terminals act on characters that they do not show.
  *
- * A line is a line, whatever was put into it: what consists of several is made of
- * lines, each escaped as a whole. Nothing else can be printed.
+ * Each line is escaped as a whole, so whatever it contains, it stays one line.
+ * Longer texts are made of such lines. Nothing else can be printed.
  *
  * @module
  */
 
 declare const safe: unique symbol;
 
-/** Text that may go to a terminal: {@linkcode lines}, {@linkcode json}, or a table. */
+/**
+ * Text that may be written to a terminal: {@linkcode lines}, {@linkcode json}, or a
+ * table.
+ */
 export type Printable = string & { readonly [safe]: true };
 
 /**
- * What a terminal does not show as a character of its own: control characters of
- * 7 and 8 bits, those that change the direction of text, invisible ones, spaces
- * other than the usual one, ends of lines, lone surrogates, and what Unicode has
- * assigned to nobody. And the character that stands for bytes that are no UTF-8.
+ * Characters that a terminal does not show as such: control characters of 7 and 8
+ * bits, those that change the direction of text, invisible characters, spaces other
+ * than U+0020, line ends, lone surrogates, and unassigned code points. Also the
+ * character that replaces bytes that are not UTF-8.
  */
 const UNSAFE =
   /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\ufffd]|(?! )\p{Zs}/gu;
 
 /**
- * A text without the characters that a terminal does not show as such.
+ * Replaces the characters that a terminal does not show as such.
  *
- * @param escape what to write in the place of such a character.
+ * @param escape returns the replacement of such a character.
  */
 export function replaceUnsafe(
   text: string,
@@ -34,15 +37,15 @@ export function replaceUnsafe(
   return text.replace(UNSAFE, (match) => escape(match.codePointAt(0) ?? 0));
 }
 
-/** A number in hexadecimal digits, at least so many. */
+/** A number in hexadecimal, with at least this many digits. */
 export function hexDigits(value: number, digits: number): string {
   return value.toString(16).padStart(digits, "0");
 }
 
 /**
- * A text as one line of a terminal: what is unsafe in it, ends of lines and tabs
- * too, is written as `\n`, `\t`, `\x1b`, `\u202e` or `\u{e0001}`. To escape it
- * twice changes nothing.
+ * A text as one line for a terminal. Unsafe characters, including line ends and
+ * tabs, are written as `\n`, `\t`, `\x1b`, `\u202e` or `\u{e0001}`. Escaping twice
+ * changes nothing.
  */
 export function escapeLine(text: string): string {
   return replaceUnsafe(text, (codePoint) => {
@@ -54,7 +57,10 @@ export function escapeLine(text: string): string {
   });
 }
 
-/** Lines for a terminal, each with its end; of a list, every text is one. */
+/**
+ * Lines for a terminal, each with its line end. Every text of a list becomes one
+ * line.
+ */
 export function lines(
   ...texts: readonly (string | readonly string[])[]
 ): Printable {
@@ -64,11 +70,11 @@ export function lines(
 }
 
 /**
- * A value as JSON, on a line. What a terminal would act on is written as `\uXXXX`,
- * which is the same value to whoever reads it.
+ * A value as JSON on one line. Characters that a terminal would act on are written
+ * as `\uXXXX`, which a JSON parser reads as the same value.
  */
 export function json(value: unknown): Printable {
-  // Stands in strings only: JSON itself is of other characters.
+  // Such characters occur only within strings of the JSON.
   const text = replaceUnsafe(JSON.stringify(value), (codePoint) => {
     const units = String.fromCodePoint(codePoint).split("");
     return units.map((unit) => `\\u${hexDigits(unit.charCodeAt(0), 4)}`)
@@ -78,10 +84,10 @@ export function json(value: unknown): Printable {
 }
 
 /**
- * Vouches for a text: that of strangers in it is escaped, and all else is meant,
- * colours for instance.
+ * Asserts that a text is safe: untrusted parts are escaped, and everything else,
+ * such as colours, is intended.
  */
 export function printable(text: string): Printable {
-  // The only way to the type, which exists for the compiler alone.
+  // The only way to create this type, which exists only for the compiler.
   return text as Printable;
 }

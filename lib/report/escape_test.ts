@@ -1,5 +1,5 @@
 /**
- * Tests of what is safe to show.
+ * Tests of escaping.
  *
  * @module
  */
@@ -9,30 +9,30 @@ import fc from "fast-check";
 import { escapeLine, json, lines } from "./escape.ts";
 import { firstUnsafe } from "./testing.ts";
 
-/** Whether a terminal shows a line as it is. */
+/** Whether a line has no character that a terminal would act on. */
 function isPlain(line: string): boolean {
   return !line.includes("\n") && firstUnsafe(line) === undefined;
 }
 
-Deno.test("what a terminal acts on is escaped, and a text stays on its line", () => {
+Deno.test("characters that a terminal acts on are escaped, and a text stays on its line", () => {
   const cases: readonly [text: string, escaped: string][] = [
     ["/tmp/a b\nc\t(deleted)", "/tmp/a b\\nc\\t(deleted)"],
-    // Commands of a terminal in 7 bits, and in 8.
+    // Terminal control characters of 7 and of 8 bits.
     ["\x00\x1b[31m\x7f\x9b31m\x85", "\\x00\\x1b[31m\\x7f\\x9b31m\\x85"],
     ["\x1b]0;title\x07", "\\x1b]0;title\\x07"],
     ["a\r\x08\x0b\x0c", "a\\r\\x08\\x0b\\x0c".replace("\\r", "\\x0d")],
-    // Directions: embeddings and overrides, isolates, marks.
+    // Text direction: embeddings and overrides, isolates, marks.
     ["\u202agpj\u202e", "\\u202agpj\\u202e"],
     ["\u2066\u2067\u2068\u2069", "\\u2066\\u2067\\u2068\\u2069"],
     ["\u200e\u200f\u061c", "\\u200e\\u200f\\u061c"],
     // Ends of lines and paragraphs.
     ["a\u2028b\u2029", "a\\u2028b\\u2029"],
-    // What is not seen: of no width, tags, fillers, other spaces.
+    // Invisible characters: zero width, tags, fillers, other spaces.
     ["\u200b\u200c\u200d\u2060\ufeff", "\\u200b\\u200c\\u200d\\u2060\\ufeff"],
     ["\u00ad\u180e\u3164\u115f", "\\xad\\u180e\\u3164\\u115f"],
     ["\u{e0001}\u{e0041}", "\\u{e0001}\\u{e0041}"],
     ["\u00a0\u2003\u3000", "\\xa0\\u2003\\u3000"],
-    // What is no character at all: surrogates alone, private use, nobody's, bytes.
+    // Not characters: lone surrogates, private use, unassigned, replaced bytes.
     ["\ud800x\udfff", "\\ud800x\\udfff"],
     ["\ue000\u{f0000}\uffff\u{10ffff}", "\\ue000\\u{f0000}\\uffff\\u{10ffff}"],
     ["\ufffd", "\\ufffd"],
@@ -48,7 +48,7 @@ Deno.test("every other character stays", () => {
   assertEquals(escapeLine(text), text);
 });
 
-Deno.test("whatever a text is, its line is plain, and escaping it again changes nothing", () => {
+Deno.test("the line of any text is plain, and escaping it again changes nothing", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary", maxLength: 50 }), (text) => {
       const line = escapeLine(text);
@@ -66,7 +66,7 @@ Deno.test("every character of Unicode is either plain or escaped", () => {
   }
 });
 
-Deno.test("JSON is plain, and the same value to who reads it", () => {
+Deno.test("JSON is plain and parses to the same value", () => {
   const texts = [
     'größe "a"\\\n\t\x00\x1b[31m\x7f\x9b31m\u2028\u2029 日本語 \ud800',
     "\u202e\u{e0001}\ufeff\ufffd\u{10ffff}",

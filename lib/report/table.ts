@@ -1,5 +1,5 @@
 /**
- * Tables: for people, aligned and with a header; for scripts, separated by tabs.
+ * Tables: aligned and with a header for people, separated by tabs for scripts.
  *
  * @module
  */
@@ -11,11 +11,11 @@ import { formatSize } from "./units.ts";
 
 /** A column of a table of `Row`s. */
 export interface Column<Row> {
-  /** By which the user chooses it. */
+  /** The name by which the user chooses it. */
   readonly name: string;
   /** `size` is a number of bytes. */
   readonly kind: "text" | "number" | "size";
-  /** What stands in it; `null` for nothing. */
+  /** Returns the content of a cell; `null` if it is empty. */
   readonly value: (row: Row) => string | number | null;
   /** Colours the text on a terminal. */
   readonly style?: (text: string, row: Row) => string;
@@ -25,16 +25,16 @@ export interface Column<Row> {
 export interface TableOptions {
   /** No header, columns separated by tabs. */
   readonly bare: boolean;
-  /** Sizes in bytes. */
+  /** Show sizes in bytes. */
   readonly exact: boolean;
   readonly color: boolean;
 }
 
 /**
- * The columns that a user has chosen by a list of names.
+ * Returns the columns that a user has chosen by a list of names.
  *
  * @param list `name,name,…`, or `undefined` for all.
- * @throws UsageError when there is no such column.
+ * @throws UsageError if a name is not that of a column.
  */
 export function chooseColumns<Row>(
   columns: readonly Column<Row>[],
@@ -49,7 +49,7 @@ export function chooseColumns<Row>(
     const names = columns.map((column) => column.name).join(", ");
     throw new UsageError(
       `-o: there is no field "${name}"`,
-      `there are ${names}`,
+      `the fields are ${names}`,
     );
   });
 }
@@ -57,7 +57,8 @@ export function chooseColumns<Row>(
 /**
  * Renders a table.
  *
- * @param totals rows that stand below the others, apart from them; not for scripts.
+ * @param totals rows that are shown below the others, after an empty line; omitted
+ * for scripts.
  */
 export function renderTable<Row>(
   columns: readonly Column<Row>[],
@@ -68,7 +69,7 @@ export function renderTable<Row>(
 ): Printable {
   const text = (column: Column<Row>, row: Row): string => {
     const value = column.value(row);
-    // For scripts no cell is empty: shells take tabs that follow each other for one.
+    // For scripts no cell is empty, because shells take consecutive tabs for one.
     if (value === null || bare && value === "") return "-";
     if (column.kind !== "size" || typeof value !== "number") {
       return escapeLine(String(value));

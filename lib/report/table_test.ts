@@ -35,7 +35,7 @@ const ROWS: readonly Row[] = [
 const HUMAN = { rows: ROWS, bare: false, exact: false, color: false };
 const BARE = { ...HUMAN, bare: true };
 
-Deno.test("text is aligned to the left, numbers to the right, under a header", () => {
+Deno.test("text is aligned left, numbers are aligned right, under a header", () => {
   assertEquals(
     renderTable(COLUMNS, HUMAN),
     `NAME         SIZE   COUNT
@@ -46,7 +46,7 @@ longer name  1000  123456
   );
 });
 
-Deno.test("totals stand apart below", () => {
+Deno.test("totals follow after an empty line", () => {
   const totals = [{ name: "total", size: 2536, count: 123463 }];
   assertEquals(
     renderTable(COLUMNS, { ...HUMAN, rows: ROWS.slice(0, 1), totals }),
@@ -75,7 +75,7 @@ Deno.test("scripts get tabs, no header, no totals, and a hyphen for nothing", ()
   );
 });
 
-Deno.test("a row is a line and a field has no tab, whatever a name holds", () => {
+Deno.test("a row stays one line and a field has no tab, whatever a name contains", () => {
   const rows = [{ name: "a\tb\nc (deleted)", size: 1, count: 1 }];
   assertEquals(
     renderTable(COLUMNS, { ...BARE, rows }),
@@ -87,13 +87,13 @@ Deno.test("a row is a line and a field has no tab, whatever a name holds", () =>
   );
 });
 
-Deno.test("colours do not move columns", () => {
+Deno.test("colours do not affect alignment", () => {
   const colored = renderTable(COLUMNS, { ...HUMAN, color: true });
   assertEquals(colored.split("\x1b[31m").length, 2);
   assertEquals(stripAnsiCode(colored), renderTable(COLUMNS, HUMAN));
 });
 
-Deno.test("no rows make a header only, or nothing", () => {
+Deno.test("a table without rows is a header, or nothing for scripts", () => {
   assertEquals(
     renderTable(COLUMNS, { ...HUMAN, rows: [] }),
     "NAME  SIZE  COUNT\n",
@@ -109,7 +109,7 @@ Deno.test("columns are chosen by name, in any order", () => {
   assertEquals(names(" size , SIZE "), ["size", "size"]);
 });
 
-Deno.test("a field that is not there is refused, and those there are are named", () => {
+Deno.test("an unknown field is refused, and the error names the fields", () => {
   for (
     const [list, wrong] of [
       ["name,weight", "weight"],
@@ -120,7 +120,7 @@ Deno.test("a field that is not there is refused, and those there are are named",
     const error = assertThrows(() => chooseColumns(COLUMNS, list), UsageError);
     assertEquals(
       error.message,
-      `-o: there is no field "${wrong}"; there are name, size, count`,
+      `-o: there is no field "${wrong}"; the fields are name, size, count`,
     );
   }
 });

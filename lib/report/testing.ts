@@ -1,12 +1,12 @@
 /**
- * What tests of output have in common.
+ * Support for tests of output.
  *
  * @module
  */
 
 /**
- * The first character of a text, from which on a terminal shows something else than
- * the characters one by one; `undefined` when there is none. Ends of lines are fine.
+ * The first character of a text that a terminal does not show as such; `undefined`
+ * if there is none. Line ends are allowed.
  */
 export function firstUnsafe(text: string): string | undefined {
   return Array.from(text).find((character) => {

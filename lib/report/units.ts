@@ -1,5 +1,5 @@
 /**
- * Sizes and durations, as users write and read them.
+ * Sizes, durations and percentages as users write and read them.
  *
  * @module
  */
@@ -17,9 +17,9 @@ export function countOf(number: number, noun: string): string {
  * Parses a size: `1536`, `512K`, `1.5G`, `2GiB` (powers of 1024), or `25%` of
  * physical memory.
  *
- * @param what what the size is for, for the message: `--cap` say.
- * @returns bytes, a whole number above 0.
- * @throws UsageError when it is no size.
+ * @param what what the size is for, for the message, for example `--cap`.
+ * @returns the size in bytes, a whole number greater than 0.
+ * @throws UsageError if the text is not a valid size.
  */
 export function parseSize(
   text: string,
@@ -54,7 +54,7 @@ function sizeOf(text: string, totalMemory: () => number): number | undefined {
   return Math.round(Number(number) * 1024 ** power);
 }
 
-/** A size for people: `512.0M`; below one kibibyte just `512`. */
+/** Formats a size for people: `512.0M`; `512` below one kibibyte. */
 export function formatSize(bytes: number): string {
   let value = bytes;
   let unit = 0;
@@ -65,7 +65,7 @@ export function formatSize(bytes: number): string {
   return unit === 0 ? String(value) : `${value.toFixed(1)}${UNITS[unit]}`;
 }
 
-/** A size as {@linkcode parseSize} reads it back to the byte: `1536M`. */
+/** Formats a size so that {@linkcode parseSize} reads back the exact value: `1536M`. */
 export function exactSize(bytes: number): string {
   let value = bytes;
   let unit = 0;
@@ -76,7 +76,7 @@ export function exactSize(bytes: number): string {
   return `${value}${UNITS[unit]}`;
 }
 
-/** An address as people and JSON have it: hexadecimal, with 0x. */
+/** Formats an address for people and JSON: hexadecimal, with 0x. */
 export function hex(address: bigint): string {
   return `0x${address.toString(16)}`;
 }
@@ -89,17 +89,17 @@ const MILLISECONDS: Readonly<Record<string, number>> = {
   ms: 1,
 };
 
-/** The longest timer there is, in milliseconds. */
+/** The longest possible timer, in milliseconds. */
 const LONGEST = 2 ** 31 - 1;
 
 /**
  * Parses a duration: `500ms`, `5s`, `2m`, `1h`, or `0`.
  *
- * @param what what it is for, for the message: `--observe` say.
- * @param limits in milliseconds, what it may be; anything up to the longest timer
- * unless said.
+ * @param what what the duration is for, for the message, for example `--observe`.
+ * @param limits the allowed values in milliseconds; the default is anything up to
+ * the longest timer.
  * @returns milliseconds.
- * @throws UsageError when it is none.
+ * @throws UsageError if the text is not valid or out of range.
  */
 export function parseDuration(
   text: string,
@@ -130,7 +130,10 @@ export function parseDuration(
   return milliseconds;
 }
 
-/** A duration as {@linkcode parseDuration} reads it back, exactly: `90s`. */
+/**
+ * Formats a duration so that {@linkcode parseDuration} reads back the exact value:
+ * `90s`.
+ */
 export function exactDuration(milliseconds: number): string {
   const [unit] =
     Object.entries(MILLISECONDS).find(([, length]) =>
@@ -140,18 +143,18 @@ export function exactDuration(milliseconds: number): string {
 }
 
 /**
- * Parses a percentage: `85%`, `12.5%`, with three decimals at most.
+ * Parses a percentage with at most three decimals: `85%`, `12.5%`.
  *
- * @param what what it is for, for the message.
+ * @param what what the percentage is for, for the message.
  * @returns the share, from 0 to 1.
- * @throws UsageError when it is none.
+ * @throws UsageError if the text is not valid or out of range.
  */
 export function parsePercent(text: string, what: string): number {
   const [, number] = /^(\d+(?:\.\d{1,3})?)%$/.exec(text) ?? [];
   if (number === undefined) {
     throw new UsageError(
       `${what}: "${text}" is not a percentage`,
-      "write a number from 0 to 100, with three decimals at most, and a percent sign (85%)",
+      "write a number from 0 to 100 with at most three decimals and a percent sign (85%)",
     );
   }
   const share = Number(number) / 100;
@@ -164,7 +167,7 @@ export function parsePercent(text: string, what: string): number {
   return share;
 }
 
-/** A share as {@linkcode parsePercent} reads it back: `12.5%`. */
+/** Formats a share so that {@linkcode parsePercent} reads it back: `12.5%`. */
 export function exactPercent(share: number): string {
   return `${Number((share * 100).toFixed(3))}%`;
 }

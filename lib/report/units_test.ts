@@ -43,7 +43,7 @@ Deno.test("sizes", () => {
   }
 });
 
-Deno.test("what is no size is refused, and the message says what would be one", () => {
+Deno.test("an invalid size is refused, and the message says what is valid", () => {
   for (
     const text of [
       "",
@@ -135,7 +135,7 @@ Deno.test("durations", () => {
   }
 });
 
-Deno.test("what is no duration is refused", () => {
+Deno.test("an invalid duration is refused", () => {
   for (
     const text of [
       "",
@@ -164,7 +164,7 @@ Deno.test("what is no duration is refused", () => {
       `--observe: "${text}" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h)`,
     );
   }
-  // Longer than timers can be: it would not wait at all.
+  // Longer than a timer can be: such a timer would not wait at all.
   assertThrows(
     () => parseDuration("597h", "--observe"),
     UsageError,
@@ -201,7 +201,7 @@ Deno.test("percentages", () => {
     assertThrows(
       () => parsePercent(text, "threshold"),
       UsageError,
-      `threshold: "${text}" is not a percentage; write a number from 0 to 100, with three decimals at most, and a percent sign (85%)`,
+      `threshold: "${text}" is not a percentage; write a number from 0 to 100 with at most three decimals and a percent sign (85%)`,
     );
   }
   for (const text of ["100.001%", "101%", `${"9".repeat(400)}%`]) {
@@ -213,7 +213,7 @@ Deno.test("percentages", () => {
   }
 });
 
-Deno.test("what is written exactly is in the largest unit that it fits", () => {
+Deno.test("exact values use the largest unit that divides them", () => {
   const sizes = [1, 1536, 512 * 1024, 1536 * MIB, 2048 * MIB, 2 ** 50];
   assertEquals(sizes.map(exactSize), [
     "1",
@@ -236,7 +236,7 @@ Deno.test("what is written exactly is in the largest unit that it fits", () => {
   ]);
 });
 
-Deno.test("what is written exactly is read back as it was", () => {
+Deno.test("exact values are read back unchanged", () => {
   const sizes = fc.oneof(
     fc.integer({ min: 1, max: 2 ** 50 }),
     fc.tuple(fc.integer({ min: 1, max: 1000 }), fc.nat(4)).map(
