@@ -12,17 +12,18 @@ export interface ResidentSize {
   /** In bytes. */
   readonly bytes: number;
   /**
-   * `rss`: the sum of resident set sizes, exact for one process and an upper bound
-   * for several, since pages they share count once a process. `pss`: the sum of
-   * proportional set sizes.
+   * `rss`: the sum of resident set sizes. It is exact for one process and an upper
+   * bound for several, because a shared page counts once for each process. `pss`:
+   * the sum of proportional set sizes.
    */
   readonly accounting: "rss" | "pss";
 }
 
 /**
- * The resident size of processes, those that have exited left out. Proportional
- * sizes are read only when there are several processes and their RSS sum is over
- * the limit, for they cost a walk of the page tables, and where the system tells.
+ * Returns the resident size of processes. Processes that have exited are left out.
+ * Proportional sizes are read only if the system reports them, there are several
+ * processes and their RSS sum exceeds the limit, because they cost a walk of the
+ * page tables.
  *
  * @param limit in bytes.
  */
@@ -39,7 +40,7 @@ export async function residentSize(
   return { bytes: await sizeBy("pss", memories), accounting: "pss" };
 }
 
-/** The resident size of processes by one way of accounting, in bytes. */
+/** Returns the resident size of processes by one way of accounting, in bytes. */
 export async function sizeBy(
   accounting: ResidentSize["accounting"],
   memories: readonly MonitoredMemory[],
@@ -51,7 +52,7 @@ export async function sizeBy(
         ? memory.readSizes().rss
         : await memory.readProportional();
     } catch (error) {
-      // It has gone, and counts nothing.
+      // The process has exited and does not count.
       if (!(error instanceof ProcessError)) throw error;
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Tests of how much memory processes hold together.
+ * Tests of the resident size of several processes.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { readProcess } from "../platform/linux/process_list.ts";
 import { SmapsSource } from "../platform/linux/smaps_source.ts";
 import { residentSize, sizeBy } from "./accounting.ts";
 
-/** The memory of a process that only sleeps: it does not change. */
+/** The memory of a process that only sleeps, which does not change. */
 function memoryOf({ pid }: Sleeper): LinuxProcessMemory {
   return new LinuxProcessMemory(readProcess(pid), {
     source: new SmapsSource(),
@@ -32,7 +32,7 @@ Deno.test("one process counts by its RSS, over the limit or not", async () => {
   }
 });
 
-Deno.test("several over the limit count proportionally, what they share only once", async () => {
+Deno.test("several processes over the limit count proportionally, so that shared pages count once", async () => {
   await using first = await Sleeper.start();
   await using second = await Sleeper.start();
   const memories = [first, second].map(memoryOf);
@@ -49,7 +49,7 @@ Deno.test("several over the limit count proportionally, what they share only onc
   assert(bytes < rss, `${bytes} of ${rss}`);
 });
 
-Deno.test("a process that has gone counts nothing", async () => {
+Deno.test("a process that has exited does not count", async () => {
   await using first = await Sleeper.start();
   await using second = await Sleeper.start();
   const memories = [first, second].map(memoryOf);

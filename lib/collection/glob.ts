@@ -1,39 +1,38 @@
 /**
  * Globs: patterns in the syntax of `fnmatch(3)` without flags.
  *
- * Texts come from other users, who choose the paths of their programs and the
- * names of their processes. So a match never takes longer than the length of the
- * text times the length of the pattern: of what a star may stand for, only the
- * shortest that works is kept, since a later star can always take more. A regular
- * expression would try every combination, and every glob library for JavaScript
- * makes one.
+ * Texts come from other users, who choose the paths of their programs and the names
+ * of their processes. So the time of a match is limited by the length of the text
+ * times the length of the pattern: each star keeps only the shortest match that
+ * works, because a later star can always match more. A regular expression would try
+ * every combination, and every glob library for JavaScript compiles to one.
  *
  * @module
  */
 
-/** Tells whether a text matches a glob. */
+/** Whether a text matches a glob. */
 export type Glob = (text: string) => boolean;
 
-/** A glob that cannot be one; the message says why. */
+/** A glob is not valid; the message says why. */
 export class MalformedGlob extends Error {
   override name = "MalformedGlob";
 }
 
-/** Stands for any characters, also none. */
+/** Matches any number of characters, including none. */
 const STAR = Symbol("*");
 
-/** What one character of a text has to be, by its code point. */
+/** Whether one character of a text, given by its code point, matches. */
 type Place = (point: number) => boolean;
 
 const ANY: Place = () => true;
 
 /**
- * Understands a glob. `*` stands for any characters, slashes, leading dots and
- * newlines too, `?` for any one, `[a-z]` for one of some, `[!a-z]` or `[^a-z]` for
- * one of all others, `[[:digit:]]` for one of a class of ASCII characters; after a
- * backslash, a character stands for itself.
+ * Parses a glob. `*` matches any characters, including slashes, leading dots and
+ * newlines; `?` matches any one character, `[a-z]` one of a set, `[!a-z]` or
+ * `[^a-z]` one outside a set, `[[:digit:]]` one of a class of ASCII characters. A
+ * backslash quotes the next character.
  *
- * @throws MalformedGlob when a bracket has no partner, a range or a class is none,
+ * @throws MalformedGlob if a bracket has no partner, a range or class is not valid,
  * or nothing follows a backslash.
  */
 export function parseGlob(pattern: string): Glob {
@@ -41,7 +40,7 @@ export function parseGlob(pattern: string): Glob {
   const parts: (Place | typeof STAR)[] = [];
   while (!parser.isAtEnd) {
     const part = parser.part();
-    // Two stars are one.
+    // Consecutive stars count as one.
     if (part !== STAR || parts.at(-1) !== STAR) parts.push(part);
   }
   return (text) => matches(parts, text);
@@ -53,7 +52,7 @@ function matches(
 ): boolean {
   let part = 0;
   let at = 0;
-  // Behind the last star, and where the text goes on behind what it stands for.
+  // The part after the last star, and the place in the text after the star's match.
   let partBehindStar = -1;
   let atBehindStar = 0;
   while (at < text.length) {
@@ -69,7 +68,7 @@ function matches(
       part++;
       at += widthOf(point);
     } else if (partBehindStar >= 0) {
-      // The star takes one character more.
+      // The star matches one more character.
       atBehindStar += widthOf(pointAt(text, atBehindStar));
       part = partBehindStar;
       at = atBehindStar;
@@ -81,17 +80,17 @@ function matches(
     part === parts.length - 1 && parts[part] === STAR;
 }
 
-/** The code point at a place that lies in the text. */
+/** The code point at an index within the text. */
 function pointAt(text: string, at: number): number {
   return text.codePointAt(at) ?? 0;
 }
 
-/** How many places of a string a code point takes. */
+/** How many UTF-16 units a code point takes. */
 function widthOf(point: number): number {
   return point > 0xffff ? 2 : 1;
 }
 
-/** The character classes of POSIX, as the C locale has them. */
+/** The character classes of POSIX in the C locale. */
 const CLASSES: Readonly<Record<string, RegExp>> = {
   alnum: /[A-Za-z0-9]/,
   alpha: /[A-Za-z]/,
@@ -147,24 +146,24 @@ class Parser {
     return this.#characters[this.#at + ahead];
   }
 
-  /** What stands behind a backslash. */
+  /** Reads the character after a backslash. */
   #quoted(): number {
     if (this.isAtEnd) throw new MalformedGlob("nothing follows the backslash");
     return pointAt(this.#next(), 0);
   }
 
-  /** What stands behind an opening bracket, up to its partner. */
+  /** Reads what follows an opening bracket, up to its partner. */
   #set(): Place {
     const isNegated = this.#peek() === "!" || this.#peek() === "^";
     if (isNegated) this.#at++;
     const members: Place[] = [];
-    // A closing bracket that stands first is a member.
+    // A closing bracket in first place is a member.
     do members.push(this.#member()); while (this.#peek() !== "]");
     this.#at++;
     return (point) => members.some((is) => is(point)) !== isNegated;
   }
 
-  /** A class, a range or a character within brackets. */
+  /** Reads a class, a range or a character within brackets. */
   #member(): Place {
     if (this.#peek() === "[" && this.#peek(1) === ":") return this.#class();
     const first = this.#point();
@@ -188,7 +187,7 @@ class Parser {
     if (character === "\\") return this.#quoted();
     if (character === "[" && /^[.=:]$/.test(this.#peek() ?? "")) {
       throw new MalformedGlob(
-        `"[${this.#peek()}" within brackets begins no character; write "\\["`,
+        `"[${this.#peek()}" within brackets is not a character; write "\\["`,
       );
     }
     return pointAt(character, 0);
@@ -203,7 +202,7 @@ class Parser {
       this.#characters[end + 1] === "]";
     if (!isClosed || !Object.hasOwn(CLASSES, name)) {
       throw new MalformedGlob(
-        `"[:${name}" begins no class of characters; there are ${
+        `"[:${name}" is not the start of a character class; the classes are ${
           Object.keys(CLASSES).map((one) => `[:${one}:]`).join(", ")
         }`,
       );

@@ -1,5 +1,5 @@
 /**
- * Tests of globs, with the C library's own function to compare with.
+ * Tests of globs, compared with the C library's own function.
  *
  * @module
  */
@@ -8,18 +8,18 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { MalformedGlob, parseGlob } from "./glob.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 const { symbols: libc } = Deno.dlopen("libc.so.6", {
   fnmatch: { parameters: ["buffer", "buffer", "i32"], result: "i32" },
 });
 
-/** Whether a text matches a pattern, says the C library. */
+/** Whether a text matches a pattern according to the C library. */
 function fnmatch(pattern: string, text: string): boolean {
   const cString = (value: string) => new TextEncoder().encode(`${value}\0`);
   return libc.fnmatch(cString(pattern), cString(text), 0) === 0;
 }
 
-/** Few characters, so that patterns and texts meet. */
+/** Few characters, so that patterns often match texts. */
 const CHARACTERS = ["a", "b", "c", "-", "/", ".", "\n", "!", "^", "]", "["];
 
 const text = fc.array(fc.constantFrom(...CHARACTERS), { maxLength: 12 })
@@ -45,7 +45,7 @@ const pattern = fc.array(
   { maxLength: 10 },
 ).map((parts) => parts.join(""));
 
-/** What a pattern means; `undefined` where it is malformed. */
+/** Parses a pattern; `undefined` if it is malformed. */
 function parsed(pattern: string) {
   try {
     return parseGlob(pattern);
@@ -55,7 +55,7 @@ function parsed(pattern: string) {
   }
 }
 
-Deno.test("a glob matches what fnmatch(3) says", () => {
+Deno.test("a glob matches what fnmatch(3) matches", () => {
   let compared = 0;
   let matched = 0;
   fc.assert(
@@ -69,12 +69,12 @@ Deno.test("a glob matches what fnmatch(3) says", () => {
     }),
     { numRuns: 10_000 },
   );
-  // The patterns are such that both verdicts come up often.
+  // The patterns are chosen so that both results are frequent.
   assert(compared > 5000, `${compared} compared`);
   assert(matched > 100, `${matched} of ${compared} matched`);
 });
 
-Deno.test("whatever is written, a glob is one or is malformed", () => {
+Deno.test("every text is a glob or is reported as malformed", () => {
   fc.assert(
     fc.property(
       fc.string({ unit: fc.constantFrom(...CHARACTERS, "*", "?", "\\", ":") }),
@@ -87,7 +87,7 @@ Deno.test("whatever is written, a glob is one or is malformed", () => {
   );
 });
 
-Deno.test("a text that has a glob's characters matches it with all of them quoted", () => {
+Deno.test("a text with special characters matches the glob in which they are quoted", () => {
   fc.assert(
     fc.property(fc.string({ unit: "grapheme-ascii" }), (text) => {
       const quoted = [...text].map((one) => `\\${one}`).join("");
@@ -105,7 +105,7 @@ Deno.test("one character is one code point", () => {
   assert(parseGlob("[!a]")("\ufffd"));
 });
 
-Deno.test("malformed globs are told apart", () => {
+Deno.test("the error says what is wrong with a malformed glob", () => {
   const cases: [pattern: string, message: string][] = [
     ["[a", 'nothing closes the bracket "["'],
     ["[", 'nothing closes the bracket "["'],
@@ -116,19 +116,22 @@ Deno.test("malformed globs are told apart", () => {
     ["[z-a]", 'the range "z-a" is the wrong way round'],
     ["a\\", "nothing follows the backslash"],
     ["[a\\", "nothing follows the backslash"],
-    ["[[:alpha]", '"[:alpha" begins no class of characters'],
-    ["[[:letter:]]", '"[:letter" begins no class of characters'],
-    ["[[:constructor:]]", '"[:constructor" begins no class of characters'],
-    ["[[.a.]]", '"[." within brackets begins no character'],
-    ["[[=a=]]", '"[=" within brackets begins no character'],
-    ["[a-[:alpha:]]", '"[:" within brackets begins no character'],
+    ["[[:alpha]", '"[:alpha" is not the start of a character class'],
+    ["[[:letter:]]", '"[:letter" is not the start of a character class'],
+    [
+      "[[:constructor:]]",
+      '"[:constructor" is not the start of a character class',
+    ],
+    ["[[.a.]]", '"[." within brackets is not a character'],
+    ["[[=a=]]", '"[=" within brackets is not a character'],
+    ["[a-[:alpha:]]", '"[:" within brackets is not a character'],
   ];
   for (const [pattern, message] of cases) {
     assertThrows(() => parseGlob(pattern), MalformedGlob, message);
   }
 });
 
-Deno.test("no text makes a match take longer than text times pattern", () => {
+Deno.test("no match takes longer than the length of the text times that of the pattern", () => {
   const path = `/${"a".repeat(4094)}`;
   const attacks: [pattern: string, text: string][] = [
     ["*a*a*a*b", path],
@@ -146,6 +149,7 @@ Deno.test("no text makes a match take longer than text times pattern", () => {
   for (const [pattern, text] of attacks) {
     assertEquals(parseGlob(pattern)(text), false);
   }
-  // Milliseconds, all of them; with backtracking the first alone takes minutes.
+  // All of them take milliseconds. With backtracking the first alone would take
+  // minutes.
   assert(performance.now() - began < 30_000);
 });

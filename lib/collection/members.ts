@@ -13,13 +13,16 @@ import {
   type Selector,
 } from "./selectors.ts";
 
-/** The processes that selectors match, and what was wrong with the others. */
+/** The processes that selectors match, and problems with the others. */
 export interface Selection {
-  /** By pid. Never rcap itself, kernel threads, zombies or those to be left alone. */
+  /**
+   * In order of pid. Never includes rcap itself, kernel threads, zombies or
+   * processes to be left alone.
+   */
   readonly processes: readonly ProcessEntry[];
   /**
-   * Selectors that match nothing, and processes of which it is not known or that
-   * are to be left alone; and why, for a person.
+   * Messages about selectors that match nothing, and about processes that are to be
+   * left alone or of which it is not known whether they match.
    */
   readonly problems: readonly string[];
 }
@@ -27,10 +30,10 @@ export interface Selection {
 /**
  * Finds the processes that any of the selectors matches.
  *
- * @param signal ends it early.
- * @throws NoMatch when there is none; the message says why.
- * @throws NotKnown when there are no free descriptors or there is no memory to find out.
- * @throws the signal's reason when it is aborted.
+ * @param signal ends the search early.
+ * @throws NoMatch if there is no such process; the message says why.
+ * @throws NotKnown if descriptors or memory have run out.
+ * @throws the signal's reason if it is aborted.
  */
 export async function selectProcesses(
   selectors: readonly Selector[],
@@ -65,7 +68,7 @@ export async function selectProcesses(
   return { processes, problems };
 }
 
-/** Why a process is left alone, for a person. */
+/** Returns the message that a process is left alone, and why. */
 export function describeAvoided(
   { pid, comm }: ProcessEntry,
   directory: string,
@@ -73,20 +76,23 @@ export function describeAvoided(
   return `process ${pid} (${comm}) is left alone, as user.rcap.avoid of ${directory} asks`;
 }
 
-/** How much that is not known is told one by one. */
+/** How many unknown processes are reported individually. */
 const MOST_TOLD = 5;
 
-/** What is not known, for a person, in a few lines. */
+/** Shortens a list of messages about what is not known. */
 export function told(unknown: readonly string[]): string[] {
   const distinct = [...new Set(unknown)];
   const rest = distinct.length - MOST_TOLD;
   return [
     ...distinct.slice(0, MOST_TOLD),
-    ...rest > 0 ? [`nor is it known of ${rest} more processes`] : [],
+    ...rest > 0 ? [`the same is not known of ${rest} more processes`] : [],
   ];
 }
 
-/** A verdict; `false` and noted where it is not known for a reason of the process's own. */
+/**
+ * Returns a verdict, or `false` with a note if it is not known for a reason that
+ * concerns the process.
+ */
 async function known(
   ask: () => boolean | Promise<boolean>,
   unknown: string[],
@@ -108,7 +114,11 @@ async function filter<T>(
   return all.filter((_, index) => verdicts[index]);
 }
 
-/** @throws the signal's reason when it is aborted before something has ended. */
+/**
+ * Waits for a promise.
+ *
+ * @throws the signal's reason if it is aborted first.
+ */
 export async function untilAborted<T>(
   something: Promise<T>,
   signal: AbortSignal | undefined,
@@ -121,12 +131,12 @@ export async function untilAborted<T>(
     return await Promise.race([something, promise]);
   } finally {
     signal?.removeEventListener("abort", abort);
-    // Nobody may be waiting for it any more.
+    // The caller may no longer be waiting for it.
     something.catch(() => {});
   }
 }
 
-/** Why a process is never selected, `undefined` when it may be. */
+/** Returns why a process is never selected; `undefined` if it may be. */
 export function whyNot(process: ProcessEntry): string | undefined {
   const { pid, comm } = process;
   if (pid === Deno.pid) return `process ${pid} is rcap itself`;
@@ -139,7 +149,7 @@ export function whyNot(process: ProcessEntry): string | undefined {
   return undefined;
 }
 
-/** Why a selector selects nothing, given what it matches. */
+/** Returns why a selector selects nothing, given what it matches. */
 function problemOf(
   selector: Selector,
   matching: readonly ProcessEntry[],
@@ -156,22 +166,23 @@ function problemOf(
     : `no process matches selector ${quoteSelector(selector)}`;
 }
 
-/** Tells whether a selector, or one of several, matches a process. */
+/** Decides whether a selector, or one of several, matches a process. */
 export interface Matcher {
   /**
-   * Whether it matches, also one that is never selected: {@linkcode whyNot}.
+   * Whether it matches a process, even one that is never selected:
+   * {@linkcode whyNot}.
    *
-   * @throws NotKnown, at once or later, when that is not known for the moment.
+   * @throws NotKnown, directly or by rejection, if that is not known at the moment.
    */
   readonly matches: (entry: ProcessEntry) => boolean | Promise<boolean>;
-  /** Whether it looks at nothing but the entry. */
+  /** Whether it needs only the entry. */
   readonly isCheap: boolean;
 }
 
 /**
- * What tells whether a selector matches a process.
+ * Returns the matcher of a selector.
  *
- * @param all every process there is, for selectors that go by descent.
+ * @param all all processes, for selectors by descent.
  */
 export function matcher(
   selector: Selector,
@@ -187,7 +198,10 @@ export function matcher(
   };
 }
 
-/** What matches when any of some do; what one does not know, another may decide. */
+/**
+ * Returns a matcher that matches if any of several does. If one does not know,
+ * another may decide.
+ */
 export function anyOf(matchers: readonly Matcher[]): Matcher {
   return {
     matches: (entry) => decided(matchers, entry, true),
@@ -196,10 +210,11 @@ export function anyOf(matchers: readonly Matcher[]): Matcher {
 }
 
 /**
- * What matchers say together: the first that gives a verdict decides, and what one
- * does not know, another may.
+ * Combines matchers: the first with the deciding verdict decides, even if another
+ * does not know.
  *
- * @param verdict what decides: `false` where all have to match, `true` where any does.
+ * @param verdict the deciding verdict: `false` if all must match, `true` if any
+ * suffices.
  */
 async function decided(
   matchers: readonly Matcher[],
@@ -219,7 +234,10 @@ async function decided(
   return !verdict;
 }
 
-/** What it costs to ask: nothing, a look at the process, or one at its program's file. */
+/**
+ * The cost of asking: nothing, a look at the process, or a look at its program's
+ * file.
+ */
 function costOf({ kind }: PlainSelector): number {
   if (kind === "exe") return 2;
   return kind === "pid" || kind === "tree" || kind === "comm" ? 0 : 1;
@@ -268,14 +286,14 @@ function plainTest(
   }
 }
 
-/** A process and all its descendants, by pid. */
+/** The pids of a process and all its descendants. */
 function descendants(
   root: number,
   all: readonly ProcessEntry[],
 ): ReadonlySet<number> {
   const children = Map.groupBy(all, ({ ppid }) => ppid);
   const found = new Set([root]);
-  // A set grows while it is walked.
+  // The set grows during the loop.
   for (const pid of found) {
     for (const child of children.get(pid) ?? []) found.add(child.pid);
   }
@@ -283,9 +301,9 @@ function descendants(
 }
 
 /**
- * One process, when it may be worked on.
+ * Returns one process if it may be paged out.
  *
- * @throws NoSuchProcess when there is none or it may not.
+ * @throws NoSuchProcess if there is no such process or it may not be paged out.
  */
 export function requireProcess(pid: number, platform: Platform): ProcessEntry {
   const process = readProcess(pid, platform);

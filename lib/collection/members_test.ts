@@ -1,5 +1,5 @@
 /**
- * Tests of membership: which processes may be worked on.
+ * Tests of membership: which processes are selected.
  *
  * @module
  */
@@ -21,7 +21,7 @@ async function select(...selectors: string[]) {
   return { pids: processes.map(({ pid }) => pid), problems };
 }
 
-Deno.test("rcap itself, kernel threads and zombies may not be worked on", () => {
+Deno.test("rcap itself, kernel threads and zombies are never selected", () => {
   const process = {
     ...platform.readProcess(Deno.pid),
     pid: 42,
@@ -43,7 +43,7 @@ Deno.test("rcap itself, kernel threads and zombies may not be worked on", () => 
   );
 });
 
-Deno.test("selectors make a union, by pid and without doubles", async () => {
+Deno.test("selectors form a union, ordered by pid and without duplicates", async () => {
   await using first = await Sleeper.start();
   await using second = await Sleeper.start();
   const pids = [first.pid, second.pid].sort((a, b) => a - b);
@@ -52,8 +52,8 @@ Deno.test("selectors make a union, by pid and without doubles", async () => {
     pids,
     problems: [],
   });
-  // The tree of this process is its children, among them the watchdog of the tests;
-  // it is rcap itself here.
+  // The tree of this process is its children, including the tests' watchdog; the
+  // process itself counts as rcap here.
   const tree = (await select(`tree:${Deno.pid}`)).pids;
   assertEquals(tree.filter((pid) => pids.includes(pid)), pids);
   assertEquals(
@@ -62,7 +62,7 @@ Deno.test("selectors make a union, by pid and without doubles", async () => {
   );
 });
 
-Deno.test("a selector that matches nothing is a problem, and no obstacle to others", async () => {
+Deno.test("a selector that matches nothing is reported and does not affect others", async () => {
   await using sleeper = await Sleeper.start();
   const { pid } = sleeper;
   assertEquals(await select(`${pid}`, "comm:no such thing", `${Deno.pid}`), {
@@ -74,7 +74,7 @@ Deno.test("a selector that matches nothing is a problem, and no obstacle to othe
   });
 });
 
-Deno.test("when nothing is left, the message says why of each selector", async () => {
+Deno.test("if nothing matches, the message says why for each selector", async () => {
   await using sleeper = await Sleeper.start();
   const { pid } = sleeper;
   await sleeper.end();
@@ -88,7 +88,7 @@ Deno.test("when nothing is left, the message says why of each selector", async (
   );
 });
 
-Deno.test("one process that is wanted is there, or the message says why not", async () => {
+Deno.test("a single process is returned, or the message says why not", async () => {
   await using sleeper = await Sleeper.start();
   const { pid } = sleeper;
   assertEquals(requireProcess(pid, platform).pid, pid);

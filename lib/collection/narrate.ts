@@ -1,5 +1,5 @@
 /**
- * Tells the events of a scan in words, a line each, for `--log-level debug`.
+ * Describes the events of a scan for `--log-level debug`.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import {
 import { formatSize, hex } from "../report/units.ts";
 import type { ScanEvent } from "../scanner/scan.ts";
 
-/** What an event says, in lines. */
+/** Describes an event in lines of text. */
 export function narrate(event: ScanEvent): string[] {
   switch (event.type) {
     case "error":
@@ -67,12 +67,12 @@ export function narrate(event: ScanEvent): string[] {
       return [
         `victim ${process.pid}: mapping ${
           place(mapping)
-        } does not go and will be ignored`,
+        } cannot be paged out and will be ignored`,
       ];
     }
     case "end":
       return [
-        `scan ${event.complete ? "complete" : "ends, to be resumed"}: ${
+        `scan ${event.complete ? "complete" : "ends and will be resumed"}: ${
           remains(event.excess)
         }`,
       ];

@@ -1,5 +1,5 @@
 /**
- * Tests of telling the events of a scan in words.
+ * Tests of the descriptions of scan events.
  *
  * @module
  */
@@ -66,11 +66,11 @@ Deno.test("mappings that are passed over, now or from now on", () => {
     "victim 42: mapping 0x7f0000000000-0x7f0000200000 (2.0M) passed over: locked",
   ]);
   assertEquals(narrate({ type: "ignore", process, mapping }), [
-    "victim 42: mapping 0x7f0000000000-0x7f0000200000 (2.0M) does not go and will be ignored",
+    "victim 42: mapping 0x7f0000000000-0x7f0000200000 (2.0M) cannot be paged out and will be ignored",
   ]);
 });
 
-Deno.test("ranges that were paged out, each on a line, and what they gave", () => {
+Deno.test("ranges that were paged out, one per line, and the fall of RSS", () => {
   const range = (start: bigint, bytes: number) => ({
     start,
     end: start + 0x20_0000n,
@@ -86,7 +86,7 @@ Deno.test("ranges that were paged out, each on a line, and what they gave", () =
         range(0x40_0000n, 4096),
         range(0x80_0000n, 4096),
       ],
-      // The last was not begun.
+      // The last range was not begun.
       results: [{ result: "done" }, { result: "busy", message: "locked" }],
       fell: MIB,
       excess: 4096,
@@ -104,6 +104,6 @@ Deno.test("the end, and what remains", () => {
     "scan complete: 4.0K of the excess remain",
   ]);
   assertEquals(narrate({ type: "end", excess: -4096, complete: false }), [
-    "scan ends, to be resumed: the excess is covered",
+    "scan ends and will be resumed: the excess is covered",
   ]);
 });

@@ -1,6 +1,6 @@
 /**
- * Observing: letting processes run for a while, so that reference bits mean
- * something.
+ * Observation: letting processes run for a while, so that reference bits are
+ * meaningful.
  *
  * @module
  */
@@ -9,8 +9,8 @@ import type { Clock } from "../platform/clock.ts";
 import { progress } from "../platform/output.ts";
 
 /**
- * The shortest observation, in milliseconds, that can be trusted: the processor
- * keeps references of small hot loops to itself for up to this long.
+ * The shortest observation that can be trusted, in milliseconds: references by
+ * small hot loops can stay in the processor's caches for up to this long.
  */
 export const TRUSTED_OBSERVATION = 2000;
 
@@ -34,44 +34,45 @@ export function describeShortObservation(
 /** How often what is in use is looked at during an observation. */
 const GLANCES = 8;
 /**
- * After which of them it has to show once more: out of step with whoever resets
- * references a whole number of times meanwhile.
+ * The glance after which references are refreshed: out of step with anything else
+ * that resets references a whole number of times during the observation.
  */
 const REFRESH_AFTER = 5;
 
 /**
- * How soon after references were reset or refreshed there is a look at them, in
- * milliseconds: long enough for memory in use to be used, and so short that hardly
- * anybody resets them in between.
+ * Time from a reset or refresh of references to the next glance, in milliseconds:
+ * long enough for memory in use to be referenced, and short enough that a reset by
+ * others in between is unlikely.
  */
 export const SOON = 50;
 
-/** A process that is watched. Its references have just been reset. */
+/** A process under observation. Its references have just been reset. */
 export interface Watched {
-  /** Adds what shows to be in use now to what is known. */
+  /** Records what is referenced now. */
   glance(): Promise<void>;
-  /** Has what is in use show once more. */
+  /** Makes memory in use show references again. */
   refresh(): Promise<void>;
   /**
-   * Ends a part of the observation, instead of a glance; what is in use shows once
-   * more in each part.
+   * Ends a part of the observation and replaces a glance. Memory in use shows
+   * references again in each part.
    */
   endPart?(): Promise<void>;
 }
 
 /**
- * Lets processes run for a while, and looks at what they use again and again.
+ * Lets processes run for a while and glances at their references repeatedly.
  *
- * One look at the end would not do: others reset reference bits too, at any moment.
- * What they have reset looks idle until it is used again and the processor has
- * forgotten what it keeps of the page tables, which may take long. DAMON does so, and
- * the kernel when it looks for pages to reclaim; both reset all pages of a large folio
- * at once: `damon_folio_mkold` of mm/damon/ops-common.c, `folio_referenced` of
- * mm/rmap.c. A DAMON that samples twice a second comes by each folio of 2 MiB nearly
- * every time. So there is a look soon after every refresh, too.
+ * One look at the end does not suffice, because others reset reference bits too, at
+ * any time. Pages that they have reset look idle until they are used again and the
+ * processor has dropped its cached page table entries, which may take long. DAMON
+ * does this, and so does the kernel when it looks for pages to reclaim. Both reset
+ * all pages of a large folio at once: `damon_folio_mkold` of mm/damon/ops-common.c,
+ * `folio_referenced` of mm/rmap.c. A DAMON that samples twice a second resets each
+ * folio of 2 MiB nearly every time. So there is also a glance soon after every
+ * refresh.
  *
- * @param milliseconds how long. The last look is up to the caller.
- * @throws the signal's reason when it is aborted meanwhile.
+ * @param milliseconds how long. The caller reads the references at the end.
+ * @throws the signal's reason if it is aborted.
  */
 export async function watch(
   processes: readonly Watched[],

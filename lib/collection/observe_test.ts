@@ -1,5 +1,5 @@
 /**
- * Tests of observing, on a clock of the test's own.
+ * Tests of observation on a simulated clock.
  *
  * @module
  */
@@ -26,15 +26,15 @@ class QuickClock implements Clock {
   }
 }
 
-/** How often what is in use is used, in milliseconds. */
+/** How often memory in use is referenced, in milliseconds. */
 const USE = 25;
 
 /**
- * Memory in use on a machine whose processor keeps references to itself until
- * they are refreshed, while others reset them once in a while.
+ * Memory in use on a machine whose processor does not show references again until
+ * they are refreshed, while others reset them periodically.
  *
- * @param period how often they do, in milliseconds.
- * @param phase when they do first.
+ * @param period time between resets, in milliseconds.
+ * @param phase time of the first reset, in milliseconds.
  */
 function memoryInUse(
   now: () => number,
@@ -58,7 +58,7 @@ function memoryInUse(
   };
 }
 
-Deno.test("memory in use is seen, whenever others reset references", async () => {
+Deno.test("memory in use is seen whenever others reset references", async () => {
   const missed: string[] = [];
   const clock = new QuickClock();
   const { signal } = new AbortController();

@@ -1,11 +1,10 @@
 /**
- * Selectors: the words by which a user says which processes are meant.
+ * Selectors: the words with which a user selects processes.
  *
- * Several make a union. Selectors of which all have to hold are joined: on the
- * command line by an argument of its own, `+`, and in a configuration by standing
- * in a list of their own. Both are told apart from selectors by their place alone,
- * so that no name, whatever it consists of, is taken for a joint, and none has to
- * be quoted.
+ * Several selectors form a union. Selectors that must all match are joined: on the
+ * command line by a separate argument, `+`, and in a configuration by a nested
+ * list. Position alone distinguishes a joint from a selector, so no name can be
+ * taken for a joint, and none needs quoting.
  *
  * @module
  */
@@ -15,7 +14,7 @@ import { type Glob, MalformedGlob, parseGlob } from "./glob.ts";
 import { parseUnit, type UnitTest } from "./systemd_unit.ts";
 import { type NameLookup, Users } from "./users.ts";
 
-/** A selector, parsed. */
+/** A parsed selector. */
 export type Selector = PlainSelector | JoinedSelector;
 
 /** A selector of one word. */
@@ -38,32 +37,32 @@ export type PlainSelector =
   }
   | {
     readonly kind: "unit";
-    /** Takes the path of the cgroup that systemd has a process in. */
+    /** Takes the path of the cgroup into which systemd has put a process. */
     readonly matches: UnitTest;
     readonly text: string;
   };
 
-/** Selects what all of its parts select. */
+/** Selects the processes that all of its parts select. */
 export interface JoinedSelector {
   readonly kind: "joined";
-  /** Two at least. */
+  /** At least two. */
   readonly parts: readonly PlainSelector[];
 }
 
-/** Joins selectors on the command line, as an argument of its own. */
+/** Joins selectors on the command line as a separate argument. */
 const JOINT = "+";
 
-/** A selector as it is written in a configuration. */
+/** A selector as written in a configuration. */
 export type WrittenSelector = string | readonly string[];
 
-/** What was written for a selector: one text, or those of its parts. */
+/** Returns what was written for a selector: one text, or the texts of its parts. */
 export function writtenAs(selector: Selector): WrittenSelector {
   return selector.kind === "joined"
     ? selector.parts.map(({ text }) => text)
     : selector.text;
 }
 
-/** A selector for messages: its words, each between quotation marks. */
+/** Formats a selector for messages: its words in quotation marks. */
 export function quoteSelector(selector: Selector): string {
   return partsOf(selector).map(({ text }) => `"${text}"`).join(` ${JOINT} `);
 }
@@ -73,7 +72,7 @@ export function partsOf(selector: Selector): readonly PlainSelector[] {
   return selector.kind === "joined" ? selector.parts : [selector];
 }
 
-/** What the selectors look like on every system. */
+/** The forms of selectors on every system. */
 const COMMON_HELP = [
   ["pid:N or N", "the process with this pid"],
   ["tree:N", "a process and its descendants"],
@@ -82,13 +81,13 @@ const COMMON_HELP = [
   ["exe:GLOB", "by the path of the program"],
 ] as const;
 
-/** What they look like where there are cgroups. */
+/** The forms on systems with cgroups. */
 const CGROUP_HELP = [
   ["cgroup:GLOB", "by cgroup path, either version"],
   ["unit:NAME", "all processes of a systemd unit, or below a slice"],
 ] as const;
 
-/** What they look like where there are projects and zones. */
+/** The forms on systems with projects and zones. */
 const PROJECT_HELP = [
   ["project:NAME", "all processes of a project, by name or id"],
   ["zone:NAME", "all processes of a zone, by name or id"],
@@ -106,7 +105,7 @@ function hasProjects({ projectIdOf }: NameLookup): boolean {
   return projectIdOf !== undefined;
 }
 
-/** The largest pid Linux hands out: `PID_MAX_LIMIT` of include/linux/threads.h. */
+/** The largest pid that Linux assigns: `PID_MAX_LIMIT` of include/linux/threads.h. */
 const LARGEST_PID = 2 ** 22;
 
 /**
@@ -143,12 +142,12 @@ export async function parseArguments(
 
 function looseJoint(): UsageError {
   return new UsageError(
-    `"${JOINT}" does not stand between two selectors`,
-    `it joins two of which both have to hold, as in exe:/usr/bin/postgres ${JOINT} user:postgres`,
+    `"${JOINT}" is not between two selectors`,
+    `it joins two selectors that must both match, as in exe:/usr/bin/postgres ${JOINT} user:postgres`,
   );
 }
 
-/** One selector of several of which all have to hold; there is one at least. */
+/** Makes one selector of one or more that must all match. */
 export function join(parts: readonly PlainSelector[]): Selector {
   return parts.length === 1 ? parts[0] : { kind: "joined", parts };
 }
@@ -208,21 +207,21 @@ export function parseSelector(
 /**
  * Parses a process id.
  *
- * @param what where it stands, for the message.
- * @throws UsageError when it is none.
+ * @param what where the value was given, for the message.
+ * @throws UsageError if the value is not a valid pid.
  */
 export function parsePid(value: string, what: string): number {
   const pid = /^\d+$/.test(value) ? Number(value) : 0;
   if (pid < 1 || pid > LARGEST_PID) {
     throw new UsageError(
       `${what}: "${value}" is not a process id`,
-      `those are whole numbers from 1 to ${LARGEST_PID}`,
+      `a process id is a whole number from 1 to ${LARGEST_PID}`,
     );
   }
   return pid;
 }
 
-/** The id of a project or a zone. */
+/** Returns the id of a project or a zone. */
 function parseId(
   kind: "project" | "zone",
   value: string,
@@ -241,8 +240,8 @@ function parseId(
     throw new UsageError(
       `selector "${selector}": there is no ${kind} "${value}"`,
       kind === "project"
-        ? "projects -l lists those there are"
-        : "zoneadm list lists those that are up",
+        ? "projects -l lists the projects"
+        : "zoneadm list lists the running zones",
     );
   }
   return id;
@@ -262,7 +261,7 @@ function globOf(value: string, selector: string): Glob {
     if (!(error instanceof MalformedGlob)) throw error;
     throw new UsageError(
       `selector "${selector}": malformed glob "${value}" (${error.message})`,
-      "quote a bracket or backslash that is meant as such with a backslash",
+      "quote a literal bracket or backslash with a backslash",
     );
   }
 }

@@ -22,14 +22,14 @@ import { Users } from "./users.ts";
 const users = new Users(system);
 await users.lookUp(["user:root", "user:no such user", "user:-1"]);
 
-/** Which of some texts a selector matches. */
+/** Returns the texts that a selector matches. */
 function matching(selector: string, ...texts: string[]): string[] {
   const parsed = parseSelector(selector);
   assert("matches" in parsed);
   return texts.filter(parsed.matches);
 }
 
-Deno.test("processes by pid, alone or with descendants", () => {
+Deno.test("processes are selected by pid, alone or with descendants", () => {
   assertEquals(parseSelector("42"), { kind: "pid", pid: 42, text: "42" });
   assertEquals(parseSelector("pid:0042"), {
     kind: "pid",
@@ -43,7 +43,7 @@ Deno.test("processes by pid, alone or with descendants", () => {
   });
 });
 
-Deno.test("users by name or uid", () => {
+Deno.test("users are selected by name or uid", () => {
   assertEquals(parseSelector("user:root", users), {
     kind: "user",
     uid: 0,
@@ -81,7 +81,7 @@ Deno.test("globs are those of fnmatch, and a star matches everything", () => {
   }
 });
 
-Deno.test("characters that mean something elsewhere mean themselves", () => {
+Deno.test("characters that are special elsewhere are literal", () => {
   const names = [
     "(sd-pam)",
     "{a,b}",
@@ -105,8 +105,8 @@ Deno.test("characters that mean something elsewhere mean themselves", () => {
   }
 });
 
-Deno.test("a name that a user has chosen to take long takes no time", () => {
-  // Of all who choose a name; with backtracking one alone takes minutes.
+Deno.test("a name that a user has chosen to be slow to match matches fast", () => {
+  // With backtracking a single one would take minutes.
   const cases: [glob: string, name: string][] = [
     ["*a*a*a*b", `/${"a".repeat(3500)}`],
     ["*/*/*/*/x", "/".repeat(4095)],
@@ -120,7 +120,7 @@ Deno.test("a name that a user has chosen to take long takes no time", () => {
   }
 });
 
-Deno.test("units are those that systemd means", () => {
+Deno.test("a process belongs to the unit that systemd assigns", () => {
   const [user, manager] = [
     "/user.slice/user-1000.slice",
     "/user.slice/user-1000.slice/user@1000.service",
@@ -138,7 +138,7 @@ Deno.test("units are those that systemd means", () => {
       "/system.slice/ssh",
       "/system.slice",
       "/",
-      // Of somebody who names units at will.
+      // A cgroup that its owner has named like a unit.
       `${manager}/app.slice/ssh.service`,
       `${manager}/ssh.service`,
       `${manager}/system.slice/ssh.service`,
@@ -163,7 +163,7 @@ Deno.test("units are those that systemd means", () => {
     ["org.example", ["/system.slice/org.example.service"], []],
     ["session-1.scope", [`${user}/session-1.scope`], []],
     ["a\\x2db.service", ["/system.slice/a\\x2db.service"], []],
-    // What systemd puts an underscore in front of: names of the kernel's own.
+    // systemd prefixes names that the kernel reserves with an underscore.
     ["_a", ["/system.slice/__a.service"], ["/system.slice/_a.service"]],
     ["cpu.a", ["/system.slice/_cpu.a.service"], []],
     ["user-1000.slice", [
@@ -209,12 +209,12 @@ Deno.test("units are those that systemd means", () => {
   }
 });
 
-Deno.test("what no unit can be named is refused", () => {
+Deno.test("invalid names of units are refused", () => {
   const cases: [selector: string, message: string][] = [
-    ["unit:s*h", 'selector "unit:s*h": no unit can be named "s*h"'],
-    ["unit:a b", 'no unit can be named "a b"'],
-    ["unit:/ssh", 'no unit can be named ""'],
-    ["unit:user@1000/", 'no unit can be named ""'],
+    ["unit:s*h", 'selector "unit:s*h": "s*h" is not a valid unit name'],
+    ["unit:a b", '"a b" is not a valid unit name'],
+    ["unit:/ssh", '"" is not a valid unit name'],
+    ["unit:user@1000/", '"" is not a valid unit name'],
     [
       "unit:system.slice/ssh",
       '"system.slice/ssh" is not a unit; name a unit of',
@@ -227,12 +227,12 @@ Deno.test("what no unit can be named is refused", () => {
   }
 });
 
-/** The words of the selectors of a command line. */
+/** Parses the selectors of a command line and returns their words. */
 async function written(...texts: string[]): Promise<WrittenSelector[]> {
   return (await parseArguments(texts, system)).map(writtenAs);
 }
 
-Deno.test("selectors are joined by an argument of its own, and by nothing in a name", async () => {
+Deno.test("selectors are joined by a separate argument, and by nothing within a name", async () => {
   assertEquals(await written("exe:/a", "+", "user:0", "comm:b"), [
     ["exe:/a", "user:0"],
     "comm:b",
@@ -253,7 +253,7 @@ Deno.test("selectors are joined by an argument of its own, and by nothing in a n
   assertEquals(quoteSelector(joined), '"comm:a + b" + "pid:1"');
 });
 
-Deno.test("whatever selectors are, their words come back as they were joined", async () => {
+Deno.test("the words of any joined selectors are returned as they were joined", async () => {
   const word = fc.tuple(
     fc.constantFrom("comm:", "exe:", "cgroup:"),
     fc.string({ minLength: 1, unit: fc.constantFrom("+", " ", "a", '"', "/") }),
@@ -273,7 +273,7 @@ Deno.test("whatever selectors are, their words come back as they were joined", a
   }));
 });
 
-Deno.test("what joins nothing is refused", async () => {
+Deno.test("a joint that joins nothing is refused", async () => {
   for (
     const texts of [["+"], ["+", "1"], ["1", "+"], ["1", "+", "+", "2"], [
       "+",
@@ -283,7 +283,7 @@ Deno.test("what joins nothing is refused", async () => {
     await assertRejects(
       () => parseArguments(texts, system),
       UsageError,
-      '"+" does not stand between two selectors; it joins two',
+      '"+" is not between two selectors; it joins two',
     );
   }
   await assertRejects(
@@ -293,7 +293,7 @@ Deno.test("what joins nothing is refused", async () => {
   );
 });
 
-Deno.test("what is no selector is refused, and the message says why", () => {
+Deno.test("an invalid selector is refused, and the message says why", () => {
   const cases: [selector: string, message: string][] = [
     ["", `"" is not a selector; use pid:N or N, tree:N, user:NAME`],
     ["-1", `"-1" is not a selector`],
@@ -305,7 +305,7 @@ Deno.test("what is no selector is refused, and the message says why", () => {
     ["comm:", `selector "comm:" has no value after the colon`],
     [
       "0",
-      `selector "0": "0" is not a process id; those are whole numbers from 1 to 4194304`,
+      `selector "0": "0" is not a process id; a process id is a whole number from 1 to 4194304`,
     ],
     ["pid:-1", `selector "pid:-1": "-1" is not a process id`],
     ["pid:1.5", `"1.5" is not a process id`],
@@ -331,7 +331,7 @@ Deno.test("what is no selector is refused, and the message says why", () => {
   }
 });
 
-Deno.test("a pid is a whole number from 1 to the largest there is", () => {
+Deno.test("a pid is a whole number from 1 to the largest possible", () => {
   assertEquals(parsePid("1", "process"), 1);
   assertEquals(parsePid("4194304", "process"), 4194304);
   for (const text of ["", "0", "00", "-1", "+1", "1e3", "١"]) {

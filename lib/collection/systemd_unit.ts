@@ -1,39 +1,40 @@
 /**
- * Units of systemd, told by the cgroup that a process is in.
+ * Units of systemd, derived from the cgroup of a process.
  *
- * A unit's cgroup lies in those of its slices: of `/system.slice/nginx.service`,
- * the unit is `nginx.service` and `system.slice` is a slice. The unit is what
- * stands first behind the slices: what lies below it belongs to whoever was given
- * that part of the tree, a user's manager or a container, and may be named at will
- * there. So is what systemd means by the unit of a process: sd_pid_get_unit(3), and
- * `cg_path_get_unit` in its source, `src/basic/cgroup-util.c`.
+ * A unit's cgroup is below the cgroups of its slices: in
+ * `/system.slice/nginx.service`, the unit is `nginx.service` and `system.slice` is
+ * a slice. The unit is the first part after the slices. Everything below it belongs
+ * to the delegate of that subtree, a user's manager or a container, which can
+ * choose any names there. This is systemd's definition of the unit of a process:
+ * sd_pid_get_unit(3), and `cg_path_get_unit` in its source,
+ * `src/basic/cgroup-util.c`.
  *
  * @module
  */
 
 import { UsageError } from "../errors.ts";
 
-/** Tells by the path of its cgroup whether a process belongs to a unit. */
+/** Whether a process belongs to a unit, given the path of its cgroup. */
 export type UnitTest = (cgroup: string) => boolean;
 
-/** Ends the name of every unit that has processes: systemd.unit(5). */
+/** The suffixes of units that have processes: systemd.unit(5). */
 const UNIT_SUFFIX = /\.(service|scope|slice|socket|mount|swap)$/;
 
-/** What a name of a unit may consist of: systemd.unit(5). */
+/** A valid name of a unit: systemd.unit(5). */
 const UNIT_NAME = /^[A-Za-z0-9:_.\\@-]{1,249}\.[a-z]+$/;
 
 /** The manager of a user's own units: user@.service(5). */
 const USER_MANAGER = /^user@\d+\.service$/;
 
-/** The slice that all others are below; it has no cgroup of its own. */
+/** The root slice, which has no cgroup of its own. */
 const ROOT_SLICE = "-.slice";
 
 /**
- * Understands `NAME`, a unit of the system, and `user@UID/NAME`, one of a user's
- * own manager. `.service` need not be written.
+ * Parses `NAME`, a unit of the system, or `user@UID/NAME`, a unit of a user's own
+ * manager. The suffix `.service` may be omitted.
  *
- * @param selector where it stands, for messages.
- * @throws UsageError when no unit can have that name.
+ * @param selector the whole selector, for messages.
+ * @throws UsageError if the name is not valid.
  */
 export function parseUnit(value: string, selector: string): UnitTest {
   const [outer, inner, ...more] = value.split("/").map((name) =>
@@ -45,7 +46,7 @@ export function parseUnit(value: string, selector: string): UnitTest {
   if (!USER_MANAGER.test(outer) || more.length > 0) {
     throw new UsageError(
       `selector "${selector}": "${value}" is not a unit`,
-      "name a unit of the system, as in unit:nginx, or one of a user's own manager by his uid, as in unit:user@1000/foo.service",
+      "name a unit of the system, as in unit:nginx, or a unit of a user's own manager by uid, as in unit:user@1000/foo.service",
     );
   }
   return (cgroup) => {
@@ -58,18 +59,18 @@ function unitName(name: string, selector: string): string {
   const unit = UNIT_SUFFIX.test(name) ? name : `${name}.service`;
   if (UNIT_NAME.test(unit)) return unit;
   throw new UsageError(
-    `selector "${selector}": no unit can be named "${name}"`,
-    "systemctl lists those there are; cgroup: takes globs",
+    `selector "${selector}": "${name}" is not a valid unit name`,
+    "systemctl lists the units; cgroup: takes globs",
   );
 }
 
-/** Where a process is in the tree of one manager. */
+/** The place of a process in the tree of one manager. */
 interface Place {
-  /** The slices from the root on; those it is directly or further below. */
+  /** The slices above it, from the root on. */
   readonly slices: readonly string[];
-  /** `undefined` where it is in no unit, or in none that systemd knows. */
+  /** `undefined` if it is in no unit that systemd knows. */
   readonly unit: string | undefined;
-  /** What follows the unit. */
+  /** The path below the unit. */
   readonly below: readonly string[];
 }
 
@@ -97,7 +98,10 @@ function isSlice(part: string): boolean {
   return part.endsWith(".slice") && UNIT_NAME.test(part) && !part.includes("@");
 }
 
-/** A name without the underscore that keeps it apart from the kernel's own. */
+/**
+ * Removes the underscore that distinguishes a name from the kernel's reserved
+ * names.
+ */
 function unescaped(part: string): string {
   return part.replace(/^_/, "");
 }

@@ -1,5 +1,5 @@
 /**
- * Users by name: looked up before selectors are parsed, without waiting for a name
+ * Looks up users by name before selectors are parsed, without waiting for a name
  * service that does not answer.
  *
  * @module
@@ -9,20 +9,23 @@ import { EXIT_CODES, SystemError, UsageError } from "../errors.ts";
 import { BoundedCalls, NoAnswer } from "../platform/bounded_calls.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 
-/** The name service has not told whether there is a user; it may later. */
+/**
+ * The name service has not answered whether a user exists. A later lookup may
+ * succeed.
+ */
 export class UserNotKnown extends UsageError {
   override name = "UserNotKnown";
   override readonly exitCode = EXIT_CODES.failed.code;
 }
 
-/** How many names are asked for at a time, and for how long anybody waits, in milliseconds. */
+/** The most simultaneous lookups, and how long a caller waits, in milliseconds. */
 const LOOKUPS = { places: 2, milliseconds: 5000 };
 
-/** What the last lookup of a name came to. */
+/** The result of the last lookup of a name. */
 interface Answer {
-  /** `undefined` where there is no such user, or none was ever found. */
+  /** `undefined` if there is no such user or none has ever been found. */
   readonly uid: number | undefined;
-  /** Why it is not known what is so now; `undefined` when it is. */
+  /** Why the last lookup failed; `undefined` if it succeeded. */
   readonly failure: string | undefined;
 }
 
@@ -32,7 +35,7 @@ export type NameLookup = Pick<
   "uidOfUser" | "projectIdOf" | "zoneIdOf"
 >;
 
-/** What is known of users by name. */
+/** The users that have been looked up. */
 export class Users {
   readonly #answers = new Map<string, Answer>();
   readonly #calls: BoundedCalls;
@@ -46,13 +49,13 @@ export class Users {
   }
 
   /**
-   * Looks the users up that selectors name.
+   * Looks up the users that selectors name.
    *
-   * @param selectors as they are written; what is no `user:NAME` is passed over.
-   * @param signal ends it early.
-   * @returns for a person: which users could not be looked up and are taken for
-   * whom they were before.
-   * @throws the signal's reason when it is aborted.
+   * @param selectors as written; everything but `user:NAME` is ignored.
+   * @param signal ends the lookup early.
+   * @returns messages about users who could not be looked up and keep their
+   * previous uid.
+   * @throws the signal's reason if it is aborted.
    */
   async lookUp(
     selectors: Iterable<string>,
@@ -89,22 +92,22 @@ export class Users {
         throw error;
       }
       const failure =
-        `the name service has not told who user "${name}" is (${error.message})`;
+        `the name service did not resolve user "${name}" (${error.message})`;
       const uid = this.#answers.get(name)?.uid;
       this.#answers.set(name, { uid, failure });
       return uid === undefined
         ? []
-        : [`${failure}; it is taken for uid ${uid}, as before`];
+        : [`${failure}; uid ${uid} is used, as before`];
     }
   }
 
   /**
-   * The id of a user.
+   * Returns the id of a user.
    *
-   * @param name or an id, which need not belong to anybody.
-   * @param selector where it stands, for the message.
-   * @throws UsageError when there is no such user.
-   * @throws UserNotKnown when the name service has not told.
+   * @param name a name, or an id, which need not belong to any user.
+   * @param selector the whole selector, for the message.
+   * @throws UsageError if there is no such user.
+   * @throws UserNotKnown if the name service has not answered.
    */
   uidOf(name: string, selector: string): number {
     if (isUid(name)) return Number(name);
@@ -119,7 +122,7 @@ export class Users {
     }
     throw new UsageError(
       `selector "${selector}": there is no user "${name}"`,
-      "getent passwd lists those there are",
+      "getent passwd lists the users",
     );
   }
 }

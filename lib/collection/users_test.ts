@@ -1,5 +1,5 @@
 /**
- * Tests of looking users up, with name services that fail.
+ * Tests of user lookups with name services that fail.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { UsageError } from "../errors.ts";
 import { BoundedCalls } from "../platform/bounded_calls.ts";
 import { UserNotKnown, Users } from "./users.ts";
 
-Deno.test("names are looked up, once each; numbers are not", async () => {
+Deno.test("names are looked up once each, numbers are not looked up", async () => {
   const asked: string[] = [];
   const users = new Users({
     uidOfUser(name) {
@@ -37,7 +37,7 @@ Deno.test("names are looked up, once each; numbers are not", async () => {
   );
 });
 
-Deno.test("a lookup that failed does not say that there is no such user", async () => {
+Deno.test("a failed lookup does not mean that there is no such user", async () => {
   for (const errno of [Errno.EIO, Errno.ENOENT, Errno.EMFILE, Errno.EAGAIN]) {
     const users = new Users({
       uidOfUser: () => Promise.reject(systemError("look up", errno)),
@@ -46,13 +46,13 @@ Deno.test("a lookup that failed does not say that there is no such user", async 
     const error = assertThrows(
       () => users.uidOf("alice", "user:alice"),
       UserNotKnown,
-      'the name service has not told who user "alice" is (look up: ',
+      'the name service did not resolve user "alice" (look up: ',
     );
     assertEquals(error.exitCode, 1);
   }
 });
 
-Deno.test("a name service that does not answer keeps nobody waiting", async () => {
+Deno.test("an unresponsive name service does not block callers", async () => {
   let made = 0;
   const { promise, resolve } = Promise.withResolvers<number>();
   const users = new Users({
@@ -62,16 +62,16 @@ Deno.test("a name service that does not answer keeps nobody waiting", async () =
     },
   }, new BoundedCalls({ places: 2, milliseconds: 50 }));
   await users.lookUp(["user:a", "user:b", "user:c", "user:d"]);
-  assertEquals(made, 2, "no more threads than there are places");
+  assertEquals(made, 2, "no more threads than lookups allowed");
   for (const name of ["a", "b", "c", "d"]) {
     assertThrows(
       () => users.uidOf(name, "x"),
       UserNotKnown,
-      "has not told who",
+      "did not resolve user",
     );
   }
   await users.lookUp(["user:a"]);
-  assertEquals(made, 2, "it is not asked again while it has not answered");
+  assertEquals(made, 2, "it is not asked again until it has answered");
   resolve(7);
   await promise;
   await users.lookUp(["user:a"]);

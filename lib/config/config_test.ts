@@ -148,7 +148,7 @@ Deno.test("only a name that the name service has not answered is a temporary pro
   assertEquals(
     reading.problems.map(describeProblem).map((text) => one.relative(text)),
     [
-      'rcap.toml:3: selector "user:alice": the name service has not told who user "alice" is (look up user alice: Resource temporarily unavailable (EAGAIN)); try again, or write the uid, which needs no name service',
+      'rcap.toml:3: selector "user:alice": the name service did not resolve user "alice" (look up user alice: Resource temporarily unavailable (EAGAIN)); try again, or write the uid, which needs no name service',
     ],
   );
   assertEquals([reading.config, reading.isPassing], [undefined, true]);
@@ -189,7 +189,7 @@ Deno.test("only a name that the name service has not answered is a temporary pro
     [1234],
   );
   assertEquals(kept.oldUsers, [
-    'the name service has not told who user "alice" is (look up user alice: Input/output error (EIO)); it is taken for uid 1234, as before',
+    'the name service did not resolve user "alice" (look up user alice: Input/output error (EIO)); uid 1234 is used, as before',
   ]);
 });
 
@@ -383,7 +383,7 @@ Deno.test("other invalid settings are reported", () => {
     'enforcement_threshold = "101%"':
       'enforcement_threshold: "101%" is out of range; it is at least 0% and at most 100%',
     'enforcement_threshold = "-1%"':
-      'enforcement_threshold: "-1%" is not a percentage; write a number from 0 to 100, with three decimals at most, and a percent sign (85%)',
+      'enforcement_threshold: "-1%" is not a percentage; write a number from 0 to 100 with at most three decimals and a percent sign (85%)',
     "enforcement_threshold = 85":
       'enforcement_threshold is the integer 85, not a percentage; write it in quotation marks: "85%"',
     'policy = "clok"': 'policy is "clok"; did you mean "clock"?',
@@ -437,10 +437,10 @@ select = [
   ["comm:a", "+"],
 ]
 max_rss = "1G"`,
-    '4: selector "user:no such user": there is no user "no such user"; getent passwd lists those there are',
+    '4: selector "user:no such user": there is no user "no such user"; getent passwd lists the users',
     '6: a selector is the integer 4242, not text; write it in quotation marks: "pid:4242"',
     '7: "usr:x" is not a selector; use pid:N or N, tree:N, user:NAME, comm:GLOB, exe:GLOB, cgroup:GLOB, unit:NAME',
-    '7: selector "comm:[": malformed glob "[" (nothing closes the bracket "["); quote a bracket or backslash that is meant as such with a backslash',
+    '7: selector "comm:[": malformed glob "[" (nothing closes the bracket "["); quote a literal bracket or backslash with a backslash',
     '8: a selector is a list, not text; write it in quotation marks: "unit:nginx"',
     '9: a list in select is empty: it would select everything; list the selectors that must all match, as in [["exe:/usr/bin/postgres", "user:postgres"]]',
     '10: "+" does not stand between two selectors; it joins two of which both have to hold, as in exe:/usr/bin/postgres + user:postgres',

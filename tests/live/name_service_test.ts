@@ -77,7 +77,7 @@ const scan = (selector: string) => [
 
 /** The message about a user that the name service has not answered. */
 const untold = (user: string) =>
-  `the name service has not told who user "${user}" is (`;
+  `the name service did not resolve user "${user}" (`;
 
 Deno.test("a user is resolved by the name service, however long its answer is", async () => {
   using names = await NameService.make();
@@ -220,5 +220,5 @@ Deno.test("while the name service does not answer, the daemon uses earlier answe
   assert(performance.now() - told < 4000, "before the lookup is given up");
   const warning = `${untold("whoever")}`;
   assert(stderr.includes(warning), stderr);
-  assert(stderr.includes(`it is taken for uid ${SOMEONE}, as before`), stderr);
+  assert(stderr.includes(`uid ${SOMEONE} is used, as before`), stderr);
 });

@@ -165,14 +165,14 @@ Deno.test("unknown columns are refused, and the known ones listed", async () => 
     ],
     [
       ["doctor", "-o", "what"],
-      `-o: there is no field "what"; there are name, status, detail, meaning, remedy`,
+      `-o: there is no field "what"; the fields are name, status, detail, meaning, remedy`,
     ],
   );
 });
 
 Deno.test("invalid selectors are refused", async () => {
   const message =
-    "is not a process id; those are whole numbers from 1 to 4194304";
+    "is not a process id; a process id is a whole number from 1 to 4194304";
   await areWrong(
     [["scan", "0", "--cap", "1M"], `selector "0": "0" ${message}`],
     [["scan", "pid:0", "--cap", "1M"], `selector "pid:0": "0" ${message}`],

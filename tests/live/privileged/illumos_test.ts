@@ -268,8 +268,16 @@ Deno.test("projects and zones are selectors; cgroups are not", async () => {
     assert(stdout.split("\n").includes(`${pid}`), `${selector}: ${stderr}`);
   }
   const cases: [selector: string, code: number, message: string][] = [
-    ["project:no", 2, `there is no project "no"; projects -l lists those`],
-    ["zone:no", 2, `there is no zone "no"; zoneadm list lists those that are`],
+    [
+      "project:no",
+      2,
+      `there is no project "no"; projects -l lists the projects`,
+    ],
+    [
+      "zone:no",
+      2,
+      `there is no zone "no"; zoneadm list lists the running zones`,
+    ],
     ["project:999", 5, `no process matches selector "project:999"`],
     ["cgroup:*", 2, "cgroups are a Linux feature"],
     ["unit:ssh", 2, "cgroups are a Linux feature"],
