@@ -1,7 +1,7 @@
 /**
- * How long every page has not been used: its age, in intervals since it was last
- * referenced. One byte a recorded page, kept from reading to reading while
- * mappings change, grow and move.
+ * The age of every page: the number of intervals since it was last referenced. One
+ * byte per recorded page, carried from reading to reading while mappings change,
+ * grow and move.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import { endOffset, firstOffset, type Pagedata } from "../memory/pagedata.ts";
 import { AgeCarrier, TRIED } from "./carry_ages.ts";
 import { findMoves } from "./moves.ts";
 
-/** The highest age: older pages stay at it. */
+/** The highest age. Older pages keep it. */
 export const MAX_AGE = 255;
 
 /**
- * Ages that are alike, by bands: band 0 is age 0, in use; band `n` are the ages
- * from 2^(n-1) up to, not including, 2^n.
+ * The number of bands, which group similar ages: band 0 is age 0, in use; band `n`
+ * contains the ages from 2^(n-1) to 2^n, exclusive.
  */
 export const BANDS = 9;
 
@@ -29,44 +29,44 @@ export const BAND_OF_AGE: Uint8Array = Uint8Array.from(
 export class PageAges {
   #pagedata: Pagedata | undefined;
   #ages = new Uint8Array(0);
-  /** Whether the bits are of the interval that is going on. */
+  /** Whether the bits belong to the current interval. */
   #isOpen = false;
   #intervals = 0;
-  /** Whether pages of the last reading were paged out since. */
+  /** Whether pages of the last reading have been paged out since. */
   isStale = false;
   #hasMarkedMoves = false;
-  /** Room for the next ages: that of the ages before these. */
+  /** Buffer for the next ages: that of the previous ages. */
   #room = new Uint8Array(0);
 
   /**
-   * The last reading. Its bits are 0, `REFERENCED` and `MODIFIED` as read, but not for
-   * a page that only moved, or what was done with an unreferenced page: `COOLED` and
-   * `TRIED`.
+   * The last reading. Its bits are `REFERENCED` and `MODIFIED` as read, except for
+   * a page that only moved, and for an unreferenced page what was done with it:
+   * `COOLED` and `TRIED`.
    */
   get pagedata(): Pagedata | undefined {
     return this.#pagedata;
   }
 
-  /** The age of every page of the last reading, as its `bits` are ordered. */
+  /** The age of every page of the last reading, in the order of its `bits`. */
   get ages(): Uint8Array {
     return this.#ages;
   }
 
   /**
-   * Whether the last reading had pages that are marked as modified only since they
-   * were moved: the next one will have so too, and take them for used, unless the
-   * memory is refreshed before.
+   * Whether the last reading had pages that are marked as modified only because
+   * they were moved. Unless the memory is refreshed first, the next reading has the
+   * same marks and takes these pages for used.
    */
   get hasMarkedMoves(): boolean {
     return this.#hasMarkedMoves;
   }
 
   /**
-   * Takes over a reading that ends an interval: what was referenced in it is in
-   * use, what was not is one older. What was not there before has age 0; in the
-   * first reading, which knows no before, age 1 where it was not referenced.
+   * Takes a reading that ends an interval. Referenced pages get age 0, others
+   * become one older. New pages have age 0; in the first reading, in which all
+   * pages are new, unreferenced pages have age 1.
    *
-   * @param reading becomes this object's own.
+   * @param reading owned by this object afterwards.
    */
   advance(reading: Pagedata): void {
     this.#take(reading, 1);
@@ -75,10 +75,10 @@ export class PageAges {
   }
 
   /**
-   * Takes over a reading within an interval: what was referenced so far is in use,
-   * what was not is as old as it was.
+   * Takes a reading within an interval. Referenced pages get age 0, others keep
+   * their age.
    *
-   * @param reading becomes this object's own.
+   * @param reading owned by this object afterwards.
    */
   look(reading: Pagedata): void {
     this.#take(reading, 0);
@@ -94,7 +94,7 @@ export class PageAges {
       const carrier = new AgeCarrier(
         { pagedata: before, ages: this.#ages },
         { pagedata: reading, ages },
-        // Who resets references beside us must not make anything look idle.
+        // A reset of references by others must not make pages look idle.
         { older, isSameInterval: this.#isOpen },
       );
       carrier.carryInPlace();
@@ -102,7 +102,7 @@ export class PageAges {
         if (carrier.carryMoved(move)) this.#hasMarkedMoves = true;
       }
     } else {
-      // The first interval has begun when references were reset.
+      // The first interval began when references were reset.
       const { bits } = reading;
       for (let at = 0; at < bits.length; at++) ages[at] = older >> bits[at];
     }
@@ -119,7 +119,10 @@ export class PageAges {
     return this.#room.subarray(0, pages).fill(0);
   }
 
-  /** Size of what was not referenced in any interval since the first, in bytes. */
+  /**
+   * Size of the pages that have not been referenced since the first interval, in
+   * bytes.
+   */
   get neverReferencedBytes(): number {
     return this.#bytesFrom(Math.min(this.#intervals, MAX_AGE));
   }
@@ -136,7 +139,7 @@ export class PageAges {
     return bytes.subarray(age).reduce((sum, some) => sum + some, 0);
   }
 
-  /** Forgets what pages did not go, so that they are tried again. */
+  /** Clears `TRIED`, so that pages that were not paged out are tried again. */
   retry(): void {
     const bits = this.#pagedata?.bits;
     if (!bits) return;
@@ -144,9 +147,9 @@ export class PageAges {
   }
 
   /**
-   * How much has which age, added to a sum.
+   * Adds the size of the pages of each age to a sum.
    *
-   * @param bytes takes the size of the pages of each age, in bytes.
+   * @param bytes the sum, in bytes per age.
    */
   addBytesByAge(bytes: Float64Array): void {
     const pagedata = this.#pagedata;
@@ -166,13 +169,19 @@ export class PageAges {
   }
 }
 
-/** How much was idle for so many intervals or longer, in bytes. */
+/**
+ * The size of the pages that were idle for a number of intervals or longer, in
+ * bytes.
+ */
 export interface IdleBytes {
   readonly intervals: number;
   readonly bytes: number;
 }
 
-/** How much of some processes was idle for 1, 2, 4, … 128 intervals or longer. */
+/**
+ * Returns how much of some processes was idle for 1, 2, 4, … 128 intervals or
+ * longer.
+ */
 export function idleBytes(processes: Iterable<PageAges>): IdleBytes[] {
   const bytes = new Float64Array(MAX_AGE + 1);
   for (const ages of processes) ages.addBytesByAge(bytes);

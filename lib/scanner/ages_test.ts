@@ -13,7 +13,7 @@ import { COOLED } from "./carry_ages.ts";
 
 const START = 0x10000n;
 
-/** Ages after some readings, each of one interval. */
+/** The ages after some readings, one per interval. */
 function agesAfter(...readings: DrawnMapping[][]): PageAges {
   const ages = new PageAges();
   for (const reading of readings) ages.advance(pagedataOf(reading));
@@ -24,7 +24,7 @@ function at(start: bigint, pages: string): DrawnMapping[] {
   return [{ start, pages }];
 }
 
-Deno.test("a page is as old as the intervals since it was referenced", () => {
+Deno.test("the age of a page is the number of intervals since it was referenced", () => {
   const ages = agesAfter(
     at(START, "02130"),
     at(START, "00200"),
@@ -33,7 +33,7 @@ Deno.test("a page is as old as the intervals since it was referenced", () => {
   assertEquals([...ages.ages], [3, 2, 1, 2, 0]);
 });
 
-Deno.test("ages end at the highest, for pages in words and behind them", () => {
+Deno.test("ages stop at the highest, for pages within words and after them", () => {
   const ages = new PageAges();
   for (let i = 0; i < MAX_AGE + 3; i++) {
     ages.advance(pagedataOf(at(START, "000000")));
@@ -41,12 +41,12 @@ Deno.test("ages end at the highest, for pages in words and behind them", () => {
   assertEquals([...ages.ages], Array(6).fill(MAX_AGE));
 });
 
-Deno.test("what comes into memory has age 0, and others keep theirs", () => {
+Deno.test("new pages have age 0, and others keep their age", () => {
   const ages = agesAfter(at(START, "00..00"), at(START, "000.00"));
   assertEquals([...ages.ages], [2, 2, 0, 2, 2]);
 });
 
-Deno.test("ages outlast growth, shrinking, splits and merges", () => {
+Deno.test("ages survive growth, shrinking, splits and merges", () => {
   const whole = at(START, "000000");
   const grown = agesAfter(whole, at(START, "00000000"));
   assertEquals([...grown.ages], [2, 2, 2, 2, 2, 2, 0, 0]);
@@ -59,23 +59,23 @@ Deno.test("ages outlast growth, shrinking, splits and merges", () => {
   assertEquals([...split.ages], [2, 2, 2, 2, 2, 2]);
 });
 
-Deno.test("ages move with what mremap moves, also when it grows", () => {
+Deno.test("ages move with memory that mremap moves, even if it grows", () => {
   const moved = agesAfter(
     at(START, "00.020"),
     at(0x900000n, "00.200..00"),
   );
-  // The last two are new.
+  // The last two pages are new.
   assertEquals([...moved.ages], [2, 2, 0, 1, 2, 0, 0]);
 });
 
-Deno.test("that a page was moved does not make it used, though it looks modified", () => {
+Deno.test("a page that was moved does not count as used, though it looks modified", () => {
   const ages = agesAfter(at(START, "000000"));
   assertEquals(ages.hasMarkedMoves, false);
   ages.advance(pagedataOf(at(0x900000n, "111203")));
   assertEquals([...ages.ages], [2, 2, 2, 0, 2, 0]);
   assertEquals([...ages.pagedata!.bits], [0, 0, 0, 2, 0, 3]);
   assertEquals(ages.hasMarkedMoves, true);
-  // What has not moved was modified.
+  // A page that has not moved was really modified.
   ages.advance(pagedataOf(at(0x900000n, "100000")));
   assertEquals([...ages.ages], [0, 3, 3, 1, 3, 1]);
   assertEquals(ages.hasMarkedMoves, false);
@@ -88,25 +88,25 @@ Deno.test("another kind of mapping inherits no ages", () => {
   assertEquals([...ages.ages], [0, 0, 0, 0]);
 });
 
-Deno.test("a look within an interval makes nothing older, and is not forgotten", () => {
+Deno.test("a look within an interval ages no page, and its references are remembered", () => {
   const ages = agesAfter(at(START, "00000"));
   ages.look(pagedataOf(at(START, "20000")));
   assertEquals([...ages.ages], [0, 1, 1, 1, 1]);
-  // Somebody else has reset the reference.
+  // Another process has reset the reference.
   ages.advance(pagedataOf(at(START, "00000")));
   assertEquals([...ages.ages], [0, 2, 2, 2, 2]);
   ages.advance(pagedataOf(at(START, "00000")));
   assertEquals([...ages.ages], [1, 3, 3, 3, 3]);
 });
 
-Deno.test("what was cooled is so until it is referenced", () => {
+Deno.test("a cooled page stays cooled until it is referenced", () => {
   const ages = agesAfter(at(START, "00000"));
   ages.pagedata!.bits.fill(COOLED);
   ages.look(pagedataOf(at(START, "02000")));
   assertEquals([...ages.pagedata!.bits], [COOLED, 2, COOLED, COOLED, COOLED]);
 });
 
-Deno.test("idle memory is counted from each number of intervals on", () => {
+Deno.test("idle memory is counted for each number of intervals or longer", () => {
   const ages = agesAfter(
     at(START, "0222"),
     at(START, "0022"),
@@ -122,10 +122,10 @@ Deno.test("idle memory is counted from each number of intervals on", () => {
   );
 });
 
-/** Pages of the address space whose readings are drawn at random. */
+/** Pages of the address space whose readings are random. */
 const SPACE = 9000;
 
-/** How its pages are, part by part: holes, long runs, and pages that lie alone. */
+/** Parts of the address space: holes, long runs, and single pages. */
 const drawing = fc.array(
   fc.tuple(
     fc.constantFrom(".", "0", "2", "0.", ".02", "0000.3", "2.00.0"),
@@ -137,18 +137,18 @@ const drawing = fc.array(
     .join("").padEnd(SPACE, "0..").slice(0, SPACE)
 );
 
-/** A reading of it, cut into mappings anywhere. */
+/** A reading of it, cut into mappings at random places. */
 const reading = fc.record({
   pages: drawing,
   cuts: fc.array(fc.integer({ min: 1, max: SPACE - 1 }), { maxLength: 3 }),
   isLook: fc.boolean(),
 });
 
-Deno.test("ages are those of pages followed one by one", () => {
+Deno.test("ages match those of pages that are followed one by one", () => {
   fc.assert(
     fc.property(fc.array(reading, { minLength: 2, maxLength: 5 }), (all) => {
       const ages = new PageAges();
-      // By number of page; the bits of an interval that is going on stay.
+      // By page number. The bits of the current interval are kept.
       let known = new Map<number, { age: number; bits: number }>();
       let isOpen = false;
       for (const [turn, { pages, cuts, isLook }] of all.entries()) {

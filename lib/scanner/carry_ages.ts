@@ -1,8 +1,8 @@
 /**
- * Carrying the ages of pages from one reading to the next: pages that are where
- * they were, and pages that mremap(2) has moved.
+ * Carries the ages of pages from one reading to the next, for pages in the same
+ * place and for pages that mremap(2) has moved.
  *
- * Pages are aged four at a time, a page a byte of a word, without a branch that a
+ * Pages are aged four at a time, each in a byte of a word, without branches that a
  * processor could mispredict.
  *
  * @module
@@ -26,38 +26,38 @@ import {
   unitOf,
 } from "./moves.ts";
 
-// Beside REFERENCED and MODIFIED, the bits of an aged reading say what was done
-// with a page. They stay until the page is referenced or goes.
+// Besides REFERENCED and MODIFIED, the bits of an aged reading record what was done
+// with a page. They stay until the page is referenced or is no longer resident.
 
-/** The page was cooled in an earlier pass: a reference would have shown since. */
+/** The page was cooled in an earlier pass: a reference since then would be visible. */
 export const COOLED = 4;
 
-/** The page was paged out, and is there all the same. */
+/** The page is still resident after a page-out. */
 export const TRIED = 8;
 
-/** A reading and the ages of its pages, ordered as its `bits` are. */
+/** A reading and the ages of its pages, in the order of its `bits`. */
 export interface AgedReading {
   readonly pagedata: Pagedata;
   readonly ages: Uint8Array;
 }
 
 export interface CarryOptions {
-  /** How much older pages get that were not referenced. */
+  /** By how much unreferenced pages age. */
   readonly older: 0 | 1;
   /**
-   * Whether the readings are of the same interval: then what the earlier one found
-   * referenced is so in the later one, too.
+   * Whether the readings belong to the same interval. If so, pages referenced in
+   * the earlier one count as referenced in the later one too.
    */
   readonly isSameInterval: boolean;
 }
 
-/** The same in all bytes of a word. */
+/** 1 in every byte of a word. */
 const EVERY_BYTE = 0x01010101;
 const LOW_BITS = 0x7f7f7f7f;
 const DONE = (COOLED | TRIED) * EVERY_BYTE;
 const FOUND = (REFERENCED | MODIFIED) * EVERY_BYTE;
 
-/** Takes over what is known of pages from an earlier reading to a later one. */
+/** Carries bits and ages from an earlier reading to a later one. */
 export class AgeCarrier {
   readonly #before: Pagedata;
   readonly #oldBits: DataView;
@@ -65,12 +65,18 @@ export class AgeCarrier {
   readonly #reading: Pagedata;
   readonly #bits: DataView;
   readonly #ages: DataView;
-  /** How much older pages get that were not referenced, in every byte. */
+  /** By how much unreferenced pages age, in every byte. */
   readonly #older: number;
-  /** The bits that a page keeps since they are of the same interval, likewise. */
+  /**
+   * The bits that a page keeps because they belong to the same interval, in every
+   * byte.
+   */
   readonly #kept: number;
 
-  /** @param now its bits and ages are changed; its ages are 0. */
+  /**
+   * @param now the later reading; its bits and ages are changed. Its ages must be
+   * 0.
+   */
   constructor(
     before: AgedReading,
     now: AgedReading,
@@ -86,7 +92,7 @@ export class AgeCarrier {
     this.#kept = isSameInterval ? FOUND : 0;
   }
 
-  /** Ages the pages that are where they were. */
+  /** Ages the pages that are in the same place. */
   carryInPlace(): void {
     const before = this.#before.mappings.map(extentOf);
     const after = this.#reading.mappings.map(extentOf);
@@ -110,8 +116,8 @@ export class AgeCarrier {
   /**
    * Ages the pages of an extent that has moved.
    *
-   * @returns whether any was marked as modified for that: `move_soft_dirty_pte` of the
-   * kernel's mm/mremap.c marks each so.
+   * @returns whether any was marked as modified by the move: `move_soft_dirty_pte`
+   * of the kernel's mm/mremap.c marks each.
    */
   carryMoved(move: Move): boolean {
     let isMarked = false;
@@ -123,11 +129,11 @@ export class AgeCarrier {
   }
 
   /**
-   * Visits the pages that both readings record: those of an extent, and those that lie
-   * alike in another, from its start on.
+   * Visits the pages that both readings record: those of an extent, and those at
+   * the same offsets in another.
    *
-   * @param visit takes where their bits are in the old reading and in the new, and
-   * how many they are.
+   * @param visit called with the indices of their bits in the old and new reading,
+   * and their number.
    */
   #carry(
     { from, to }: Move,
@@ -153,7 +159,7 @@ export class AgeCarrier {
     let old = runAt(before, from.mapping, oldFirst);
     let now = runAt(reading, to.mapping, first);
     while (old < oldEndRun && now < endRun) {
-      // In pages from the start of the extents.
+      // In pages, relative to the start of the extents.
       const oldStart = oldPage[old] - oldFirst;
       const start = runPage[now] - first;
       const oldEnd = oldStart + oldOffset[old + 1] - oldOffset[old];
@@ -173,7 +179,7 @@ export class AgeCarrier {
     }
   }
 
-  /** Ages `count` pages from one place of the old reading to one of the new. */
+  /** Ages `count` pages from an index of the old reading to an index of the new. */
   #agePages(from: number, to: number, count: number): void {
     const [oldBits, oldAges] = [this.#oldBits, this.#oldAges];
     const [bits, ages] = [this.#bits, this.#ages];
@@ -190,7 +196,10 @@ export class AgeCarrier {
     if (i < count) this.#ageFew(from + i, to + i, count - i);
   }
 
-  /** The same page by page. Standing apart, it lets the loop over words be compiled to half the time. */
+  /**
+   * The same page by page. As a separate function, because the loop over words then
+   * runs twice as fast.
+   */
   #ageFew(from: number, to: number, count: number): void {
     for (let i = 0; i < count; i++) {
       const done = this.#oldBits.getUint8(from + i);
@@ -202,7 +211,10 @@ export class AgeCarrier {
     }
   }
 
-  /** Takes the mark from pages that are modified and not referenced; whether any is. */
+  /**
+   * Removes the mark from pages that are modified but not referenced. Returns
+   * whether there were any.
+   */
   #unmark(offset: number, count: number): boolean {
     const { bits } = this.#reading;
     let isMarked = false;
@@ -215,14 +227,14 @@ export class AgeCarrier {
   }
 }
 
-/** 0xff for every page that was found in use, else 0. */
+/** 0xff for every page that is in use, else 0. */
 function inUseOf(found: number): number {
   return ((found | found >>> 1) & EVERY_BYTE) * 0xff;
 }
 
-/** Ages that are higher, but not above the highest, and 0 for what is in use. */
+/** Increases ages up to the highest; 0 for pages in use. */
 function aged(old: number, older: number, inUse: number): number {
-  // 1 for a page of the highest age, which stays.
+  // 1 for a page of the highest age, which keeps it.
   const oldest = ((old & LOW_BITS) + EVERY_BYTE & old) >>> 7 & EVERY_BYTE;
   return old + (older & ~oldest) & ~inUse;
 }
@@ -231,7 +243,7 @@ function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, byteLength);
 }
 
-/** The first page of an extent, counted from the start of its mapping. */
+/** The first page of an extent, relative to the start of its mapping. */
 function firstPage({ start, mapping }: Extent): number {
   return (start - unitOf(mapping.start)) * UNIT / mapping.pageSize;
 }
@@ -240,7 +252,7 @@ function pageCount(extent: Extent): number {
   return lengthOf(extent) * UNIT / extent.mapping.pageSize;
 }
 
-/** Whether an extent is all of its mapping. */
+/** Whether an extent is the whole of its mapping. */
 function isWhole(extent: Extent): boolean {
   return pageCount(extent) === extent.mapping.pages;
 }

@@ -1,5 +1,5 @@
 /**
- * Tests of the policy `coldest` over fake processes.
+ * Tests of the policy `coldest` on simulated processes.
  *
  * @module
  */
@@ -19,7 +19,7 @@ function processOf(memory: FakeMemory): AgedProcess {
   return new AgedProcess(memory);
 }
 
-Deno.test("the oldest of all processes go first", async () => {
+Deno.test("the oldest pages of all processes are paged out first", async () => {
   const one = new FakeMemory(1, [{ start: 0x10000n, pages: "2000" }]);
   const two = new FakeMemory(2, [{ start: 0x10000n, pages: "0220" }]);
   const processes = [one, two].map(processOf);
@@ -35,7 +35,7 @@ Deno.test("the oldest of all processes go first", async () => {
   assertEquals(two.pageouts, ["10000-11000", "13000-14000"]);
 });
 
-Deno.test("of one age go clean file pages first, then long ranges", async () => {
+Deno.test("among pages of one age, clean file pages go first, then long ranges", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "020000" },
     { start: 0x40000n, pages: "0", flags: MA_READ },
@@ -49,15 +49,19 @@ Deno.test("of one age go clean file pages first, then long ranges", async () => 
   assertEquals(memory.pageouts.slice(1), ["12000-16000"]);
 });
 
-Deno.test("what is cooled goes in the next pass if nothing has touched it", async () => {
+Deno.test("a cooled page is paged out in the next pass if it was not referenced", async () => {
   const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "000000" }]);
   const process = processOf(memory);
   const collection = new AgedCollection([process]);
   await age(process);
   const options = { excess: 2 * PAGE, reserve: 4 * PAGE };
   await scanColdest(collection, options);
-  assertEquals(memory.pageouts, [], "little excess can wait");
-  assertEquals(collection.statistics.scanCount, 0, "that was no scan");
+  assertEquals(memory.pageouts, [], "a small excess can wait");
+  assertEquals(
+    collection.statistics.scanCount,
+    0,
+    "cooling does not count as a scan",
+  );
   memory.mappings = [{ start: 0x10000n, pages: "020000" }];
   await age(process);
   const { excess } = await scanColdest(collection, options);
@@ -66,12 +70,12 @@ Deno.test("what is cooled goes in the next pass if nothing has touched it", asyn
   assertEquals(
     memory.pageouts.some((range) => range.startsWith("11000")),
     false,
-    "what was touched stays",
+    "referenced pages stay",
   );
   assertEquals(collection.statistics.scanCount, 1);
 });
 
-Deno.test("of an excess that cannot wait the oldest half goes at once", async () => {
+Deno.test("if the excess cannot wait, the oldest half is paged out at once", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "00000000|22222222" },
   ]);
@@ -86,7 +90,7 @@ Deno.test("of an excess that cannot wait the oldest half goes at once", async ()
   assertEquals(memory.pageouts, ["10000-18000"]);
 });
 
-Deno.test("memory in use goes last, or not at all", async () => {
+Deno.test("memory in use is paged out last, or not at all", async () => {
   const draw = () => new FakeMemory(1, [{ start: 0x10000n, pages: "0222" }]);
   const spared = draw();
   const process = processOf(spared);
@@ -108,7 +112,7 @@ Deno.test("memory in use goes last, or not at all", async () => {
   assertEquals(events.includes("insufficient"), true);
 });
 
-Deno.test("large pages are not cut", async () => {
+Deno.test("large pages are not split", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x200000n, pages: "0".repeat(1024) },
   ]);

@@ -1,6 +1,6 @@
 /**
- * The ignored set: mappings that page-outs have shown to be unpageable, so that
- * the scanner need not try them again at every scan.
+ * The ignored set: mappings that page-outs have shown to be unpageable, so that not
+ * every scan tries them again.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export class IgnoredSet {
     this.#bytesByStart.clear();
   }
 
-  /** Takes out every mapping that has a referenced or modified page. */
+  /** Removes every mapping that has a referenced or modified page. */
   removeReferenced(pagedata: Pagedata): void {
     if (this.size === 0) return;
     for (const mapping of pagedata.mappings) {

@@ -16,7 +16,7 @@ function ignoring(mappings: readonly DrawnMapping[]): IgnoredSet {
   return ignored;
 }
 
-Deno.test("a mapping is ignored only with its start and its length", () => {
+Deno.test("a mapping is ignored only if its start and length match", () => {
   const ignored = ignoring([{ start: 0x10000n, pages: "0000" }]);
   const [same, moved] = pagedataOf([
     { start: 0x10000n, pages: ".1.." },
@@ -36,7 +36,7 @@ Deno.test("the length of an ignored mapping is in bytes, not in pages", () => {
   assertEquals(ignored.has(large), true);
 });
 
-Deno.test("entries are in address order, whatever the order they came in", () => {
+Deno.test("entries are in address order, whatever the order of insertion", () => {
   const ignored = ignoring([{ start: 0x7fff_ffff_0000n, pages: "0" }]);
   const [low, middle] = pagedataOf([
     { start: 0x1000n, pages: "00" },
@@ -53,7 +53,7 @@ Deno.test("entries are in address order, whatever the order they came in", () =>
   assertEquals(ignored.entries(), []);
 });
 
-Deno.test("a referenced or modified page takes its mapping out of the set", () => {
+Deno.test("a referenced or modified page removes its mapping from the set", () => {
   const shape = [
     { start: 0x10000n, pages: "0000" },
     { start: 0x20000n, pages: "0000" },
@@ -77,7 +77,7 @@ Deno.test("a mapping of another length at the same start removes nothing", () =>
   assertEquals(ignored.size, 1);
 });
 
-Deno.test("the schedctl page takes no part in the upkeep", () => {
+Deno.test("the schedctl page removes nothing", () => {
   const schedctl = { start: 0x10000n, pages: "3", flags: SCHEDCTL_FLAGS };
   const ignored = ignoring([schedctl]);
   ignored.removeReferenced(pagedataOf([schedctl]));

@@ -1,5 +1,5 @@
 /**
- * Merging two readings of one address space.
+ * Merges two readings of one address space.
  *
  * @module
  */
@@ -15,13 +15,13 @@ import {
 } from "../memory/pagedata.ts";
 
 /**
- * Merges two readings of one address space: `next` gains every bit `previous`
- * holds for a recorded page at the same address. Pages of different sizes agree
- * in address only where both mappings begin.
+ * Merges two readings of one address space: `next` gains every bit that `previous`
+ * has for a recorded page at the same address. Pages of different sizes match only
+ * at the start of both mappings.
  *
- * The schedctl page takes no part.
+ * The schedctl page is ignored.
  *
- * @returns whether the mappings differ in start, length or page size, anywhere.
+ * @returns whether any mappings differ in start, length or page size.
  */
 export function mergePagedata(previous: Pagedata, next: Pagedata): boolean {
   const before = visited(previous);
@@ -45,9 +45,9 @@ export function mergePagedata(previous: Pagedata, next: Pagedata): boolean {
     }
     changed = true;
     mergeOverlap({ previous, old, source, next, now, target });
-    // Whichever ends first cannot reach the other side's next mapping. The very
-    // first mappings are left together when they start apart: the original does
-    // so, and golden cases hold it.
+    // The mapping that ends first cannot overlap the other side's next mapping. If
+    // the very first mappings start at different addresses, both are left together:
+    // the original algorithm does this, and golden cases require it.
     const leaveBoth = b === 0 && a === 0 && old.start !== now.start;
     const oldEnd = mappingEnd(old);
     const nowEnd = mappingEnd(now);
@@ -57,7 +57,7 @@ export function mergePagedata(previous: Pagedata, next: Pagedata): boolean {
   return changed;
 }
 
-/** The mappings that walks visit. The schedctl page is none of them. */
+/** The mappings that walks visit: all but the schedctl page. */
 function visited(pagedata: Pagedata): PagedataMapping[] {
   return pagedata.mappings.filter((mapping) => !isSchedctl(mapping));
 }
@@ -89,7 +89,7 @@ function mergeAligned(pair: Pair): void {
   }
 }
 
-/** Merges what two mappings of different place or shape have in common. */
+/** Merges the common part of two mappings of different place or shape. */
 function mergeOverlap(pair: Pair): void {
   const { previous, old, source, next, now, target } = pair;
   if (old.pageSize === now.pageSize) {
@@ -119,7 +119,7 @@ function startsRecorded(pagedata: Pagedata, mapping: PagedataMapping): boolean {
 /**
  * Merges run by run.
  *
- * @param shift how many pages `now` starts above `old`, negative when below.
+ * @param shift by how many pages `now` starts above `old`; negative if below.
  */
 function mergeRuns(
   { previous, old, source, next, now, target }: Pair,
@@ -144,7 +144,7 @@ function mergeRuns(
   }
 }
 
-/** Adds `count` bytes of bits from one reading to another. */
+/** Ors `count` bytes of bits of one reading into another. */
 function orBits(
   source: DataView,
   from: number,
@@ -153,7 +153,7 @@ function orBits(
   count: number,
 ): void {
   let i = 0;
-  // Four pages at a time: a view, unlike an array of words, takes any offset.
+  // Four pages at a time: unlike an array of words, a view allows any offset.
   for (; i + 4 <= count; i += 4) {
     const bits = target.getUint32(to + i) | source.getUint32(from + i);
     target.setUint32(to + i, bits);

@@ -14,7 +14,10 @@ import {
 } from "../memory/testing.ts";
 import { mergePagedata } from "./merge.ts";
 
-/** A first mapping that stays, so that the rule for first mappings is not in play. */
+/**
+ * A first mapping that does not change, so that the rule for first mappings does
+ * not apply.
+ */
 const first: DrawnMapping = { start: 0x1000n, pages: "0" };
 
 /** Merges two drawings; returns whether mappings changed and the merged drawing. */
@@ -29,7 +32,7 @@ function merged(
   return [changed, ...drawingOf(after)];
 }
 
-Deno.test("bits are or-ed page by page where the mappings are the same", () => {
+Deno.test("bits are or-ed page by page if the mappings are the same", () => {
   assertEquals(
     merged(
       [{ start: 0x10000n, pages: "0123012" }],
@@ -39,8 +42,8 @@ Deno.test("bits are or-ed page by page where the mappings are the same", () => {
   );
 });
 
-Deno.test("the same recorded pages merge wherever their bytes stand", () => {
-  // The bytes of the second mapping stand at another offset on every side.
+Deno.test("the same recorded pages are merged whatever the offsets of their bytes", () => {
+  // The bytes of the second mapping have a different offset on each side.
   for (let shift = 0; shift < 9; shift++) {
     const pages = "2010".repeat(5);
     assertEquals(
@@ -76,7 +79,7 @@ Deno.test("pages are matched by address across holes", () => {
   );
 });
 
-Deno.test("how recorded pages are cut into runs does not matter", () => {
+Deno.test("how recorded pages are divided into runs does not matter", () => {
   assertEquals(
     merged(
       [{ start: 0x10000n, pages: "2|1|32" }, { start: 0x20000n, pages: "12" }],
@@ -86,7 +89,7 @@ Deno.test("how recorded pages are cut into runs does not matter", () => {
   );
 });
 
-Deno.test("as many runs of the same length elsewhere are other pages", () => {
+Deno.test("an equal number of runs of the same length elsewhere are other pages", () => {
   assertEquals(
     merged(
       [{ start: 0x10000n, pages: "22..33.." }],
@@ -96,7 +99,7 @@ Deno.test("as many runs of the same length elsewhere are other pages", () => {
   );
 });
 
-Deno.test("as many runs at the same pages may differ in length", () => {
+Deno.test("an equal number of runs at the same pages may differ in length", () => {
   assertEquals(
     merged(
       [{ start: 0x10000n, pages: "22..333." }],
@@ -106,7 +109,7 @@ Deno.test("as many runs at the same pages may differ in length", () => {
   );
 });
 
-Deno.test("runs of the mapping behind are not taken for a mapping's own", () => {
+Deno.test("runs of the next mapping are not taken for a mapping's own", () => {
   assertEquals(
     merged(
       [{ start: 0x10000n, pages: "2...." }, {
@@ -176,7 +179,7 @@ Deno.test("mappings that grow together keep the bits of all parts", () => {
   );
 });
 
-Deno.test("overlaps that are out of step both ways are merged", () => {
+Deno.test("overlaps that are shifted in both directions are merged", () => {
   assertEquals(
     merged(
       [
@@ -195,7 +198,7 @@ Deno.test("overlaps that are out of step both ways are merged", () => {
   );
 });
 
-Deno.test("mappings that come and go leave the others' bits alone", () => {
+Deno.test("mappings that appear or disappear do not affect the bits of others", () => {
   assertEquals(
     merged(
       [
@@ -215,7 +218,7 @@ Deno.test("mappings that come and go leave the others' bits alone", () => {
   );
 });
 
-Deno.test("a mapping more or less at the very end is a change", () => {
+Deno.test("an additional or missing mapping at the very end is a change", () => {
   const one = [first];
   const two = [first, { start: 0x10000n, pages: "0" }];
   assertEquals(merged(one, two), [true, "0", "0"]);
@@ -235,7 +238,7 @@ Deno.test("other flags are no change", () => {
   );
 });
 
-Deno.test("pages of another size agree only where both mappings begin", () => {
+Deno.test("pages of different sizes match only at the start of both mappings", () => {
   const small = [first, { start: 0x10000n, pages: "3333" }];
   const large = [first, { start: 0x10000n, pages: "00", pageSize: 2 * PAGE }];
   assertEquals(merged(small, large), [true, "0", "30"]);
@@ -251,7 +254,7 @@ Deno.test("pages of another size agree only where both mappings begin", () => {
   assertEquals(merged(small, above), [true, "0", "0"]);
 });
 
-Deno.test("first mappings that start apart are both left after their overlap", () => {
+Deno.test("first mappings with different starts are both left after their overlap", () => {
   // The first old mapping reaches two new ones; only the first gains its bits.
   assertEquals(
     merged(
@@ -264,7 +267,7 @@ Deno.test("first mappings that start apart are both left after their overlap", (
     ),
     [true, "33", "00", "2"],
   );
-  // And the other way round.
+  // And vice versa.
   assertEquals(
     merged(
       [{ start: 0x11000n, pages: "33" }, { start: 0x14000n, pages: "33" }],
@@ -274,7 +277,7 @@ Deno.test("first mappings that start apart are both left after their overlap", (
   );
 });
 
-Deno.test("first mappings that start together are merged like all others", () => {
+Deno.test("first mappings with the same start are merged like all others", () => {
   assertEquals(
     merged(
       [{ start: 0x10000n, pages: "33333333" }],
@@ -284,7 +287,7 @@ Deno.test("first mappings that start together are merged like all others", () =>
   );
 });
 
-Deno.test("the schedctl page gains no bits and makes no change", () => {
+Deno.test("the schedctl page gains no bits and does not count as a change", () => {
   const schedctl = { start: 0x8000n, pages: "3", flags: SCHEDCTL_FLAGS };
   const mapping = { start: 0x10000n, pages: "1" };
   assertEquals(

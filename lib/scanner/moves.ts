@@ -1,5 +1,5 @@
 /**
- * Memory that has got another address, by mremap(2).
+ * Finds memory that mremap(2) has moved to another address.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import {
   type PagedataMapping,
 } from "../memory/pagedata.ts";
 
-/** Addresses are counted in the smallest pages there are, of so many bytes. */
+/** Addresses are counted in units of the smallest page size, in bytes. */
 export const UNIT = 4096;
 
 /** An address, in units. */
@@ -18,7 +18,7 @@ export function unitOf(address: bigint): number {
   return Number(address / BigInt(UNIT));
 }
 
-/** Address space in units, of one mapping. */
+/** A range of one mapping's address space, in units. */
 export interface Extent {
   readonly start: number;
   readonly end: number;
@@ -31,16 +31,16 @@ export function extentOf(mapping: PagedataMapping): Extent {
   return { start, end: start + mappingBytes(mapping) / UNIT, mapping };
 }
 
-/** Address space that has got another address. */
+/** A range of address space that was moved. */
 export interface Move {
   readonly from: Extent;
   readonly to: Extent;
 }
 
 /**
- * Finds what mremap(2) may have moved: an extent that is gone, and one of the same
- * kind that is new and at least as long. A wrong guess does little harm: whatever
- * is new in memory was referenced, so it has age 0 whatever the guess.
+ * Finds what mremap(2) may have moved: an extent that has disappeared, and a new
+ * one of the same kind that is at least as long. A wrong guess does little harm:
+ * new pages were referenced, so they have age 0 in any case.
  */
 export function findMoves(
   before: readonly PagedataMapping[],
@@ -86,7 +86,10 @@ export function lengthOf({ start, end }: Extent): number {
   return end - start;
 }
 
-/** What of some mappings lies in none of others. Both are in address order. */
+/**
+ * Returns the parts of some mappings that no other mapping covers. Both are in
+ * address order.
+ */
 function withoutThose(
   mappings: readonly PagedataMapping[],
   others: readonly PagedataMapping[],

@@ -1,7 +1,7 @@
 /**
- * Properties that merging and scanning have for every address space, checked on
- * random ones. The seed is fixed, so that a failure repeats; fast-check prints the
- * smallest case that fails.
+ * Properties of merging and scanning that hold for every address space, checked on
+ * random ones. The seed is fixed, so that failures are reproducible; fast-check
+ * prints the smallest failing case.
  *
  * @module
  */
@@ -39,7 +39,7 @@ const LARGE_PAGE = 4 * PAGE;
 
 const runs = { seed: 20_260_101, numRuns: 1000 };
 
-/** Pages of one mapping: holes, runs with and without a bar between them. */
+/** Pages of one mapping: holes, and runs with and without a bar between them. */
 const pages = fc.array(
   fc.string({
     unit: fc.constantFrom(".", "0", "0", "1", "2", "3"),
@@ -49,9 +49,9 @@ const pages = fc.array(
   { minLength: 1, maxLength: 3 },
 ).map((parts) => parts.join("|"));
 
-/** A mapping of {@linkcode addressSpace} before it is given an address. */
+/** A mapping of {@linkcode addressSpace} before it has an address. */
 const floating = fc.record({
-  /** Small pages between it and the mapping before it, at least. */
+  /** Smallest distance from the previous mapping, in small pages. */
   gap: fc.nat(4),
   pages,
   pageSize: fc.constantFrom(PAGE, PAGE, PAGE, LARGE_PAGE),
@@ -63,7 +63,7 @@ const floating = fc.record({
   outcome: fc.constantFrom<FakeMapping["outcome"]>("done", "done", "busy"),
 });
 
-/** An address space: any two are near enough to each other to overlap a lot. */
+/** An address space. Any two of them overlap considerably. */
 const addressSpace = fc.array(floating, { maxLength: 8 }).map((mappings) => {
   let end = 0x10000;
   return mappings.map(({ gap, ...mapping }): FakeMapping => {
@@ -135,13 +135,13 @@ function mergedMappings(pagedata: Pagedata): PagedataMapping[] {
 }
 
 /**
- * The pages of `next`, each with what it gains of the page at its address in
- * `previous`. Three sorts of pages gain nothing:
+ * The pages of `next`, each with the bits that it gains from the page at its
+ * address in `previous`. Three kinds of pages gain nothing:
  *
  * - the schedctl page;
  * - pages of different sizes, unless both begin their mappings;
- * - where the first mappings start apart, what one of these two has in common with
- *   any other mapping than the first on the other side.
+ * - if the first mappings have different starts, the overlap of one of these with
+ *   a mapping other than the first on the other side.
  */
 function expectedMerge(previous: Pagedata, next: Pagedata): Map<bigint, Page> {
   const before = pagesOf(previous);
@@ -167,7 +167,7 @@ function expectedMerge(previous: Pagedata, next: Pagedata): Map<bigint, Page> {
   return merged;
 }
 
-Deno.test("merging gives every page the bits it had, and no other", () => {
+Deno.test("merging gives every page the bits that it had, and no others", () => {
   fc.assert(
     fc.property(readings(2), ([before, after]) => {
       const previous = pagedataOf(before);
@@ -181,7 +181,7 @@ Deno.test("merging gives every page the bits it had, and no other", () => {
   );
 });
 
-Deno.test("merging tells of every change of mappings, and of nothing else", () => {
+Deno.test("merging reports every change of mappings, and nothing else", () => {
   const shape = ({ start, pages, pageSize }: PagedataMapping) => (
     [start, pages, pageSize].join()
   );
@@ -216,18 +216,18 @@ Deno.test("merging the same reading again changes nothing", () => {
   );
 });
 
-/** What one process does during one scan. */
+/** The behaviour of one process during one scan. */
 interface Step {
   readonly mappings: FakeMapping[];
   readonly residency: boolean;
   readonly maxRanges: number;
-  /** Calls that fail for as long as the scan lasts. */
+  /** Calls that fail during the whole scan. */
   readonly fails: readonly string[];
-  /** The call of this scan from which on the process is gone. */
+  /** The call of this scan from which on the process has exited. */
   readonly exits: number | undefined;
 }
 
-/** A collection and the scans of it. */
+/** A collection and its scans. */
 interface Scenario {
   /** Per process, per scan. */
   readonly processes: Step[][];
@@ -236,7 +236,10 @@ interface Scenario {
 
 const SCANS = 5;
 
-/** Scenarios; in healthy ones every call succeeds, every page goes, nobody stops a scan. */
+/**
+ * Scenarios. In healthy ones every call succeeds, every page can be paged out and
+ * no scan is stopped.
+ */
 function scenarios({ healthy }: { healthy: boolean }): fc.Arbitrary<Scenario> {
   const call = fc.constantFrom(
     "readPagedata",
@@ -281,7 +284,7 @@ function scenarios({ healthy }: { healthy: boolean }): fc.Arbitrary<Scenario> {
   });
 }
 
-/** Residency as it is, by start address. */
+/** The actual residency, by start address. */
 function residencyOf(mappings: readonly FakeMapping[]): Map<bigint, Residency> {
   const { mappings: shapes } = pagedataOf(mappings);
   return new Map(
@@ -293,11 +296,11 @@ function residencyOf(mappings: readonly FakeMapping[]): Map<bigint, Residency> {
   );
 }
 
-/** A process of a scenario and what the test knows of it. */
+/** A process of a scenario and what the test knows about it. */
 class Witness {
   readonly memory: FakeMemory;
   readonly process: ScannedProcess;
-  /** The pages as they should be accumulated when page-outs of this scan begin. */
+  /** The pages as they should be accumulated when the page-outs of this scan begin. */
   pages: Map<bigint, Page> = new Map();
   /** Whether its pagedata was read in this scan. */
   read = false;
@@ -308,7 +311,7 @@ class Witness {
     this.process = new ScannedProcess(this.memory);
   }
 
-  /** Begins a scan. `told` hears of every call first. */
+  /** Begins a scan. `told` is called before each call. */
   begin(step: Step, told: (call: string) => void): void {
     const { memory, process } = this;
     const empty = pagedataOf([]);
@@ -356,29 +359,29 @@ function checkPageout(
     const mapping = process.pagedata?.mappings
       .find((mapping) => mapping.start === mappingStart);
     assert(mapping && mapping.start <= start && end <= mappingEnd(mapping));
-    assert(!isSchedctl(mapping), "the schedctl page never goes");
+    assert(!isSchedctl(mapping), "the schedctl page is never paged out");
     const inside = [...pages].filter(([at]) => start <= at && at < end);
     assertEquals(bytes, inside.length * mapping.pageSize);
     assert(remaining > 0 && bytes < remaining + mapping.pageSize, "too much");
     remaining -= bytes;
     assert(
       !spare || inside.every(([, page]) => isUnreferenced(page)),
-      "a referenced page went without need",
+      "a referenced page was paged out without need",
     );
   }
 }
 
-/** What a scan of a scenario came to. Sizes in bytes. */
+/** The result of a scenario's scan. Sizes are in bytes. */
 interface Outcome {
   readonly excess: number;
   readonly left: number;
   readonly pagedOut: number;
-  /** What there was to page out. */
+  /** How much could be paged out. */
   readonly available: number;
   readonly resumed: boolean;
 }
 
-/** Runs the scans of a scenario and checks what holds for every scan. */
+/** Runs the scans of a scenario and checks the properties of every scan. */
 async function checkedScans(
   { processes, scans }: Scenario,
 ): Promise<Outcome[]> {
@@ -393,7 +396,7 @@ async function checkedScans(
     let calls = 0;
     for (const [pid, witness] of witnesses.entries()) {
       witness.begin(processes[pid][index], (call) => {
-        // After a failure, what went before it is still accounted for.
+        // After a failure, earlier page-outs are still accounted for.
         assert(
           !witness.process.unscannable || call === "readSizes",
           "touched after a failure",
@@ -425,7 +428,7 @@ async function checkedScans(
     for (const { memory } of witnesses) {
       assert(!memory.controlled, "kept control");
     }
-    // A scan that pages nothing out leaves the place where it was.
+    // A scan that pages nothing out does not move the hand.
     if (events.some(({ type }) => type === "victim")) checkPlace(collection);
     const available = read.map((witness) =>
       witness.size((page) =>
@@ -443,7 +446,7 @@ async function checkedScans(
   return outcomes;
 }
 
-/** Checks that the next scan resumes in a mapping, if it resumes at all. */
+/** Checks that the next scan, if it resumes, resumes in a mapping. */
 function checkPlace({ victim, resumeAddress }: ScanCollection): void {
   if (resumeAddress === undefined) return;
   const { mappings = [] } = victim?.pagedata ?? {};
@@ -455,7 +458,7 @@ function checkPlace({ victim, resumeAddress }: ScanCollection): void {
   );
 }
 
-Deno.test("scans hold what they promise while processes exit and fail", async () => {
+Deno.test("scans keep their promises while processes exit and fail", async () => {
   await fc.assert(
     fc.asyncProperty(scenarios({ healthy: false }), async (scenario) => {
       await checkedScans(scenario);
@@ -464,7 +467,7 @@ Deno.test("scans hold what they promise while processes exit and fail", async ()
   );
 });
 
-Deno.test("scans of healthy processes page out what is asked for, if it is there", async () => {
+Deno.test("scans of healthy processes page out the excess, if there is enough memory", async () => {
   await fc.assert(
     fc.asyncProperty(scenarios({ healthy: true }), async (scenario) => {
       for (const outcome of await checkedScans(scenario)) {

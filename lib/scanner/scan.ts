@@ -1,7 +1,7 @@
 /**
- * The scan loop: lowers the resident set of one collection by an excess, paging
- * out what was not referenced, and keeps its place for the next scan like the
- * hand of a clock.
+ * The scan loop: lowers the resident set of one collection by an excess. It pages
+ * out unreferenced pages, and keeps its place for the next scan like the hand of a
+ * clock.
  *
  * @module
  */
@@ -35,16 +35,16 @@ import {
   takeUnreferencedRange,
 } from "./walk.ts";
 
-/** Every this many completed scans the ignored sets are emptied. */
+/** After this many completed scans the ignored sets are emptied. */
 const IGNORED_SET_LIFE = 10;
 
-/** What a scan does, as it does it. Sizes in bytes. */
+/** A step of a scan. Sizes are in bytes. */
 export type ScanEvent =
   /** A process could not be read or controlled, or failed a page-out. */
   | { type: "error"; process: ScanTarget; error: ProcessError }
   /** Unreferenced pages alone will not do; working-set pages go too. */
   | { type: "insufficient"; unreferenced: number; excess: number }
-  /** A process becomes the one that is paged out. */
+  /** A process becomes the victim. */
   | {
     type: "victim";
     process: ScanTarget;
@@ -58,7 +58,7 @@ export type ScanEvent =
     mapping: PagedataMapping;
     reason: SkipReason;
   }
-  /** Ranges were paged out; `fell` is by how much that lowered RSS. */
+  /** Ranges were paged out; `fell` is by how much RSS fell. */
   | {
     type: "pageout";
     process: ScanTarget;
@@ -76,19 +76,19 @@ export interface ScanOptions {
   /** By how much the resident set should fall, in bytes. */
   excess: number;
   /**
-   * Leaves what was referenced alone also when the rest does not suffice: for
-   * collections of which other members, not to be judged yet, may hold more.
+   * Leaves referenced pages alone even if the rest does not suffice: for
+   * collections in which processes that cannot be judged yet may hold more.
    */
   spareReferenced?: boolean;
-  /** Asks the scan to stop; it lets go of its victim and returns. */
+  /** Asks the scan to stop. It releases its victim and returns. */
   signal?: AbortSignal;
-  /** Told of everything the scan does, as it does it. */
+  /** Called with each step of the scan. */
   onEvent?: (event: ScanEvent) => void;
 }
 
-/** What one scan came to. */
+/** The result of one scan. */
 export interface ScanResult {
-  /** The excess that is left, in bytes; negative when more went than was asked for. */
+  /** The remaining excess, in bytes; negative if more was paged out than requested. */
   excess: number;
   /** Whether the scan reached the end of the last process. */
   complete: boolean;
@@ -98,7 +98,7 @@ export interface ScanResult {
  * Scans a collection once.
  *
  * A process that cannot be read, controlled or paged out is passed over and
- * reported by an event; it never ends the scan.
+ * reported by an event. It never ends the scan.
  */
 export async function scan(
   collection: ScanCollection,
@@ -114,7 +114,7 @@ export async function scan(
   return result;
 }
 
-/** A victim and what the walk over it looks at. */
+/** A victim and the data that its walk uses. */
 interface Visited {
   readonly victim: ScannedProcess;
   readonly pagedata: Pagedata;
@@ -124,14 +124,14 @@ interface Visited {
 /** A victim while it is controlled. */
 interface Turn extends Visited {
   readonly control: PageoutControl;
-  /** RSS as last read, in bytes. */
+  /** The last reading of RSS, in bytes. */
   rss: number;
 }
 
-/** A range with its place in the pagedata. */
+/** A range and its place in the pagedata. */
 interface PlannedRange extends PageRange {
   readonly position: Position;
-  /** Whether it holds every recorded page of its mapping. */
+  /** Whether it contains every recorded page of its mapping. */
   readonly whole: boolean;
 }
 
@@ -187,7 +187,7 @@ class Scan {
     return { excess: this.#excess, complete };
   }
 
-  /** Brings the pagedata of a process and of all after it up to date. */
+  /** Updates the pagedata of a process and all processes after it. */
   async #mergeFrom(victim: ScannedProcess): Promise<void> {
     const { processes, statistics } = this.#collection;
     const upkeep = statistics.scanCount % IGNORED_SET_LIFE;
@@ -213,7 +213,10 @@ class Scan {
     }
   }
 
-  /** Merges the current pagedata of one process; `false` when it cannot be read. */
+  /**
+   * Merges the current pagedata of one process. Returns `false` if it cannot be
+   * read.
+   */
   async #merge(process: ScannedProcess): Promise<boolean> {
     const reading = await this.#readPagedata(process);
     if (!reading) return false;
@@ -221,7 +224,7 @@ class Scan {
     return true;
   }
 
-  /** Reads pagedata, through a fresh open if need be. */
+  /** Reads pagedata, and reopens it if necessary. */
   async #readPagedata(process: ScannedProcess): Promise<Pagedata | undefined> {
     const { memory } = process;
     try {
@@ -236,8 +239,8 @@ class Scan {
   /**
    * Pages out unreferenced pages of one process.
    *
-   * @param from the address to start at, the beginning when `undefined`.
-   * @returns the address reached, `undefined` for the end.
+   * @param from the address to start at; `undefined` for the beginning.
+   * @returns the address reached; `undefined` for the end.
    */
   async #scanVictim(
     victim: ScannedProcess,
@@ -268,7 +271,7 @@ class Scan {
     return addressOf(pagedata, await this.#pageOut(turn, position));
   }
 
-  /** The page-out walk over a controlled victim; returns the position reached. */
+  /** Walks over a controlled victim and pages out. Returns the position reached. */
   async #pageOut(
     turn: Turn,
     position: Position | undefined,
@@ -278,7 +281,8 @@ class Scan {
       position = this.#plan(turn, position, batch);
       if (batch.length === 0) continue;
       const begun = await this.#pageOutBatch(turn, batch);
-      // A failure, or a request to stop: the walk ends at what is left.
+      // After a failure or a request to stop, the walk ends at the first range that
+      // is left.
       if (begun < batch.length) return batch[begun].position;
     }
     this.#accountFall(turn);
@@ -286,9 +290,10 @@ class Scan {
   }
 
   /**
-   * Collects the next ranges, as many as one page-out takes and the excess needs.
+   * Collects the next ranges, as many as one page-out takes and the excess
+   * requires.
    *
-   * @returns the position behind them.
+   * @returns the position after them.
    */
   #plan(
     turn: Turn,
@@ -344,10 +349,10 @@ class Scan {
   }
 
   /**
-   * Pages ranges out and accounts for them.
+   * Pages out ranges and accounts for them.
    *
-   * @returns how many of them are done; fewer than all after a failure or when
-   * asked to stop.
+   * @returns how many of them were processed; fewer than all after a failure or a
+   * request to stop.
    */
   async #pageOutBatch(turn: Turn, batch: PlannedRange[]): Promise<number> {
     const { victim, pagedata, control } = turn;
@@ -378,7 +383,10 @@ class Scan {
     return done;
   }
 
-  /** Accounts for the fall of RSS since it was last read; 0 when it cannot be read. */
+  /**
+   * Accounts for the fall of RSS since it was last read. Returns the fall, 0 if RSS
+   * cannot be read.
+   */
   #accountFall(turn: Turn): number {
     const fell = takeFall(turn.victim, turn);
     this.#excess -= fell;
@@ -386,7 +394,7 @@ class Scan {
     return fell;
   }
 
-  /** The first position from a given one on that the page-out walk visits. */
+  /** Returns the first position, from a given one on, that the page-out walk visits. */
   #visit(
     { victim, pagedata, residency }: Visited,
     position: Position | undefined,
@@ -402,7 +410,7 @@ class Scan {
     return undefined;
   }
 
-  /** Runs a step that may fail for one process; reports a failure and goes on. */
+  /** Runs a step that may fail for one process, and reports the failure. */
   async #tolerate<T>(
     process: ScannedProcess,
     step: () => T | Promise<T>,
@@ -417,7 +425,7 @@ class Scan {
   }
 }
 
-/** The address of a position, `undefined` for the end. */
+/** Returns the address of a position; `undefined` for the end. */
 function addressOf(
   pagedata: Pagedata,
   position: Position | undefined,

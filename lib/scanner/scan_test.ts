@@ -1,5 +1,5 @@
 /**
- * Tests of the scan loop over fake processes.
+ * Tests of the scan loop on simulated processes.
  *
  * @module
  */
@@ -17,7 +17,7 @@ function collectionOf(...memories: FakeMemory[]): ScanCollection {
   );
 }
 
-/** Scans for an excess in pages, which is also what it returns the rest in. */
+/** Scans for an excess in pages. Returns the remaining excess in pages. */
 async function scanned(
   collection: ScanCollection,
   excessPages: number,
@@ -32,7 +32,7 @@ async function scanned(
   return { excessPages: excess / PAGE, complete, events };
 }
 
-/** Statistics in pages. */
+/** The statistics in pages. */
 function pagesOf({ statistics }: ScanCollection) {
   const { attempted, effective, scanCount, ineffective } = statistics;
   return {
@@ -43,7 +43,7 @@ function pagesOf({ statistics }: ScanCollection) {
   };
 }
 
-/** Where the next scan begins. */
+/** The place where the next scan begins. */
 function placeOf({ victim, resumeAddress }: ScanCollection) {
   return { pid: victim?.pid, resumeAddress };
 }
@@ -62,7 +62,7 @@ function eventsOf<T extends ScanEvent["type"]>(
   );
 }
 
-/** Throws the given error at the n-th of the calls that a pattern fits. */
+/** Throws an error at the n-th call that matches a pattern. */
 function failing(pattern: RegExp, nth: number, error: Error) {
   let count = 0;
   return (call: string) => {
@@ -70,7 +70,7 @@ function failing(pattern: RegExp, nth: number, error: Error) {
   };
 }
 
-Deno.test("unreferenced pages go, and the hand clears what it passes", async () => {
+Deno.test("unreferenced pages are paged out, and the hand clears the bits that it passes", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "2.00.1" },
     { start: 0x20000n, pages: "0.30|02" },
@@ -93,7 +93,7 @@ Deno.test("unreferenced pages go, and the hand clears what it passes", async () 
   assertEquals(placeOf(collection), { pid: 1, resumeAddress: 0x24000n });
 });
 
-Deno.test("a scan goes on where the last one ended", async () => {
+Deno.test("a scan resumes where the last one ended", async () => {
   const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "00.00000" }]);
   const collection = collectionOf(memory);
   for (const excess of [3, 2, 1]) await scanned(collection, excess);
@@ -101,13 +101,14 @@ Deno.test("a scan goes on where the last one ended", async () => {
   assertEquals(placeOf(collection), { pid: 1, resumeAddress: 0x17000n });
 });
 
-Deno.test("a page is spared when it was referenced since the hand passed", async () => {
+Deno.test("a page is spared if it was referenced since the hand passed", async () => {
   const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "2222000000" }]);
   const collection = collectionOf(memory);
   await scanned(collection, 5);
   assertEquals(memory.pageouts, ["14000-19000"]);
   memory.mappings = [{ start: 0x10000n, pages: "0200.....0" }];
-  // The walk resumes at the last page and ends; the next one starts over.
+  // The walk resumes at the last page and ends. The next one starts from the
+  // beginning.
   await scanned(collection, 1);
   await scanned(collection, 3);
   assertEquals(memory.pageouts.slice(1), [
@@ -117,7 +118,7 @@ Deno.test("a page is spared when it was referenced since the hand passed", async
   ]);
 });
 
-Deno.test("where the resumed mapping is gone, the next above it is scanned", async () => {
+Deno.test("if the mapping to resume in is gone, the next one above it is scanned", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "0" },
     { start: 0x20000n, pages: "0000" },
@@ -134,7 +135,7 @@ Deno.test("where the resumed mapping is gone, the next above it is scanned", asy
   assertEquals(memory.pageouts.at(-1), "40000-41000");
 });
 
-Deno.test("when unreferenced pages do not suffice, the working set goes too", async () => {
+Deno.test("if unreferenced pages do not suffice, the working set is paged out too", async () => {
   const low = new FakeMemory(1, [{ start: 0x10000n, pages: "2.0" }]);
   const high = new FakeMemory(2, [{ start: 0x10000n, pages: "30|3" }]);
   const collection = collectionOf(low, high);
@@ -152,7 +153,7 @@ Deno.test("when unreferenced pages do not suffice, the working set goes too", as
   assertEquals(placeOf(collection), { pid: 2, resumeAddress: 0x11000n });
 });
 
-Deno.test("when unreferenced pages just suffice, the working set stays", async () => {
+Deno.test("if unreferenced pages just suffice, the working set stays", async () => {
   const low = new FakeMemory(1, [{ start: 0x10000n, pages: "2.0" }]);
   const high = new FakeMemory(2, [{ start: 0x10000n, pages: "30|3" }]);
   const { excessPages } = await scanned(collectionOf(low, high), 2);
@@ -164,7 +165,7 @@ Deno.test("when unreferenced pages just suffice, the working set stays", async (
   assertEquals(low.calls.includes("closePagedata"), false);
 });
 
-Deno.test("a scan that covers its excess leaves the processes behind alone", async () => {
+Deno.test("a scan that has covered its excess does not touch later processes", async () => {
   const memories = [1, 2].map((pid) =>
     new FakeMemory(pid, [{ start: 0x10000n, pages: "00" }])
   );
@@ -177,7 +178,7 @@ Deno.test("a scan that covers its excess leaves the processes behind alone", asy
   const second = await scanned(collection, 2);
   assertEquals(second.complete, true);
   assertEquals(memories[1].pageouts, ["10000-12000"]);
-  // The process before the victim is none of this scan's business.
+  // This scan does not touch the process before the victim.
   assertEquals(memories[0].calls.filter((call) => call === "readPagedata"), [
     "readPagedata",
   ]);
@@ -187,7 +188,7 @@ Deno.test("a scan that covers its excess leaves the processes behind alone", asy
   });
 });
 
-Deno.test("a complete scan that was not resumed and leaves excess is ineffective", async () => {
+Deno.test("a complete scan that was not resumed and leaves some excess is ineffective", async () => {
   const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "0000" }]);
   const collection = collectionOf(memory);
   await scanned(collection, 1);
@@ -208,7 +209,7 @@ Deno.test("a complete scan that was not resumed and leaves excess is ineffective
   });
 });
 
-Deno.test("scan time is noted at complete scans", async () => {
+Deno.test("the time of complete scans is recorded", async () => {
   const memories = [1, 2].map((pid) =>
     new FakeMemory(pid, [{ start: 0x10000n, pages: "0" }])
   );
@@ -225,7 +226,7 @@ Deno.test("scan time is noted at complete scans", async () => {
   );
 });
 
-Deno.test("a resident set that grows meanwhile adds to the excess", async () => {
+Deno.test("growth of the resident set during the scan adds to the excess", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "0000" },
     { start: 0x20000n, pages: "...." },
@@ -236,13 +237,13 @@ Deno.test("a resident set that grows meanwhile adds to the excess", async () => 
   };
   const collection = collectionOf(memory);
   const { excessPages } = await scanned(collection, 2);
-  // 2 went and 3 came, so 3 more are wanted; 2 are there.
+  // 2 pages went and 3 came, so 3 more are needed; 2 are available.
   assertEquals(memory.pageouts, ["10000-12000", "12000-14000"]);
   assertEquals(excessPages, 1);
   assertEquals(pagesOf(collection).effective, 2);
 });
 
-Deno.test("growth after the last page-out is read once more", async () => {
+Deno.test("growth after the last page-out is noticed", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "0" },
     { start: 0x20000n, pages: "2" },
@@ -261,7 +262,7 @@ Deno.test("growth after the last page-out is read once more", async () => {
   assertEquals(pagesOf(collection).effective, 1);
 });
 
-Deno.test("residency leaves out mappings that would not go", async () => {
+Deno.test("mappings that residency shows to be unpageable are left out", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "00" },
     { start: 0x20000n, pages: "00" },
@@ -282,7 +283,7 @@ Deno.test("residency leaves out mappings that would not go", async () => {
   assertEquals(pagesOf(collection).attempted, 2);
 });
 
-Deno.test("many small ranges go in one page-out", async () => {
+Deno.test("one page-out takes many small ranges", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "0202.020" },
     { start: 0x20000n, pages: "00" },
@@ -332,7 +333,7 @@ Deno.test("a page-out takes no more ranges than the platform allows", async () =
   );
 });
 
-Deno.test("a page-out takes no more than the excess needs", async () => {
+Deno.test("a page-out takes no more than the excess requires", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "02002" },
     { start: 0x20000n, pages: "0000" },
@@ -371,7 +372,7 @@ Deno.test("a failure inside a batch ends the turn at the range that failed", asy
   assertEquals(collection.processes[0].unscannable, true);
   assertEquals(other.pageouts, ["10000-12000"]);
   assertEquals(excessPages, 0);
-  // The range that failed is no attempt, nor are those behind it.
+  // The range that failed and those after it do not count as attempted.
   assertEquals(pagesOf(collection), {
     attempted: 4,
     effective: 4,
@@ -387,7 +388,7 @@ Deno.test("a failure inside a batch ends the turn at the range that failed", asy
   assertEquals(pageout.ranges.length, 3);
 });
 
-Deno.test("an unscannable process is left alone from then on", async () => {
+Deno.test("a process that failed is left alone from then on", async () => {
   const failed = new FakeMemory(1, [
     { start: 0x10000n, pages: "0" },
     { start: 0x20000n, pages: "0", outcome: "failed" },
@@ -401,7 +402,7 @@ Deno.test("an unscannable process is left alone from then on", async () => {
   assertEquals(failed.calls.length, calls);
 });
 
-Deno.test("what an unscannable process could give does not count", async () => {
+Deno.test("the pages of a process that failed do not count as available", async () => {
   const memories = [1, 2, 3].map((pid) =>
     new FakeMemory(pid, [{ start: 0x10000n, pages: "020" }])
   );
@@ -414,7 +415,7 @@ Deno.test("what an unscannable process could give does not count", async () => {
   assertEquals(memories[2].pageouts, ["10000-12000"]);
 });
 
-Deno.test("mappings that go nowhere are ignored, the whole batch of them", async () => {
+Deno.test("mappings of a batch that frees nothing are all ignored", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "0.0", outcome: "busy" },
     { start: 0x20000n, pages: "02", outcome: "busy" },
@@ -425,7 +426,7 @@ Deno.test("mappings that go nowhere are ignored, the whole batch of them", async
   const [process] = collection.processes;
   const { events } = await scanned(collection, 4);
   assertEquals(memory.pageouts, ["10000-13000 20000-21000 30000-31000"]);
-  // Of the second mapping only a part was tried.
+  // Only a part of the second mapping was tried.
   assertEquals(process.ignored.entries(), [
     [0x10000n, 3 * PAGE],
     [0x30000n, PAGE],
@@ -454,7 +455,7 @@ Deno.test("ignored mappings are passed over and count as attempted", async () =>
   assertEquals(pagesOf(collection).attempted, 3 + 2);
 });
 
-Deno.test("when a batch frees anything, none of its mappings is ignored", async () => {
+Deno.test("if a batch frees anything, none of its mappings is ignored", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "00", outcome: "busy" },
     { start: 0x20000n, pages: "0" },
@@ -466,7 +467,7 @@ Deno.test("when a batch frees anything, none of its mappings is ignored", async 
   assertEquals(collection.processes[0].ignored.size, 0);
 });
 
-Deno.test("a mapping that is used again or changes is ignored no longer", async () => {
+Deno.test("a mapping that is used again or changes is no longer ignored", async () => {
   const mappings = [
     { start: 0x10000n, pages: "00", outcome: "busy" as const },
     { start: 0x20000n, pages: "00", outcome: "busy" as const },
@@ -496,7 +497,7 @@ Deno.test("every tenth completed scan tries ignored mappings again", async () =>
   }
 });
 
-Deno.test("a scan that is asked to stop beforehand touches nothing", async () => {
+Deno.test("a scan that is stopped before it begins touches nothing", async () => {
   const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "00" }]);
   const result = await scanned(collectionOf(memory), 2, AbortSignal.abort());
   assertEquals(memory.calls, []);
@@ -507,7 +508,7 @@ Deno.test("a scan that is asked to stop beforehand touches nothing", async () =>
   });
 });
 
-Deno.test("a scan that is asked to stop while merging pages nothing out", async () => {
+Deno.test("a scan that is stopped while it merges pages nothing out", async () => {
   const memories = [1, 2].map((pid) =>
     new FakeMemory(pid, [{ start: 0x10000n, pages: "20" }])
   );
@@ -518,7 +519,7 @@ Deno.test("a scan that is asked to stop while merging pages nothing out", async 
   assertEquals(memories[1].calls, []);
 });
 
-Deno.test("a scan that is asked to stop between batches keeps its place", async () => {
+Deno.test("a scan that is stopped between batches keeps its place", async () => {
   const memory = new FakeMemory(1, [{
     start: 0x10000n,
     pages: "02".repeat(6),
@@ -541,7 +542,7 @@ Deno.test("a scan that is asked to stop between batches keeps its place", async 
   assertEquals(memory.pageouts.at(-1), "14000-15000");
 });
 
-Deno.test("a scan that is asked to stop inside a batch keeps its place", async () => {
+Deno.test("a scan that is stopped within a batch keeps its place", async () => {
   const memory = new FakeMemory(1, [{
     start: 0x10000n,
     pages: "02".repeat(6),
@@ -566,7 +567,7 @@ Deno.test("a scan that is asked to stop inside a batch keeps its place", async (
   assertEquals(collection.processes[0].unscannable, false);
 });
 
-Deno.test("pagedata that cannot be read is tried once more through a fresh open", async () => {
+Deno.test("pagedata that cannot be read is reopened and read again", async () => {
   const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "00" }]);
   memory.onCall = failing(/readPagedata/, 1, new ProcessError(1, "stale"));
   const { excessPages, events } = await scanned(collectionOf(memory), 2);
@@ -579,7 +580,7 @@ Deno.test("pagedata that cannot be read is tried once more through a fresh open"
   assertEquals(eventsOf("error", events), []);
 });
 
-Deno.test("where pagedata stays unreadable, what was accumulated stays", async () => {
+Deno.test("if pagedata stays unreadable, the accumulated pagedata stays", async () => {
   const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "00200" }]);
   const collection = collectionOf(memory);
   const [process] = collection.processes;
@@ -599,7 +600,7 @@ Deno.test("where pagedata stays unreadable, what was accumulated stays", async (
   assertEquals(drawingOf(process.pagedata!), ["00200"]);
 });
 
-Deno.test("a process that was never read is no victim", async () => {
+Deno.test("a process that was never read does not become the victim", async () => {
   const unread = new FakeMemory(1, [{ start: 0x10000n, pages: "00" }]);
   unread.onCall = () => {
     throw new NoSuchProcess(1, "gone");
@@ -651,7 +652,7 @@ Deno.test("a process whose residency cannot be read is scanned without it", asyn
   );
 });
 
-Deno.test("a resident set that cannot be read on the way changes nothing", async () => {
+Deno.test("a resident set that cannot be read during the scan changes nothing", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "00" },
     { start: 0x20000n, pages: "00" },
@@ -659,7 +660,7 @@ Deno.test("a resident set that cannot be read on the way changes nothing", async
   memory.onCall = failing(/readSizes/, 2, new ProcessError(1, "denied"));
   const collection = collectionOf(memory);
   const { excessPages } = await scanned(collection, 4);
-  // The second reading shows what the first would have shown.
+  // The second reading includes what the first would have shown.
   assertEquals(memory.pageouts, ["10000-12000", "20000-22000"]);
   assertEquals(excessPages, 0);
   assertEquals(pagesOf(collection).effective, 4);
@@ -696,7 +697,7 @@ Deno.test("an error of another kind at the second readPagedata ends the scan", a
   await assertRejects(() => scanned(collectionOf(memory), 2), TypeError);
 });
 
-Deno.test("control is let go of, whatever is thrown while it is held", async () => {
+Deno.test("control is released whatever is thrown while it is held", async () => {
   const memory = new FakeMemory(1, [{ start: 0x10000n, pages: "00" }]);
   memory.onCall = failing(/readSizes/, 2, new TypeError("a bug"));
   await assertRejects(() => scanned(collectionOf(memory), 2), TypeError);
@@ -713,7 +714,7 @@ Deno.test("control is let go of, whatever is thrown while it is held", async () 
   assertEquals(told.controlled, false);
 });
 
-Deno.test("a victim that left the collection hands over to the first", async () => {
+Deno.test("if the victim has left the collection, the first process takes over", async () => {
   const memories = [1, 2, 3].map((pid) =>
     new FakeMemory(pid, [{ start: 0x10000n, pages: "00" }])
   );
@@ -723,13 +724,13 @@ Deno.test("a victim that left the collection hands over to the first", async () 
   const [first, , third] = collection.processes;
   first.unscannable = true;
   collection.processes = [first, third];
-  // The third process takes over, at its own beginning.
+  // The third process takes over, from its beginning.
   await scanned(collection, 1);
   assertEquals(memories[2].pageouts, ["10000-11000"]);
   assertEquals(memories[1].pageouts, ["10000-11000"]);
 });
 
-Deno.test("a collection without processes has nothing to scan", async () => {
+Deno.test("a scan of a collection without processes does nothing", async () => {
   const collection = collectionOf();
   const { events, ...result } = await scanned(collection, 1);
   assertEquals(result, { excessPages: 1, complete: false });

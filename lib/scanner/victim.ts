@@ -1,6 +1,6 @@
 /**
- * Which process is scanned next: the `clock` policy, one process after another
- * in list order, for ever.
+ * Chooses the next process to scan for the `clock` policy: one process after
+ * another in list order, in a circle.
  *
  * @module
  */
@@ -8,8 +8,9 @@
 import type { ScannedProcess } from "./collection.ts";
 
 /**
- * The valid victim for a wanted process: that process if it is a member, else the
- * first of the list; then the first from there on that can be scanned.
+ * Returns the victim for a wanted process. The search starts at that process if it
+ * is in the collection, else at the first of the list, and finds the first that can
+ * be scanned.
  */
 export function validVictim(
   processes: readonly ScannedProcess[],
@@ -19,7 +20,7 @@ export function validVictim(
   return processes.slice(Math.max(index, 0)).find((p) => !p.unscannable);
 }
 
-/** The process after another in the list; `undefined` after the last. */
+/** Returns the process after another in the list; `undefined` after the last. */
 export function processAfter(
   processes: readonly ScannedProcess[],
   process: ScannedProcess,

@@ -1,6 +1,6 @@
 /**
- * Walking an address space: which mappings a scan visits, where it resumes, and
- * the next range of unreferenced pages.
+ * Walks an address space: which mappings a scan visits, where it resumes, and which
+ * range of unreferenced pages is next.
  *
  * @module
  */
@@ -21,28 +21,31 @@ import type { Residency, SkipReason } from "../memory/process_memory.ts";
 export interface Position {
   /** Index of the mapping. */
   readonly mapping: number;
-  /** Page, counted from the start of the mapping. */
+  /** Page, relative to the start of the mapping. */
   readonly page: number;
 }
 
-/** Unreferenced pages of one mapping, next to each other but for pages that are not resident. */
+/**
+ * Unreferenced pages of one mapping that are adjacent except for pages that are not
+ * resident.
+ */
 export interface UnreferencedRange {
-  /** First page, counted from the start of the mapping. */
+  /** First page, relative to the start of the mapping. */
   readonly firstPage: number;
-  /** The page behind the last. */
+  /** The page after the last. */
   readonly endPage: number;
   /** Size of its recorded pages, in bytes. */
   readonly bytes: number;
-  /** Whether it holds every recorded page of its mapping. */
+  /** Whether it contains every recorded page of its mapping. */
   readonly whole: boolean;
-  /** Whether recorded pages of the mapping are left behind it. */
+  /** Whether recorded pages of the mapping follow it. */
   readonly more: boolean;
 }
 
 /**
- * Why the page-out walk passes a mapping over, or `undefined` when it visits it.
+ * Returns why the page-out walk passes a mapping over; `undefined` if it visits it.
  *
- * @param residency the process's residency, or `undefined` where it cannot be read.
+ * @param residency the process's residency, or `undefined` if it cannot be read.
  */
 export function skipReason(
   mapping: PagedataMapping,
@@ -50,19 +53,23 @@ export function skipReason(
 ): SkipReason | undefined {
   if (isSchedctl(mapping)) return "special";
   const entry = residency?.get(mapping.start);
-  // An entry of another size describes another mapping: the space has changed.
+  // An entry of another size describes another mapping: the address space has
+  // changed.
   if (!entry || entry.bytes !== mappingBytes(mapping)) return undefined;
   if (entry.pageable > 0) return undefined;
   return entry.reason ?? "nonresident";
 }
 
-/** The address of a position. */
+/** Returns the address of a position. */
 export function addressAt(pagedata: Pagedata, position: Position): bigint {
   const mapping = pagedata.mappings[position.mapping];
   return mapping.start + BigInt(position.page) * BigInt(mapping.pageSize);
 }
 
-/** The position of an address, or of the first mapping above it; `undefined` above all. */
+/**
+ * Returns the position of an address, or of the first mapping above it; `undefined`
+ * if there is none.
+ */
 export function positionOf(
   pagedata: Pagedata,
   address: bigint,
@@ -84,11 +91,11 @@ export function positionOf(
 }
 
 /**
- * Finds the next range of unreferenced pages of one mapping, from a page on, and
- * clears the bits of the referenced pages it passes on the way.
+ * Finds the next range of unreferenced pages of one mapping, from a page on. Clears
+ * the bits of the referenced pages that it passes.
  *
- * @param atLeast the range stops growing once it has this size, in bytes.
- * @returns `undefined` when no unreferenced page is left in the mapping.
+ * @param atLeast the range stops growing when it has this size, in bytes.
+ * @returns `undefined` if no unreferenced page is left in the mapping.
  */
 export function takeUnreferencedRange(
   pagedata: Pagedata,
@@ -120,7 +127,7 @@ export function takeUnreferencedRange(
   };
 }
 
-/** The run that holds a byte of `bits`, which stands in `run` or a later one. */
+/** Returns the run that contains a byte of `bits`, starting the search at `run`. */
 function runHolding(
   { runOffset }: Pagedata,
   offset: number,

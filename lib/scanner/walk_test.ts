@@ -16,7 +16,10 @@ import {
   type UnreferencedRange,
 } from "./walk.ts";
 
-/** Takes the next range of a one-mapping drawing; returns it and the bits it left. */
+/**
+ * Takes the next range of a drawing of one mapping. Returns the range and the bits
+ * that are left.
+ */
 function taken(
   pages: string,
   { page = 0, atLeast = Infinity }: { page?: number; atLeast?: number } = {},
@@ -39,7 +42,7 @@ Deno.test("the page-out walk skips what residency shows to be unpageable", () =>
   assertEquals(reason({ bytes: bytes + PAGE, pageable: 0 }), undefined);
 });
 
-Deno.test("the page-out walk visits what residency does not know", () => {
+Deno.test("the page-out walk visits mappings without residency", () => {
   const [mapping] = pagedataOf([{ start: 0x10000n, pages: "0" }]).mappings;
   const other = { start: 0x20000n, bytes: PAGE, pageable: 0 };
   assertEquals(skipReason(mapping, undefined), undefined);
@@ -57,7 +60,7 @@ Deno.test("the schedctl page is skipped, resident or not", () => {
   assertEquals(skipReason(schedctl, new Map([[start, entry]])), "special");
 });
 
-Deno.test("an address is found in its mapping, at the page that holds it", () => {
+Deno.test("an address is found in its mapping, at the page that contains it", () => {
   const pagedata = pagedataOf([
     { start: 0x10000n, pages: "0000" },
     { start: 0x14000n, pages: "00" },
@@ -87,7 +90,7 @@ Deno.test("an address in no mapping leads to the first mapping above it", () => 
   assertEquals(positionOf(pagedataOf([]), 0n), undefined);
 });
 
-Deno.test("positions and addresses agree where doubles are not exact", () => {
+Deno.test("positions and addresses are exact even if doubles are not", () => {
   const start = 0xffff_8000_0000_1000n;
   const pagedata = pagedataOf([{ start, pages: "0000" }]);
   const position = { mapping: 0, page: 3 };
@@ -106,13 +109,13 @@ Deno.test("a range is the next stretch of unreferenced pages", () => {
   ]);
 });
 
-Deno.test("without an unreferenced page there is no range, and no bit is left", () => {
+Deno.test("without unreferenced pages there is no range, and no bit is left", () => {
   assertEquals(taken("1.2|3"), [undefined, "0.00"]);
   assertEquals(taken("...."), [undefined, "...."]);
   assertEquals(taken("00..", { page: 2 }), [undefined, "00.."]);
 });
 
-Deno.test("a range begins no earlier than asked and leaves what is below", () => {
+Deno.test("a range begins no earlier than requested and leaves earlier bits unchanged", () => {
   assertEquals(taken("20120", { page: 2 }), [
     { firstPage: 4, endPage: 5, bytes: PAGE, whole: false, more: false },
     "20000",
@@ -123,7 +126,7 @@ Deno.test("a range begins no earlier than asked and leaves what is below", () =>
   ]);
 });
 
-Deno.test("a range reaches over holes, whose pages have no size", () => {
+Deno.test("a range continues across holes, which do not add to its size", () => {
   assertEquals(taken("..00..0|0..0.."), [
     { firstPage: 2, endPage: 11, bytes: 5 * PAGE, whole: true, more: false },
     "..00..00..0..",
@@ -145,7 +148,7 @@ Deno.test("a page in a hole leads to the recorded page above it", () => {
   ]);
 });
 
-Deno.test("a range ends once it is large enough, holes not counted", () => {
+Deno.test("a range ends when it is large enough, not counting holes", () => {
   assertEquals(taken("0.0.0.0", { atLeast: 2 * PAGE }), [
     { firstPage: 0, endPage: 3, bytes: 2 * PAGE, whole: false, more: true },
     "0.0.0.0",
@@ -160,7 +163,7 @@ Deno.test("a range ends once it is large enough, holes not counted", () => {
   ]);
 });
 
-Deno.test("a range that just reaches its size may be the whole mapping", () => {
+Deno.test("a range that exactly reaches its size may be the whole mapping", () => {
   assertEquals(taken("0.0", { atLeast: 2 * PAGE }), [
     { firstPage: 0, endPage: 3, bytes: 2 * PAGE, whole: true, more: false },
     "0.0",
@@ -187,7 +190,7 @@ Deno.test("sizes are measured in pages of the mapping", () => {
 });
 
 Deno.test("a walk from range to range finds every unreferenced page of many runs", () => {
-  // 400 runs of different length, with the referenced pages spread over them.
+  // 400 runs of different lengths, with referenced pages spread over them.
   let pages = "";
   for (let run = 0; run < 400; run++) {
     pages += "0".repeat(run % 4) + (run % 3 ? "0" : "2") + ".".repeat(run % 5);
