@@ -1,8 +1,8 @@
 /**
  * Runs rcap from source as an unprivileged user: `as_user.ts UID ARG…`.
  *
- * Deno and the sources may lie where that user cannot read them, so the user is
- * changed only once everything is loaded.
+ * That user may not be able to read Deno and the sources, so the user is changed
+ * after everything has been loaded.
  *
  * @module
  */
@@ -17,8 +17,8 @@ const libc = Deno.dlopen("libc.so.6", {
   setresuid: { parameters: ["u32", "u32", "u32"], result: "i32" },
 }).symbols;
 const id = Number(uid);
-// <sys/prctl.h>: a process that has changed its user may not look at itself,
-// unlike one that was that user's from the start.
+// <sys/prctl.h>: a process that has changed its user cannot read its own /proc
+// files, unlike one that belonged to that user from the start.
 const PR_SET_DUMPABLE = 4;
 if (
   libc.setgroups(0n, null) !== 0 || libc.setresgid(id, id, id) !== 0 ||

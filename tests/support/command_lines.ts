@@ -1,6 +1,7 @@
 /**
- * Runs command lines of rcap one after another, in one process: a list of lists of
- * arguments, as JSON. After each a line with its exit code goes to both streams.
+ * Runs command lines of rcap one after another in one process: a list of lists of
+ * arguments, as JSON. After each, a line with its exit code is written to both
+ * streams.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Runs the daemon as a user does, with a configuration and a state directory of
- * its own, and looks at what it tells.
+ * Runs the daemon as a user does, with its own configuration and state directory,
+ * and reads its state.
  *
  * @module
  */
@@ -14,27 +14,27 @@ import { isRunning, until } from "./workload.ts";
 export interface DaemonOptions extends RunOptions {
   /** The configuration, in TOML. */
   config: string;
-  /** More arguments of `rcap run`. */
+  /** Additional arguments of `rcap run`. */
   args?: string[];
-  /** An existing place to use; else one is made. */
+  /** An existing place to use. By default one is made. */
   place?: Place;
 }
 
-/** A place for a daemon: its configuration, and its state directory. */
+/** A place for a daemon: its configuration and its state directory. */
 export class Place implements Disposable {
   readonly folder: string;
   readonly config: string;
   readonly dropIns: string;
   readonly state: string;
 
-  /** @param folder where it is to be; anywhere by default. */
+  /** @param folder where to make it; by default a temporary folder. */
   constructor(folder?: string) {
     if (folder !== undefined) Deno.mkdirSync(folder);
     this.folder = folder ?? Deno.makeTempDirSync({ prefix: "rcap-daemon-" });
     this.config = `${this.folder}/rcap.toml`;
     this.dropIns = `${this.folder}/rcap.d`;
     this.state = `${this.folder}/state`;
-    // For users without privileges, who may read states.
+    // Unprivileged users may read the state.
     Deno.chmodSync(this.folder, 0o755);
   }
 
@@ -52,7 +52,7 @@ export class Place implements Disposable {
 export class TestDaemon implements AsyncDisposable {
   readonly place: Place;
   readonly pid: number;
-  /** How it ends. */
+  /** Resolves when the daemon has ended. */
   readonly ended: Promise<Run>;
   readonly #ownsPlace: boolean;
   #hasEnded = false;
@@ -68,15 +68,15 @@ export class TestDaemon implements AsyncDisposable {
     );
     this.pid = running.child.pid;
     this.ended = running.end().finally(() => this.#hasEnded = true);
-    // Whoever waits for it gets what went wrong; nobody has to.
+    // Callers that wait for it get the error; nobody has to wait.
     this.ended.catch(() => {});
   }
 
-  /** Starts a daemon, and waits until its first state can be read. */
+  /** Starts a daemon and waits until its first state can be read. */
   static async start(options: DaemonOptions): Promise<TestDaemon> {
     const daemon = TestDaemon.startOnly(options);
     await until(
-      // One that was killed has left its own.
+      // A killed daemon may have left its state.
       () => daemon.#hasEnded || daemon.stateIfAny()?.pid === daemon.pid,
       "the daemon to write its state",
     );
@@ -88,12 +88,12 @@ export class TestDaemon implements AsyncDisposable {
     return daemon;
   }
 
-  /** Starts a daemon, whatever becomes of it. */
+  /** Starts a daemon without waiting for its state. */
   static startOnly(options: DaemonOptions): TestDaemon {
     return new TestDaemon(options);
   }
 
-  /** What it tells, where it has told anything yet. */
+  /** Its state; `undefined` if it has not written any yet. */
   stateIfAny(): DaemonState | undefined {
     try {
       return JSON.parse(
@@ -107,11 +107,11 @@ export class TestDaemon implements AsyncDisposable {
 
   state(): DaemonState {
     const state = this.stateIfAny();
-    assert(state, "the daemon tells its state");
+    assert(state, "the daemon has written its state");
     return state;
   }
 
-  /** What it tells of one collection. */
+  /** Its state of one group. */
   collection(name: string): CollectionState {
     const collection = this.state().collections.find((one) =>
       one.name === name
@@ -120,7 +120,7 @@ export class TestDaemon implements AsyncDisposable {
     return collection;
   }
 
-  /** Waits until a collection is as it should be. */
+  /** Waits until the state of a group satisfies a condition. */
   async untilCollection(
     name: string,
     condition: (collection: CollectionState) => boolean,
@@ -160,7 +160,7 @@ export class TestDaemon implements AsyncDisposable {
           const inode = /^socket:\[(\d+)\]$/.exec(target)?.[1];
           if (inode) inodes.add(inode);
         } catch (error) {
-          // Closed meanwhile.
+          // The descriptor was closed meanwhile.
           if (!(error instanceof Deno.errors.NotFound)) throw error;
         }
       }
@@ -180,7 +180,7 @@ export class TestDaemon implements AsyncDisposable {
     Deno.kill(this.pid, signal);
   }
 
-  /** Ends it as a service manager does. */
+  /** Stops it as a service manager does. */
   async stop(): Promise<Run> {
     this.signal("SIGTERM");
     return await this.ended;
@@ -202,12 +202,12 @@ max_rss = "${maxRss}"
 `;
 }
 
-/** Intervals that make tests quick, with a policy. */
+/** Short intervals for tests, and a policy. */
 export function quicklyBy(policy: PolicyName): string {
   return `${QUICKLY}policy = "${policy}"\n`;
 }
 
-/** Intervals that make tests quick. */
+/** Short intervals for tests. */
 export const QUICKLY = `[daemon]
 sample_interval = "1s"
 process_interval = "1s"

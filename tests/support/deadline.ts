@@ -1,35 +1,36 @@
 /**
- * Gives every test a deadline that ends what it has started. To import this module
- * is enough, directly or by way of `rcap.ts`, `workload.ts`, `swap.ts` or
- * `ffi/testing.ts`: from then on each `Deno.test` of the importing module has one.
+ * Gives every test a deadline at which the processes that it has started are ended.
+ * Importing this module is enough, directly or through `rcap.ts`, `workload.ts`,
+ * `swap.ts` or `ffi/testing.ts`: every later `Deno.test` of the importing module
+ * has a deadline.
  *
- * A test that is not over in time fails and says what it waited for. Before that,
- * `fixtures/watchdog.pl` has killed every process that descends from the test's, so
- * that whoever waits for one goes on, and the test takes away what it has made. The
- * watchdog is a process of its own: a test that blocks its thread cannot hold it
- * up, and when the tests themselves are killed, it ends what they have left.
+ * A test that exceeds it fails and reports what it waited for. Before that,
+ * `fixtures/watchdog.pl` has killed every descendant of the test's process, so that
+ * waits for them end and the test cleans up. The watchdog is a separate process: a
+ * test that blocks its thread cannot delay it, and if the tests themselves are
+ * killed, it ends the processes that they leave.
  *
  * - {@linkcode allow} gives a test more time than {@linkcode DEADLINE_SECONDS}.
- * - {@linkcode waitingFor} tells what is waited for; `until`, the commands of a
+ * - {@linkcode waitingFor} names what a test waits for; `until`, the commands of a
  *   workload and runs of rcap do that already.
  *
- * Modules of tests must not run in parallel: all processes count as those of the
- * test that runs.
+ * Test modules must not run in parallel, because all processes count as those of
+ * the running test.
  *
  * @module
  */
 
 const WATCHDOG = new URL("../fixtures/watchdog.pl", import.meta.url).pathname;
 
-/** How long a test may take unless it is allowed more. */
+/** How long a test may take unless it is allowed more time. */
 export const DEADLINE_SECONDS = 180;
 
-/** How long a test may take to end once its processes have been ended. */
+/** How long a test may take to end after its processes have been ended. */
 const GRACE_MS = 30_000;
 
-/** What is waited for, and what was when the time was over. */
+/** What the test waits for, or waited for when its time was over. */
 const waits = new Set<{ readonly what: string }>();
-/** When the time of the running test is over, as `performance.now()` has it. */
+/** The deadline of the running test, on the clock of `performance.now()`. */
 let deadline = Infinity;
 
 let watchdog: Watchdog | undefined;
@@ -53,7 +54,7 @@ class Watchdog {
     await this.#input.write(new TextEncoder().encode(`${command}\n`));
   }
 
-  /** Waits for a line, which comes at the deadline or at the end of the test. */
+  /** Waits for a line, which arrives at the deadline or at the end of the test. */
   async answer(): Promise<string> {
     let text = "";
     const decoder = new TextDecoder();
@@ -66,18 +67,16 @@ class Watchdog {
   }
 }
 
-/**
- * Gives the running test so many seconds from now on, instead of what it had left.
- */
+/** Sets the deadline of the running test to this many seconds from now. */
 export async function allow(seconds: number): Promise<void> {
   deadline = performance.now() + seconds * 1000;
   await watchdog?.tell(`more ${seconds}`);
 }
 
 /**
- * Waits for something, which is named where the test fails for taking too long.
+ * Waits for something and names it if the test exceeds its deadline.
  *
- * @param what what is waited for, as the end of a sentence.
+ * @param what what the test waits for, as the end of a sentence.
  */
 export async function waitingFor<T>(
   what: string,
@@ -88,14 +87,14 @@ export async function waitingFor<T>(
   try {
     return await promise;
   } finally {
-    // What ends later ends because its process has been ended.
+    // What ends after the deadline ends because its process was ended.
     if (performance.now() < deadline) waits.delete(wait);
   }
 }
 
 type Test = (context: Deno.TestContext) => void | Promise<void>;
 
-/** A test that fails at its deadline, and has no processes then. */
+/** Makes a test fail at its deadline, after its processes have been ended. */
 function bounded(test: Test): Test {
   const ours = watchdog ??= new Watchdog();
   return async (context) => {
@@ -114,7 +113,7 @@ function bounded(test: Test): Test {
       answered.then(() => false),
     ]);
     if (isOver) await ours.tell("end");
-    // Nothing where the test has ended in time.
+    // Empty if the test has ended in time.
     const ended = await answered;
     const end = await inTime(outcome);
     if (!isOver) await ours.tell("end");
@@ -124,9 +123,9 @@ function bounded(test: Test): Test {
       const waited = [...waits].map(({ what }) => what).join("; ");
       throw new Error(
         `"${name}" was not over after ${seconds} s: it waited for ${
-          waited || "nothing that is known"
+          waited || "nothing known"
         }. Its processes were ended: ${ended}.` +
-          (end === "never" ? " It does not end even so." : ""),
+          (end === "never" ? " It still does not end." : ""),
         { cause },
       );
     }
@@ -134,7 +133,7 @@ function bounded(test: Test): Test {
   };
 }
 
-/** Waits for the end of a test that has no processes any more. */
+/** Waits for the end of a test whose processes have been ended. */
 async function inTime<T>(outcome: Promise<T>): Promise<T | "never"> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const never = new Promise<"never">((resolve) => {

@@ -1,5 +1,5 @@
 /**
- * What `rcap doctor` finds.
+ * The findings of `rcap doctor`.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { Finding } from "../../lib/platform/platform.ts";
 import { rcapJson, type RunOptions } from "./rcap.ts";
 
-/** The names of its findings, in order. */
+/** The names of the findings, in order. */
 export const NAMES = [
   "privileges",
   "proc",
@@ -27,7 +27,7 @@ export const NAMES = [
   "BPF",
 ];
 
-/** Runs `rcap doctor --json` and checks the form of what it prints. */
+/** Runs `rcap doctor --json` and checks the form of its output. */
 export async function examined(
   options?: RunOptions,
 ): Promise<{ code: number; findings: Finding[] }> {
@@ -47,7 +47,7 @@ export async function examined(
     );
     assert(["ok", "degraded", "missing"].includes(finding.status), told);
     assert(finding.detail.length > 0 && finding.meaning.length > 0, told);
-    // What is well needs no remedy, all else has one.
+    // A finding that is ok has no remedy; every other has one.
     if (finding.status === "ok") assertEquals(finding.remedy, null, told);
     else assert(finding.remedy, told);
   }
@@ -61,7 +61,7 @@ export function named(findings: readonly Finding[], name: string): Finding {
   return finding;
 }
 
-/** How well some capabilities are. */
+/** The statuses of some findings. */
 export function statuses(
   findings: readonly Finding[],
   ...names: string[]

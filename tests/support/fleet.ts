@@ -7,11 +7,11 @@
 const PROGRAM = new URL("../fixtures/fleet.pl", import.meta.url).pathname;
 
 export interface FleetOptions {
-  /** How many processes. */
+  /** Number of processes. */
   count: number;
   /** Memory of each, in bytes. */
   size: number;
-  /** What each reads of it once a second, in bytes. */
+  /** How much of it each reads once a second, in bytes. */
   hot: number;
   /** Their name, of at most 15 bytes. */
   name: string;
@@ -27,7 +27,7 @@ export class Fleet implements AsyncDisposable {
     this.pids = pids;
   }
 
-  /** Starts them, and waits until all have filled their memory. */
+  /** Starts them and waits until all have filled their memory. */
   static async start(options: FleetOptions): Promise<Fleet> {
     const { count, size, hot, name } = options;
     const process = new Deno.Command("perl", {

@@ -1,18 +1,18 @@
 /**
- * Help for fuzz tests: texts and bytes that look right and are not. What fails is
- * printed with its seed; `RCAP_FUZZ_SEED` repeats it.
+ * Support for fuzz tests: texts and bytes that look valid but are not. A failure is
+ * printed with its seed; `RCAP_FUZZ_SEED` reproduces it.
  *
  * @module
  */
 
 import fc from "fast-check";
 
-/** Where random inputs begin. */
+/** The seed of random inputs. */
 export function fuzzSeed(): number {
   return Number(Deno.env.get("RCAP_FUZZ_SEED") ?? Date.now() % 2 ** 31);
 }
 
-/** Runs a step on many inputs. */
+/** Runs a step on many random inputs. */
 export function fuzz<T>(
   inputs: fc.Arbitrary<T>,
   numRuns: number,
@@ -21,10 +21,10 @@ export function fuzz<T>(
   fc.assert(fc.property(inputs, step), { numRuns, seed: fuzzSeed() });
 }
 
-/** Where something is damaged: a share of the whole, so that it fits every sample. */
+/** The place of damage as a share of the length, so that it applies to every sample. */
 const share = fc.double({ min: 0, max: 1, noNaN: true });
 
-/** What is put in: what numbers, names and separators turn into elsewhere. */
+/** Insertions that affect numbers, names and separators. */
 const insertion = fc.oneof(
   fc.constant(""),
   fc.constantFrom(
@@ -53,9 +53,9 @@ const insertion = fc.oneof(
 );
 
 /**
- * Samples with some damage, parts of others in them, and pure noise.
+ * Samples with damage or with parts of other samples, and pure noise.
  *
- * @param samples as the real thing is.
+ * @param samples valid texts.
  */
 export function damagedTexts(
   samples: readonly [string, ...string[]],
@@ -88,7 +88,7 @@ export function damagedTexts(
   );
 }
 
-/** A sample of bytes with some of them changed, taken away or doubled. */
+/** A sample of bytes, some of which are changed, removed or duplicated. */
 export function damagedBytes(
   sample: Uint8Array<ArrayBuffer>,
 ): fc.Arbitrary<Uint8Array<ArrayBuffer>> {
@@ -112,9 +112,9 @@ export function damagedBytes(
 }
 
 /**
- * Every number in a value that is negative, infinite or none.
+ * Finds the numbers in a value that are negative, infinite or NaN.
  *
- * @returns where, for a message.
+ * @returns their places, for a message.
  */
 export function badNumbers(value: unknown, place = "it"): string[] {
   if (typeof value === "number") {

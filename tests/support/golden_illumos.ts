@@ -1,6 +1,6 @@
 /**
- * The fake platform of the golden cases with pagedata and xmap in the formats of
- * illumos: what the scanner gets was written as the system writes it, and decoded.
+ * The fake platform of the golden cases with pagedata and xmap in illumos's
+ * formats: the scanner's data is encoded as the system would, and decoded.
  *
  * @module
  */
@@ -19,13 +19,13 @@ import { address, GoldenMemory } from "./golden_platform.ts";
 /** One process of a case. */
 export class IllumosGoldenMemory extends GoldenMemory {
   override async readPagedata(): Promise<Pagedata> {
-    // It throws where the case says so.
+    // Throws if the case says so.
     await super.readPagedata();
     const mappings = this.scan.mappings.map((mapping) => ({
       start: address(mapping.vaddr),
       pageSize: mapping.pageSize,
       flags: mapping.flags,
-      // What the hardware maps is masked off.
+      // The bit for hardware mappings is masked.
       bits: Uint8Array.from(
         mapping.referencedModified,
         (bits, page) => Number(bits) | Number(mapping.resident[page]) << 2,

@@ -1,6 +1,7 @@
 /**
- * The fake platform of the golden cases: answers the scanner from a case's own
- * description of every process, scan by scan. `vectors/README.md` gives the format.
+ * The fake platform of the golden cases: answers the scanner from a case's
+ * description of every process, scan by scan. `vectors/README.md` describes the
+ * format.
  *
  * @module
  */
@@ -75,10 +76,10 @@ export interface GoldenExpected {
   }[];
 }
 
-/** No backing store, or locked pages: not a failure of the process. */
+/** No backing store or locked pages, which is not a failure of the process. */
 const EBUSY = 16;
 
-/** One process of a case. Give it the current scan's description before every scan. */
+/** One process of a case. It needs the current scan's description before every scan. */
 export class GoldenMemory implements ProcessMemory {
   readonly pid: number;
   readonly #image: number;
@@ -86,7 +87,7 @@ export class GoldenMemory implements ProcessMemory {
   #scan!: GoldenProcess;
   #resident: boolean[][] = [];
 
-  /** @param pageouts where page-outs are noted, in call order. */
+  /** @param pageouts collects the page-outs in call order. */
   constructor(
     { pid, imageKb }: { pid: number; imageKb: number },
     pageouts: GoldenExpected["pageouts"],
@@ -96,7 +97,7 @@ export class GoldenMemory implements ProcessMemory {
     this.#pageouts = pageouts;
   }
 
-  /** Sets what the platform answers from now on. */
+  /** Sets the description of the next scan. */
   begin(scan: GoldenProcess): void {
     this.#scan = scan;
     this.#resident = scan.mappings.map((mapping) =>
@@ -104,12 +105,12 @@ export class GoldenMemory implements ProcessMemory {
     );
   }
 
-  /** What a scan finds, as the case describes it. */
+  /** The case's description of the current scan. */
   protected get scan(): GoldenProcess {
     return this.#scan;
   }
 
-  /** How many pages of a mapping are in memory. */
+  /** Number of pages of a mapping that are in memory. */
   protected residentOf(index: number): number {
     return this.#resident[index].filter(Boolean).length;
   }
@@ -181,7 +182,7 @@ export class GoldenMemory implements ProcessMemory {
 
   #pageOut({ start, end }: PageRange): PageoutResult {
     const mappings = this.#scan.mappings;
-    // A range that starts in no mapping of this scan succeeds.
+    // A page-out of a range that starts in no mapping of this scan succeeds.
     const { errno = 0 } = mappings.find(({ vaddr, pages, pageSize }) => {
       const first = address(vaddr);
       return first <= start && start < first + BigInt(pages * pageSize);
@@ -204,12 +205,12 @@ export class GoldenMemory implements ProcessMemory {
   }
 }
 
-/** An address of the golden files. */
+/** Parses an address of the golden files. */
 export function address(text: string): bigint {
   return BigInt(`0x${text}`);
 }
 
-/** An address as the golden files write it. */
+/** Formats an address as in the golden files. */
 export function hex(value: bigint): string {
   return value.toString(16);
 }

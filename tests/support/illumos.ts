@@ -16,7 +16,7 @@ const FIXTURES = new URL("../fixtures", import.meta.url).pathname;
 
 const DRIVER = new URL("illumos_driver.ts", import.meta.url).pathname;
 
-/** The directory of the processes that the library shows, wherever rcap asks for it. */
+/** The path at which the library shows its directory of processes. */
 const PROC = "/illumos-proc";
 
 /** Builds a C file of the fixtures. */
@@ -34,7 +34,7 @@ async function build(source: string, args: string[]): Promise<void> {
   assert(success, new TextDecoder().decode(stderr));
 }
 
-/** How long a process was controlled. Times in milliseconds since 1970. */
+/** A period in which a process was controlled. Times are in milliseconds since 1970. */
 export interface Stop {
   readonly pid: number;
   readonly from: number;
@@ -54,7 +54,7 @@ export class Illumos implements Disposable {
     const illumos = held.use(
       new Illumos(Deno.makeTempDirSync({ prefix: "rcap-" })),
     );
-    // For users that are not root.
+    // Users other than root need access.
     Deno.chmodSync(illumos.folder, 0o755);
     await build("illumos.c", [
       `${FIXTURES}/illumos_files.c`,
@@ -72,17 +72,17 @@ export class Illumos implements Disposable {
     return `${this.folder}/illumos.so`;
   }
 
-  /** The file of the projects. */
+  /** The projects file. */
   get projects(): string {
     return `${this.folder}/project`;
   }
 
-  /** A new file for what the library notes. */
+  /** A new file for the library's log. */
   newLog(): string {
     return Deno.makeTempFileSync({ dir: this.folder, suffix: ".log" });
   }
 
-  /** Where everything is. */
+  /** The paths of the simulated system. */
   get paths() {
     const { library, projects } = this;
     return {
@@ -95,7 +95,7 @@ export class Illumos implements Disposable {
   }
 
   /**
-   * The environment in which rcap takes Linux for illumos.
+   * The environment in which rcap uses the simulated illumos.
    *
    * @param faults `NAME=VALUE,…`, as in `fixtures/illumos.c`.
    */
@@ -115,14 +115,15 @@ export class Illumos implements Disposable {
     };
   }
 
-  /** How a mode of `illumos_driver.ts` ends. */
+  /** Runs a mode of `illumos_driver.ts` and returns how it ended. */
   async drive(
     mode: string,
     task: { pids: readonly number[]; rounds?: number },
     { limit }: { limit?: number } = {},
   ): Promise<{ code: number; stdout: string; stderr: string }> {
     const { paths } = this;
-    // Deno raises the limit of descriptors as far as it may, so that is lowered.
+    // Deno raises the limit of descriptors to the hard limit, so the hard limit is
+    // lowered.
     const command = `${limit ? `ulimit -n ${limit}; ` : ""}exec "$@"`;
     const { code, stdout, stderr } = await new Deno.Command("sh", {
       args: [
@@ -144,7 +145,7 @@ export class Illumos implements Disposable {
     return { code, stdout: out, stderr: err };
   }
 
-  /** What a mode of `illumos_driver.ts` prints. */
+  /** Runs a mode of `illumos_driver.ts` and returns what it printed. */
   async driven<T>(...args: Parameters<typeof this.drive>): Promise<T> {
     const { code, stdout, stderr } = await this.drive(...args);
     assertEquals(code, 0, stderr);
@@ -186,7 +187,7 @@ export function stopsIn(log: string): Stop[] {
   return stops;
 }
 
-/** How often a process was grabbed so far. */
+/** How often processes were grabbed so far. */
 export function grabsIn(log: string): number {
   return Deno.readTextFileSync(log).split("\n")
     .filter((line) => line.startsWith("grab ")).length;
@@ -205,7 +206,7 @@ export class Crowd implements AsyncDisposable {
   /**
    * Starts some processes with anonymous memory of their own.
    *
-   * @param kilobytes how much each.
+   * @param kilobytes memory of each.
    */
   static async start(
     { folder }: Illumos,
@@ -230,7 +231,7 @@ export class Crowd implements AsyncDisposable {
   }
 }
 
-/** The state of a process and who traces it: 0 when nobody does. */
+/** The state of a process and the pid of its tracer, 0 if none. */
 export function controlOf(pid: number): { state: string; tracer: number } {
   const status = Deno.readTextFileSync(`/proc/${pid}/status`);
   return {
@@ -239,7 +240,7 @@ export function controlOf(pid: number): { state: string; tracer: number } {
   };
 }
 
-/** Asserts that nobody controls a process, and that it has not stopped. */
+/** Asserts that a process is not controlled and not stopped. */
 export function assertFree(pid: number, when: string): void {
   const { state, tracer } = controlOf(pid);
   assert(!"tTZX".includes(state), `process ${pid} is ${state} ${when}`);

@@ -1,6 +1,6 @@
 /**
- * Runs the illumos platform in a process of its own, for tests that go below the
- * commands: `illumos_driver.ts MODE JSON`. What came of it is printed as JSON.
+ * Runs the illumos platform in a separate process, for tests below the level of
+ * commands: `illumos_driver.ts MODE JSON`. Prints the result as JSON.
  *
  * @module
  */
@@ -35,7 +35,7 @@ import {
 import { assertFree } from "./illumos.ts";
 import { say } from "./say.ts";
 
-/** What a mode is told. */
+/** The input of a mode. */
 interface Task {
   readonly paths: IllumosPaths;
   readonly pids: readonly number[];
@@ -44,7 +44,7 @@ interface Task {
 
 const MIB = 2 ** 20;
 
-/** How many collections the processes of a crowd are in. */
+/** How many collections the processes of a crowd are divided into. */
 const COLLECTIONS = 10;
 
 /** Functions that the library has for tests. */
@@ -62,7 +62,7 @@ function controls({ libproc }: IllumosPaths) {
   };
 }
 
-/** How many descriptors are open; those of Deno's signals, too, which stay. */
+/** Number of open descriptors, including those for Deno's signals, which stay open. */
 function openDescriptors(): number {
   const listener = () => {};
   Deno.addSignalListener("SIGTSTP", listener);
@@ -81,10 +81,10 @@ function collectionOf(
   );
 }
 
-/** An exception that nothing in rcap throws. */
+/** An exception that rcap itself never throws. */
 class Thrown extends Error {}
 
-/** The memory of a process, with an exception while it is controlled. */
+/** The memory of a process that throws an exception while it is controlled. */
 function throwingIn(place: string, memory: ProcessMemory): ProcessMemory {
   let sizes = 0;
   return {
@@ -93,7 +93,7 @@ function throwingIn(place: string, memory: ProcessMemory): ProcessMemory {
     closePagedata: () => memory.closePagedata(),
     readResidency: () => memory.readResidency(),
     readSizes() {
-      // The first reading is before control is taken.
+      // The first reading comes before control is taken.
       if (place === "sizes" && sizes++ > 0) throw new Thrown(place);
       return memory.readSizes();
     },
@@ -211,7 +211,7 @@ async function signalFacts(
 }
 
 const MODES: Record<string, (task: Task) => Promise<unknown>> = {
-  /** An exception in the middle of a scan, at one place after the other. */
+  /** An exception in the middle of a scan, at each place in turn. */
   async exceptions({ paths, pids: [pid], rounds }) {
     using platform = new IllumosPlatform(paths);
     controls(paths).set("delay=500");
@@ -242,7 +242,7 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
     return counts;
   },
 
-  /** An exception that nobody catches, while a process is controlled. */
+  /** An uncaught exception while a process is controlled. */
   async crash({ paths, pids: [pid] }) {
     const platform = new IllumosPlatform(paths);
     const memory = platform.open(platform.readProcess(pid));
@@ -253,7 +253,7 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
     await new Promise((resolve) => setTimeout(resolve, 60_000));
   },
 
-  /** An end in the middle of everything. */
+  /** An exit while a process is controlled. */
   async exit({ paths, pids: [pid] }) {
     const platform = new IllumosPlatform(paths);
     const memory = platform.open(platform.readProcess(pid));
@@ -300,7 +300,7 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
     return { ...result, most, leaked: openDescriptors() - before };
   },
 
-  /** Psinfo of another process, once and again. */
+  /** Psinfo of another process, once and repeatedly. */
   // deno-lint-ignore require-await -- every mode is asynchronous
   async stale({ paths, pids: [pid] }) {
     using platform = new IllumosPlatform(paths);
@@ -323,8 +323,8 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
   },
 
   /**
-   * A process that exits before the first call about it, the second, and so on,
-   * until a scan of it is through before that.
+   * A process that exits before the first call on it, the second, and so on, until
+   * a scan completes before it exits.
    */
   async exits({ paths, pids }) {
     const system = illumos(paths);
@@ -365,7 +365,7 @@ const MODES: Record<string, (task: Task) => Promise<unknown>> = {
     throw new Error("more calls than processes");
   },
 
-  /** What is loaded to do everything. */
+  /** The libraries that are loaded to do everything. */
   async libraries({ paths, pids: [pid] }) {
     const loaded = new Set<string>();
     const { dlopen } = Deno;

@@ -1,7 +1,7 @@
 /**
- * What the tests of `rcap` on live processes share: what they need of the
- * machine, files to map, moments to wait for, and the shape of what
- * `rcap scan --json` prints.
+ * Support for the tests of `rcap` on live processes: requirements on the machine,
+ * files to map, events to wait for, and the form of the output of `rcap scan
+ * --json`.
  *
  * @module
  */
@@ -23,13 +23,13 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
-/** Too short to be trusted in earnest, long enough where nothing is hot. */
+/** Too short for real use, but long enough if nothing is hot. */
 export const BRIEFLY = ["--observe", "300ms"];
 
 /**
- * Ends the tests of a module at once where they cannot work.
+ * Ends the tests of a module at once if they cannot work.
  *
- * @throws Error when they are not run as root.
+ * @throws Error if the tests do not run as root.
  */
 export function requireRoot(): void {
   if (Deno.uid() !== 0) {
@@ -50,10 +50,10 @@ export function testEachPolicy(
 }
 
 /**
- * A file of random bytes on a disk, written through to it so that its pages can
- * be dropped; removed on disposal.
+ * Makes a file of random bytes, written through to the disk so that its pages can
+ * be dropped. Disposal removes it.
  *
- * @param name how the file is called.
+ * @param name the name of the file.
  */
 export async function diskFile(
   size: number,
@@ -69,7 +69,7 @@ export async function diskFile(
   );
   const path = `${folder}/${name}`;
   using file = Deno.openSync(path, { createNew: true, write: true });
-  // Every block begins elsewhere in the noise, so that no page repeats soon.
+  // Every block begins at another offset of the noise, so that pages do not repeat.
   const noise = new Uint8Array(MIB + 64 * KIB);
   for (let at = 0; at < noise.length; at += 64 * KIB) {
     crypto.getRandomValues(noise.subarray(at, at + 64 * KIB));
@@ -84,15 +84,15 @@ export async function diskFile(
   return { path, [Symbol.dispose]: () => moved.dispose() };
 }
 
-/** What a program prints. */
+/** Runs a program and returns its output. */
 async function output(program: string, ...args: string[]): Promise<string> {
   const { stdout } = await new Deno.Command(program, { args }).output();
   return new TextDecoder().decode(stdout).trim();
 }
 
 /**
- * Waits until rcap has begun to observe a process: until it has reset the
- * reference bits that filling a region has set. The region must not be in use.
+ * Waits until rcap has begun to observe a process, that is, has reset the reference
+ * bits that filling a region has set. The region must not be in use.
  */
 export async function observed({ pid }: Workload, cold: Region): Promise<void> {
   await until(
@@ -101,7 +101,7 @@ export async function observed({ pid }: Workload, cold: Region): Promise<void> {
   );
 }
 
-/** Waits until the resident set of a process has fallen by some bytes. */
+/** Waits until the resident set of a process has fallen by a number of bytes. */
 export async function falling(
   { pid }: Workload,
   bytes: number,
@@ -113,7 +113,7 @@ export async function falling(
   );
 }
 
-/** The resident set size as `statm` has it: less exact, at no cost to the process. */
+/** The resident set size in `statm`: less exact, but without cost to the process. */
 function quickRss(pid: number): number {
   const [, pages] = Deno.readTextFileSync(`/proc/${pid}/statm`).split(" ");
   return Number(pages) * 4 * KIB;
@@ -125,7 +125,7 @@ export function stateOf(pid: number): string | undefined {
   return /^State:\s+(\w)/m.exec(status)?.[1];
 }
 
-/** Asserts that a process runs, and that all of its memory is what it was. */
+/** Asserts that a process runs and that its memory is unchanged. */
 export async function assertIntact(workload: Workload): Promise<void> {
   assert(isRunning(workload.pid), "the victim runs");
   assert(await workload.checksum(), "the victim's memory is intact");
@@ -137,7 +137,7 @@ export function assertResident({ pid }: Workload, region: Region): void {
   assertEquals(residentOf(pid, start, end), size, `resident of ${name}`);
 }
 
-/** Runs `rcap scan --json` and checks the form of what it prints. */
+/** Runs `rcap scan --json` and checks the form of its output. */
 export async function scanJson(
   args: string[],
   options?: RunOptions,
@@ -151,7 +151,7 @@ export async function scanJson(
   return { code, report: json, stderr };
 }
 
-/** Asserts that a value is what `rcap scan --json` is documented to print. */
+/** Asserts that a value has the documented form of `rcap scan --json`. */
 export function assertScanReport(report: ScanReport): void {
   const isEffective = report.dryRun ? isNull : isBytes;
   assertFields("scan", report, {
@@ -226,7 +226,7 @@ function oneOf(...values: string[]): Check {
   return (value) => values.some((one) => one === value);
 }
 
-/** Asserts that an object has exactly some fields, each with a right value. */
+/** Asserts that an object has exactly these fields, each with a valid value. */
 function assertFields(
   what: string,
   object: object,
@@ -238,7 +238,7 @@ function assertFields(
   }
 }
 
-/** What a scan did with one process. */
+/** Returns a report's part about one process. */
 export function processOf(
   { processes }: ScanReport,
   { pid }: Workload,
@@ -248,7 +248,7 @@ export function processOf(
   return process;
 }
 
-/** Why a scan passed a region over; `undefined` when it did not. */
+/** Returns why a scan passed a region over; `undefined` if it did not. */
 export function skipReasonOf(
   report: ScanReport,
   workload: Workload,

@@ -16,15 +16,15 @@ import { FileLock, lockHolder } from "../../lib/platform/file_lock.ts";
 import { openTrustedDirectory } from "../../lib/platform/trusted_path.ts";
 import { say } from "./say.ts";
 
-/** What the process says. */
+/** The answer of the process. */
 export interface LockChildAnswer {
-  /** Its pid, null for none, or why it cannot be asked for. */
+  /** The pid of the holder, null for none, or why it cannot be determined. */
   holder: number | null | string;
-  /** Whether it got the lock, or why it could not even try. */
+  /** Whether it got the lock, or why it could not try. */
   lock: boolean | string;
 }
 
-/** Becomes another user, with no way back. */
+/** Becomes another user irrevocably. */
 function become(uid: number): void {
   const libc = Deno.dlopen("libc.so.6", {
     setresuid: { parameters: ["u32", "u32", "u32"], result: "i32" },
@@ -32,7 +32,7 @@ function become(uid: number): void {
   if (libc.setresuid(uid, uid, uid) !== 0) throw new Error("setresuid fails");
 }
 
-/** What comes of something; the message of a system error. */
+/** Returns the result of a step, or the message of a system error. */
 function attempt<T>(step: () => T): T | string {
   try {
     return step();

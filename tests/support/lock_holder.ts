@@ -10,13 +10,13 @@ import { waitingFor } from "./deadline.ts";
 const SOURCE = new URL("../fixtures/lock_holder.c", import.meta.url).pathname;
 
 export interface LockHolderOptions {
-  /** Memory that it fills, in bytes. */
+  /** Size of the memory that it fills, in bytes. */
   size: number;
   /** Its name, of at most 15 bytes. */
   name?: string;
 }
 
-/** A process that holds its own lock when told to; disposing ends it. */
+/** A process that holds its own lock on request; disposing ends it. */
 export class LockHolder implements AsyncDisposable {
   /** The process that holds the lock. */
   readonly pid: number;
@@ -35,7 +35,7 @@ export class LockHolder implements AsyncDisposable {
     this.#lines = lines;
   }
 
-  /** Starts a process, and waits until it has filled its memory. */
+  /** Starts a process and waits until it has filled its memory. */
   static async start(
     { size, name = "lock_holder" }: LockHolderOptions,
   ): Promise<LockHolder> {
@@ -53,22 +53,25 @@ export class LockHolder implements AsyncDisposable {
     return new LockHolder(pid, process, lines);
   }
 
-  /** Takes the lock, with a thread that waits to write, so that nobody else gets it. */
+  /**
+   * Takes the lock, with a thread that waits to write, so that no other process
+   * gets it.
+   */
   async lock(): Promise<void> {
     assertEquals(await this.#ask("lock"), "+");
   }
 
-  /** Takes the lock to read it, so that others may read, too. */
+  /** Takes the lock for reading, so that others can read too. */
   async read(): Promise<void> {
     assertEquals(await this.#ask("read"), "+");
   }
 
-  /** Lets go of the lock. */
+  /** Releases the lock. */
   async unlock(): Promise<void> {
     assertEquals(await this.#ask("unlock"), "+");
   }
 
-  /** Whether its memory is what it was. */
+  /** Whether its memory is unchanged. */
   async isIntact(): Promise<boolean> {
     return await this.#ask("check") === "+";
   }

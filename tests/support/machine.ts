@@ -1,6 +1,6 @@
 /**
- * What the machine that the tests run on can show. Tests find it out first, are
- * right either way, and say what they could not show.
+ * What the machine that runs the tests can show. Tests check this first, pass in
+ * either case, and report what they could not show.
  *
  * @module
  */
@@ -10,24 +10,25 @@ import { say } from "./say.ts";
 
 const USE_ZERO_PAGE = "/sys/kernel/mm/transparent_hugepage/use_zero_page";
 
-/** Says what the machine cannot show; the test goes on with all else. */
+/** Reports what the machine cannot show; the test continues with the rest. */
 export function cannotShow(what: string): void {
   say(`this machine cannot show ${what}`);
 }
 
 /**
- * How much of a region that nothing has written to, and that was read in full, is
- * zero pages, as the kernel counts: all of it, or nothing on machines without a zero
- * page. `RCAP_NO_ZERO_PAGE` makes any machine look like one without.
+ * How much of a region that was read completely but never written consists of zero
+ * pages: all of it, or nothing on machines without a zero page. With
+ * `RCAP_NO_ZERO_PAGE` every machine counts as one without.
  */
 export function zeroBytes({ pid }: Workload, { start, size }: Region): number {
   return size - mappingFigures(pid, start).rss;
 }
 
 /**
- * Has the kernel use its large zero page or not, until this is disposed: transhuge.rst.
+ * Turns the kernel's huge zero page on or off until this is disposed:
+ * transhuge.rst.
  *
- * @returns `undefined` where the kernel does not let us.
+ * @returns `undefined` if the kernel does not allow it.
  */
 export function largeZeroPage(isUsed: boolean): Disposable | undefined {
   let before: string;

@@ -1,6 +1,6 @@
 /**
- * A process for the tests: serves metrics at a free port of this machine, and
- * says on standard output which, and what it warns of.
+ * A process for the tests: serves metrics on a free port of this machine, and
+ * prints the port and its warnings on standard output.
  *
  * @module
  */

@@ -1,7 +1,6 @@
 /**
- * A service for the tests, which tells the service manager what it is sent signals
- * for: it is ready, reloads at SIGHUP, stops pinging the watchdog at SIGUSR1, and
- * ends at SIGTERM.
+ * A service for the tests that notifies the service manager: it is ready, reloads
+ * on SIGHUP, stops pinging the watchdog on SIGUSR1, and ends on SIGTERM.
  *
  * @module
  */

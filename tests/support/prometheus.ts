@@ -1,5 +1,5 @@
 /**
- * A Prometheus of Debian's packages, which scrapes what a test tells it to.
+ * A Prometheus from Debian's packages that scrapes a test's target.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { fetchPackages } from "../vm/debian.ts";
 /** How long Prometheus may take for anything, in milliseconds. */
 const PATIENCE_MS = 60_000;
 
-/** How often is looked whether it has come so far, in milliseconds. */
+/** Time between two polls, in milliseconds. */
 const POLL_MS = 100;
 
 /** A target as Prometheus sees it: `/api/v1/targets`. */
@@ -25,7 +25,7 @@ export interface Sample {
   value: number;
 }
 
-/** What the HTTP API answers. */
+/** An answer of the HTTP API. */
 interface Answer<T> {
   status: "success" | "error";
   data: T;
@@ -33,8 +33,8 @@ interface Answer<T> {
 }
 
 /**
- * A running Prometheus with a data folder of its own; disposing kills it and
- * removes that.
+ * A running Prometheus with its own data folder; disposing kills it and removes the
+ * folder.
  *
  * @example
  * ```ts
@@ -85,16 +85,16 @@ export class Prometheus implements AsyncDisposable {
   }
 
   /**
-   * Starts one and waits until it answers.
+   * Starts Prometheus and waits until it answers.
    *
-   * @param target host and port of what to scrape.
+   * @param target host and port to scrape.
    */
   static async start(target: string): Promise<Prometheus> {
     const tree = await fetchPackages({
       release: "bookworm",
       name: "prometheus",
       packages: ["prometheus"],
-      // It is one program with all it needs but the C library.
+      // The program needs nothing but the C library.
       only: /^prometheus$/,
     });
     await using cleanup = new AsyncDisposableStack();
@@ -123,7 +123,7 @@ export class Prometheus implements AsyncDisposable {
     }, `the target to be ${health}`);
   }
 
-  /** Waits until what a query finds is what a test waits for. */
+  /** Waits until the result of a query satisfies a condition. */
   async until(
     query: string,
     condition: (samples: Sample[]) => boolean,
@@ -134,7 +134,7 @@ export class Prometheus implements AsyncDisposable {
     }, `what it waits for of ${query}`);
   }
 
-  /** What a query finds now. */
+  /** Returns the current result of a query. */
   async query(query: string): Promise<Sample[]> {
     const { result } = await this.#get<{
       result: { metric: Record<string, string>; value: [number, string] }[];
@@ -145,7 +145,7 @@ export class Prometheus implements AsyncDisposable {
     }));
   }
 
-  /** The type of each family that the target has, by its name. */
+  /** Returns the types of the target's metric families, by name. */
   async types(): Promise<Record<string, string>> {
     const families = await this.#get<{ metric: string; type: string }[]>(
       `targets/metadata?match_target=${encodeURIComponent('{job="rcap"}')}`,
@@ -164,7 +164,7 @@ export class Prometheus implements AsyncDisposable {
     return answer.data;
   }
 
-  /** Tries something until it comes to a value. */
+  /** Repeats a step until it returns a value. */
   async #eventually<T>(
     step: () => Promise<T | undefined>,
     what: string,
@@ -174,7 +174,7 @@ export class Prometheus implements AsyncDisposable {
       if (this.#hasEnded) {
         throw new Error(`Prometheus has ended:\n${await this.#complaints}`);
       }
-      // It does not listen yet, or has no metrics yet.
+      // It may not listen yet or have no metrics yet.
       const value = await step().catch(() => undefined);
       if (value !== undefined) return value;
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -187,7 +187,7 @@ export class Prometheus implements AsyncDisposable {
   }
 }
 
-/** A port that nobody listens on now. */
+/** Returns a port on which nothing listens now. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;

@@ -26,12 +26,12 @@ export interface Run {
 }
 
 export interface RunOptions {
-  /** The user to run as; the caller has to be root. */
+  /** The user to run as; the caller must be root. */
   uid?: number;
   env?: Record<string, string>;
-  /** A program that runs it, with its own arguments: unshare, say. */
+  /** A program that runs it, with arguments, for example unshare. */
   prefix?: string[];
-  /** How many descriptors it may have open; it inherits none but the standard streams. */
+  /** The limit of its descriptors; it inherits only the standard streams. */
   descriptors?: number;
   /** Whether to run with the privileges of the systemd unit only. */
   confined?: boolean;
@@ -44,12 +44,12 @@ export interface Running {
   end(): Promise<Run>;
 }
 
-/** Runs rcap to its end. */
+/** Runs rcap until it ends. */
 export async function rcap(args: string[], options?: RunOptions): Promise<Run> {
   return await startRcap(args, options).end();
 }
 
-/** Runs rcap with `--json` and parses what it prints. */
+/** Runs rcap with `--json` and parses its output. */
 export async function rcapJson<T>(
   args: string[],
   options?: RunOptions,
@@ -88,7 +88,7 @@ export function startRcap(args: string[], options: RunOptions = {}): Running {
           child.status,
         ]),
       );
-      // Whatever happens, no stack trace reaches a user.
+      // A stack trace must never reach a user.
       assert(!/^\s+at .*:\d+:\d+/m.test(stderr), `a stack trace:\n${stderr}`);
       assert(!stderr.includes("internal error"), stderr);
       return { code, stdout, stderr };
@@ -107,8 +107,8 @@ export function commandLine(args: string[], options: RunOptions = {}) {
 }
 
 /**
- * The command line by which root runs another with some capabilities and no way to
- * others: setpriv(1).
+ * The command line with which root runs another with only some capabilities,
+ * irrevocably: setpriv(1).
  */
 export function withCapabilities(
   capabilities: readonly string[],
@@ -143,9 +143,9 @@ function plainCommandLine(args: string[], { uid }: RunOptions) {
 }
 
 /**
- * The beginning of a command line that limits the descriptors of what follows:
- * prlimit(1). It closes those that are inherited, which would count: Deno's runner
- * of tests has two more for every module that it has run.
+ * The beginning of a command line that limits the descriptors of the rest:
+ * prlimit(1). It closes inherited descriptors, which would count: Deno's test
+ * runner has two more for every module that it has run.
  */
 function withDescriptors(limit: number | undefined): string[] {
   if (limit === undefined) return [];
@@ -163,7 +163,10 @@ function withDescriptors(limit: number | undefined): string[] {
 
 let copy: string | undefined;
 
-/** A copy of the binary that every user can run: a checkout may be its owner's only. */
+/**
+ * A copy of the binary that every user can run, because a checkout may be
+ * accessible only to its owner.
+ */
 function copyForEveryone(binary: string): string {
   if (copy !== undefined) return copy;
   const folder = Deno.makeTempDirSync({ prefix: "rcap-" });

@@ -1,6 +1,6 @@
 /**
- * What tests, benchmarks and scripts say. They have no part in rcap's own output,
- * which `lib/platform/output.ts` writes.
+ * Output of tests, benchmarks and scripts. rcap's own output is written by
+ * `lib/platform/output.ts`.
  *
  * @module
  */

@@ -1,10 +1,10 @@
 /**
- * A service manager of a test's own: systemd as it starts services on a Debian
- * machine, with their sandboxes for real, whether or not it runs this machine.
+ * A private service manager for a test: systemd, which starts services with their
+ * real sandboxes as on a Debian machine, whether or not it runs this machine.
  *
- * It is a user instance of root's, in a mount namespace where `/run` is its own
- * and in a control group of its own. Its services see the machine's processes, as
- * those of the system instance do.
+ * It is a user instance of root, with its own control group and a mount namespace
+ * with its own `/run`. Its services see the machine's processes, as those of the
+ * system instance do.
  *
  * It needs root, and Debian's packages systemd and util-linux.
  *
@@ -13,7 +13,7 @@
 
 const SYSTEMD = "/lib/systemd/systemd";
 
-/** Where rcap is run from. */
+/** The directory from which rcap runs. */
 const CHECKOUT = new URL("../..", import.meta.url).pathname;
 
 /** How long anything may take on a busy machine, in milliseconds. */
@@ -22,7 +22,7 @@ const POLL_MS = 50;
 
 /**
  * Becomes systemd: `sh -c SCRIPT sh GROUP UNITS`. The control group is of version
- * 2, which a kernel has even where nothing has mounted it.
+ * 2, which the kernel has even if it is not mounted.
  */
 const START = `
 set -eu
@@ -42,7 +42,7 @@ exec unshare --cgroup sh -c '
 ' ${SYSTEMD}
 `;
 
-/** Ends whatever is left in a control group, and removes it: `sh -c SCRIPT sh GROUP`. */
+/** Ends the processes of a control group and removes it: `sh -c SCRIPT sh GROUP`. */
 const CLEAN = `
 mount -t tmpfs none /run
 mkdir /run/group
@@ -58,11 +58,11 @@ echo "processes are left in control group $1" >&2
 exit 1
 `;
 
-/** What services refer to by default, and what ends systemd. */
+/** The units that services refer to by default, and the unit that ends systemd. */
 const UNITS = {
   "basic.target": "",
   "ready.target": "",
-  // Services are stopped for it.
+  // Services are stopped before it.
   "shutdown.target": "",
   "exit.target": "Requires=systemd-exit.service\n",
   "systemd-exit.service": `Requires=shutdown.target
@@ -76,14 +76,17 @@ Slice=-.slice
 /** A running systemd; disposing stops its services and ends it. */
 export class ServiceManager implements AsyncDisposable {
   readonly #held = new AsyncDisposableStack();
-  /** For files of the test that services may write to before they are confined. */
+  /**
+   * A folder for the test's files, to which services may write before they are
+   * confined.
+   */
   readonly folder: string;
   readonly #process: Deno.ChildProcess;
   #hasEnded = false;
 
   private constructor() {
     const group = `rcap-test-${crypto.randomUUID()}`;
-    // Not in /tmp, which services have their own of.
+    // Not in /tmp, because services have their own /tmp.
     this.folder = Deno.makeTempDirSync({ dir: "/var/lib", prefix: group });
     this.#held.defer(() => Deno.remove(this.folder, { recursive: true }));
     Deno.mkdirSync(this.#units);
@@ -107,7 +110,7 @@ export class ServiceManager implements AsyncDisposable {
     this.#complaints = this.#process.stderr.text();
     const status = this.#process.status.finally(() => this.#hasEnded = true);
     this.#held.defer(async () => {
-      // It stops its services before it ends.
+      // systemd stops its services before it ends.
       if (!this.#hasEnded) this.#process.kill("SIGTERM");
       const timer = setTimeout(
         () => this.#process.kill("SIGKILL"),
@@ -121,7 +124,7 @@ export class ServiceManager implements AsyncDisposable {
 
   readonly #complaints: Promise<string>;
 
-  /** Starts one. */
+  /** Starts systemd. */
   static async start(): Promise<ServiceManager> {
     await requireSystemd();
     await using cleanup = new AsyncDisposableStack();
@@ -153,17 +156,17 @@ export class ServiceManager implements AsyncDisposable {
   }
 
   /**
-   * Installs a service, or another version of one.
+   * Installs a service or replaces it.
    *
    * @param name as in `rcap.service`.
-   * @param dropIn settings that are added to it or replace some of it.
+   * @param dropIn settings that are added to it or override it.
    */
   async install(name: string, unit: string, dropIn?: string): Promise<void> {
     this.#write(name, unit);
     Deno.mkdirSync(`${this.#units}/${name}.d`, { recursive: true });
     const isInTmp = /^(\/var)?\/tmp\//.test(CHECKOUT);
     if (isInTmp && `${unit}${dropIn}`.includes(CHECKOUT)) {
-      // It would be out of sight: PrivateTmp=.
+      // The service could not see it: PrivateTmp=.
       this.#write(
         `${name}.d/checkout.conf`,
         `[Service]\nBindReadOnlyPaths=${CHECKOUT}\n`,
@@ -202,7 +205,7 @@ export class ServiceManager implements AsyncDisposable {
     );
   }
 
-  /** Runs a program where `/run` is that of the services. */
+  /** Runs a program in the mount namespace of the services. */
   async run(command: string[]): Promise<Output> {
     const target = `--target=${this.#process.pid}`;
     return await run([
@@ -228,7 +231,7 @@ export class ServiceManager implements AsyncDisposable {
   }
 }
 
-/** What a program printed, without white space around it, and how it ended. */
+/** The trimmed output of a program, and how it ended. */
 export interface Output {
   code: number;
   stdout: string;
@@ -250,7 +253,7 @@ export async function run([command, ...args]: string[]): Promise<Output> {
   };
 }
 
-/** Installs systemd where it is missing, as it is in container images. */
+/** Installs systemd if it is missing, as in container images. */
 export async function requireSystemd(): Promise<void> {
   try {
     Deno.statSync(SYSTEMD);

@@ -1,6 +1,6 @@
 /**
- * A process for the tests of state directories: `set_child.ts DIRECTORY NAME` sets a
- * cap by hand and takes that back, until it is killed.
+ * A process for the tests of state directories: `set_child.ts DIRECTORY NAME` sets
+ * and removes an override repeatedly until it is killed.
  *
  * @module
  */

@@ -1,20 +1,20 @@
 /**
  * The system calls with which a program opens, executes and follows files, as
- * strace(1) sees them.
+ * reported by strace(1).
  *
  * @module
  */
 
 /** A path that a program used. */
 export interface Use {
-  /** The call, as strace writes it. */
+  /** The call as strace prints it. */
   readonly line: string;
   readonly call: string;
-  /** The path that was given, from the root. */
+  /** The path that was given, as an absolute path. */
   readonly path: string;
-  /** What was opened by it in the end, where the call has opened something. */
+  /** The path of the file that the call opened, if it opened one. */
   readonly opened?: string;
-  /** Whether it was only found, with `O_PATH`: nothing is read or written so. */
+  /** Whether it was opened with `O_PATH`, which allows no reading or writing. */
   readonly isOnlyFound: boolean;
 }
 
@@ -30,11 +30,11 @@ const CALLS = [
   "connect",
 ];
 
-/** How timeout(1) ends when its program did not in time, or is not there. */
+/** Exit codes of timeout(1) if its program exceeded the time or does not exist. */
 const TIMED_OUT = 124;
 const NOT_FOUND = 127;
 
-/** How strace is to run a program. */
+/** How strace runs a program. */
 export interface TraceOptions {
   /** The program and its arguments. */
   readonly command: readonly string[];
@@ -42,11 +42,11 @@ export interface TraceOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The user to run it as. */
   readonly user?: string;
-  /** After so many milliseconds it ends by SIGTERM, a second later by SIGKILL. */
+  /** Milliseconds until SIGTERM; SIGKILL follows a second later. */
   readonly deadline: number;
 }
 
-/** How a program ended, and what it used. */
+/** How a program ended, and the paths that it used. */
 export interface Trace {
   readonly code: number;
   readonly stdout: string;
@@ -55,9 +55,9 @@ export interface Trace {
 }
 
 /**
- * Runs a program under strace, all its threads too.
+ * Runs a program with all its threads under strace.
  *
- * @throws Error when there is no strace, it traces nothing, or the deadline passes.
+ * @throws Error if there is no strace, it traces nothing, or the deadline passes.
  */
 export async function trace(options: TraceOptions): Promise<Trace> {
   const folder = Deno.makeTempDirSync({ prefix: "rcap-strace-" });
@@ -65,9 +65,9 @@ export async function trace(options: TraceOptions): Promise<Trace> {
     const { code, stdout, stderr } = await new Deno.Command("timeout", {
       args: [
         ...["-k", "1", String(options.deadline / 1000), "strace"],
-        // A file a thread: no line is interrupted by those of another.
+        // One file per thread, so that lines of different threads do not mix.
         ...["-ff", "-o", `${folder}/thread`],
-        // Descriptors with their paths, and paths in full.
+        // Descriptors with their paths, and paths without truncation.
         ...["-y", "-s", "65536", "-e", `trace=${CALLS.join(",")}`, "-qq"],
         ...(options.user ? ["-u", options.user] : []),
         ...Object.entries(options.env ?? {}).flatMap(([name, value]) => [
@@ -102,13 +102,13 @@ export async function trace(options: TraceOptions): Promise<Trace> {
   }
 }
 
-/** What a line of strace tells; nothing of signals and ends. */
+/** Parses a line of strace; `undefined` for signals and exits. */
 export function useOf(line: string): Use | undefined {
   const [, call, inside, opened] =
     /^(\w+)\((.*)\) += -?\d+(?:<(.*)>)?(?: .*)?$/.exec(line) ?? [];
   if (call === undefined) return undefined;
   const [quoted] = /"(?:[^"\\]|\\.)*"/.exec(inside) ?? [];
-  // An address that is no path, of a socket to another machine.
+  // The address of a network socket, which is not a path.
   if (
     quoted === undefined || call === "connect" && !inside.includes("sun_path=")
   ) {
@@ -129,7 +129,7 @@ export function useOf(line: string): Use | undefined {
   };
 }
 
-/** A string as strace quotes it: as C does. */
+/** Decodes a string as strace quotes it, which is C's syntax. */
 function unquoted(text: string): string {
   return text.slice(1, -1).replaceAll(
     /\\([0-7]{1,3}|.)/g,

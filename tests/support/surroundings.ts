@@ -1,6 +1,6 @@
 /**
- * Command lines that run a program somewhere else: in other namespaces, with
- * another `/proc`, without some system calls.
+ * Command lines that run a program in another environment: in other namespaces,
+ * with another `/proc`, without some system calls.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { complain } from "./say.ts";
 
 const FIXTURES = new URL("../fixtures", import.meta.url).pathname;
 
-/** Ends whatever takes longer than any test should, with all its children. */
+/** Ends a program that takes longer than any test should, with all its children. */
 const DEADLINE = ["timeout", "--kill-after=5", "120"];
 
 /** Runs a program in other namespaces: options of unshare(1). */
@@ -19,23 +19,20 @@ export function unshared(...options: string[]): string[] {
   return [...DEADLINE, "unshare", ...options, ...forks, "--"];
 }
 
-/** Runs a program in a mount namespace of its own, after a shell script there. */
+/** Runs a program in a new mount namespace, after a shell script there. */
 export function remounted(script: string): string[] {
   const text = `set -e; ${script}\nexec "$@"`;
   return [...unshared("--mount"), "sh", "-c", text, "sh"];
 }
 
-/** Runs a program with another `/proc`, with options for its mount. */
+/** Runs a program with another `/proc` that has some mount options. */
 export function withProc(options: string): string[] {
   return remounted(
     `umount --lazy /proc; mount -t proc -o ${options} proc /proc`,
   );
 }
 
-/**
- * Whether there can be such surroundings on this machine; says so when there
- * cannot.
- */
+/** Whether this machine allows such an environment; reports it if not. */
 export async function isPossible(
   what: string,
   prefix: readonly string[],
@@ -57,7 +54,7 @@ export async function isPossible(
   return success;
 }
 
-/** An error that a system call may be answered with. */
+/** An error with which a system call can be refused. */
 export type Refusal = "EPERM" | "ENOSYS";
 
 /** `fixtures/refuse.c`, built into a folder that disposal removes. */
@@ -73,7 +70,7 @@ export class Refuser implements Disposable {
     const refuser = held.use(
       new Refuser(Deno.makeTempDirSync({ prefix: "rcap-" })),
     );
-    // For users that are not root.
+    // Users other than root need access.
     Deno.chmodSync(refuser.#folder, 0o755);
     const { success, stderr } = await new Deno.Command("cc", {
       args: [
@@ -95,7 +92,7 @@ export class Refuser implements Disposable {
     return `${this.#folder}/refuse`;
   }
 
-  /** Runs a program to which some system calls are answered with an error. */
+  /** Runs a program for which some system calls fail with an error. */
   refusing(calls: readonly string[], error: Refusal): string[] {
     const rules = calls.map((call) => `${call}=${error}`).join(",");
     return [...DEADLINE, this.#program, rules];

@@ -1,8 +1,8 @@
 /**
- * Swap that a test makes for itself and takes away again: on a compressed
- * memory device, see the kernel's admin-guide/blockdev/zram.rst, or in a file.
- * Swap that the machine already has stays as it is, but for tests that need a
- * machine without: they turn it off, and on again afterwards.
+ * Swap that a test makes and removes: on a compressed memory device, see the
+ * kernel's admin-guide/blockdev/zram.rst, or in a file. The machine's own swap is
+ * not changed, except by tests that need a machine without swap: they turn it off
+ * and on again afterwards.
  *
  * It needs root, and Debian's `mkswap`, `swapon` and `swapoff`.
  *
@@ -17,9 +17,9 @@ const ZRAM_CONTROL = "/sys/class/zram-control";
 /** Devices and files that this module swaps to now. */
 const own = new Set<string>();
 
-/** Swap in use; disposing brings its pages back and removes it. */
+/** Swap in use. Disposing brings its pages back and removes it. */
 export interface Swap extends AsyncDisposable {
-  /** The device or file, as `/proc/swaps` has it. */
+  /** The device or file, as in `/proc/swaps`. */
   readonly path: string;
 }
 
@@ -34,11 +34,12 @@ export interface SwapOptions {
 export async function zramSwap({ size, priority }: SwapOptions): Promise<Swap> {
   await using cleanup = new AsyncDisposableStack();
   if (!exists(ZRAM_CONTROL)) await run("modprobe", "zram", "num_devices=0");
-  // Reading it makes the device.
+  // Reading this file makes the device.
   const id = Deno.readTextFileSync(`${ZRAM_CONTROL}/hot_add`).trim();
   const [device, control] = [`/dev/zram${id}`, `/sys/block/zram${id}`];
   cleanup.defer(() =>
-    // Whoever looks at new devices, like udev, may have it open a little longer.
+    // A program that examines new devices, like udev, may have it open for a little
+    // longer.
     until(
       () => tryWrite(`${ZRAM_CONTROL}/hot_remove`, id),
       `${device} to be removable`,
@@ -50,8 +51,8 @@ export async function zramSwap({ size, priority }: SwapOptions): Promise<Swap> {
 }
 
 /**
- * Swaps to a new file, which has to lie on a file system that can swap: ext4
- * and xfs do, tmpfs and overlays do not.
+ * Swaps to a new file, which must be on a file system that supports swap: ext4 and
+ * xfs do, tmpfs and overlays do not.
  */
 export async function fileSwap(
   path: string,
@@ -59,7 +60,8 @@ export async function fileSwap(
 ): Promise<Swap> {
   await using cleanup = new AsyncDisposableStack();
   {
-    // Written and not truncated to its size: the kernel refuses files with holes.
+    // Written, not extended by truncation, because the kernel refuses files with
+    // holes.
     using file = Deno.openSync(path, {
       createNew: true,
       write: true,
@@ -75,7 +77,7 @@ export async function fileSwap(
   return owned(path, cleanup);
 }
 
-/** Swaps to a new zram device, or to a new file where there is no zram. */
+/** Swaps to a new zram device, or to a new file if there is no zram. */
 export async function anySwap(options: SwapOptions): Promise<Swap> {
   try {
     return await zramSwap(options);
@@ -89,7 +91,7 @@ export async function anySwap(options: SwapOptions): Promise<Swap> {
   }
 }
 
-/** Whether `anySwap` works here, found out by making a little for a moment. */
+/** Whether `anySwap` works here, tested by making a little swap briefly. */
 export async function canSwap(): Promise<
   { able: true } | { able: false; reason: string }
 > {
@@ -103,14 +105,14 @@ export async function canSwap(): Promise<
 }
 
 /**
- * Turns off all swap of the machine, so that its pages come back into memory;
- * disposing turns it on again as it was.
+ * Turns off all swap of the machine, so that its pages come back into memory.
+ * Disposing turns it on again with the same settings.
  */
 export async function withoutSwap(): Promise<AsyncDisposable> {
   await using cleanup = new AsyncDisposableStack();
   for (const { path, priority } of swaps()) {
     await run("swapoff", path);
-    // The kernel gives negative priorities itself, in the order of swapon.
+    // The kernel assigns negative priorities itself, in the order of swapon.
     const options = priority < 0 ? [] : ["--priority", `${priority}`];
     cleanup.defer(() => run("swapon", ...options, path));
   }
@@ -160,13 +162,13 @@ async function enable(
   });
 }
 
-/** Hands the clean-up on to the caller, now that nothing can fail any more. */
+/** Transfers the cleanup to the caller, because nothing can fail any more. */
 function owned(path: string, cleanup: AsyncDisposableStack): Swap {
   const moved = cleanup.move();
   return { path, [Symbol.asyncDispose]: () => moved.disposeAsync() };
 }
 
-/** Runs a program of `/sbin`, which the PATH need not have. */
+/** Runs a program of `/sbin`, which may not be in the PATH. */
 async function run(program: string, ...args: string[]): Promise<void> {
   const { success, stderr } = await new Deno.Command(`/sbin/${program}`, {
     args,
@@ -197,7 +199,7 @@ function tryWrite(path: string, text: string): boolean {
     Deno.writeTextFileSync(path, text);
     return true;
   } catch (error) {
-    // EBUSY, for which Deno has no class of its own.
+    // EBUSY, for which Deno has no error class.
     if (messageOf(error).includes("os error 16)")) return false;
     throw error;
   }

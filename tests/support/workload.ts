@@ -1,6 +1,6 @@
 /**
- * Starts and drives `fixtures/workload.pl`, a process with exactly known
- * memory, and reads from `/proc` what the kernel says of it.
+ * Starts and drives `fixtures/workload.pl`, a process with exactly known memory,
+ * and reads the kernel's figures about it from `/proc`.
  *
  * All sizes are in bytes. The field names of `/proc` are those of proc(5).
  *
@@ -30,7 +30,7 @@ export interface Part {
   size: number;
 }
 
-/** What {@linkcode Workload.advise} tells the kernel: madvise(2). */
+/** The advice of {@linkcode Workload.advise}: madvise(2). */
 export type Advice =
   | "collapse"
   | "dontneed"
@@ -40,22 +40,22 @@ export type Advice =
   | "populate_write";
 
 export interface WorkloadOptions {
-  /** The name of the process, as `comm` has it; by default `perl`. */
+  /** The name of the process in `comm`; the default is `perl`. */
   name?: string;
-  /** The user and group to become; the caller has to be root. */
+  /** The user and group to become; the caller must be root. */
   uid?: number;
-  /** The Perl to run, where it must have another path. */
+  /** The Perl to run, if it needs another path. */
   perl?: string;
   /** How long to wait for each answer, in milliseconds. */
   timeout?: number;
 }
 
-/** A command failed, or the process ended or gave no answer. */
+/** A command failed, or the process ended or did not answer. */
 export class WorkloadError extends Error {
   override readonly name = "WorkloadError";
 }
 
-/** A region as the process writes it. */
+/** A region as the process prints it. */
 interface RegionAnswer extends Omit<Region, "start" | "end"> {
   start: string;
   end: string;
@@ -124,13 +124,13 @@ export class Workload implements AsyncDisposable {
     return toRegion(await this.#ask("shm", name, size));
   }
 
-  /** Maps a memfd called like the region, shared, and fills it. */
+  /** Maps a shared memfd with the name of the region and fills it. */
   async memfd(name: string, size: number): Promise<Region> {
     return toRegion(await this.#ask("memfd", name, size));
   }
 
   /**
-   * Maps memory that nothing has touched: anonymous and private, or as `shm` and
+   * Maps memory and does not touch it: anonymous and private, or as `shm` and
    * `memfd` do.
    */
   async reserve(
@@ -152,8 +152,8 @@ export class Workload implements AsyncDisposable {
   }
 
   /**
-   * Makes the stack grow below what the program uses of it, and fills that. The
-   * mapping is larger: it has the program's part too.
+   * Grows the stack below the part that the program uses, and fills it. The mapping
+   * is larger, because it includes the program's part.
    */
   async stack(name: string, size: number): Promise<Region> {
     return toRegion(await this.#ask("stack", name, size));
@@ -164,12 +164,12 @@ export class Workload implements AsyncDisposable {
     await this.#ask("hot", name, ...partWords(part));
   }
 
-  /** Keeps writing to each page of a region what the page already holds. */
+  /** Keeps writing to each page of a region the contents that it already has. */
   async write(name: string, part?: Part): Promise<void> {
     await this.#ask("write", name, ...partWords(part));
   }
 
-  /** Keeps reading or writing these pages of a region too, by number. */
+  /** Keeps reading or writing additional pages of a region, by number. */
   async touch(
     name: string,
     how: "read" | "write",
@@ -178,7 +178,7 @@ export class Workload implements AsyncDisposable {
     await this.#ask("touch", name, how, pages.join());
   }
 
-  /** Leaves a region alone again. */
+  /** Stops using a region. */
   async cold(name: string): Promise<void> {
     await this.#ask("cold", name);
   }
@@ -188,7 +188,7 @@ export class Workload implements AsyncDisposable {
     await this.#ask("lock", name);
   }
 
-  /** Lets the process page out a region of its own. */
+  /** Makes the process page out one of its regions. */
   async pageout(name: string): Promise<void> {
     await this.#ask("pageout", name);
   }
@@ -198,7 +198,7 @@ export class Workload implements AsyncDisposable {
     await this.#ask("advise", name, how, ...partWords(part));
   }
 
-  /** Changes what the process may do with a region, or with a part of it. */
+  /** Changes the protection of a region or of a part of it. */
   async protect(
     name: string,
     how: "none" | "read" | "write",
@@ -208,8 +208,8 @@ export class Workload implements AsyncDisposable {
   }
 
   /**
-   * Makes every second run of so many pages read-only, beginning with the second
-   * run, so that each is a mapping of its own.
+   * Makes every second run of this many pages read-only, beginning with the second
+   * run, so that each run is a separate mapping.
    */
   async split(name: string, pages: number): Promise<void> {
     await this.#ask("split", name, pages);
@@ -225,14 +225,14 @@ export class Workload implements AsyncDisposable {
     await this.#ask("unmap", name);
   }
 
-  /** How much of a region the page tables of the process hold. */
+  /** How much of a region is present in the page tables of the process. */
   async resident(name: string): Promise<number> {
     return (await this.#ask<{ bytes: number }>("resident", name)).bytes;
   }
 
   /**
-   * Reads all of a region, or of all regions, and compares a checksum with the
-   * one of the contents that the region was mapped with.
+   * Reads all of a region, or of all regions, and compares its checksum with that
+   * of its original contents.
    */
   async checksum(name?: string): Promise<boolean> {
     const names = name === undefined ? [] : [name];
@@ -249,8 +249,8 @@ export class Workload implements AsyncDisposable {
    * Forks a child that shares all memory copy-on-write, sleeps, and ends with
    * the workload.
    *
-   * @param touching instead of sleeping, the child touches what the workload
-   * touches now.
+   * @param touching whether the child touches the memory that the workload touches
+   * now, instead of sleeping.
    * @returns its pid.
    */
   async fork({ touching = false } = {}): Promise<number> {
@@ -261,7 +261,7 @@ export class Workload implements AsyncDisposable {
   }
 
   /**
-   * Forks a child that exits and stays a zombie as long as the workload runs.
+   * Forks a child that exits and stays a zombie while the workload runs.
    *
    * @returns its pid.
    */
@@ -271,22 +271,22 @@ export class Workload implements AsyncDisposable {
     return pid;
   }
 
-  /** Starts the program afresh: the pid stays, all regions are gone. */
+  /** Executes the program again: the pid stays, all regions are gone. */
   async exec(): Promise<void> {
     await this.#ask("exec");
   }
 
-  /** Has no transparent large pages from now on. */
+  /** Disables transparent huge pages from now on. */
   async small(): Promise<void> {
     await this.#ask("small");
   }
 
-  /** Becomes another user and group; the workload has to be root. */
+  /** Becomes another user and group; the workload must be root. */
   async uid(id: number): Promise<void> {
     await this.#ask("uid", id);
   }
 
-  /** Changes the name of the process, of which the kernel keeps 15 bytes. */
+  /** Changes the name of the process; the kernel keeps 15 bytes of it. */
   async name(name: string): Promise<void> {
     await this.#ask("name", name);
   }
@@ -296,17 +296,17 @@ export class Workload implements AsyncDisposable {
     this.#process.kill(signal);
   }
 
-  /** Lets the process end by itself and waits for that. */
+  /** Makes the process end by itself and waits for it. */
   async quit(): Promise<Deno.CommandStatus> {
     await this.#input.close();
     return await this.#process.status;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // Not by end of input: the process may be stopped.
+    // Killed, because a stopped process does not notice the end of its input.
     if (isRunning(this.pid)) this.#process.kill("SIGKILL");
     await waitingFor(`workload ${this.pid} to end`, this.#process.status);
-    // Whatever was still to be written has nobody to go to.
+    // Nothing can read the commands that are still to be written.
     await this.#input.abort().catch(() => {});
     for await (const _ of this.#answers);
     await this.#complaints;
@@ -324,7 +324,7 @@ export class Workload implements AsyncDisposable {
     const line = [command, ...words.map(encodeURIComponent)].join(" ");
     const [answer] = await Promise.all([
       this.#answer<Answer>(line),
-      // The missing answer tells more than the broken pipe.
+      // The missing answer is a better error than the broken pipe.
       this.#input.write(new TextEncoder().encode(`${line}\n`)).catch(() => {}),
     ]);
     return answer;
@@ -356,7 +356,7 @@ export class Workload implements AsyncDisposable {
   }
 }
 
-/** What the kernel says of one mapping. */
+/** The kernel's figures about one mapping. */
 export interface MappingFigures {
   size: number;
   rss: number;
@@ -366,9 +366,9 @@ export interface MappingFigures {
 }
 
 /**
- * The figures of the mapping that starts at an address.
+ * Reads the figures of the mapping that starts at an address.
  *
- * @throws Error when no mapping starts there.
+ * @throws Error if no mapping starts there.
  */
 export function mappingFigures(pid: number, start: bigint): MappingFigures {
   const smaps = Deno.readTextFileSync(`/proc/${pid}/smaps`);
@@ -386,23 +386,29 @@ export function mappingFigures(pid: number, start: bigint): MappingFigures {
   };
 }
 
-/** The resident set size of a process, exactly: without the lag of `statm`. */
+/** The exact resident set size of a process, without the lag of `statm`. */
 export function rssOf(pid: number): number {
   return field(Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`), "Rss");
 }
 
-/** The proportional set size of a process: what it shares counts by the number of sharers. */
+/**
+ * The proportional set size of a process: a shared page counts divided by the
+ * number of processes that map it.
+ */
 export function pssOf(pid: number): number {
   return field(Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`), "Pss");
 }
 
-/** How many pages of a process had to come back from swap or a file: field 12 of proc_pid_stat(5). */
+/**
+ * How many pages of a process had to be read from swap or a file: field 12 of
+ * proc_pid_stat(5).
+ */
 export function majorFaults(pid: number): number {
   const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
   return Number(statFields(stat)[12 - 3]);
 }
 
-/** How much of `[start, end)` the page tables of a process hold. */
+/** How much of `[start, end)` is present in the page tables of a process. */
 export function residentOf(pid: number, start: bigint, end: bigint): number {
   const first = Number(start / BigInt(PAGE_SIZE));
   const last = Number(end / BigInt(PAGE_SIZE));
@@ -438,7 +444,8 @@ export function isRunning(pid: number): boolean {
       Deno.readTextFileSync(`/proc/${pid}/status`),
     );
   } catch (error) {
-    // ESRCH, for which Deno has no class: it went between opening and reading.
+    // ESRCH, for which Deno has no error class: it exited between opening and
+    // reading.
     const gone = error instanceof Deno.errors.NotFound ||
       error instanceof Error && error.message.includes("os error 3)");
     if (gone) return false;
@@ -447,8 +454,8 @@ export function isRunning(pid: number): boolean {
 }
 
 /**
- * Waits until `condition` holds. How long that may take is not up to the speed of a
- * machine: a minute, or another time, is for what does not come at all.
+ * Waits until `condition` holds. The timeout, a minute by default, does not depend
+ * on the speed of the machine: it is for conditions that never hold.
  *
  * @param timeout in milliseconds.
  * @param pause between two looks, in milliseconds.
@@ -508,7 +515,7 @@ function partWords(part?: Part): number[] {
   return part === undefined ? [] : [part.offset, part.size];
 }
 
-/** A figure of `/proc`, which it writes as `Name:    123 kB`. */
+/** A figure of `/proc` in the form `Name: 123 kB`. */
 function field(text: string, name: string): number {
   const kilobytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text)?.[1];
   if (kilobytes === undefined) throw new Error(`no figure ${name}`);
