@@ -1,9 +1,9 @@
 /**
- * The contest: workloads under a cap that rcap holds, a memory cgroup, or somebody
- * who knows nothing of what is in use; compared at equal mean RSS.
+ * The contest: workloads under a cap enforced by rcap, by a memory cgroup, or by
+ * paging out without knowledge of what is in use, compared at equal mean RSS.
  *
- * It needs root, gcc, zram, a memory cgroup, and for Redis Debian's packages.
- * `RCAP_BIN` names a binary to run, else rcap runs from source.
+ * Needs root, gcc, zram, a memory cgroup, and for Redis Debian's packages.
+ * `RCAP_BIN` names a binary to run; by default rcap runs from source.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import {
 } from "./support/workloads.ts";
 import { complain, say } from "../tests/support/say.ts";
 
-/** How often a limit is adjusted until mean RSS is as wanted. */
+/** How often a limit is adjusted to reach the wanted mean RSS. */
 const ADJUSTMENTS = 3;
 
 const size = (name: string) => (text: string) =>
@@ -39,7 +39,7 @@ const seconds = (name: string) => (text: string) =>
     /^\d+(\.\d+)?$/.test(text) ? Number(text) : parseDuration(text, name) / 1000
   );
 
-/** What a parser of rcap's gives, with the error that Commander knows. */
+/** Returns the result of one of rcap's parsers, with errors of Commander's class. */
 function parsed<T>(parse: () => T): T {
   try {
     return parse();
@@ -49,7 +49,7 @@ function parsed<T>(parse: () => T): T {
   }
 }
 
-/** A file that can be written. */
+/** A writable file. */
 function writableFile(path: string): string {
   try {
     Deno.openSync(path, { append: true, create: true }).close();
@@ -65,13 +65,15 @@ const names =
       const found = all.find((one) => one.name === name);
       if (found) return found;
       throw new InvalidArgumentError(
-        `"${name}" is none of ${all.map(({ name }) => name).join(", ")}`,
+        `"${name}" is not one of ${all.map(({ name }) => name).join(", ")}`,
       );
     });
 
 const count = (text: string) => {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError(`"${text}" is no whole number above 0.`);
+  throw new InvalidArgumentError(
+    `"${text}" is not a whole number greater than 0.`,
+  );
 };
 const exponent = (text: string) => {
   if (/^0?\.\d+$/.test(text) && Number(text) > 0) return Number(text);
@@ -84,7 +86,7 @@ const options = new Command("bench:cap")
   .description(
     "Workloads under a cap, held by rcap and by others. Needs root, gcc, zram and a memory cgroup; takes about 40 minutes.",
   )
-  .option("--repeats <n>", "how often all is done", count, 3)
+  .option("--repeats <n>", "number of repetitions", count, 3)
   .option(
     "--settle <time>",
     "how long before measuring, like 10s",
@@ -133,13 +135,14 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.addSignalListener(signal, () => stop.abort());
 }
 const runs: Run[] = [];
-/** Runs in which the workload was killed. */
+/** The runs in which the workload was killed. */
 const killed: Killed[] = [];
-/** Limits that gave the wanted mean RSS, as shares of the cap. */
+/** Limits that resulted in the wanted mean RSS, as shares of the cap. */
 const limits = new Map<string, number>();
 
 await using held = new AsyncDisposableStack();
-// A key of Redis takes more than its value, and every workload fits three times.
+// A key of Redis takes more than its value, and every workload must fit three
+// times.
 const largest = Math.max(
   sizes.size,
   sizes.redisKeys * (sizes.redisValue + 128),
@@ -187,9 +190,9 @@ say(machine());
 say(report(runs, killed, workloads, sizes));
 
 /**
- * Runs a contestant, with its limit adjusted until the mean RSS is as wanted.
+ * Runs a contestant and adjusts its limit until the mean RSS is as wanted.
  *
- * @returns `undefined` when the workload was killed again and again.
+ * @returns `undefined` if the workload was killed repeatedly.
  */
 async function runMatched(
   workload: WorkloadKind,
@@ -238,7 +241,7 @@ async function runMatched(
   }
 }
 
-/** What it ran on. */
+/** Describes the machine. */
 function machine(): string {
   const model = /^model name\s*: (.*)$/m.exec(
     Deno.readTextFileSync("/proc/cpuinfo"),

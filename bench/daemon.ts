@@ -1,9 +1,9 @@
 /**
- * Benchmark of the daemon: what an interval costs, by the number of processes and
- * by the size of one, split into what it does.
+ * Benchmark of the daemon: the cost of an interval and of its parts, by the number
+ * of processes and by the size of one.
  *
- * `bench_daemon.ts [PROCESSES…]` takes the numbers of processes; by default from
- * 10 to 5,000. It needs root, and swap on zram that it makes for itself.
+ * `bench/daemon.ts [PROCESSES…]` takes the numbers of processes; the default is
+ * from 10 to 5,000. Needs root and zram for its own swap.
  *
  * @module
  */
@@ -66,7 +66,7 @@ function print(what: string, costs: Costs): void {
   say(`| ${what} | ${cells.join(" | ")} |`);
 }
 
-/** Measures an interval with so many processes of a size. */
+/** Measures an interval with a number of processes of a size. */
 async function measure(
   { count, size }: { count: number; size: number },
 ): Promise<Costs> {
@@ -129,7 +129,7 @@ async function measure(
   };
 }
 
-/** Pages out the next part of each member's memory, as a scan does that needs it. */
+/** Pages out the next part of each process's memory, as a scan does if necessary. */
 async function pageOut(
   processes: readonly ScannedProcess[],
   bytes: number,

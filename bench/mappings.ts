@@ -1,10 +1,10 @@
 /**
- * Benchmark of the daemon's memory beside processes with very many mappings.
+ * Benchmark of the daemon's memory with processes that have very many mappings.
  *
- * `bench_mappings.ts [PROCESSES [MAPPINGS [SECONDS]]]`: by default 30 processes of
- * 65,000 mappings of a page each, for 90 s. They are at 95 % of a cap, so that
- * references are recorded and nothing is paged out. It needs root. `RCAP_BIN` names
- * another rcap to measure.
+ * `bench/mappings.ts [PROCESSES [MAPPINGS [SECONDS]]]`: by default 30 processes
+ * with 65,000 mappings of one page each, for 90 s. They are at 95 % of a cap, so
+ * that references are recorded but nothing is paged out. Needs root. `RCAP_BIN`
+ * names another rcap to measure.
  *
  * @module
  */
@@ -33,7 +33,7 @@ for (let count = 0; count < processes; count++) {
 say(
   `Kernel ${Deno.osRelease()}; ${processes} processes of ${mappings} mappings, RSS of the daemon.\n`,
 );
-say("| policy | at the start | after | at the most |");
+say("| policy | at the start | after | maximum |");
 say("| --- | --- | --- | --- |");
 for (const policy of POLICIES) await measure(policy);
 

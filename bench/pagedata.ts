@@ -1,8 +1,9 @@
 /**
- * Benchmark of pagedata: what a page costs by the page tables, by the files in
- * `/proc`, and to clear, all in one run, on a process of known size.
+ * Benchmark of pagedata: the cost per page of reading the page tables, reading the
+ * files in `/proc`, and clearing references, all in one run on a process of known
+ * size.
  *
- * `bench_pagedata.ts [MIB…]` takes the sizes of the process in MiB; by default
+ * `bench/pagedata.ts [MIB…]` takes the sizes of the process in MiB; the default is
  * from 64 MiB to half of the free memory.
  *
  * @module
@@ -27,7 +28,7 @@ const BATCH_ENTRIES = BATCH * 512;
 const ROUNDS = 31;
 const WARM_UP = 20;
 
-/** Nanoseconds per page: the median of the rounds, the least and the most. */
+/** Nanoseconds per page: median, minimum and maximum of the rounds. */
 interface Cost {
   median: number;
   least: number;
@@ -53,7 +54,7 @@ say(
 say("| --- | --- | --- | --- | --- | --- |");
 for (const size of sizes) await benchmark(size);
 
-/** Measures every way on a process with `size` bytes of anonymous memory. */
+/** Measures every method on a process with `size` bytes of anonymous memory. */
 async function benchmark(size: number): Promise<void> {
   await using workload = await Workload.start({ timeout: 300_000 });
   const region = await workload.anon("memory", size);
@@ -77,7 +78,7 @@ async function benchmark(size: number): Promise<void> {
   );
 }
 
-/** Reads the pagemap of a region into a buffer and does not look at it. */
+/** Reads the pagemap of a region into a buffer without evaluating it. */
 function readPagemap(
   directory: ProcDir,
   { start, size }: { start: bigint; size: number },
@@ -99,7 +100,7 @@ function readWhole(directory: ProcDir, name: string): void {
   file.readAll();
 }
 
-/** What copying page tables costs, without looking at them: per entry. */
+/** The cost per entry of copying page tables without evaluating them. */
 async function copyCost(): Promise<Cost> {
   using memory = new KernelMemory();
   const table = tables.addressSpaces().get(Deno.pid)?.topTable;
@@ -113,7 +114,7 @@ async function copyCost(): Promise<Cost> {
   });
 }
 
-/** Runs a step many times. */
+/** Runs a step many times and measures it. */
 async function cost(
   pages: number,
   step: () => unknown,
@@ -143,7 +144,10 @@ function openTables(): { setup: number; tables: PageTables } {
   return { setup: performance.now() - began, tables };
 }
 
-/** Four times larger each, from 64 MiB to half of the free memory; 2 GiB among them. */
+/**
+ * Sizes from 64 MiB to half of the free memory, each four times the previous, and 2
+ * GiB.
+ */
 function defaultSizes(): number[] {
   using meminfo = File.open("/proc/meminfo");
   const text = new TextDecoder().decode(meminfo.readAll());

@@ -1,9 +1,9 @@
 /**
  * Measures page-outs: microseconds per page of a process that sleeps, of one that
- * runs and is followed to its processor, and of one that runs elsewhere. It only
+ * runs and is followed to its processor, and of one that runs on another. It only
  * reports.
  *
- * It needs root, gcc and zram.
+ * Needs root, gcc and zram.
  *
  * @module
  */
@@ -32,17 +32,17 @@ import { say } from "../tests/support/say.ts";
 
 const SIZE = 2 ** 30;
 const ROUNDS = 7;
-/** Pages that go in one measurement, and how many in a row. */
+/** Pages that are paged out in one measurement, and how many of them are adjacent. */
 const PAGES = 1024;
 const LENGTHS = [1, 64];
 
-/** How a process is while it is paged out. */
+/** States of a process while it is paged out. */
 const STATES = ["stopped", "running, followed", "running elsewhere"] as const;
 
 interface Row {
   readonly state: typeof STATES[number];
   readonly length: number;
-  /** In microseconds a page. */
+  /** In microseconds per page. */
   readonly wall: number[];
   readonly cpu: number[];
 }
@@ -79,7 +79,7 @@ using control = await LinuxPageout.open(id, {
 const rows: Row[] = LENGTHS.flatMap((length) =>
   STATES.map((state) => ({ state, length, wall: [], cpu: [] }))
 );
-// What is hot lies in the first 40 %, and nothing of the rest goes twice.
+// The first 40 % are hot, and no page of the rest is paged out twice.
 let at = Math.ceil(SIZE / page * 0.4);
 for (let round = 0; round < ROUNDS; round++) {
   for (const row of rows) {
@@ -90,7 +90,7 @@ for (let round = 0; round < ROUNDS; round++) {
       const bytes = length * page;
       const end = start + BigInt(bytes);
       ranges.push({ start, end, bytes, mappingStart, isResident: true });
-      // A gap, so that no two of them are one.
+      // A gap, so that no two ranges are adjacent.
       at += length + 1;
     }
     const { wall, cpu } = await measure(control, ranges, row.state);
@@ -110,7 +110,7 @@ const columns: Column<Row>[] = [
   { name: "µs/page", kind: "number", value: ({ wall }) => spread(wall) },
 ];
 say(
-  `${PAGES} pages at a time to zram, alone or 64 in a row; median of ${ROUNDS} rounds, with the least and the most\n`,
+  `${PAGES} pages at a time to zram, alone or 64 in a row; median of ${ROUNDS} rounds, with minimum and maximum\n`,
 );
 say(
   renderTable(columns, { rows, bare: false, exact: false, color: false }),
@@ -126,7 +126,7 @@ async function measure(
     Deno.kill(workload.pid, "SIGSTOP");
     stopped.defer(() => Deno.kill(workload.pid, "SIGCONT"));
   }
-  // Who may run on one processor only follows nobody.
+  // A thread that is pinned to one processor does not follow the process.
   using _pinned = state === "running elsewhere" ? pinned() : undefined;
   const [began, before] = [performance.now(), ownUsage().cpu];
   await control.pageOut(ranges);
@@ -135,7 +135,7 @@ async function measure(
   return { wall, cpu };
 }
 
-/** Has the main thread run on one processor until disposed. */
+/** Pins the main thread to one processor until disposed. */
 function pinned(): Disposable {
   const [before, only] = [new Uint8Array(1024), new Uint8Array(1024)];
   libc().sched_getaffinity(0, 1024n, before);

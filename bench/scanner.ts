@@ -1,6 +1,7 @@
 /**
- * Measures the scanner's hot loops: nanoseconds per recorded page, beside plain
- * passes over the same bytes in the same run. It only reports; it never fails.
+ * Measures the scanner's hot loops: nanoseconds per recorded page, compared with
+ * plain passes over the same bytes in the same run. It only reports and never
+ * fails.
  *
  * @module
  */
@@ -26,7 +27,7 @@ const REFERENCED_SHARE = 0.25;
 const WARM_UP = 3;
 const ROUNDS = 15;
 
-/** What every result is added to, so that no loop can be optimized away. */
+/** The sum of all results, so that no loop can be optimized away. */
 let sink = 0;
 
 /** Random numbers from 0 to 1 that are the same in every run (mulberry32). */
@@ -42,13 +43,13 @@ function randomNumbers(seed: number): () => number {
 
 interface AddressSpaceOptions {
   seed: number;
-  /** How likely a page that is not recorded stands behind one that is, from 0 to 1. */
+  /** Probability that a recorded page is followed by one that is not, from 0 to 1. */
   holes: number;
-  /** Where they stand: the same for the same number. */
+  /** Seed of their places. */
   layout?: number;
-  /** How many of the pages are referenced, from 0 to 1. */
+  /** Share of the pages that are referenced, from 0 to 1. */
   share?: number;
-  /** How many recorded pages each mapping has less. */
+  /** By how many recorded pages each mapping is smaller. */
   missing?: number;
 }
 
@@ -75,22 +76,22 @@ function addressSpace(
   return builder.build();
 }
 
-/** One thing to measure. */
+/** A loop to measure. */
 interface Bench {
   readonly name: string;
-  /** Undoes what `run` did before, outside the measured time. */
+  /** Undoes the effects of `run`, outside the measured time. */
   readonly prepare?: () => void;
   readonly run: () => number;
 }
 
-/** The benches of one kind of address space. */
+/** The loops to measure on one kind of address space. */
 function benchesOf(holes: number): Bench[] {
   const previous = addressSpace({ seed: 1, holes });
   const next = addressSpace({ seed: 2, holes });
-  // Where other pages are recorded than before, merging goes run by run.
+  // If other pages are recorded than before, merging works run by run.
   const other = addressSpace({ seed: 1, holes, layout: 2, missing: 1 });
-  // Upkeep stops at the first referenced page of a mapping. Without any, it has
-  // to look at every page of every mapping.
+  // Upkeep of the ignored set stops at the first referenced page of a mapping.
+  // Without any, it examines every page of every mapping.
   const idle = addressSpace({ seed: 3, holes, share: 0 });
   const ignored = new IgnoredSet();
   for (const mapping of idle.mappings) ignored.add(mapping);
@@ -154,7 +155,7 @@ function benchesOf(holes: number): Bench[] {
       },
     },
     {
-      // Taking ranges clears the bits that the walk passes.
+      // Finding ranges clears the bits that the walk passes.
       name: "find all ranges",
       prepare: restore,
       run: () => countRanges(next),
@@ -162,7 +163,7 @@ function benchesOf(holes: number): Bench[] {
   ];
 }
 
-/** Walks over a whole address space as a scan without end would. */
+/** Walks over a whole address space as a scan with unlimited excess would. */
 function countRanges(pagedata: Pagedata): number {
   let ranges = 0;
   for (let mapping = 0; mapping < pagedata.mappings.length; mapping++) {
@@ -188,7 +189,7 @@ interface Measured {
   readonly times: number[];
 }
 
-/** Times of one bench, fastest first, in nanoseconds per page. */
+/** Times of one loop, fastest first, in nanoseconds per page. */
 function measure({ prepare, run }: Bench): number[] {
   const times: number[] = [];
   for (let round = 0; round < WARM_UP + ROUNDS; round++) {

@@ -1,10 +1,10 @@
 /**
- * Runs the daemon for a while with 20 collections of 400 processes, 4 GiB capped in
- * all and half of that idle, and tells what it used itself. Fails when that is more
- * than 1 % of a core or 90 MiB, or grows.
+ * Runs the daemon for a while with 20 groups of 400 processes in total, caps of 4
+ * GiB in total and half of the memory idle, and reports its own usage. Fails if the
+ * daemon uses more than 1 % of a core or 90 MiB, or if its memory grows.
  *
- * `soak_daemon.ts [MINUTES]`, 10 by default. It needs root, and swap on zram that
- * it makes for itself. `RCAP_BIN` names a binary to run, else it runs from source.
+ * `bench/soak.ts [MINUTES]`; the default is 10. Needs root and zram for its own
+ * swap. `RCAP_BIN` names a binary to run; by default rcap runs from source.
  *
  * @module
  */
@@ -20,20 +20,23 @@ const MIB = 2 ** 20;
 const COLLECTIONS = 20;
 const PROCESSES = 20;
 const CAP = 4096 * MIB / COLLECTIONS;
-/** Somewhat more than fits under the caps, so that there is something to do. */
+/** Somewhat more than fits under the caps, so that the daemon has work to do. */
 const SIZE = Math.floor(CAP * 1.1 / PROCESSES);
 const MOST_CPU = 0.01;
 const MOST_RSS = 90 * MIB;
-/** What is started up and settled after is not counted, in minutes. */
+/** Initial time that is not measured, in minutes. */
 const SETTLING = 1;
-/** Of the most in the last third over the most in the first: it goes up and down. */
+/**
+ * Largest growth from the maximum of the first third to that of the last, because
+ * memory fluctuates.
+ */
 const MOST_GROWTH = 8 * MIB;
 
 const minutes = Number(Deno.args[0] ?? 10);
 
 await using held = new AsyncDisposableStack();
 Deno.addSignalListener("SIGINT", async () => {
-  // Swap would stay, and be in the way of others.
+  // Otherwise the swap would stay and disturb others.
   await held.disposeAsync();
   Deno.exit(130);
 });
@@ -52,7 +55,7 @@ const caps = Array.from(
   { length: COLLECTIONS },
   (_, i) => cap(`soak-${i}`, [`comm:rcap-soak-${i}`], `${CAP}`),
 );
-// The intervals are those that a daemon has unless told otherwise.
+// The daemon uses its default intervals.
 const daemon = held.use(await TestDaemon.start({ config: caps.join("\n") }));
 
 interface Usage {
@@ -60,7 +63,7 @@ interface Usage {
   rss: number;
 }
 
-/** What the daemon has used: proc_pid_stat(5), fields 14 and 15, and proc_pid_status(5). */
+/** The daemon's usage: proc_pid_stat(5), fields 14 and 15, and proc_pid_status(5). */
 function usage(): Usage {
   const stat = Deno.readTextFileSync(`/proc/${daemon.pid}/stat`);
   const fields = statFields(stat);

@@ -1,5 +1,5 @@
 /**
- * Builds `dist/rcap`, one binary with everything in it, or the file that is named.
+ * Builds one self-contained binary: `dist/rcap` or the file that is given.
  *
  * @module
  */
@@ -14,34 +14,34 @@ const ROOT = new URL("..", import.meta.url).pathname;
 const START_MS = 60_000;
 
 /**
- * A daemon is to be small: little garbage before it is collected, and a way to have
- * all of it collected now and then.
+ * Keeps the daemon small: little garbage accumulates before a collection, and the
+ * daemon can request full collections.
  */
 const V8_FLAGS = ["--max-semi-space-size=2", "--expose-gc"];
 
-/** What `deno compile` is told. */
+/** The options of `deno compile`. */
 export const COMPILE_FLAGS: readonly string[] = [
   "--frozen",
-  // The cache would be compiled code in a file of /tmp with a name that everyone
-  // knows, and loaded whoever owns that file.
+  // The cache would be compiled code in a file of /tmp with a predictable name,
+  // which is loaded whoever owns it.
   "--no-code-cache",
   ...PERMISSIONS,
   `--v8-flags=${V8_FLAGS.join(",")}`,
 ];
 
 /**
- * Builds the binary and runs it once: `deno compile` writes one from any file that
- * it takes for a runtime, and does not try whether it starts.
+ * Builds the binary and runs it once, because `deno compile` accepts any file as a
+ * runtime and does not check whether the result starts.
  *
- * @param output where it goes.
- * @throws Error when there is no binary, or none that works.
+ * @param output the path of the binary.
+ * @throws Error if the binary cannot be built or does not work.
  */
 async function build(output: string): Promise<void> {
   const { success } = await new Deno.Command(Deno.execPath(), {
     args: ["compile", ...COMPILE_FLAGS, "--output", output, "main.ts"],
     cwd: ROOT,
     // The analysis of npm packages needs more than a thread's usual 2 MiB of stack:
-    // without it, Deno 2.6.8 ends with an overflow.
+    // Deno 2.6.8 overflows it.
     env: { RUST_MIN_STACK: String(64 * 2 ** 20) },
   }).spawn().status;
   if (!success) {
@@ -58,11 +58,14 @@ async function build(output: string): Promise<void> {
     `${output} ${problem}; it was removed. The runtime in it ` +
       (runtime === undefined ? "" : `(DENORT_BIN=${runtime}) `) +
       `does not fit Deno ${Deno.version.deno}: ` +
-      `let DENORT_BIN name the denort of this version, or build with the Deno of its version; see CONTRIBUTING.md`,
+      `set DENORT_BIN to the denort of this version, or build with the matching Deno; see CONTRIBUTING.md`,
   );
 }
 
-/** What is wrong with a binary; `undefined` when it prints the version of this source. */
+/**
+ * Returns what is wrong with a binary; `undefined` if it prints the version of this
+ * source.
+ */
 async function problemOf(binary: string): Promise<string | undefined> {
   const signal = AbortSignal.timeout(START_MS);
   const { code, stdout, stderr } = await new Deno.Command(binary, {

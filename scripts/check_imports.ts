@@ -1,10 +1,10 @@
 /**
  * Checks the direction of imports: in the house of the sources every import points
- * down, and no files import each other in a circle. Type-only imports count as well.
+ * down, and no files import each other in a circle. Type-only imports count too.
  *
  *     deno run --allow-read --allow-write --allow-run scripts/check_imports.ts [DIRECTORY]
  *
- * Prints each import that breaks the rule, and ends with exit code 1 if there are any.
+ * Prints each import that breaks the rule, and exits with code 1 if there are any.
  *
  * @module
  */
@@ -12,8 +12,8 @@
 import { complain, say } from "../tests/support/say.ts";
 
 /**
- * The rooms of the house, from the top down. A file imports from its own room and
- * from the rooms on lines below it, not from other rooms on the same line.
+ * The rooms of the house, from the top down. A file may import from its own room
+ * and from the rooms on lines below it, but not from other rooms on the same line.
  */
 export const ROOMS: readonly (readonly string[])[] = [
   ["main.ts"],
@@ -64,7 +64,7 @@ const OUTSIDE = ["bench", "scripts", "tests"];
 /** The folder outside of the house that test files may import from. */
 const TEST_HELPERS = "tests/support";
 
-/** Files in the house that only tests use, `x_child.ts` as a process of its own. */
+/** Files in the house that only tests use; `x_child.ts` runs as a separate process. */
 const TEST_FILE = /(?:^|[/_])(?:test|testing|child)\.ts$/;
 
 const RULE =
@@ -75,13 +75,16 @@ circle. What is behind the interface of the operating system, as SEAMS there has
 is imported by lib/platform alone. Only *_test.ts, testing.ts and *_child.ts import from ${TEST_HELPERS}/ and from
 testing.ts and *_child.ts.`;
 
-/** The files of a tree with the files that each imports, as paths from its root. */
+/**
+ * The files of a tree and the files that each imports, as paths relative to its
+ * root.
+ */
 export type ImportGraph = ReadonlyMap<string, readonly string[]>;
 
 /**
  * Checks a tree.
  *
- * @returns what breaks the rule, a line each.
+ * @returns the violations, one line each.
  */
 export function checkImports(graph: ImportGraph): string[] {
   const problems: string[] = [];
@@ -105,7 +108,7 @@ export function checkImports(graph: ImportGraph): string[] {
   return problems;
 }
 
-/** What is wrong with an import; `undefined` for nothing. */
+/** Returns what is wrong with an import; `undefined` if it is allowed. */
 function checkImport(file: string, other: string): string | undefined {
   if (isOutside(file)) return undefined;
   const isTest = TEST_FILE.test(file);
@@ -133,7 +136,7 @@ function crossedSeam(file: string, other: string): string | undefined {
 
 /** The room of a file, and its line from the top; `undefined` for none. */
 function placeOf(file: string): { room: string; line: number } | undefined {
-  // The test of a room that is one file belongs to that room.
+  // If a room is a single file, its test belongs to the room.
   const tested = file.replace(/_test\.ts$/, ".ts");
   for (const [line, row] of ROOMS.entries()) {
     const room = row.find((room) => isIn(file, room) || tested === room);
@@ -152,8 +155,8 @@ function isIn(file: string, room: string): boolean {
 /**
  * Finds files that import each other in a circle.
  *
- * @returns circles, each with its files in the order of their imports. Once all of
- * them are cut, others may show.
+ * @returns circles, each with its files in the order of their imports. When these
+ * are cut, others may appear.
  */
 function circlesOf(graph: ImportGraph): string[][] {
   const circles: string[][] = [];
@@ -172,7 +175,7 @@ function circlesOf(graph: ImportGraph): string[][] {
   return circles;
 }
 
-/** What is used of the output of `deno info --json`. */
+/** The part of the output of `deno info --json` that is used. */
 interface DenoInfo {
   readonly modules: readonly {
     readonly specifier: string;
@@ -185,10 +188,10 @@ interface DenoInfo {
 }
 
 /**
- * Reads which of the TypeScript files below a directory import which, as Deno
- * resolves them with the `deno.json` there.
+ * Reads the imports of the TypeScript files below a directory, as Deno resolves
+ * them with its `deno.json`.
  *
- * @throws Error when Deno cannot tell, of a file with a syntax error say.
+ * @throws Error if Deno fails, for example because of a syntax error.
  */
 export async function readImports(directory: string): Promise<ImportGraph> {
   const root = await Deno.realPath(directory);
@@ -206,18 +209,18 @@ export async function readImports(directory: string): Promise<ImportGraph> {
     const paths = dependencies.flatMap(({ code, type }) =>
       pathOf(code?.specifier ?? type?.specifier) ?? []
     );
-    // deno.json is imported, too, and imports nothing.
+    // deno.json is imported too, but imports nothing.
     imported?.push(...new Set(paths.filter((path) => !path.endsWith(".json"))));
   }
   return graph;
 }
 
-/** What Deno tells of some files and all that they import. */
+/** Runs `deno info` on some files and all that they import. */
 async function denoInfo(
   root: string,
   files: readonly string[],
 ): Promise<DenoInfo> {
-  // It takes one file: one that imports all the others.
+  // It takes a single file, so this one imports all the others.
   const entry = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     const statements = files.map((file) =>
@@ -235,7 +238,7 @@ async function denoInfo(
   }
 }
 
-/** The TypeScript files below a directory, hidden and built ones left out. */
+/** The TypeScript files below a directory, without hidden and built ones. */
 async function* sourcesBelow(
   root: string,
   folder = "",

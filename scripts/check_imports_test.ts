@@ -1,5 +1,5 @@
 /**
- * Tests of the check of imports, on small trees and on the real one.
+ * Tests of the import check on small trees and on the real one.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { checkImports, readImports } from "./check_imports.ts";
 const SCRIPT = new URL("check_imports.ts", import.meta.url).pathname;
 const ROOT = new URL("..", import.meta.url).pathname;
 
-/** Writes files, given as texts by path, and does something with their directory. */
+/** Writes files, given as texts by path, and calls a function with their directory. */
 async function withTree(
   files: Readonly<Record<string, string>>,
   step: (directory: string) => Promise<void>,
@@ -29,7 +29,7 @@ async function withTree(
   }
 }
 
-/** What is wrong with a tree. */
+/** Returns the violations of a tree. */
 async function problemsOf(
   files: Readonly<Record<string, string>>,
 ): Promise<string[]> {
@@ -40,15 +40,16 @@ async function problemsOf(
   return problems;
 }
 
-Deno.test("imports of rcap point down, and are in no circle", async () => {
+Deno.test("rcap's imports point down and form no circle", async () => {
   const graph = await readImports(ROOT);
-  // Files that main.ts does not reach, and files that are imported, are among them.
+  // The graph includes files that main.ts does not reach, and files that are
+  // imported.
   assert(graph.has("scripts/check_imports_test.ts"));
   assert(graph.get("main.ts")?.includes("lib/errors.ts"));
   assertEquals(checkImports(graph), []);
 });
 
-Deno.test("imports that point down, or to the same room, are fine", async () => {
+Deno.test("imports that point down or to the same room are allowed", async () => {
   const problems = await problemsOf({
     "main.ts": 'import "./cmd/a.ts";',
     "cmd/a.ts": 'import "./b.ts"; import "../lib/memory/c.ts";',
@@ -69,7 +70,7 @@ Deno.test("an import that points up is a problem", async () => {
   ]);
 });
 
-Deno.test("an import of types only counts", async () => {
+Deno.test("a type-only import counts", async () => {
   const problems = await problemsOf({
     "lib/group/a.ts":
       'import type { B } from "../policy/b.ts";\nexport type A = B;',
@@ -130,7 +131,7 @@ Deno.test("a circle of files is a problem", async () => {
   ]);
 });
 
-Deno.test("only files for tests import what is for tests", async () => {
+Deno.test("only test files may import files for tests", async () => {
   const files = {
     "ffi/a_test.ts":
       'import "../tests/support/help.ts"; import "./testing.ts";',

@@ -1,8 +1,8 @@
 /**
- * The demo: a real process with memory in use and memory left alone, in anonymous
- * memory and in files; what rcap sees of it; and what is left of it after a scan.
+ * The demo: a real process with used and unused memory, anonymous and in files;
+ * what rcap sees of it; and what remains in memory after a scan.
  *
- * Without swap only the file-backed part can go. `--no-swap` shows that.
+ * Without swap only the file-backed part can be paged out; `--no-swap` shows this.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import { say } from "../tests/support/say.ts";
 const MIB = 2 ** 20;
 const ROOT = new URL("..", import.meta.url).pathname;
 
-/** What the workload holds. */
+/** The parts of the workload's memory. */
 const PARTS = [
   {
     name: "anonymous, left alone",
@@ -34,13 +34,13 @@ const PARTS = [
   { name: "file, in use", isFile: true, isHot: true, size: 16 * MIB },
 ];
 
-/** Swap that the anonymous part needs, with room to spare. */
+/** Swap for the anonymous part, with some spare room. */
 const SWAP_SIZE = 256 * MIB;
 
-/** What the cap leaves beside the parts in use: the program itself. */
+/** What the cap allows in addition to the parts in use: the program itself. */
 const ALLOWANCE = 16 * MIB;
 
-/** The parts, mapped. */
+/** A part that has been mapped. */
 type Part = typeof PARTS[number] & { region: Region };
 
 await using cleanup = new AsyncDisposableStack();
@@ -84,7 +84,7 @@ const usedParts = parts.filter(({ isHot }) => isHot);
 if (
   !usedParts.every((part) => residentBytes(part, workload.pid) === part.size)
 ) {
-  throw new Error("what is in use has not stayed in memory");
+  throw new Error("the memory in use has not stayed resident");
 }
 if (!await workload.checksum()) {
   throw new Error("the memory of the process has changed");
@@ -93,7 +93,7 @@ explain(
   "The process has read all of its memory again: every byte is as it was.",
 );
 
-/** Sees to swap; says so where there will be none. */
+/** Makes swap, or reports that there is none. */
 async function prepareSwap(cleanup: AsyncDisposableStack): Promise<boolean> {
   if (!Deno.args.includes("--no-swap")) {
     if (swapFree() >= SWAP_SIZE) return true;
@@ -115,12 +115,12 @@ async function prepareSwap(cleanup: AsyncDisposableStack): Promise<boolean> {
   }
   if (swapFree() > 0) return true;
   explain(
-    "There is no swap: anonymous memory will stay, only file-backed memory can go.",
+    "There is no swap: anonymous memory stays, only file-backed memory can be paged out.",
   );
   return false;
 }
 
-/** Has the workload map a part and use it, or not. */
+/** Makes the workload map a part, and use it or not. */
 async function mapPart(
   workload: Workload,
   { name, isFile, isHot, size }: typeof PARTS[number],
@@ -136,7 +136,10 @@ async function mapPart(
   return region;
 }
 
-/** Writes a file of random bytes, on the disk too: only clean pages can be dropped. */
+/**
+ * Writes a file of random bytes through to the disk, because only clean pages can
+ * be dropped.
+ */
 function writeFile(path: string, size: number): string {
   using file = Deno.openSync(path, { createNew: true, write: true });
   const bytes = crypto.getRandomValues(new Uint8Array(64 * 1024));
@@ -148,7 +151,7 @@ function writeFile(path: string, size: number): string {
   return path;
 }
 
-/** Tells how much of each part is in memory. */
+/** Prints how much of each part is in memory. */
 function tell(parts: Part[], pid: number): void {
   for (const part of parts) {
     const resident = formatSize(residentBytes(part, pid)).padStart(7);
@@ -161,7 +164,7 @@ function residentBytes({ region }: Part, pid: number): number {
   return residentOf(pid, region.start, region.end);
 }
 
-/** Runs rcap from source and prints what it prints, or some lines of it. */
+/** Runs rcap from source and prints its output, or some lines of it. */
 async function rcap(
   args: string[],
   wanted: (line: string) => boolean = () => true,
@@ -179,7 +182,7 @@ async function rcap(
   }
 }
 
-/** Whether a line of inspect is not about a small mapping. */
+/** Whether a line of inspect is not that of a small mapping. */
 function isLarge(line: string): boolean {
   const [, , rss] = line.split(/ +/);
   return !line.startsWith("0x") || /[MG]$/.test(rss);

@@ -1,9 +1,9 @@
 /**
- * The permissions that rcap runs with, built or from source: foreign functions,
- * through which it does everything, but for the network, on which `run --metrics`
- * listens and nothing else does anything; and the environment variables that say
- * whether colours are wanted, where a service manager listens, and, for tests, what
- * stands for another operating system.
+ * The permissions with which rcap runs, built or from source: foreign functions,
+ * through which it does nearly everything; the network, which only `run --metrics`
+ * uses, to listen; and the environment variables that control colours, give the
+ * address of a service manager and, for tests, name the simulation of another
+ * operating system.
  *
  * @module
  */

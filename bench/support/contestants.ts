@@ -1,5 +1,5 @@
 /**
- * What keeps a workload under its cap, or tries to: rcap with either policy, a
+ * The contestants that keep a workload under its cap: rcap with either policy, a
  * memory cgroup, and paging out everything.
  *
  * @module
@@ -10,24 +10,24 @@ import { TestDaemon } from "../../tests/support/daemon.ts";
 import { until } from "../../tests/support/workload.ts";
 import { exists, type RunningWorkload } from "./workloads.ts";
 
-/** An enforcer at work; disposing ends it. */
+/** A running enforcer; disposing ends it. */
 export interface Enforcer extends AsyncDisposable {
-  /** Its process, where it has one of its own. */
+  /** The pid of its process; `undefined` if it has none. */
   readonly pid: number | undefined;
 }
 
-/** A way to hold a cap. */
+/** A way to enforce a cap. */
 export interface Contestant {
   readonly name: string;
-  /** Whether the workload has to be in a cgroup from its beginning. */
+  /** Whether the workload must start in a cgroup. */
   readonly needsCgroup: boolean;
   /** Whether it has a limit that can be adjusted. */
   readonly hasLimit: boolean;
   /**
-   * Starts.
+   * Starts an enforcer.
    *
    * @param limit in bytes.
-   * @param interval how often it does its work, in seconds.
+   * @param interval time between two enforcements, in seconds.
    */
   start(
     workload: RunningWorkload,
@@ -40,7 +40,7 @@ const NOTHING: Enforcer = {
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
 
-/** Who competes, the one first that the others are compared with. */
+/** All contestants. The first is the baseline of the others. */
 export const CONTESTANTS: readonly Contestant[] = [
   {
     name: "uncapped",
@@ -100,7 +100,7 @@ max_rss = "${Math.round(limit)}"
 const VERSION_1 = "/sys/fs/cgroup/memory";
 const VERSION_2 = "/sys/fs/cgroup";
 
-/** A memory cgroup of the benchmark's own; disposing removes it. */
+/** A memory cgroup that the benchmark makes; disposing removes it. */
 export class Cgroup implements AsyncDisposable {
   readonly #folder: string;
   readonly #limitFile: string;
@@ -110,7 +110,7 @@ export class Cgroup implements AsyncDisposable {
     this.#limitFile = limitFile;
   }
 
-  /** Makes one, of version 1 where that has the memory controller. */
+  /** Makes a cgroup, of version 1 if that has the memory controller. */
   static create(): Cgroup {
     const isFirst = exists(`${VERSION_1}/memory.limit_in_bytes`);
     const parent = isFirst ? VERSION_1 : VERSION_2;
@@ -119,7 +119,7 @@ export class Cgroup implements AsyncDisposable {
       : Deno.readTextFileSync(`${parent}/cgroup.controllers`);
     if (!/\bmemory\b/.test(controllers)) {
       throw new Error(
-        "there is no memory cgroup: mount the memory controller of version 1 or 2, or leave the contestant cgroup out",
+        "there is no memory cgroup: mount the memory controller of version 1 or 2, or omit the contestant cgroup",
       );
     }
     if (!isFirst) {
@@ -133,7 +133,7 @@ export class Cgroup implements AsyncDisposable {
     );
   }
 
-  /** What limits it, as the report has it. */
+  /** The name of the limit, for the report. */
   static get kind(): string {
     return exists(`${VERSION_1}/memory.limit_in_bytes`)
       ? "memory.limit_in_bytes (version 1)"
@@ -144,11 +144,11 @@ export class Cgroup implements AsyncDisposable {
     return `${this.#folder}/cgroup.procs`;
   }
 
-  /** Sets the limit. Writing it reclaims, and may have to be done again. */
+  /** Sets the limit. Writing it reclaims memory, and may have to be repeated. */
   async limit(bytes: number): Promise<void> {
     const file = `${this.#folder}/${this.#limitFile}`;
     for (let attempt = 0; attempt < 100; attempt++) {
-      // Another process, so that the sampling here goes on meanwhile.
+      // Written by another process, so that sampling continues here.
       const { success } = await new Deno.Command("sh", {
         args: ["-c", 'echo "$1" > "$0"', file, `${Math.round(bytes)}`],
         stderr: "null",

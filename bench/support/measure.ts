@@ -1,5 +1,5 @@
 /**
- * One run of the contest: a workload under one contestant, measured.
+ * Measures one run of the contest: a workload under one contestant.
  *
  * @module
  */
@@ -24,21 +24,21 @@ const TICKS = 100;
 
 /** Figures of one run. Sizes in bytes, times in seconds unless named otherwise. */
 export interface Figures {
-  /** Operations a second. */
+  /** Operations per second. */
   readonly speed: number;
-  /** The same before the enforcer started, shortly before. */
+  /** The same shortly before the enforcer started. */
   readonly freeSpeed: number;
   /** In microseconds. */
   readonly p50: number;
   readonly p99: number;
-  /** A second. */
+  /** Per second. */
   readonly majorFaults: number;
   /**
    * The same by how long the page had not been used: less than a quarter of a
-   * second, a half, 1, 2, 4, 8, 16, 32, and longer. Only where that was counted.
+   * second, a half, 1, 2, 4, 8, 16, 32, and longer. Empty if not counted.
    */
   readonly refaults: readonly number[];
-  /** While it was measured. */
+  /** During the measurement. */
   readonly meanRss: number;
   readonly maxRss: number;
   /** Processor time of the enforcer, as a share of one core; null without a process. */
@@ -47,11 +47,14 @@ export interface Figures {
   readonly enforcerKernel: number | null;
   /** Of the workload: time in the kernel, as a share of one core. */
   readonly systemCpu: number;
-  /** From the start of the enforcer until RSS was first at the cap or below; null if never. */
+  /**
+   * Time from the start of the enforcer until RSS was first at or below the cap;
+   * null if never.
+   */
   readonly underCapAfter: number | null;
-  /** What it had before the enforcer started. */
+  /** RSS before the enforcer started. */
   readonly fullRss: number;
-  /** The cap, and the limit that the contestant had. */
+  /** The cap, and the contestant's limit. */
   readonly cap: number;
   readonly limit: number;
 }
@@ -68,15 +71,15 @@ export interface RunOptions {
   readonly signal: AbortSignal;
 }
 
-/** A process of the workload has ended, or was killed. */
+/** A process of the workload has ended or was killed. */
 export class WorkloadEnded extends Error {
   override readonly name = "WorkloadEnded";
 }
 
 /**
- * Runs a workload under a contestant and measures it once it has settled.
+ * Runs a workload under a contestant and measures it after it has settled.
  *
- * @throws WorkloadEnded
+ * @throws WorkloadEnded if a process of the workload has ended.
  */
 export async function runOnce(
   kind: WorkloadKind,
@@ -167,7 +170,7 @@ export async function runOnce(
   };
 }
 
-/** Operations a second while nothing is enforced. */
+/** Measures operations per second while nothing is enforced. */
 async function speedOf(
   workload: RunningWorkload,
   signal: AbortSignal,
@@ -191,7 +194,7 @@ function snapshot(
   };
 }
 
-/** What processes have used so far, times in seconds. See proc_pid_stat(5). */
+/** The usage of processes so far, with times in seconds: proc_pid_stat(5). */
 function usageOf(pids: readonly number[]) {
   const usage = { user: 0, system: 0, majorFaults: 0 };
   for (const pid of pids) {
@@ -205,8 +208,8 @@ function usageOf(pids: readonly number[]) {
 }
 
 /**
- * Resident memory of processes, in bytes. What they share is that of files, the same
- * for all of them, so it counts once, as it does for a cgroup and for rcap.
+ * Resident memory of processes, in bytes. They share only the same pages of files,
+ * which count once, as for a cgroup and for rcap.
  */
 function rssOf(pids: readonly number[]): number {
   let pages = 0;
@@ -221,7 +224,7 @@ function rssOf(pids: readonly number[]): number {
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
-    // That of a zombie, too.
+    // Also 0 for a zombie.
     if (all === 0) throw new WorkloadEnded(`process ${pid} has ended`);
     pages += all - ofFiles;
     shared = Math.max(shared, ofFiles);

@@ -6,9 +6,9 @@
  *   memory_workload RECORDS fleet BYTES PROCESSES AWAKE_MS
  *
  * An operation reads a record of 512 bytes of some page, and one in ten writes to
- * it. hotcold: 40 % of the memory are hot, every 10,000th operation goes to the
- * rest. drift: the same, and what is hot moves on by 10 % of the memory every 10 s.
- * zipf: pages are popular by Zipf's law. fleet: so many processes of so many bytes,
+ * it. hotcold: 40 % of the memory are hot; every 10,000th operation uses the rest.
+ * drift: the same, but the hot part moves by 10 % of the memory every 10 s. zipf: the
+ * popularity of pages follows Zipf's law. fleet: PROCESSES processes of BYTES bytes,
  * of which one is awake at a time and uses all its memory.
  *
  * With -r before all that, page faults are counted by how long the page had not been

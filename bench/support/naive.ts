@@ -1,6 +1,6 @@
 /**
- * Pages out everything of a process and its descendants, again and again: what one
- * gets without knowing what is in use.
+ * Pages out everything of a process and its descendants repeatedly: the baseline
+ * without knowledge of what is in use.
  *
  * `naive.ts PID SECONDS`
  *

@@ -1,4 +1,4 @@
-/* What all generators share: random numbers, clocks, and the record of operations
+/* Shared by all generators: random numbers, clocks, and the record of operations
  * that the benchmark reads while they run. */
 #include <fcntl.h>
 #include <stdint.h>
@@ -49,8 +49,8 @@ static inline void note_operation(struct record *record, uint64_t took) {
   record->operations++;
 }
 
-/* When each page was last used, in units of about a microsecond: for counting page
- * faults by that. */
+/* When each page was last used, in units of about a microsecond, to count page
+ * faults by idle time. */
 static uint32_t *begin_uses(size_t pages) {
   uint32_t *last = malloc(pages * sizeof(*last));
   if (!last) die("malloc");
@@ -58,7 +58,7 @@ static uint32_t *begin_uses(size_t pages) {
   return last;
 }
 
-/* Notes that an operation used a page. */
+/* Records that an operation used a page. */
 static inline void note_use(struct record *record, uint32_t *last, size_t page,
                             uint64_t now, uint64_t took) {
   /* No fault is as fast as this, and few operations without one take longer. */
@@ -113,7 +113,7 @@ static inline uint64_t next_rank(const struct zipf *zipf, uint64_t *state) {
   return rank < zipf->n ? rank : zipf->n - 1;
 }
 
-/* Where a rank lies among n: popular ones are neighbours of any others. */
+/* The place of a rank among n, so that popular ranks are spread over all places. */
 static inline uint64_t place_of_rank(uint64_t rank, uint64_t n) {
   return rank * 2654435761ull % n;
 }

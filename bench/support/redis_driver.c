@@ -1,8 +1,8 @@
-/* Fills a Redis server and reads from it, one request after another.
+/* Fills a Redis server and reads from it, one request at a time.
  *
  *   redis_driver RECORDS SOCKET KEYS VALUE_BYTES HOT_PERCENT EXPONENT
  *
- * The last HOT_PERCENT of the keys are read, and popular by Zipf's law. */
+ * Reads the last HOT_PERCENT of the keys; their popularity follows Zipf's law. */
 #include "operations.h"
 
 #include <string.h>

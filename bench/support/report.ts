@@ -1,5 +1,5 @@
 /**
- * What the contest came to: tables in Markdown, and which aims are met.
+ * The results of the contest: tables in Markdown, and which aims are met.
  *
  * @module
  */
@@ -14,12 +14,12 @@ export interface Run {
   readonly repeat: number;
   readonly figures: Figures;
   /**
-   * Operations a second over those of the same processes before the enforcer
-   * started: shared machines change their speed from one run to the next. In the
-   * report that is a share of the same of the uncapped runs.
+   * Operations per second divided by those of the same processes before the
+   * enforcer started, because shared machines change their speed from run to run.
+   * The report shows it as a share of the same figure of the uncapped runs.
    */
   readonly relative: number;
-  /** Whether its mean RSS is within 3 % of that which all are compared at. */
+  /** Whether its mean RSS is within 3 % of the common value. */
   readonly isMatched: boolean;
 }
 
@@ -29,10 +29,10 @@ export interface Killed {
   readonly contestant: string;
 }
 
-/** Mean RSS may differ by this share. */
+/** The share by which mean RSS may differ. */
 export const TOLERANCE = 0.03;
 
-/** A column: what it tells of a run, and how that is written. */
+/** A column: its title, its figure of a run, and the figure's format. */
 const COLUMNS: readonly [
   title: string,
   value: (run: Run) => number | null,
@@ -60,14 +60,14 @@ function percent(digits: number) {
   return (share: number) => `${(share * 100).toFixed(digits)} %`;
 }
 
-/** The middle one of some numbers; of an even number, the mean of the middle two. */
+/** The median; for an even number of values, the mean of the middle two. */
 export function median(numbers: readonly number[]): number {
   const sorted = numbers.toSorted((a, b) => a - b);
   const middle = (sorted.length - 1) / 2;
   return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
 }
 
-/** Tables of all workloads, and the aims. */
+/** Formats tables of all workloads, and the aims. */
 export function report(
   runs: readonly Run[],
   killed: readonly Killed[],
@@ -85,8 +85,8 @@ export function report(
 }
 
 /**
- * Runs whose speed is a share of that of the uncapped ones, which changes too, as
- * workloads go on: as far as there are any.
+ * Divides the speed of runs by that of the uncapped runs, if any, because workloads
+ * also change speed as they continue.
  */
 function besideUncapped(runs: readonly Run[]): Run[] {
   const uncapped = Map.groupBy(
@@ -113,7 +113,7 @@ function table(runs: readonly Run[]): string {
       const values = runs.map(value).filter((n) => n !== null);
       if (values.length === 0) return "-";
       const middle = format(median(values));
-      // The spread of what is compared; that of everything is in the JSON.
+      // The spread of the compared figures; the JSON has that of all figures.
       return title === "speed" || title === "p99 µs"
         ? `${middle} (${format(Math.min(...values))} to ${
           format(Math.max(...values))
@@ -129,7 +129,7 @@ function markdown(head: string[], rows: string[][]): string {
     .map((cells) => `| ${cells.join(" | ")} |\n`).join("");
 }
 
-/** Page faults by how long the page had not been used, where that was counted. */
+/** Page faults by how long the page had not been used, if counted. */
 function refaults(runs: readonly Run[]): string {
   const counted = runs.filter(({ figures }) =>
     figures.refaults.some((count) => count > 0)
@@ -149,7 +149,7 @@ function refaults(runs: readonly Run[]): string {
   return `\n${markdown(head, rows)}`;
 }
 
-/** Which contestants had processes killed, and how often. */
+/** The contestants whose workloads were killed, and how often. */
 function deaths(killed: readonly Killed[]): string {
   const counts = Map.groupBy(killed, ({ contestant }) => contestant);
   return [...counts].map(([contestant, runs]) =>
@@ -157,7 +157,7 @@ function deaths(killed: readonly Killed[]): string {
   ).join("");
 }
 
-/** Each aim, whether it is met, and by what figures. */
+/** Each aim, whether it is met, and its figures. */
 function aims(runs: readonly Run[]): string[] {
   const of = (
     workload: string,

@@ -1,6 +1,6 @@
 /**
- * The workloads of the contest: generators with fixed seeds, running, and what they
- * tell of their operations.
+ * The workloads of the contest: generators with fixed seeds and the records of
+ * their operations.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const BUCKETS = 1024;
 const IDLE_BANDS = 9;
 const RECORD_WORDS = 2 + BUCKETS + IDLE_BANDS;
 
-/** How the workloads are to be, sizes in bytes. */
+/** Parameters of the workloads, with sizes in bytes. */
 export interface WorkloadSizes {
   /** Memory of the first three. */
   readonly size: number;
@@ -25,7 +25,7 @@ export interface WorkloadSizes {
   readonly redisValue: number;
   readonly fleet: number;
   readonly fleetSize: number;
-  /** How long one of the fleet is awake, in milliseconds. */
+  /** How long each process of the fleet is awake, in milliseconds. */
   readonly awake: number;
   /** Whether page faults are counted by how long the page had not been used. */
   readonly refaults?: boolean;
@@ -34,11 +34,11 @@ export interface WorkloadSizes {
 /** A kind of workload. */
 export interface WorkloadKind {
   readonly name: string;
-  /** What it does, for the report. */
+  /** Describes it for the report. */
   readonly what: (sizes: WorkloadSizes) => string;
-  /** The cap, as a share of what is resident without one. */
+  /** The cap, as a share of the resident size without a cap. */
   readonly cap: number;
-  /** How much longer than others it takes to settle and to be measured, in seconds. */
+  /** Additional time to settle and to be measured, in seconds. */
   readonly longer?: (
     sizes: WorkloadSizes,
   ) => { settle: number; measure: number };
@@ -84,7 +84,7 @@ export const WORKLOADS: readonly WorkloadKind[] = [
         fleetSize / MIB
       } MiB, each in turn awake for ${awake} ms`,
     cap: 0.5,
-    // More than half a round, so that who wakes up has been paged out.
+    // More than half a round, so that a process that wakes up has been paged out.
     longer: ({ fleet, awake }) => ({
       settle: Math.max(0, fleet * awake / 2000 - 9),
       measure: Math.max(0, fleet * awake / 2000 - 15),
@@ -92,10 +92,10 @@ export const WORKLOADS: readonly WorkloadKind[] = [
   },
 ];
 
-/** What was counted so far. */
+/** Operations counted so far. */
 export interface Operations {
   readonly count: number;
-  /** Operations by time: buckets of operations.h. */
+  /** Operations by duration: buckets of operations.h. */
   readonly buckets: Float64Array;
   /** Page faults by how long the page had not been used, if counted: bands of operations.h. */
   readonly refaults: Float64Array;
@@ -107,16 +107,16 @@ export class RunningWorkload implements AsyncDisposable {
   readonly #records: string;
   #main!: Deno.ChildProcess;
 
-  /** @param records the file that operations are recorded in. */
+  /** @param records the file in which operations are recorded. */
   private constructor(records: string) {
     this.#records = records;
   }
 
   /**
-   * Starts a workload, and waits until its memory is filled.
+   * Starts a workload and waits until its memory is filled.
    *
    * @param programs the folder of the compiled generators.
-   * @param cgroup a cgroup.procs to join before that.
+   * @param cgroup a cgroup.procs to join first.
    */
   static async start(
     { name }: WorkloadKind,
@@ -161,7 +161,8 @@ export class RunningWorkload implements AsyncDisposable {
     { programs, cgroup }: { programs: string; cgroup?: string },
   ): Promise<void> {
     const { command, env } = await redisServer();
-    // Together on one processor: else their speed depends on where they happen to be.
+    // Both on one processor, because their speed would otherwise depend on
+    // placement.
     const pin = ["taskset", "-c", lastProcessor()];
     const socket = `${this.#records}.sock`;
     this.#main = this.#spawn(
@@ -204,7 +205,7 @@ export class RunningWorkload implements AsyncDisposable {
       try {
         child.kill("SIGKILL");
       } catch {
-        // It has ended by itself.
+        // It has already ended.
       }
       await child.status;
     });
@@ -237,7 +238,7 @@ export class RunningWorkload implements AsyncDisposable {
     ).every(Boolean);
   }
 
-  /** What was counted so far, of all processes. */
+  /** Reads the operations of all processes counted so far. */
   operations(): Operations {
     const words = this.#words();
     let count = 0;
@@ -261,7 +262,7 @@ export class RunningWorkload implements AsyncDisposable {
 }
 
 /**
- * The time within which a share of operations ended, in microseconds.
+ * Returns the time within which a share of operations ended, in microseconds.
  *
  * @param share from 0 to 1.
  */
@@ -280,9 +281,9 @@ function lastProcessor(): string {
 }
 
 /**
- * Compiles the generators into a folder of their own.
+ * Compiles the generators into a new folder.
  *
- * @param held removes the folder with all else that it holds.
+ * @param held removes the folder when it is disposed of.
  * @returns the folder.
  */
 export async function compileGenerators(
@@ -303,7 +304,7 @@ export async function compileGenerators(
   return folder;
 }
 
-/** The redis-server of the machine, or Debian's, unpacked into a cache. */
+/** Finds the redis-server of the machine, or Debian's, unpacked into a cache. */
 async function redisServer(): Promise<
   { command: string; env?: Record<string, string> }
 > {
@@ -324,7 +325,7 @@ async function redisServer(): Promise<
   };
 }
 
-/** Whether there is something at a path. */
+/** Whether a path exists. */
 export function exists(path: string): boolean {
   try {
     Deno.statSync(path);
