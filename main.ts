@@ -22,6 +22,7 @@ import {
   RcapError,
   UsageError,
 } from "./lib/errors.ts";
+import { systemClock } from "./lib/platform/clock.ts";
 import { operatingSystem } from "./lib/platform/open.ts";
 import type { OperatingSystem } from "./lib/platform/operating_system.ts";
 import {
@@ -105,7 +106,7 @@ function tellWhoIsWaitedFor(system: OperatingSystem | undefined): void {
 /** Throws the reason of an abort once the grace after it is over. */
 async function graceAfter(signal: AbortSignal): Promise<never> {
   await new Promise((resolve) => signal.addEventListener("abort", resolve));
-  await new Promise((resolve) => setTimeout(resolve, GRACE_MS));
+  await systemClock.sleep(GRACE_MS);
   throw signal.reason;
 }
 

@@ -18,7 +18,7 @@ export interface Clock {
    *
    * @param milliseconds more than 24 days count as that.
    */
-  sleep(milliseconds: number, signal: AbortSignal): Promise<void>;
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
 }
 
 /** The clocks of the system. */
@@ -26,16 +26,16 @@ export const systemClock: Clock = {
   now: () => performance.now(),
   wallTime: () => Date.now() / 1000,
   async sleep(milliseconds, signal) {
-    if (signal.aborted) return;
+    if (signal?.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, Math.min(milliseconds, LONGEST_TIMER));
     const stop = () => resolve();
-    signal.addEventListener("abort", stop, { once: true });
+    signal?.addEventListener("abort", stop, { once: true });
     try {
       await promise;
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener("abort", stop);
+      signal?.removeEventListener("abort", stop);
     }
   },
 };

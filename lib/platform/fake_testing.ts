@@ -50,8 +50,8 @@ export class FakeClock implements Clock {
     return EPOCH + this.#now / 1000;
   }
 
-  async sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
+  async sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const sleeper = {
       at: this.#now + Math.max(0, milliseconds),
@@ -59,10 +59,10 @@ export class FakeClock implements Clock {
     };
     const stop = () => resolve();
     this.#sleepers.add(sleeper);
-    signal.addEventListener("abort", stop, { once: true });
+    signal?.addEventListener("abort", stop, { once: true });
     await promise;
     this.#sleepers.delete(sleeper);
-    signal.removeEventListener("abort", stop);
+    signal?.removeEventListener("abort", stop);
   }
 
   /** Does something every so many milliseconds, before anyone wakes then. */

@@ -13,6 +13,7 @@ import {
   UsageError,
 } from "../errors.ts";
 import type { CollectionState, DaemonState } from "../group/state.ts";
+import { systemClock } from "../platform/clock.ts";
 import type {
   DaemonSignal,
   OperatingSystem,
@@ -165,7 +166,7 @@ async function answerOf<T>(
 ): Promise<T> {
   const began = performance.now();
   while (performance.now() - began < PATIENCE) {
-    await new Promise((resolve) => setTimeout(resolve, LOOK_INTERVAL));
+    await systemClock.sleep(LOOK_INTERVAL);
     const state = readState(system, directory);
     if (state.pid !== pid || state.startTime !== startTime) break;
     const found = look(state);

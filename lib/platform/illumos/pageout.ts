@@ -25,6 +25,7 @@ import type {
 } from "../../memory/process_memory.ts";
 import type { ProcessId } from "../platform.ts";
 import type { DescriptorPool } from "./descriptor_pool.ts";
+import { systemClock } from "../clock.ts";
 import { exited } from "../process_errors.ts";
 import type { ProcessFiles } from "./process_files.ts";
 
@@ -130,7 +131,7 @@ export class IllumosPageout implements PageoutControl {
       }
       if (now - turned > CALL_MS) {
         // Signals are noticed when the event loop turns.
-        await new Promise((resolve) => setTimeout(resolve, 0));
+        await systemClock.sleep(0);
         turned = performance.now();
       }
       if (signal?.aborted) break;

@@ -17,6 +17,7 @@
 
 import type { CallList } from "../../../ffi/call_list.ts";
 import { ProcessError } from "../../errors.ts";
+import { systemClock } from "../clock.ts";
 import type { ProcessId } from "../platform.ts";
 
 /** The state of a process's mmap lock at one moment. */
@@ -191,7 +192,7 @@ export class Attempt {
 
   async #waitForLock(use: LockUse, { holders }: LockLook): Promise<void> {
     for (let looks = 1; looks < LOOKS; looks++) {
-      await pause(LOOK_INTERVAL);
+      await systemClock.sleep(LOOK_INTERVAL);
       if (this.#heldLock(use, true)?.holders !== holders) return;
     }
     throw this.#silent(LOCKED);
@@ -396,7 +397,7 @@ export class MemoryCalls {
     const first = this.lookAtLock?.(pid, true);
     if (!first) return undefined;
     for (let looks = 1; looks < LOOKS; looks++) {
-      await pause(LOOK_INTERVAL);
+      await systemClock.sleep(LOOK_INTERVAL);
       const now = this.lookAtLock?.(pid, true);
       // A process that cannot be seen any more has exited.
       if (!now?.blocksReaders || now.holders !== first.holders) return true;
@@ -473,8 +474,4 @@ function describe({ pid, since, why }: Silence): string {
 
 function errorOf(silence: Silence): NotAnswering {
   return new NotAnswering(silence.pid, describe(silence));
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
