@@ -324,6 +324,22 @@ Deno.test("memory that members share counts once", async () => {
   assert(simulation.group("one").statistics.effective > 0);
 });
 
+Deno.test("a scan once takes no more than lies above the threshold", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 1000)],
+    threshold: 0.5,
+  });
+  const { platform, daemon } = simulation;
+  platform.totalMemory = 20_000 * PAGE;
+  platform.otherMemory = 7300 * PAGE;
+  const process = platform.start("one");
+  process.fill("idle", 3000);
+  const done = daemon.once(4000);
+  await simulation.clock.advance(10_000);
+  await done;
+  assertEquals(process.rss, 2700 * PAGE);
+});
+
 for (const policy of POLICIES) {
   Deno.test(`${policy}: a scan once meets caps, and spares what is in use`, async () => {
     await using simulation = new SimulatedDaemon({
@@ -336,7 +352,7 @@ for (const policy of POLICIES) {
     const two = simulation.platform.start("two");
     two.fill("idle", 100);
     const done = simulation.daemon.once(4000);
-    await simulation.run(10);
+    await simulation.clock.advance(10_000);
     const state = await done;
     assert(state.collections[0].rss <= 1500 * PAGE);
     assertEquals(state.collections[0].statistics.scans, 1);

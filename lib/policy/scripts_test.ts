@@ -202,7 +202,7 @@ for (const name of POLICIES) {
     const process = bench.start("one", hot("hot"));
     process.fill("hot", 1000);
     process.fill("idle", 100);
-    await bench.run(3);
+    await bench.run(1);
     const stranger = bench.start("one");
     stranger.fill("idle", 1000);
     await bench.run(1);
