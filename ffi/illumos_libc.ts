@@ -44,7 +44,6 @@ export const IllumosErrno = {
   ...CommonErrno,
   E2BIG: 7,
   EBUSY: 16,
-  EISDIR: 21,
   ENOTSUP: 48,
   ENAMETOOLONG: 78,
   ENOSYS: 89,

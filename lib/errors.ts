@@ -176,6 +176,7 @@ export const CommonErrno = {
   EEXIST: 17,
   EXDEV: 18,
   ENOTDIR: 20,
+  EISDIR: 21,
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,

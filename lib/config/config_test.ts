@@ -443,7 +443,7 @@ max_rss = "1G"`,
     '7: selector "comm:[": malformed glob "[" (nothing closes the bracket "["); quote a literal bracket or backslash with a backslash',
     '8: a selector is a list, not text; write it in quotation marks: "unit:nginx"',
     '9: a list in select is empty: it would select everything; list the selectors that must all match, as in [["exe:/usr/bin/postgres", "user:postgres"]]',
-    '10: "+" does not stand between two selectors; it joins two of which both have to hold, as in exe:/usr/bin/postgres + user:postgres',
+    '10: "+" is not between two selectors; it joins two selectors that must both match, as in exe:/usr/bin/postgres + user:postgres',
   );
   assertProblems(
     '[[cap]]\nname = "a"\nselect = []\nmax_rss = "1G"',

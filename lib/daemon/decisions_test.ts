@@ -198,7 +198,7 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
   assertEquals(
     simulation.group("one").warning,
     "one: 16.0M cannot be brought under the cap of 4.0M: " +
-      "16.0M could only go to swap, and none is free: add swap or zram",
+      "16.0M anonymous, and no swap is free: add swap or zram",
   );
   const warnings = simulation.said("cannot be brought under");
   assertEquals(warnings.length, 1);
@@ -214,7 +214,7 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
 
 for (
   const [what, options, words] of [
-    ["locked", { isLocked: true }, "16.0M is locked in memory"],
+    ["locked", { isLocked: true }, "16.0M locked in memory"],
     ["in use", {}, "its working set is larger than the cap"],
   ] as const
 ) {

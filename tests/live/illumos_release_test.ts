@@ -55,9 +55,7 @@ async function interrupt(
 }
 
 Deno.test(
-  `a signal in the middle of a scan releases the process, in ${
-    3 * ROUNDS
-  } rounds`,
+  `a signal during a scan releases the process, in ${3 * ROUNDS} rounds`,
   async () => {
     const took: number[] = [];
     const signals = Array.from({ length: ROUNDS }, () => [

@@ -366,7 +366,7 @@ testIn(
 for (const hidepid of ["noaccess", "invisible", "ptraceable"]) {
   testIn(
     withProc(`hidepid=${hidepid},gid=54352`),
-    `hidepid=${hidepid} is told to those from whom it hides processes`,
+    `users from whom hidepid=${hidepid} hides processes get a warning`,
     async (options) => {
       const root = await examined(options);
       assertEquals(root.code, 0);

@@ -307,7 +307,7 @@ sample_interval = "${escaped}"
  */
 const UNREAD = `
   use Fcntl;
-  # Nothing is closed: this process itself is whoever should read.
+  # Nothing is closed: this process itself is the reader.
   $^F = 255;
   my ($kind, $fd, @program) = @ARGV;
   my $end;
@@ -550,7 +550,7 @@ for (const format of ["text", "json"] as const) {
       }
     };
     await until(() => state() !== undefined, "the daemon to start", 30_000);
-    assert(isWriting(child.pid, 2), "nobody reads its log");
+    assert(isWriting(child.pid, 2), "its log is not read");
     // Log far more messages than may wait.
     Deno.writeTextFileSync(
       place.config,

@@ -224,7 +224,7 @@ Deno.test("holding the lock once during a page-out does not exempt a process fro
     await daemon.untilCollection(
       "evil",
       ({ rss }) => rss <= 17 * MIB,
-      "the process to be paged out all the same",
+      "the process still to be paged out",
       120_000,
     );
     assertEquals((await daemon.stop()).code, 0);

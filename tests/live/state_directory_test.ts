@@ -37,7 +37,7 @@ async function run(program: string, ...args: string[]): Promise<void> {
   assert(success, `${program}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** A process of a user that runs a Perl script and is ready. */
+/** A process of a given user that runs a Perl script. */
 class Script implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
 

@@ -246,7 +246,7 @@ Deno.test("a port in use prevents the start", async () => {
 });
 
 testEachPolicy(
-  "killed at any moment, it leaves every process running and intact, and another goes on",
+  "a daemon killed at any moment leaves every process running and intact, and another takes over",
   async (policy) => {
     await using _swap = await anySwap({ size: 512 * MIB });
     await using workloads = new AsyncDisposableStack();
@@ -278,7 +278,7 @@ testEachPolicy(
     const assertUnharmed = async () => {
       for (const victim of victims) {
         await assertIntact(victim);
-        assert(stateOf(victim.pid) !== "T", "nobody is left stopped");
+        assert(stateOf(victim.pid) !== "T", "no process is left stopped");
       }
     };
     // Both during the start and during work; the deadline of the test also ends the
@@ -343,7 +343,7 @@ Deno.test("a storm of forks does not disturb the daemon", async () => {
   await daemon.untilCollection(
     "one",
     ({ statistics }) => statistics.samples >= first.samples + 20,
-    "samples to be taken all the same",
+    "samples still to be taken",
   );
   const seconds = (performance.now() - began) / 1000;
   await storm.stdin.close();
@@ -362,7 +362,7 @@ Deno.test("a storm of forks does not disturb the daemon", async () => {
 });
 
 testEachPolicy(
-  "all members of a collection may exit while it is scanned",
+  "all members of a group may exit while it is scanned",
   async (policy) => {
     await using _swap = await anySwap({ size: 1024 * MIB });
     const victims: Workload[] = [];
@@ -425,7 +425,7 @@ testEachPolicy("64 descriptors do for 300 processes", async (policy) => {
 });
 
 testEachPolicy(
-  "swap may be turned off and on while it runs",
+  "swap may be turned off and on while the daemon runs",
   async (policy) => {
     await using _none = await withoutSwap();
     await using workload = await Workload.start();
@@ -492,7 +492,7 @@ Deno.test("setting the clock back disturbs neither the daemon nor stat", async (
   );
   const began = performance.now();
   const set = samples();
-  await until(() => samples() >= set + 4, "samples to be taken all the same");
+  await until(() => samples() >= set + 4, "samples still to be taken");
   const seconds = (performance.now() - began) / 1000;
   // One line each second, and none for the hour.
   const taken = samples() - set;
@@ -526,7 +526,7 @@ Deno.test("a delayed daemon does not make up for missed intervals", async () => 
 });
 
 testEachPolicy(
-  "processes that are over their cap and stopped stay stopped, and are paged out",
+  "stopped processes over their cap stay stopped and are paged out",
   async (policy) => {
     await using _swap = await anySwap({ size: 128 * MIB });
     await using workload = await Workload.start();

@@ -493,7 +493,7 @@ const ON_TERMINAL = `
   open my $program, '>', $path or die "$path: $!";
   if (!fork) { open STDOUT, '>&', $program; exec @ARGV }
   close $program;
-  # The end is an error: nobody has the terminal open any more.
+  # The end is an error: the terminal is not open any more.
   while (sysread $terminal, my $text, 65536) { syswrite STDOUT, $text }
 `;
 

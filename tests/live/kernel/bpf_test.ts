@@ -78,7 +78,7 @@ function storeContext(map: SharedMap): Statement[] {
 const BAD: readonly Statement[] = [exit()];
 
 Deno.test(
-  "a program writes into the map that is mapped here",
+  "a program writes into a map that this process has mapped",
   closingAll(() => {
     using map = new SharedMap(2 * PAGE);
     using program = new SyscallProgram("store", storeContext(map));
@@ -93,7 +93,7 @@ Deno.test(
 );
 
 Deno.test(
-  "a program reads what we wrote into the map; what cannot be read is zeros",
+  "a program reads what we wrote into the map; unreadable memory yields zeros",
   closingAll(() => {
     using map = new SharedMap(PAGE);
     // Copies 8 bytes from the address in the first word to the second.
@@ -118,7 +118,7 @@ Deno.test(
 );
 
 Deno.test(
-  "an iterator tells of every task, again and again",
+  "an iterator lists every task, each time it is read",
   closingAll(() => {
     const btf = Btf.ofKernel();
     using iterator = new Iterator("tasks", [
@@ -146,7 +146,7 @@ Deno.test(
 );
 
 Deno.test(
-  "a program that the verifier refuses: the error has its log",
+  "the error of a rejected program contains the verifier's log",
   closingAll(() => {
     const error = assertThrows(
       () => new SyscallProgram("bad", BAD),
@@ -164,7 +164,7 @@ Deno.test(
 );
 
 Deno.test(
-  "a refused map, and an iterator of what is none",
+  "a refused map and an invalid iterator are errors",
   closingAll(() => {
     assertThrows(() => new SharedMap(0), BpfError, "make a map");
     const good = [move(r0, 0), exit()];

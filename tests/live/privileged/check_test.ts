@@ -194,10 +194,9 @@ Deno.test("without any file, the message says how to write one", async () => {
   Deno.removeSync(files.file);
   const { code, stdout, stderr } = await check(files.file);
   assertEquals([code, stdout], [2, ""]);
-  const [, line] =
-    /there is no such file, .*, or write one, such as (.*)\n$/.exec(
-      stderr,
-    ) ?? [];
+  const [, line] = /it does not exist, .*, or write one, such as (.*)\n$/.exec(
+    stderr,
+  ) ?? [];
   assert(line, stderr);
   Deno.writeTextFileSync(files.file, line);
   assertEquals((await check(files.file)).code, 0);

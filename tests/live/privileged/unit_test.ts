@@ -35,7 +35,7 @@ const MOST_MEMORY = mostMemory(memoryInfo().totalMemory);
 /** A user that need not exist. */
 const SOMEONE = 54_351;
 
-/** The highest exposure that systemd may report: 10.0 is the worst. */
+/** The highest exposure that systemd may report, in tenths: 10.0 is the worst. */
 const MOST_EXPOSURE = 25;
 
 /**
