@@ -74,7 +74,7 @@ async function measure(
   const select = [parseSelector(`comm:${NAME}`)];
   const definition = { name: NAME, select, maxRss: 1, place: "" };
   const membership = new Membership(platform, [definition]);
-  const collection = new CappedGroup(
+  const group = new CappedGroup(
     1,
     definition,
     (entry) => new Member(entry, platform.open(entry), () => {}),
@@ -95,25 +95,25 @@ async function measure(
       }),
       membership: await cost(async () => {
         const { members: [members] } = await membership.refresh();
-        collection.update(members);
+        group.update(members);
       }),
       sampling: await cost(() => {
-        collection.sample(platform, performance.now());
+        group.sample(platform, performance.now());
       }),
       clearing: await cost(async () => {
-        for (const { memory } of collection.members) await memory.reset();
+        for (const { memory } of group.members) await memory.reset();
       }),
       reading: await cost(async () => {
-        for (const member of collection.members) {
+        for (const member of group.members) {
           historyOf(member).merge(await member.memory.read("glance"));
         }
       }),
       paging: await cost(() =>
-        pageOut(collection.members.map(historyOf), size / 16)
+        pageOut(group.members.map(historyOf), size / 16)
       ),
     };
-    if (collection.members.length !== count) {
-      throw new Error(`${collection.members.length} of ${count} are members`);
+    if (group.members.length !== count) {
+      throw new Error(`${group.members.length} of ${count} are members`);
     }
     if (round >= WARM_UP) rounds.push(costs);
   }

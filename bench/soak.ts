@@ -17,9 +17,9 @@ import { zramSwap } from "../tests/support/swap.ts";
 import { say } from "../tests/support/say.ts";
 
 const MIB = 2 ** 20;
-const COLLECTIONS = 20;
+const GROUPS = 20;
 const PROCESSES = 20;
-const CAP = 4096 * MIB / COLLECTIONS;
+const CAP = 4096 * MIB / GROUPS;
 /** Somewhat more than fits under the caps, so that the daemon has work to do. */
 const SIZE = Math.floor(CAP * 1.1 / PROCESSES);
 const MOST_CPU = 0.01;
@@ -41,7 +41,7 @@ Deno.addSignalListener("SIGINT", async () => {
   Deno.exit(130);
 });
 held.use(await zramSwap({ size: 6144 * MIB }));
-for (let i = 0; i < COLLECTIONS; i++) {
+for (let i = 0; i < GROUPS; i++) {
   held.use(
     await Fleet.start({
       count: PROCESSES,
@@ -52,7 +52,7 @@ for (let i = 0; i < COLLECTIONS; i++) {
   );
 }
 const caps = Array.from(
-  { length: COLLECTIONS },
+  { length: GROUPS },
   (_, i) => cap(`soak-${i}`, [`comm:rcap-soak-${i}`], `${CAP}`),
 );
 // The daemon uses its default intervals.
@@ -86,9 +86,9 @@ for (let minute = SETTLING + 1; minute <= minutes; minute++) {
   await wait(1);
   const now = usage();
   sizes.push(now.rss);
-  const { collections } = daemon.state();
-  const over = collections.filter(({ rss, cap }) => rss > cap * 1.02).length;
-  const scans = collections.reduce(
+  const { groups } = daemon.state();
+  const over = groups.filter(({ rss, cap }) => rss > cap * 1.02).length;
+  const scans = groups.reduce(
     (n, { statistics }) => n + statistics.scans,
     0,
   );
@@ -97,7 +97,7 @@ for (let minute = SETTLING + 1; minute <= minutes; minute++) {
       ((now.cpu - before.cpu) / 0.6).toFixed(2)
     } % of a core, ${
       formatSize(now.rss)
-    } resident, ${scans} scans so far, ${over} collections over 102 % of their cap`,
+    } resident, ${scans} scans so far, ${over} groups over 102 % of their cap`,
   );
 }
 const last = usage();
@@ -106,22 +106,20 @@ const third = Math.ceil(sizes.length / 3);
 const most = Math.max(...sizes);
 const growth = Math.max(...sizes.slice(-third)) -
   Math.max(...sizes.slice(0, third));
-const { collections } = daemon.state();
-const processes = collections.reduce((n, one) => n + one.processes, 0);
+const { groups } = daemon.state();
+const processes = groups.reduce((n, one) => n + one.processes, 0);
 say(
-  `\n${collections.length} collections, ${processes} processes: ${
+  `\n${groups.length} groups, ${processes} processes: ${
     (share * 100).toFixed(2)
   } % of a core, at most ${formatSize(most)} resident, ${
     formatSize(growth)
   } more in the last third than in the first`,
 );
 const complaints = [
-  processes === COLLECTIONS * PROCESSES ? "" : "processes are missing",
+  processes === GROUPS * PROCESSES ? "" : "processes are missing",
   share <= MOST_CPU ? "" : "too much processor time",
   most <= MOST_RSS ? "" : "too much memory",
   growth <= MOST_GROWTH ? "" : "memory grows",
-  collections.every(({ rss, cap }) => rss <= cap * 1.02)
-    ? ""
-    : "caps are not kept",
+  groups.every(({ rss, cap }) => rss <= cap * 1.02) ? "" : "caps are not kept",
 ].filter((text) => text !== "");
 if (complaints.length > 0) throw new Error(complaints.join(", "));

@@ -12,7 +12,7 @@ import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, stateDirectoryOption } from "./options.ts";
 
 const HELP = `
-Collections whose selectors stay the same keep their history and totals.
+Groups whose selectors stay the same keep their history and totals.
 
 ${
   exitStatusHelp({
@@ -36,7 +36,7 @@ export function reloadCommand({ system, print }: Context) {
     .addOption(stateDirectoryOption(system))
     .addHelpText("after", HELP)
     .action(async (options) => {
-      const { configuration, collections } = await reloadConfiguration({
+      const { configuration, groups } = await reloadConfiguration({
         system,
         directory: options.stateDir,
       });
@@ -47,6 +47,6 @@ export function reloadCommand({ system, print }: Context) {
           configuration.problems,
         );
       }
-      await print(lines(`configuration loaded: ${collections.length} caps`));
+      await print(lines(`configuration loaded: ${groups.length} caps`));
     });
 }

@@ -1,5 +1,5 @@
 /**
- * `rcap run`: the daemon that keeps collections under their caps.
+ * `rcap run`: the daemon that keeps groups under their caps.
  *
  * @module
  */
@@ -69,7 +69,7 @@ export function runCommand(context: Context) {
     new Command("run")
       .summary("enforce the caps of a configuration, as a daemon")
       .description(
-        "Watches collections of processes and pages out what they do not use when they\n" +
+        "Watches groups of processes and pages out what they do not use when they\n" +
           `exceed their caps. ${harmlessness(system)}`,
       )
       .addOption(configOption)

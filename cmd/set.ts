@@ -39,10 +39,10 @@ export function setCommand(context: Context) {
   return new Command("set")
     .summary("override one cap of a running daemon")
     .description(
-      "Replaces the cap of one collection of the running daemon, within a second and\n" +
+      "Replaces the cap of one group of the running daemon, within a second and\n" +
         "until the daemon ends. The configuration stays as it is.",
     )
-    .argument("<name>", "the collection")
+    .argument("<name>", "the group")
     .argument(
       "<size>",
       `its cap, or "${DEFAULT}" for that of the configuration`,

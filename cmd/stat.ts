@@ -26,15 +26,23 @@ const INTERVAL = 5000;
 export const STAT_COLUMNS: readonly Column<StatRow>[] = [
   { name: "id", kind: "number", value: ({ id }) => id },
   { name: "name", kind: "text", value: ({ name }) => name },
-  { name: "nproc", kind: "number", value: ({ nproc }) => nproc },
-  { name: "vm", kind: "size", value: ({ vm }) => vm },
+  { name: "nproc", kind: "number", value: ({ processes }) => processes },
+  { name: "vm", kind: "size", value: ({ addressSpace }) => addressSpace },
   { name: "rss", kind: "size", value: ({ rss }) => rss },
   { name: "cap", kind: "size", value: ({ cap }) => cap },
-  { name: "at", kind: "size", value: ({ at }) => at },
-  { name: "avgat", kind: "size", value: ({ avgat }) => avgat },
-  { name: "pg", kind: "size", value: ({ pg }) => pg },
-  { name: "avgpg", kind: "size", value: ({ avgpg }) => avgpg },
-  { name: "breathers", kind: "number", value: ({ breathers }) => breathers },
+  { name: "at", kind: "size", value: ({ attempted }) => attempted },
+  {
+    name: "avgat",
+    kind: "size",
+    value: ({ attemptedPerScan }) => attemptedPerScan,
+  },
+  { name: "pg", kind: "size", value: ({ effective }) => effective },
+  {
+    name: "avgpg",
+    kind: "size",
+    value: ({ effectivePerScan }) => effectivePerScan,
+  },
+  { name: "backed_off", kind: "number", value: ({ backedOff }) => backedOff },
 ];
 
 const HELP = `
@@ -47,7 +55,7 @@ Columns: ${columnNames(STAT_COLUMNS)}
   rss       resident size            cap    what it should not exceed
   at        tried to page out        avgat  that on average per scan
   pg        paged out in effect      avgpg  that on average per scan
-  breathers intervals in which it was left alone since much had come back
+  backed_off intervals in which it was left alone since much had come back
 
 ${
   exitStatusHelp({
@@ -70,7 +78,7 @@ export function statCommand(context: Context) {
     new Command("stat")
       .summary("what a running daemon has done, every few seconds")
       .description(
-        "Tells of each collection of the running daemon how large it is, what its cap\n" +
+        "Tells of each group of the running daemon how large it is, what its cap\n" +
           "is, and what was paged out. Needs no privileges.",
       )
       .addArgument(
@@ -120,10 +128,9 @@ export function statCommand(context: Context) {
 }
 
 /** Why caps cannot be met, and who is left alone, a line each. */
-function warningsOf({ collections }: DaemonState): Printable {
-  return lines(...collections.flatMap(({ name, warning, avoided }) => [
+function warningsOf({ groups }: DaemonState): Printable {
+  return lines(...groups.flatMap(({ name, warning, avoided }) => [
     ...(warning ? [warning] : []),
-    // A daemon of an earlier version does not tell.
     ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),
   ]));
 }

@@ -43,12 +43,12 @@ Deno.test("stat, set and reload work with a daemon, and say so without", async (
   assert(state.own.rss > 0 && state.own.cpu > 0);
   assertEquals(Deno.statSync(`${place.state}/lock`).mode! & 0o777, 0o600);
 
-  const stat = await rcapJson<{ collections: { name: string; cap: number }[] }>(
+  const stat = await rcapJson<{ groups: { name: string; cap: number }[] }>(
     ["stat", "1", "1", "--json", ...stateArgs],
     { env },
   );
   assertEquals(
-    stat.json.collections.map(({ name, cap }) => [name, cap]),
+    stat.json.groups.map(({ name, cap }) => [name, cap]),
     [["one", GIB]],
   );
   // Needs no privileges.
@@ -58,10 +58,10 @@ Deno.test("stat, set and reload work with a daemon, and say so without", async (
   const set = await onIllumos(["set", "one", "48M", ...stateArgs]);
   assertEquals(set.code, 0, set.stderr);
   assertMatch(set.stdout, /^one: the cap is 48\.0M now, it was 1\.0G; /);
-  assertEquals(daemon.collection("one").cap, 48 * MIB);
+  assertEquals(daemon.group("one").cap, 48 * MIB);
   const back = await onIllumos(["set", "one", "default", ...stateArgs]);
   assertEquals(back.code, 0, back.stderr);
-  assertEquals(daemon.collection("one").cap, GIB);
+  assertEquals(daemon.group("one").cap, GIB);
 
   Deno.writeTextFileSync(
     place.config,

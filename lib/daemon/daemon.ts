@@ -310,7 +310,7 @@ export class Daemon {
   #state(): DaemonState {
     const { platform, clock } = this.#around;
     return {
-      version: 1,
+      version: 2,
       pid: Deno.pid,
       startTime: this.#startTime,
       startedAt: this.#startedAt,
@@ -325,7 +325,7 @@ export class Daemon {
         loadedAt: this.#loadedAt,
         problems: this.#problems,
       },
-      collections: this.#watchList.groups.map((group) => group.state()),
+      groups: this.#watchList.groups.map((group) => group.state()),
     };
   }
 }

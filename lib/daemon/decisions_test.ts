@@ -113,11 +113,11 @@ for (const policy of POLICIES) {
     const process = simulation.platform.start("one", hot("hot"));
     process.fill("hot", 6000);
     await simulation.run(20 * INTERVAL);
-    const { breathers, scans, samples } = simulation.group("one").statistics;
-    assert(breathers >= 2, `${breathers}`);
-    assert(scans + breathers <= samples, `${scans} ${breathers} ${samples}`);
+    const { backedOff, scans, samples } = simulation.group("one").statistics;
+    assert(backedOff >= 2, `${backedOff}`);
+    assert(scans + backedOff <= samples, `${scans} ${backedOff} ${samples}`);
     const said = simulation.said("is left alone for an interval");
-    assertEquals(said.length, breathers);
+    assertEquals(said.length, backedOff);
     assertMatch(
       said[0],
       /one: much of what was paged out came back, so it is left alone for an interval/,
@@ -354,8 +354,8 @@ for (const policy of POLICIES) {
     const done = simulation.daemon.once(4000);
     await simulation.clock.advance(10_000);
     const state = await done;
-    assert(state.collections[0].rss <= 1500 * PAGE);
-    assertEquals(state.collections[0].statistics.scans, 1);
+    assert(state.groups[0].rss <= 1500 * PAGE);
+    assertEquals(state.groups[0].statistics.scans, 1);
     assertEquals(one.resident("hot"), 1000);
     assertEquals(two.resets, 0, "what is far from its cap is not observed");
   });

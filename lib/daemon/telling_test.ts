@@ -178,7 +178,7 @@ Deno.test("a configuration that is loaded again keeps groups of which only the c
   simulation.daemon.askForReload();
   await simulation.run(1);
   assertEquals(
-    simulation.state.collections.map(({ name }) => name),
+    simulation.state.groups.map(({ name }) => name),
     ["three", "one"],
   );
   const { configuration } = simulation.state;
@@ -217,11 +217,11 @@ for (
     simulation.reloaded = { problems: ["rcap.toml:3: no cap"], isPassing };
     simulation.daemon.askForReload();
     await simulation.run(INTERVAL);
-    const { configuration, collections } = simulation.state;
+    const { configuration, groups } = simulation.state;
     assertEquals(configuration.serial, 2);
     assertEquals(configuration.problems, ["rcap.toml:3: no cap"]);
     assertEquals(configuration.loadedAt, 1_700_000_000);
-    assertEquals(collections.length, 1);
+    assertEquals(groups.length, 1);
     assertEquals(simulation.said("rcap.toml:3: no cap").length, 1);
     assertMatch(
       simulation.said("the configuration")[0],

@@ -7,7 +7,7 @@
 import { parseSelector } from "../collection/selectors.ts";
 import type { CapConfig, DaemonConfig } from "../config/config.ts";
 import type { Reloaded } from "../config/live_config.ts";
-import type { CollectionState, DaemonState } from "../group/state.ts";
+import type { DaemonState, GroupState } from "../group/state.ts";
 import { Log, type LogLevel } from "../platform/output.ts";
 import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { Daemon } from "./daemon.ts";
@@ -98,8 +98,8 @@ export class SimulatedDaemon implements AsyncDisposable {
   }
 
   /** A group, as it was reported last. */
-  group(name: string): CollectionState {
-    const group = this.state.collections.find((one) => one.name === name);
+  group(name: string): GroupState {
+    const group = this.state.groups.find((one) => one.name === name);
     if (!group) throw new Error(`no group ${name}`);
     return group;
   }

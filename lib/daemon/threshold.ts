@@ -13,11 +13,11 @@ export interface PhysicalMemory {
 }
 
 /**
- * How much of its excess each collection has to give, in bytes: all of it when
+ * How much of its excess each group has to give, in bytes: all of it when
  * there is no threshold, nothing while memory use is at or below the threshold,
  * and otherwise a share of what lies above it, in proportion to its excess.
  *
- * @param excesses by how much each collection exceeds its cap, 0 or less for not.
+ * @param excesses by how much each group exceeds its cap, 0 or less for not.
  */
 export function shareOut(
   excesses: readonly number[],

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { shareOut } from "./threshold.ts";
 
-Deno.test("without a threshold every collection gives its excess", () => {
+Deno.test("without a threshold every group gives its excess", () => {
   const memory = { total: 1000, used: 10, threshold: 0 };
   assertEquals(shareOut([5, -3, 0, 7], memory), [5, 0, 0, 7]);
 });

@@ -7,7 +7,7 @@
 
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
-import type { CollectionState } from "../group/state.ts";
+import type { GroupState } from "../group/state.ts";
 import type { Platform } from "../platform/platform.ts";
 import {
   describeOutcome,
@@ -79,7 +79,7 @@ export class WatchedGroup {
     }
     let take = mayTake;
     if (take > 0 && suffers) {
-      group.breathers++;
+      group.backedOff++;
       take = 0;
       log.debug(
         `${group.name}: much of what was paged out came back, so it is left alone for an interval`,
@@ -116,7 +116,7 @@ export class WatchedGroup {
     onScan?.(outcome.seconds);
     const { attempted, effective, left, seconds } = outcome;
     log.info(describeOutcome(this.group, outcome), {
-      collection: this.group.name,
+      group: this.group.name,
       attempted,
       effective,
       left: Math.max(0, left),
@@ -144,7 +144,7 @@ export class WatchedGroup {
     if (!group.backoff.isHopeless || group.warning !== null) return;
     group.warning = await whyNotMet(group);
     log.warn(`${group.warning}; it is tried less often until that changes`, {
-      collection: group.name,
+      group: group.name,
     });
   }
 
@@ -181,7 +181,7 @@ export class WatchedGroup {
   }
 
   /** What there is to tell. */
-  state(): CollectionState {
+  state(): GroupState {
     return this.group.state(this.#policy.idle());
   }
 }

@@ -1,10 +1,10 @@
 /**
- * Trying a collection less and less often while its scans bring nothing.
+ * Trying a group less and less often while its scans bring nothing.
  *
  * @module
  */
 
-/** After this many ineffective scans in a row a collection is tried less often. */
+/** After this many ineffective scans in a row a group is tried less often. */
 const PATIENCE = 3;
 
 /** The longest time between two tries, in milliseconds. */
@@ -16,7 +16,7 @@ const LEAST_CHANGE_BYTES = 1 << 20;
 
 /** What may have changed since a scan brought nothing. */
 export interface Circumstances {
-  /** Resident size of the collection, in bytes. */
+  /** Resident size of the group, in bytes. */
   readonly size: number;
   readonly cap: number;
   /** Changes with every process that joins or leaves. */
@@ -24,7 +24,7 @@ export interface Circumstances {
   readonly hasFreeSwap: boolean;
 }
 
-/** Decides when a collection is scanned again. Times are in milliseconds. */
+/** Decides when a group is scanned again. Times are in milliseconds. */
 export class Backoff {
   #streak = 0;
   #retryAt = -Infinity;
@@ -40,7 +40,7 @@ export class Backoff {
     ineffective: boolean,
     { now, interval, circumstances }: {
       now: number;
-      /** How often the collection is tried otherwise. */
+      /** How often the group is tried otherwise. */
       interval: number;
       circumstances: Circumstances;
     },
@@ -58,7 +58,7 @@ export class Backoff {
       interval / 2;
   }
 
-  /** Whether the collection is to be left alone for now; recovers on any change. */
+  /** Whether the group is to be left alone for now; recovers on any change. */
   isWaiting(now: number, circumstances: Circumstances): boolean {
     if (!this.isHopeless) return false;
     if (this.#then && hasChanged(this.#then, circumstances)) {

@@ -9,7 +9,7 @@ const STUCK: Circumstances = {
   hasFreeSwap: false,
 };
 
-/** When a collection that nothing brings under its cap is tried, in seconds. */
+/** When a group that nothing brings under its cap is tried, in seconds. */
 function triesWithin(seconds: number, interval: number): number[] {
   const backoff = new Backoff();
   const tries: number[] = [];
@@ -21,7 +21,7 @@ function triesWithin(seconds: number, interval: number): number[] {
   return tries;
 }
 
-Deno.test("a collection is tried less and less often, up to once a minute", () => {
+Deno.test("a group is tried less and less often, up to once a minute", () => {
   assertEquals(
     triesWithin(300, 5000),
     [0, 5, 10, 20, 40, 80, 140, 200, 260],
@@ -45,7 +45,7 @@ Deno.test("it is worth a warning after three ineffective scans in a row", () => 
   assert(backoff.isHopeless);
 });
 
-Deno.test("any change has a collection tried again at once", () => {
+Deno.test("any change has a group tried again at once", () => {
   const changes: Partial<Circumstances>[] = [
     { size: STUCK.size + 3 * MIB },
     { size: STUCK.size - 3 * MIB },

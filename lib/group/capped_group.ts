@@ -13,7 +13,7 @@ import type { IdleBytes } from "../scanner/ages.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import type { Member } from "./member.ts";
-import type { CollectionState } from "./state.ts";
+import type { GroupState } from "./state.ts";
 
 /** References are recorded from this share of the cap on. */
 const HISTORY_SHARE = 0.8;
@@ -50,7 +50,7 @@ export class CappedGroup {
   scans = 0;
   /** Scans that went once through everything and did not cover the excess. */
   ineffectiveScans = 0;
-  breathers = 0;
+  backedOff = 0;
   unenforcedSamples = 0;
   /** How many processes would be members, and are to be left alone. */
   avoided = 0;
@@ -255,7 +255,7 @@ export class CappedGroup {
    *
    * @param idle how much was not used for how long, where its policy knows that.
    */
-  state(idle: readonly IdleBytes[] | null): CollectionState {
+  state(idle: readonly IdleBytes[] | null): GroupState {
     const { statistics } = this;
     return {
       id: this.id,
@@ -264,7 +264,10 @@ export class CappedGroup {
       configuredCap: this.#definition.maxRss,
       processes: this.#members.size,
       avoided: this.avoided,
-      image: this.members.reduce((sum, { entry }) => sum + entry.image, 0),
+      addressSpace: this.members.reduce(
+        (sum, { entry }) => sum + entry.image,
+        0,
+      ),
       rss: this.#last.size,
       accounting: this.#last.accounting,
       idle,
@@ -281,7 +284,7 @@ export class CappedGroup {
         processesIn: this.#joined,
         processesOut: this.#left,
         scanTime: statistics.scanTime,
-        breathers: this.breathers,
+        backedOff: this.backedOff,
       },
       warning: this.#warnings(),
     };

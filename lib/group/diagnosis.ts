@@ -11,14 +11,14 @@ import { formatSize } from "../report/units.ts";
 import type { CappedGroup } from "./capped_group.ts";
 
 /**
- * Finds out why the cap of a collection cannot be met, at the cost of a walk of its
+ * Finds out why the cap of a group cannot be met, at the cost of a walk of its
  * members' page tables.
  *
  * @returns a sentence for a person.
  */
-export async function whyNotMet(collection: CappedGroup): Promise<string> {
+export async function whyNotMet(group: CappedGroup): Promise<string> {
   const bytes = new Map<SkipReason, number>();
-  for (const { memory } of collection.members) {
+  for (const { memory } of group.members) {
     try {
       for (const { rss, reason } of await memory.readMappings("scan")) {
         if (reason) bytes.set(reason, (bytes.get(reason) ?? 0) + rss);
@@ -28,10 +28,10 @@ export async function whyNotMet(collection: CappedGroup): Promise<string> {
       if (!(error instanceof ProcessError)) throw error;
     }
   }
-  const { name, cap, size } = collection;
+  const { name, cap, size } = group;
   const found = [...bytes].sort(([, a], [, b]) => b - a)
     .flatMap(([reason, size]) =>
-      size > 0 && size >= (collection.size - cap) / 4
+      size > 0 && size >= (group.size - cap) / 4
         ? [`${formatSize(size)} ${describeSkipReason(reason)}`]
         : []
     );

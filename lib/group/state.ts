@@ -9,7 +9,7 @@ import type { IdleBytes } from "../scanner/ages.ts";
 
 /** The daemon at one moment. */
 export interface DaemonState {
-  readonly version: 1;
+  readonly version: 2;
   readonly pid: number;
   /** When the daemon's process started, in clock ticks as `ProcessStat.startTime`. */
   readonly startTime: number;
@@ -40,11 +40,11 @@ export interface DaemonState {
     /** What is wrong with the files as they are now, when they could not be loaded. */
     readonly problems: readonly string[];
   };
-  readonly collections: readonly CollectionState[];
+  readonly groups: readonly GroupState[];
 }
 
-/** One collection at that moment. */
-export interface CollectionState {
+/** One group at that moment. */
+export interface GroupState {
   readonly id: number;
   readonly name: string;
   /** The cap in force. */
@@ -56,7 +56,7 @@ export interface CollectionState {
   /** How many more it would have, did their cgroups not ask that they be left alone. */
   readonly avoided: number;
   /** Sum of their address spaces. */
-  readonly image: number;
+  readonly addressSpace: number;
   /** What counts against the cap. */
   readonly rss: number;
   /** How `rss` was counted: `pss` when shared pages were counted in proportion. */
@@ -66,19 +66,19 @@ export interface CollectionState {
    * kept: by the policy `clock`, and far from the cap.
    */
   readonly idle: readonly IdleBytes[] | null;
-  readonly statistics: CollectionStatistics;
+  readonly statistics: GroupStatistics;
   /** Why the cap cannot be met, for a person; null when nothing is wrong. */
   readonly warning: string | null;
 }
 
-/** Totals of a collection since it is watched; they only grow. */
-export interface CollectionStatistics {
+/** Totals of a group since it is watched; they only grow. */
+export interface GroupStatistics {
   /** What scans tried to page out. */
   readonly attempted: number;
   /** By how much the resident set fell for it. */
   readonly effective: number;
   readonly scans: number;
-  /** Scans that went once through all of the collection. */
+  /** Scans that went once through all of the group. */
   readonly completeScans: number;
   /** Scans that brought nothing. */
   readonly ineffectiveScans: number;
@@ -94,5 +94,5 @@ export interface CollectionStatistics {
   /** How long scans took. */
   readonly scanTime: number;
   /** Intervals in which a victim was left alone because its pages had come back. */
-  readonly breathers: number;
+  readonly backedOff: number;
 }

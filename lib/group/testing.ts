@@ -4,14 +4,14 @@
  * @module
  */
 
-import type { CollectionState, DaemonState } from "./state.ts";
+import type { DaemonState, GroupState } from "./state.ts";
 
-/** A collection, as given and otherwise unremarkable. */
-export function collectionState(
-  { statistics, ...given }: Partial<Omit<CollectionState, "statistics">> & {
-    statistics?: Partial<CollectionState["statistics"]>;
+/** A group, as given and otherwise unremarkable. */
+export function groupState(
+  { statistics, ...given }: Partial<Omit<GroupState, "statistics">> & {
+    statistics?: Partial<GroupState["statistics"]>;
   } = {},
-): CollectionState {
+): GroupState {
   return {
     id: 1,
     name: "browsers",
@@ -19,7 +19,7 @@ export function collectionState(
     configuredCap: 2 ** 30,
     processes: 3,
     avoided: 0,
-    image: 2 ** 33,
+    addressSpace: 2 ** 33,
     rss: 2 ** 29,
     idle: null,
     accounting: "rss",
@@ -38,7 +38,7 @@ export function collectionState(
       processesIn: 3,
       processesOut: 0,
       scanTime: 0,
-      breathers: 0,
+      backedOff: 0,
       ...statistics,
     },
   };
@@ -47,7 +47,7 @@ export function collectionState(
 /** A daemon, as given and otherwise unremarkable. */
 export function daemonState(given: Partial<DaemonState> = {}): DaemonState {
   return {
-    version: 1,
+    version: 2,
     pid: 4242,
     startTime: 12345,
     startedAt: 1_700_000_000,
@@ -58,7 +58,7 @@ export function daemonState(given: Partial<DaemonState> = {}): DaemonState {
     memory: { total: 2 ** 34, used: 2 ** 33, threshold: 0 },
     own: { cpu: 0.25, rss: 50 * 2 ** 20 },
     configuration: { serial: 1, loadedAt: 1_700_000_000, problems: [] },
-    collections: [],
+    groups: [],
     ...given,
   };
 }

@@ -110,7 +110,7 @@ export interface LogOptions {
  * @example
  * ```ts
  * const log = new Log("info", { format: "json" });
- * log.warn("browsers: the cap cannot be met", { collection: "browsers" });
+ * log.warn("browsers: the cap cannot be met", { group: "browsers" });
  * ```
  */
 export class Log {

@@ -34,7 +34,7 @@ Deno.test("messages are written down to a level", () => {
 Deno.test("a message stays on its line", () => {
   const lines: string[] = [];
   const log = new Log("info", { write: (line) => lines.push(line) });
-  log.warn("a\nb\x1b[31m", { collection: "not told as text" });
+  log.warn("a\nb\x1b[31m", { group: "not told as text" });
   assertEquals(lines, ["rcap: warning: a\\nb\\x1b[31m\n"]);
 });
 
@@ -54,9 +54,9 @@ function loggedJson(step: (log: Log) => void): unknown[] {
 Deno.test("as JSON, a message is an object with fields", () => {
   const messages = loggedJson((log) => {
     log.info("plain");
-    const ofBrowsers = log.with({ collection: "browsers" });
+    const ofBrowsers = log.with({ group: "browsers" });
     ofBrowsers.warn("with fields", { rss: 4096, reason: null, isOver: true });
-    ofBrowsers.error("of its own", { collection: "builds" });
+    ofBrowsers.error("of its own", { group: "builds" });
     log.debug("reserved", { level: "none", message: "none", time: 0 });
   });
   assertEquals(messages, [
@@ -64,12 +64,12 @@ Deno.test("as JSON, a message is an object with fields", () => {
     {
       level: "warn",
       message: "with fields",
-      collection: "browsers",
+      group: "browsers",
       rss: 4096,
       reason: null,
       isOver: true,
     },
-    { level: "error", message: "of its own", collection: "builds" },
+    { level: "error", message: "of its own", group: "builds" },
     { level: "debug", message: "reserved" },
   ]);
 });

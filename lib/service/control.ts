@@ -12,7 +12,7 @@ import {
   RcapError,
   UsageError,
 } from "../errors.ts";
-import type { CollectionState, DaemonState } from "../group/state.ts";
+import type { DaemonState, GroupState } from "../group/state.ts";
 import { systemClock } from "../platform/clock.ts";
 import type {
   DaemonSignal,
@@ -42,44 +42,42 @@ const PATIENCE = 10_000;
 const LOOK_INTERVAL = 20;
 
 /**
- * Sets the cap of a collection, or takes that back.
+ * Sets the cap of a group, or takes that back.
  *
  * @param bytes `undefined` for the cap of the configuration.
- * @returns the collection before and after.
+ * @returns the group before and after.
  * @throws RcapError when no daemon runs, or it does not answer.
- * @throws UsageError when it has no such collection.
+ * @throws UsageError when it has no such group.
  * @throws CapabilityError when this user may not.
  */
 export async function setCap(
   place: DaemonPlace,
   name: string,
   bytes: number | undefined,
-): Promise<{ before: CollectionState; after: CollectionState }> {
+): Promise<{ before: GroupState; after: GroupState }> {
   const { system, directory } = place;
   system.requireOwnProcesses();
   const state = readState(system, directory);
-  const before = collectionOf(state, name);
+  const before = groupOf(state, name);
   assertHolder(place, state);
   writeOverride(system, directory, { name, bytes });
   signalDaemon(place, state, "SIGUSR1");
   const after = await answerOf(place, state, (now) => {
-    const collection = collectionOf(now, name);
-    return collection.cap === (bytes ?? collection.configuredCap)
-      ? collection
-      : undefined;
+    const group = groupOf(now, name);
+    return group.cap === (bytes ?? group.configuredCap) ? group : undefined;
   });
   return { before, after };
 }
 
-function collectionOf(
-  { collections }: DaemonState,
+function groupOf(
+  { groups }: DaemonState,
   name: string,
-): CollectionState {
-  const collection = collections.find((one) => one.name === name);
-  if (collection) return collection;
+): GroupState {
+  const group = groups.find((one) => one.name === name);
+  if (group) return group;
   throw new UsageError(
-    `rcap has no collection "${name}"; it has ${
-      collections.map(({ name }) => name).join(", ")
+    `rcap has no group "${name}"; it has ${
+      groups.map(({ name }) => name).join(", ")
     }`,
   );
 }

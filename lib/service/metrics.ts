@@ -9,7 +9,7 @@
  */
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { CollectionState, DaemonState } from "../group/state.ts";
+import type { DaemonState, GroupState } from "../group/state.ts";
 
 /** A format of metrics: its media type, as HTTP has it. */
 export const METRICS_FORMATS = [
@@ -109,8 +109,8 @@ const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
   },
 ];
 
-/** What is told of each collection. */
-const COLLECTION_FAMILIES: readonly Family<CollectionState>[] = [
+/** What is told of each group. */
+const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "gauge",
     name: "rcap_rss_bytes",
@@ -126,7 +126,7 @@ const COLLECTION_FAMILIES: readonly Family<CollectionState>[] = [
   {
     kind: "gauge",
     name: "rcap_processes",
-    help: "Processes of the collection.",
+    help: "Processes of the group.",
     value: ({ processes }) => processes,
   },
   {
@@ -162,14 +162,14 @@ const COLLECTION_FAMILIES: readonly Family<CollectionState>[] = [
   {
     kind: "counter",
     name: "rcap_ineffective_scans_total",
-    help: "Scans that brought nothing.",
+    help: "Scans that visited every process and did not cover the excess.",
     value: ({ statistics }) => statistics.ineffectiveScans,
   },
   {
     kind: "counter",
-    name: "rcap_breathers_total",
+    name: "rcap_backed_off_total",
     help: "Intervals without a scan because paged-out memory had come back.",
-    value: ({ statistics }) => statistics.breathers,
+    value: ({ statistics }) => statistics.backedOff,
   },
   {
     kind: "counter",
@@ -197,7 +197,7 @@ export class Metrics {
     this.#version = version;
   }
 
-  /** Replaces all that was said of the daemon and its collections. */
+  /** Replaces all that was said of the daemon and its groups. */
   update(state: DaemonState): void {
     this.#state = state;
   }
@@ -261,16 +261,16 @@ class Writer {
     new Counter({ name, help, registers: this.#registers }).inc(value);
   }
 
-  #idle({ collections }: DaemonState): void {
+  #idle({ groups }: DaemonState): void {
     const family = new Gauge({
       name: "rcap_idle_bytes",
       help: "Memory not used for so many intervals or longer.",
-      labelNames: ["collection", "intervals"],
+      labelNames: ["group", "intervals"],
       registers: this.#registers,
     });
-    for (const { name, idle } of collections) {
+    for (const { name, idle } of groups) {
       for (const { intervals, bytes } of idle ?? []) {
-        family.set({ collection: name, intervals: `${intervals}` }, bytes);
+        family.set({ group: name, intervals: `${intervals}` }, bytes);
       }
     }
   }
@@ -282,13 +282,13 @@ class Writer {
       else new Counter(options).inc(value(state));
     }
     this.#idle(state);
-    for (const { kind, name, help, value } of COLLECTION_FAMILIES) {
-      const labelNames = ["collection"];
+    for (const { kind, name, help, value } of GROUP_FAMILIES) {
+      const labelNames = ["group"];
       const options = { name, help, labelNames, registers: this.#registers };
       const family = kind === "gauge" ? new Gauge(options) : undefined;
       const counter = family ?? new Counter(options);
-      for (const one of state.collections) {
-        const labels = { collection: one.name };
+      for (const one of state.groups) {
+        const labels = { group: one.name };
         if (family) family.set(labels, value(one));
         else counter.inc(labels, value(one));
       }

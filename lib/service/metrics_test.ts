@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { collectionState, daemonState } from "../group/testing.ts";
+import { daemonState, groupState } from "../group/testing.ts";
 import { Metrics, METRICS_FORMATS, type MetricsFormat } from "./metrics.ts";
 
 const [OPENMETRICS, PROMETHEUS] = METRICS_FORMATS;
@@ -34,41 +34,41 @@ function assertSamples(
   assertEquals(found, expected);
 }
 
-Deno.test("collections and the daemon are told of as they were last said to be", async () => {
+Deno.test("groups and the daemon are told of as they were last said to be", async () => {
   const metrics = new Metrics({ version: "1.2.3" });
-  const browsers = collectionState({
+  const browsers = groupState({
     statistics: {
       attempted: 4096,
       effective: 2048,
       scans: 7,
       ineffectiveScans: 2,
-      breathers: 1,
+      backedOff: 1,
       unenforcedSamples: 3,
     },
   });
-  const builds = collectionState({
+  const builds = groupState({
     name: "builds",
     rss: 5,
     warning: "there is no swap",
   });
-  metrics.update(daemonState({ collections: [browsers] }));
-  metrics.update(daemonState({ collections: [browsers, builds] }));
+  metrics.update(daemonState({ groups: [browsers] }));
+  metrics.update(daemonState({ groups: [browsers, builds] }));
   for (const format of METRICS_FORMATS) {
     assertSamples(await samplesOf(metrics, format), {
       'rcap_build_info{version="1.2.3",pagedata="pte"}': 1,
-      'rcap_rss_bytes{collection="browsers"}': 2 ** 29,
-      'rcap_rss_bytes{collection="builds"}': 5,
-      'rcap_cap_bytes{collection="browsers"}': 2 ** 30,
-      'rcap_processes{collection="browsers"}': 3,
-      'rcap_warning{collection="browsers"}': 0,
-      'rcap_warning{collection="builds"}': 1,
-      'rcap_attempted_bytes_total{collection="browsers"}': 4096,
-      'rcap_effective_bytes_total{collection="browsers"}': 2048,
-      'rcap_scans_total{collection="browsers"}': 7,
-      'rcap_scans_total{collection="builds"}': 0,
-      'rcap_ineffective_scans_total{collection="browsers"}': 2,
-      'rcap_breathers_total{collection="browsers"}': 1,
-      'rcap_unenforced_samples_total{collection="browsers"}': 3,
+      'rcap_rss_bytes{group="browsers"}': 2 ** 29,
+      'rcap_rss_bytes{group="builds"}': 5,
+      'rcap_cap_bytes{group="browsers"}': 2 ** 30,
+      'rcap_processes{group="browsers"}': 3,
+      'rcap_warning{group="browsers"}': 0,
+      'rcap_warning{group="builds"}': 1,
+      'rcap_attempted_bytes_total{group="browsers"}': 4096,
+      'rcap_effective_bytes_total{group="browsers"}': 2048,
+      'rcap_scans_total{group="browsers"}': 7,
+      'rcap_scans_total{group="builds"}': 0,
+      'rcap_ineffective_scans_total{group="browsers"}': 2,
+      'rcap_backed_off_total{group="browsers"}': 1,
+      'rcap_unenforced_samples_total{group="browsers"}': 3,
       rcap_process_cpu_seconds_total: 0.25,
       rcap_process_resident_memory_bytes: 50 * 2 ** 20,
       rcap_process_start_time_seconds: 1_700_000_000,
@@ -78,42 +78,42 @@ Deno.test("collections and the daemon are told of as they were last said to be",
   }
 });
 
-Deno.test("a collection that is gone is not told of, and one that starts again starts at nothing", async () => {
+Deno.test("a group that is gone is not told of, and one that starts again starts at nothing", async () => {
   const metrics = new Metrics({ version: "1" });
-  const gone = collectionState({ name: "gone" });
+  const gone = groupState({ name: "gone" });
   const again = (scans: number) =>
-    collectionState({ name: "again", statistics: { scans } });
-  metrics.update(daemonState({ collections: [gone, again(9)] }));
+    groupState({ name: "again", statistics: { scans } });
+  metrics.update(daemonState({ groups: [gone, again(9)] }));
   assertSamples(await samplesOf(metrics), {
-    'rcap_rss_bytes{collection="gone"}': 2 ** 29,
-    'rcap_scans_total{collection="again"}': 9,
+    'rcap_rss_bytes{group="gone"}': 2 ** 29,
+    'rcap_scans_total{group="again"}': 9,
   });
-  metrics.update(daemonState({ collections: [again(1)] }));
+  metrics.update(daemonState({ groups: [again(1)] }));
   const samples = await samplesOf(metrics);
-  assertSamples(samples, { 'rcap_scans_total{collection="again"}': 1 });
+  assertSamples(samples, { 'rcap_scans_total{group="again"}': 1 });
   assert(!Object.keys(samples).some((name) => name.includes("gone")));
 });
 
 Deno.test("idle memory is told by how long it is idle, where ages are kept", async () => {
   const metrics = new Metrics({ version: "1" });
-  const aged = collectionState({
+  const aged = groupState({
     name: "aged",
     idle: [{ intervals: 1, bytes: 8192 }, { intervals: 2, bytes: 0 }],
   });
-  const other = collectionState({ name: "other", idle: null });
-  metrics.update(daemonState({ collections: [aged, other] }));
+  const other = groupState({ name: "other", idle: null });
+  metrics.update(daemonState({ groups: [aged, other] }));
   const idleOf = (samples: Record<string, number>) =>
     Object.entries(samples).filter(([name]) =>
       name.startsWith("rcap_idle_bytes")
     );
   for (const format of METRICS_FORMATS) {
     assertEquals(idleOf(await samplesOf(metrics, format)), [
-      ['rcap_idle_bytes{collection="aged",intervals="1"}', 8192],
-      ['rcap_idle_bytes{collection="aged",intervals="2"}', 0],
+      ['rcap_idle_bytes{group="aged",intervals="1"}', 8192],
+      ['rcap_idle_bytes{group="aged",intervals="2"}', 0],
     ]);
   }
   // They are forgotten far from the cap.
-  metrics.update(daemonState({ collections: [other] }));
+  metrics.update(daemonState({ groups: [other] }));
   assertEquals(idleOf(await samplesOf(metrics)), []);
 });
 
@@ -140,7 +140,7 @@ Deno.test("scans are counted by how long they took, readings add up", async () =
   }
 });
 
-Deno.test("before the first report there is what rcap is, and no collection", async () => {
+Deno.test("before the first report there is what rcap is, and no group", async () => {
   const samples = await samplesOf(new Metrics({ version: "1" }));
   assertSamples(samples, {
     'rcap_build_info{version="1",pagedata="none"}': 1,
@@ -149,18 +149,18 @@ Deno.test("before the first report there is what rcap is, and no collection", as
   });
 });
 
-Deno.test("names of collections cannot break the format", async () => {
+Deno.test("names of groups cannot break the format", async () => {
   const metrics = new Metrics({ version: "1" });
   const name = 'a "b"\\\n{c="d"} 1 größe';
-  metrics.update(daemonState({ collections: [collectionState({ name })] }));
+  metrics.update(daemonState({ groups: [groupState({ name })] }));
   assertSamples(await samplesOf(metrics), {
-    'rcap_processes{collection="a \\"b\\"\\\\\\n{c=\\"d\\"} 1 größe"}': 3,
+    'rcap_processes{group="a \\"b\\"\\\\\\n{c=\\"d\\"} 1 größe"}': 3,
   });
 });
 
 Deno.test("every family has a name of ours, a help and a type, in the form of its format", async () => {
   const metrics = new Metrics({ version: "1" });
-  metrics.update(daemonState({ collections: [collectionState()] }));
+  metrics.update(daemonState({ groups: [groupState()] }));
   const open = await metrics.render(OPENMETRICS);
   const older = await metrics.render(PROMETHEUS);
   assert(open.endsWith("\n# EOF\n"));

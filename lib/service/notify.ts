@@ -43,7 +43,7 @@ export interface NotifierOptions {
  * @example
  * ```ts
  * using notifier = Notifier.fromEnvironment({ systemd: system.systemd });
- * notifier.ready("watching 3 collections");
+ * notifier.ready("watching 3 groups");
  * if (notifier.watchdogInterval !== undefined) {
  *   setInterval(() => notifier.watchdog(), notifier.watchdogInterval);
  * }

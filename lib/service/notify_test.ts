@@ -130,10 +130,10 @@ for (const kind of ["a path", "an abstract name"]) {
     const { notifier, warnings } = notifierIn({ NOTIFY_SOCKET: address });
     using _notifier = notifier;
 
-    notifier.ready("watching 2 collections");
+    notifier.ready("watching 2 groups");
     assertEquals(
       await receiver.next(),
-      "READY=1|STATUS=watching 2 collections",
+      "READY=1|STATUS=watching 2 groups",
     );
     notifier.watchdog();
     assertEquals(await receiver.next(), "WATCHDOG=1");

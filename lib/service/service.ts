@@ -13,6 +13,7 @@ import type { DaemonState } from "../group/state.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
+import { countOf } from "../report/units.ts";
 import { Metrics } from "./metrics.ts";
 import {
   type Address,
@@ -125,9 +126,11 @@ export async function runService(options: ServiceOptions): Promise<void> {
     log.info(`metrics on http://${formatAddress(server.address)}/metrics`);
   }
   log.info(
-    `watching ${config.caps.length} collections, references from ${platform.pagedata}`,
+    `watching ${
+      countOf(config.caps.length, "group")
+    }, references from ${platform.pagedata}`,
   );
-  notifier.ready(`watching ${config.caps.length} collections`);
+  notifier.ready(`watching ${countOf(config.caps.length, "group")}`);
   const trimNow = () => trimOwnMemory(system);
   trimNow();
   const trim = setInterval(trimNow, TRIM_INTERVAL);

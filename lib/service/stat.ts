@@ -5,104 +5,104 @@
  */
 
 import { systemClock } from "../platform/clock.ts";
-import type { CollectionState, DaemonState } from "../group/state.ts";
+import type { DaemonState, GroupState } from "../group/state.ts";
 import { readState, type StateSystem } from "./state_directory.ts";
 
-/** What a collection did in an interval. Sizes in bytes. */
+/** What a group did in an interval. Sizes in bytes. */
 export interface StatRow {
   readonly id: number;
   readonly name: string;
   /** How many processes it has. */
-  readonly nproc: number;
+  readonly processes: number;
   /** Size of their address spaces. */
-  readonly vm: number;
+  readonly addressSpace: number;
   readonly rss: number;
   readonly cap: number;
   /** What scans tried to page out, in all and on average. */
-  readonly at: number;
-  readonly avgat: number;
+  readonly attempted: number;
+  readonly attemptedPerScan: number;
   /** By how much that lowered the resident set, in all and on average. */
-  readonly pg: number;
-  readonly avgpg: number;
+  readonly effective: number;
+  readonly effectivePerScan: number;
   /** Intervals in which it was left alone since much came back. */
-  readonly breathers: number;
+  readonly backedOff: number;
 }
 
 /**
- * What every collection did between two states; since the daemon started, when
+ * What every group did between two states; since the daemon started, when
  * there is no earlier one of the same daemon.
  */
 export function statRows(
   now: DaemonState,
   before: DaemonState | undefined,
 ): StatRow[] {
-  const earlier = new Map<number, CollectionState>(
+  const earlier = new Map<number, GroupState>(
     before && isSameDaemon(now, before)
-      ? before.collections.map((one) => [one.id, one])
+      ? before.groups.map((one) => [one.id, one])
       : [],
   );
-  return now.collections.map((collection) => {
-    const { id, name, processes, image, rss, cap, statistics } = collection;
+  return now.groups.map((group) => {
+    const { id, name, processes, addressSpace, rss, cap, statistics } = group;
     const then = earlier.get(id)?.statistics;
-    const at = statistics.attempted - (then?.attempted ?? 0);
-    const pg = statistics.effective - (then?.effective ?? 0);
+    const attempted = statistics.attempted - (then?.attempted ?? 0);
+    const effective = statistics.effective - (then?.effective ?? 0);
     const scans = statistics.scans - (then?.scans ?? 0);
     return {
       id,
       name,
-      nproc: processes,
-      vm: image,
+      processes,
+      addressSpace,
       rss,
       cap,
-      at,
-      avgat: scans > 0 ? Math.round(at / scans) : 0,
-      pg,
-      avgpg: scans > 0 ? Math.round(pg / scans) : 0,
-      breathers: statistics.breathers - (then?.breathers ?? 0),
+      attempted,
+      attemptedPerScan: scans > 0 ? Math.round(attempted / scans) : 0,
+      effective,
+      effectivePerScan: scans > 0 ? Math.round(effective / scans) : 0,
+      backedOff: statistics.backedOff - (then?.backedOff ?? 0),
     };
   });
 }
 
-/** A row, with what else the state says of the collection. */
+/** A row, with what else the state says of the group. */
 export type StatEntry =
   & StatRow
   & Pick<
-    CollectionState,
+    GroupState,
     "avoided" | "accounting" | "idle" | "statistics" | "warning"
   >;
 
 /** What `rcap stat --json` prints. Sizes in bytes, times in seconds. */
 export interface StatReport {
-  readonly version: 1;
+  readonly version: 2;
   /** Since the epoch. */
   readonly time: number;
   /** Since the state before; null without one. */
   readonly seconds: number | null;
   readonly memory: DaemonState["memory"];
-  readonly collections: readonly StatEntry[];
+  readonly groups: readonly StatEntry[];
 }
 
-/** What every collection did between two states, for scripts. */
+/** What every group did between two states, for scripts. */
 export function statReport(
   now: DaemonState,
   before: DaemonState | undefined,
 ): StatReport {
   return {
-    version: 1,
+    version: 2,
     time: now.updatedAt,
     seconds: before ? now.updatedAt - before.updatedAt : null,
     memory: now.memory,
-    collections: statRows(now, before).map((row, index) => {
+    groups: statRows(now, before).map((row, index) => {
       const { avoided, accounting, idle, statistics, warning } =
-        now.collections[index];
+        now.groups[index];
       return { ...row, avoided, accounting, idle, statistics, warning };
     }),
   };
 }
 
-/** Whether no collection is over its cap. */
-export function areCapsMet({ collections }: DaemonState): boolean {
-  return collections.every(({ rss, cap }) => rss <= cap);
+/** Whether no group is over its cap. */
+export function areCapsMet({ groups }: DaemonState): boolean {
+  return groups.every(({ rss, cap }) => rss <= cap);
 }
 
 /** How long a daemon that is being started again may take, in milliseconds. */

@@ -12,7 +12,7 @@ import { File } from "../../ffi/file.ts";
 import "../../ffi/testing.ts";
 import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
-import { collectionState, daemonState } from "../group/testing.ts";
+import { daemonState, groupState } from "../group/testing.ts";
 import { readProcess } from "../platform/linux/process_list.ts";
 import {
   holderOf,
@@ -181,10 +181,10 @@ Deno.test("what a daemon writes is what everyone reads, until it ends", () => {
     RcapError,
     "rcap is not running",
   );
-  const first = ownState({ collections: [collectionState({ name: "a" })] });
+  const first = ownState({ groups: [groupState({ name: "a" })] });
   directory.write(first);
   const read = readState(system, at.path);
-  assertEquals(read.collections, first.collections);
+  assertEquals(read.groups, first.groups);
   directory.write(ownState({ pagedata: "smaps" }));
   assertEquals(readState(system, at.path).pagedata, "smaps");
   assertEquals(namesIn(at.path), ["lock", "state.json"]);

@@ -13,7 +13,7 @@ import { json } from "../report/escape.ts";
 export interface StateFile extends DaemonState {
   /**
    * The pid namespace that `pid` is of, as `/proc/self/ns/pid` names it; null where
-   * that is not known, as to versions before this was told.
+   * that is not known.
    */
   readonly pidNamespace: string | null;
 }
@@ -56,16 +56,16 @@ const STATISTICS = v.looseObject({
   processesIn: whole,
   processesOut: whole,
   scanTime: amount,
-  breathers: whole,
+  backedOff: whole,
 });
 
-const COLLECTION = v.looseObject({
+const GROUP = v.looseObject({
   id: whole,
   name: v.string(),
   cap: amount,
   configuredCap: amount,
   processes: whole,
-  image: amount,
+  addressSpace: amount,
   rss: amount,
   accounting: v.picklist(["rss", "pss"]),
   idle: v.nullable(
@@ -73,13 +73,12 @@ const COLLECTION = v.looseObject({
   ),
   statistics: STATISTICS,
   warning: v.nullable(v.string()),
-  // What versions before did not tell.
-  avoided: v.optional(whole, 0),
+  avoided: whole,
 });
 
 // Loose, for what a version adds that this one does not know.
 const STATE = v.looseObject({
-  version: v.literal(1),
+  version: v.literal(2),
   pid,
   startTime: whole,
   startedAt: amount,
@@ -94,6 +93,6 @@ const STATE = v.looseObject({
     loadedAt: amount,
     problems: v.array(v.string()),
   }),
-  collections: v.array(COLLECTION),
-  pidNamespace: v.optional(v.nullable(v.string()), null),
+  groups: v.array(GROUP),
+  pidNamespace: v.nullable(v.string()),
 });

@@ -64,14 +64,14 @@ Deno.test("coldest keeps a cap, memory in use stays, and stat shows idle memory"
     config: quicklyBy("coldest") +
       cap("old", [`pid:${victim.pid}`], "80M"),
   });
-  const collection = await daemon.untilCollection(
+  const group = await daemon.untilGroup(
     "old",
     ({ rss, statistics, idle }) =>
       rss > 0 && rss <= 80 * MIB && statistics.effective > 0 && idle !== null,
     "the cap to be met",
   );
-  assert(collection.idle);
-  const [first] = collection.idle;
+  assert(group.idle);
+  const [first] = group.idle;
   assertEquals(first.intervals, 1);
   assert(first.bytes > 8 * MIB, `${first.bytes} idle`);
   assert(await victim.resident("hot") >= 31 * MIB, "the hot part stays");
@@ -305,7 +305,7 @@ Deno.test("the daemon pages out the longest idle memory of all processes first",
     config: config(Math.ceil(size * 1.1)),
   });
   const untilIdle = (intervals: number, bytes: number) =>
-    daemon.untilCollection(
+    daemon.untilGroup(
       "both",
       ({ idle }) =>
         idle?.some((row) =>
@@ -317,10 +317,10 @@ Deno.test("the daemon pages out the longest idle memory of all processes first",
   await later.cold("data");
   await untilIdle(1, idle.size + data.size);
   await untilIdle(4, idle.size);
-  assertEquals(daemon.collection("both").statistics.scans, 0);
-  const less = daemon.collection("both").rss - 40 * MIB;
+  assertEquals(daemon.group("both").statistics.scans, 0);
+  const less = daemon.group("both").rss - 40 * MIB;
   Deno.writeTextFileSync(daemon.place.config, config(less));
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "both",
     ({ cap, rss }) => cap === less && rss <= cap,
     "the cap to be met",
@@ -435,8 +435,8 @@ Deno.test("a small hot loop loses nothing while others have idle memory", async 
   for (let round = 0; round < 16; round++) {
     // More than any headroom, and enough that ages advance with every sample.
     await idle.anon(`more${round}`, 20 * MIB);
-    const { effective } = daemon.collection("loop").statistics;
-    await daemon.untilCollection(
+    const { effective } = daemon.group("loop").statistics;
+    await daemon.untilGroup(
       "loop",
       ({ rss, statistics }) => {
         least = Math.min(least, resident());
@@ -446,7 +446,7 @@ Deno.test("a small hot loop loses nothing while others have idle memory", async 
     );
   }
   // Enough time for the loop to appear older than most memory.
-  const { idle: ages } = daemon.collection("loop");
+  const { idle: ages } = daemon.group("loop");
   assert(ages?.some(({ intervals, bytes }) => intervals >= 8 && bytes > 0));
   const cameBack = majorFaults(loop.pid) - faults;
   // One pass of the loop would be 64 pages.
@@ -484,7 +484,7 @@ Deno.test("metrics show idle memory by age in intervals, for coldest only", asyn
       args: ["--metrics", "0"],
     });
     const port = await daemon.listeningPort();
-    const { idle } = await daemon.untilCollection(
+    const { idle } = await daemon.untilGroup(
       "old",
       ({ idle, statistics }) =>
         policy === "clock"
@@ -501,7 +501,7 @@ Deno.test("metrics show idle memory by age in intervals, for coldest only", asyn
     const intervals = [1, 2, 4, 8, 16, 32, 64, 128];
     assertEquals(
       [...found.keys()],
-      intervals.map((count) => `collection="old",intervals="${count}"`),
+      intervals.map((count) => `group="old",intervals="${count}"`),
     );
     const bytes = [...found.values()];
     assertEquals(bytes, bytes.toSorted((a, b) => b - a), "it only falls");

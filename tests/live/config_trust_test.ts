@@ -128,7 +128,7 @@ for (const { name, change, message } of CASES) {
       "the problem to be found",
     );
     assertMatch(daemon.state().configuration.problems.join("\n"), message);
-    assertEquals(daemon.state().collections.map(({ name }) => name), ["one"]);
+    assertEquals(daemon.state().groups.map(({ name }) => name), ["one"]);
     const reload = await bounded(["reload", ...daemon.place.stateArgs]);
     assertEquals(reload.code, 2, reload.stderr);
     assertMatch(reload.stderr, message);

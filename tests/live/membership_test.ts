@@ -52,8 +52,8 @@ Deno.test("a process that is left alone belongs to no group, and is reported", a
     config: QUICKLY + cap("a", [`user:${SOMEONE}`], "1P"),
     args: ["--metrics", "127.0.0.1:0"],
   });
-  await daemon.untilCollection("a", ({ processes }) => processes === 2, "both");
-  assertEquals(daemon.collection("a").avoided, 0);
+  await daemon.untilGroup("a", ({ processes }) => processes === 2, "both");
+  assertEquals(daemon.group("a").avoided, 0);
 
   const setAvoid = (value: string) =>
     assertEquals(
@@ -67,7 +67,7 @@ Deno.test("a process that is left alone belongs to no group, and is reported", a
       0,
     );
   setAvoid("1");
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "a",
     ({ processes, avoided }) => processes === 1 && avoided === 1,
     "one process to be left alone",
@@ -83,12 +83,12 @@ Deno.test("a process that is left alone belongs to no group, and is reported", a
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`))
     .text();
   assert(
-    /^rcap_avoided_processes\{collection="a"\} 1(\.0)?$/m.test(metrics),
+    /^rcap_avoided_processes\{group="a"\} 1(\.0)?$/m.test(metrics),
     metrics,
   );
 
   setAvoid("0");
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "a",
     ({ processes, avoided }) => processes === 2 && avoided === 0,
     "both again",
@@ -107,7 +107,7 @@ Deno.test("without free descriptors, members stay, one warning says so, and /hea
     config: QUICKLY + cap("a", [`user:${SOMEONE}`], "1P"),
     args: ["--metrics", "127.0.0.1:0"],
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "a",
     ({ processes }) => processes === 1,
     "a member",
@@ -115,7 +115,7 @@ Deno.test("without free descriptors, members stay, one warning says so, and /hea
   // An existing connection takes no further descriptor.
   using health = await Health.connect(await daemon.listeningPort());
   assertEquals(await health.status(), 200);
-  const { samples } = daemon.collection("a").statistics;
+  const { samples } = daemon.group("a").statistics;
 
   const before = limitOf(daemon.pid, 0n);
   let status = 200;
@@ -129,7 +129,7 @@ Deno.test("without free descriptors, members stay, one warning says so, and /hea
   await new Promise((resolve) => setTimeout(resolve, 3000));
 
   limitOf(daemon.pid, before);
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "a",
     ({ statistics }) => statistics.samples > samples,
     "samples again",
@@ -139,7 +139,7 @@ Deno.test("without free descriptors, members stay, one warning says so, and /hea
     status = await health.status();
   }
   assertEquals(status, 200);
-  const { processes, statistics } = daemon.collection("a");
+  const { processes, statistics } = daemon.group("a");
   assertEquals([processes, statistics.processesOut], [1, 0]);
   assert(workload.pid > 0);
   const { code, stderr } = await daemon.stop();

@@ -155,7 +155,7 @@ Deno.test("while the name service does not answer, the daemon uses earlier answe
   names.says(`${SOMEONE}`);
   const config = QUICKLY + cap("a", ["user:whoever"], "1P");
   await using daemon = await TestDaemon.start({ config, ...names.options });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "a",
     ({ processes }) => processes === 1,
     "a member",
@@ -164,11 +164,11 @@ Deno.test("while the name service does not answer, the daemon uses earlier answe
   for (const word of ["hang", "fail"]) {
     names.says(word);
     const { serial } = daemon.state().configuration;
-    const { samples } = daemon.collection("a").statistics;
+    const { samples } = daemon.group("a").statistics;
     Deno.writeTextFileSync(daemon.place.config, `${config}# ${word}\n`);
     daemon.signal("SIGHUP");
     // It continues during the wait, and afterwards with earlier answers.
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "a",
       ({ statistics }) => statistics.samples > samples + 2,
       `the loop to go on (${word})`,
@@ -180,7 +180,7 @@ Deno.test("while the name service does not answer, the daemon uses earlier answe
       DEADLINE,
     );
     assertEquals(daemon.state().configuration.problems, []);
-    assertEquals(daemon.collection("a").processes, 1);
+    assertEquals(daemon.group("a").processes, 1);
   }
 
   // It does not invent users that it never knew.
@@ -197,12 +197,12 @@ Deno.test("while the name service does not answer, the daemon uses earlier answe
   );
   const [problem] = daemon.state().configuration.problems;
   assert(problem.includes(untold("somebody")), problem);
-  assertEquals(daemon.collection("a").processes, 1);
+  assertEquals(daemon.group("a").processes, 1);
 
   // When the name service is back, the configuration is loaded without a request.
   names.says(`${SOMEONE + 1}`);
-  await daemon.untilCollection("b", () => true, "the new cap", DEADLINE);
-  await daemon.untilCollection(
+  await daemon.untilGroup("b", () => true, "the new cap", DEADLINE);
+  await daemon.untilGroup(
     "a",
     ({ processes }) => processes === 0,
     "the user to be another",

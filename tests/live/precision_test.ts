@@ -190,7 +190,7 @@ testEachPolicy(
       config: quicklyBy(policy) + cap("many", selectors, "300M"),
     });
     const before = rssOf(daemon.pid);
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "many",
       ({ rss }) => rss <= 310 * MIB,
       "the processes to be under their cap",

@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { endConnection } from "../../ffi/linux_socket.ts";
-import { collectionState, daemonState } from "../../lib/group/testing.ts";
+import { daemonState, groupState } from "../../lib/group/testing.ts";
 import { Metrics } from "../../lib/service/metrics.ts";
 import {
   formatAddress,
@@ -19,8 +19,8 @@ const MIB = 2 ** 20;
 /** A state with two groups. */
 function report({ scans, names }: { scans: number; names: string[] }) {
   return daemonState({
-    collections: names.map((name) =>
-      collectionState({
+    groups: names.map((name) =>
+      groupState({
         name,
         rss: 64 * MIB,
         statistics: { scans, attempted: scans * MIB, effective: scans * MIB },
@@ -30,9 +30,9 @@ function report({ scans, names }: { scans: number; names: string[] }) {
 }
 
 /** The values of samples by group. */
-function byCollection(samples: Sample[]): Record<string, number> {
+function byGroup(samples: Sample[]): Record<string, number> {
   return Object.fromEntries(
-    samples.map(({ labels, value }) => [labels.collection, value]),
+    samples.map(({ labels, value }) => [labels.group, value]),
   );
 }
 
@@ -58,7 +58,7 @@ Deno.test("Prometheus scrapes the metrics, and queries work on them", async () =
     "rcap_rss_bytes",
     ({ length }) => length > 0,
   );
-  assertEquals(byCollection(found), {
+  assertEquals(byGroup(found), {
     browsers: 64 * MIB,
     [odd]: 64 * MIB,
   });
@@ -90,9 +90,9 @@ Deno.test("Prometheus scrapes the metrics, and queries work on them", async () =
     "rcap_scans_total",
     ({ length }) => length === 1,
   );
-  assertEquals(byCollection(later), { browsers: 5 });
+  assertEquals(byGroup(later), { browsers: 5 });
   assertEquals(
-    await one('increase(rcap_scans_total{collection="browsers"}[5m]) > bool 0'),
+    await one('increase(rcap_scans_total{group="browsers"}[5m]) > bool 0'),
     1,
   );
 });

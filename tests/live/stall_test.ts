@@ -221,7 +221,7 @@ Deno.test("holding the lock once during a page-out does not exempt a process fro
     await holder.lock();
     await new Promise((resolve) => setTimeout(resolve, 3000));
     await holder.unlock();
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "evil",
       ({ rss }) => rss <= 17 * MIB,
       "the process still to be paged out",
@@ -295,7 +295,7 @@ for (const source of SOURCES) {
       "the state to be written",
     );
     for (const [index, { pid }] of holders.entries()) {
-      await daemon.untilCollection(
+      await daemon.untilGroup(
         `evil${index}`,
         ({ warning }) =>
           warning?.includes(`process ${pid} does not answer`) ?? false,
@@ -305,7 +305,7 @@ for (const source of SOURCES) {
     }
     // A process that releases its lock is tried again, however late.
     await holders[0].unlock();
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "evil0",
       ({ warning, statistics }) =>
         !warning?.includes("does not answer") && statistics.attempted > 0,

@@ -13,7 +13,7 @@ import {
 } from "@std/assert";
 import { boottimeSeconds } from "../../ffi/clock.ts";
 import "../../ffi/testing.ts";
-import { collectionState, daemonState } from "../../lib/group/testing.ts";
+import { daemonState, groupState } from "../../lib/group/testing.ts";
 import { readProcess } from "../../lib/platform/linux/process_list.ts";
 import { cap, Place, QUICKLY, TestDaemon } from "../support/daemon.ts";
 import { requireRoot } from "../support/live.ts";
@@ -101,7 +101,7 @@ class FalseState implements Disposable {
       startTime,
       monotonic: boottimeSeconds(),
       reportInterval: 3600,
-      collections: [collectionState({ name: "one" })],
+      groups: [groupState({ name: "one" })],
     }));
     for (const [name, contents] of [["state.json", text], ["lock", ""]]) {
       Deno.writeTextFileSync(`${state}/${name}`, contents);
@@ -422,7 +422,7 @@ Deno.test("the files of a killed daemon are stale for every command, and the nex
     }
   }
   await using next = await TestDaemon.start({ place, config: HARMLESS });
-  assertEquals(next.collection("one").cap, 2 ** 30);
+  assertEquals(next.group("one").cap, 2 ** 30);
   assertEquals(
     [...Deno.readDirSync(place.state)].map(({ name }) => name)
       .filter((name) => name !== "state.json~").sort(),
@@ -507,7 +507,7 @@ Deno.test("a file that is not a valid override is reported once and ends nothing
       ...place.stateArgs,
     ]);
     assertEquals(code, 0, stderr);
-    assertEquals(daemon.collection("one").cap, bytes);
+    assertEquals(daemon.group("one").cap, bytes);
   }
   const { code, stderr } = await daemon.stop();
   assertEquals(code, 0, stderr);

@@ -349,11 +349,11 @@ async function capAll(
   while (!signal.aborted) {
     await using daemon = await TestDaemon.start({ place, config });
     const end = performance.now() + 3000 + random(3000);
-    const hasScanned = () => daemon.collection("stress").statistics.scans > 0;
+    const hasScanned = () => daemon.group("stress").statistics.scans > 0;
     while (!signal.aborted && !(performance.now() > end && hasScanned())) {
       await delay(20);
     }
-    const { statistics, warning } = daemon.collection("stress");
+    const { statistics, warning } = daemon.group("stress");
     counts.scanned += statistics.scans;
     counts.pagedOut += statistics.effective;
     if (Math.random() < 0.5) {

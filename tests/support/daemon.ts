@@ -7,7 +7,7 @@
 
 import { assert } from "@std/assert";
 import type { PolicyName } from "../../lib/config/policy_names.ts";
-import type { CollectionState, DaemonState } from "../../lib/group/state.ts";
+import type { DaemonState, GroupState } from "../../lib/group/state.ts";
 import { type Run, type RunOptions, startRcap } from "./rcap.ts";
 import { isRunning, until } from "./workload.ts";
 
@@ -112,28 +112,24 @@ export class TestDaemon implements AsyncDisposable {
   }
 
   /** Its state of one group. */
-  collection(name: string): CollectionState {
-    const collection = this.state().collections.find((one) =>
-      one.name === name
-    );
-    assert(collection, `there is a collection ${name}`);
-    return collection;
+  group(name: string): GroupState {
+    const group = this.state().groups.find((one) => one.name === name);
+    assert(group, `there is a group ${name}`);
+    return group;
   }
 
   /** Waits until the state of a group satisfies a condition. */
-  async untilCollection(
+  async untilGroup(
     name: string,
-    condition: (collection: CollectionState) => boolean,
+    condition: (group: GroupState) => boolean,
     what: string,
     timeout?: number,
-  ): Promise<CollectionState> {
-    let last: CollectionState | undefined;
+  ): Promise<GroupState> {
+    let last: GroupState | undefined;
     try {
       await until(
         () => {
-          last = this.stateIfAny()?.collections.find((one) =>
-            one.name === name
-          );
+          last = this.stateIfAny()?.groups.find((one) => one.name === name);
           return last !== undefined && condition(last);
         },
         what,
@@ -146,7 +142,7 @@ export class TestDaemon implements AsyncDisposable {
         }`,
       );
     }
-    return this.collection(name);
+    return this.group(name);
   }
 
   /** The port of the one socket that it listens on: proc_net_tcp(5). */

@@ -79,17 +79,17 @@ Deno.test("set is applied within a second, until it is revoked or the daemon end
     assertMatch(set.stdout, /^one: the cap is 48\.0M now, it was 1\.0G; /);
     // It shows the cap that the daemon now applies.
     assert(daemon.state().updatedAt > before);
-    const { cap, configuredCap } = daemon.collection("one");
+    const { cap, configuredCap } = daemon.group("one");
     assertEquals(cap, 48 * MIB);
     assertEquals(configuredCap, 1024 * MIB);
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "one",
       ({ rss }) => rss <= 49 * MIB,
       "the cap to be kept",
     );
     // A reload does not undo it.
     assertEquals((await rcap(["reload", ...place.stateArgs])).code, 0);
-    assertEquals(daemon.collection("one").cap, 48 * MIB);
+    assertEquals(daemon.group("one").cap, 48 * MIB);
 
     const { json } = await rcapJson<{ cap: number; before: number }>(
       ["set", "one", "default", ...place.stateArgs],
@@ -99,12 +99,12 @@ Deno.test("set is applied within a second, until it is revoked or the daemon end
 
     const unknown = await rcap(["set", "two", "1G", ...place.stateArgs]);
     assertEquals(unknown.code, 2);
-    assertStringIncludes(unknown.stderr, 'no collection "two"; it has one');
+    assertStringIncludes(unknown.stderr, 'no group "two"; it has one');
     await rcap(["set", "one", "64M", ...place.stateArgs]);
     assertEquals((await daemon.stop()).code, 0);
   }
   await using again = await TestDaemon.start({ place, config });
-  assertEquals(again.collection("one").cap, 1024 * MIB);
+  assertEquals(again.group("one").cap, 1024 * MIB);
 });
 
 Deno.test("an unprivileged user may read, but not change anything", async () => {
@@ -127,7 +127,7 @@ Deno.test("an unprivileged user may read, but not change anything", async () => 
     asNobody,
   );
   assertEquals(run.code, 4);
-  assertEquals(daemon.collection("one").cap, 1024 * MIB);
+  assertEquals(daemon.group("one").cap, 1024 * MIB);
 });
 
 Deno.test("stat shows what was done in each interval, in every form", async () => {
@@ -139,7 +139,7 @@ Deno.test("stat shows what was done in each interval, in every form", async () =
       cap("one", [`pid:${workload.pid}`], "32M") +
       cap("two", ["comm:rcap-test-nobody"], "1G"),
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "one",
     ({ rss }) => rss <= 33 * MIB,
     "the cap to be met",
@@ -148,23 +148,27 @@ Deno.test("stat shows what was done in each interval, in every form", async () =
   const [line, second] = (await rcap(
     ["stat", "300ms", "2", "--json", ...stateArgs],
   )).stdout.trim().split("\n").map((text) => JSON.parse(text));
-  assertEquals(line.version, 1);
+  assertEquals(line.version, 2);
   assertEquals(line.seconds, null);
-  const [one, two] = line.collections;
-  assertEquals([one.name, one.nproc, one.cap], ["one", 1, 32 * MIB]);
-  assertEquals([two.name, two.nproc, two.rss], ["two", 0, 0]);
-  // Part of perl's own memory goes too.
-  assert(one.pg >= 64 * MIB && one.pg < 110 * MIB, `${one.pg} paged out`);
-  assert(one.at >= one.pg * 0.9, `${one.at} attempted`);
-  assertEquals(one.avgpg, Math.round(one.pg / one.statistics.scans));
-  assert(one.vm > one.rss);
-  assertEquals(second.collections[0].pg, 0);
+  const [one, two] = line.groups;
+  assertEquals([one.name, one.processes, one.cap], ["one", 1, 32 * MIB]);
+  assertEquals([two.name, two.processes, two.rss], ["two", 0, 0]);
+  // The size of the surrounding perl goes too, in part.
+  const { effective, attempted, statistics } = one;
+  assert(
+    effective >= 64 * MIB && effective < 110 * MIB,
+    `${effective} paged out`,
+  );
+  assert(attempted >= effective * 0.9, `${attempted} attempted`);
+  assertEquals(one.effectivePerScan, Math.round(effective / statistics.scans));
+  assert(one.addressSpace > one.rss);
+  assertEquals(second.groups[0].effective, 0);
   assert(second.seconds > 0);
 
   const human = await rcap(["stat", "1", "1", "-g", ...stateArgs]);
   assertMatch(
     human.stdout,
-    /^physical memory: .* in use; caps are enforced above 0%\n {0,2}ID +NAME +NPROC +VM +RSS +CAP +AT +AVGAT +PG +AVGPG +BREATHERS\n/,
+    /^physical memory: .* in use; caps are enforced above 0%\n {0,2}ID +NAME +NPROC +VM +RSS +CAP +AT +AVGAT +PG +AVGPG +BACKED_OFF\n/,
   );
   const bare = await rcap(
     ["stat", "1", "1", "-H", "-p", "-o", "name,cap", ...stateArgs],
@@ -201,7 +205,7 @@ Deno.test("a reload keeps the history of groups that stay, and drops the rest", 
       cap("gone", ["comm:rcap-test-nobody"], "1G") +
       cap("changed", ["comm:rcap-test-nobody"], "1G"),
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "kept",
     ({ statistics }) => statistics.samples >= 3,
     "some samples",
@@ -217,13 +221,13 @@ Deno.test("a reload keeps the history of groups that stay, and drops the rest", 
     () => daemon.state().configuration.serial > before.configuration.serial,
     "the reload",
   );
-  const { collections } = daemon.state();
-  assertEquals(collections.map(({ name }) => name), ["new", "kept", "changed"]);
-  const now = daemon.collection("kept");
+  const { groups } = daemon.state();
+  assertEquals(groups.map(({ name }) => name), ["new", "kept", "changed"]);
+  const now = daemon.group("kept");
   assertEquals(now.cap, 2048 * MIB);
-  assertEquals(now.id, before.collections[0].id);
+  assertEquals(now.id, before.groups[0].id);
   assert(now.statistics.samples >= 3);
-  assertEquals(daemon.collection("changed").statistics.samples, 0);
+  assertEquals(daemon.group("changed").statistics.samples, 0);
   assert(rssOf(workload.pid) > 0);
 });
 

@@ -70,7 +70,7 @@ Deno.test("an invalid configuration prevents the start, but does not end a runni
     "the problems to be told",
   );
   assertEquals(daemon.state().configuration.problems.length, 2);
-  assertEquals(daemon.state().collections.map(({ name }) => name), ["one"]);
+  assertEquals(daemon.state().groups.map(({ name }) => name), ["one"]);
   const asked = await rcap(["reload", ...daemon.place.stateArgs]);
   assertEquals(asked.code, 2);
   assertMatch(asked.stderr, /rcap\.toml:8: .*usr:alice/);
@@ -90,13 +90,13 @@ Deno.test("a drop-in directory may be empty, but must be a directory", async () 
       place,
       config: QUICKLY + HARMLESS,
     });
-    assertEquals(daemon.state().collections.length, 1);
+    assertEquals(daemon.state().groups.length, 1);
     Deno.writeTextFileSync(
       `${place.dropIns}/two.toml`,
       cap("two", ["comm:rcap-test-nobody"], "2G"),
     );
     await until(
-      () => daemon.state().collections.length === 2,
+      () => daemon.state().groups.length === 2,
       "the drop-in to be noticed",
     );
   }
@@ -202,7 +202,7 @@ Deno.test("caps are kept while the state directory is full, which is reported on
   await until(() => rssOf(workload.pid) <= 65 * MIB, "the cap to be kept");
   await delay(1000);
   const old = JSON.parse(Deno.readTextFileSync(state));
-  assertEquals(old.version, 1, "the old state is whole");
+  assertEquals(old.version, 2, "the old state is whole");
   Deno.removeSync(filler);
   Deno.removeSync(`${filler}2`);
   await until(
@@ -289,7 +289,7 @@ testEachPolicy(
       const state = daemon.stateIfAny();
       // Otherwise it is what the last daemon left.
       if (state?.pid === daemon.pid) {
-        scans += state.collections[0].statistics.scans;
+        scans += state.groups[0].statistics.scans;
       }
       daemon.signal("SIGKILL");
       await daemon.ended;
@@ -297,7 +297,7 @@ testEachPolicy(
     }
     say(`${kills} kills, ${scans} scans`);
     await using daemon = await TestDaemon.start({ place, config });
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "kill",
       ({ rss, statistics }) => statistics.scans > 0 && rss <= 97 * MIB,
       "the cap to be met",
@@ -338,9 +338,9 @@ Deno.test("a storm of forks does not disturb the daemon", async () => {
       cap("storm", [`tree:${storm.pid}`], "8M") +
       cap("one", [`pid:${workload.pid}`], "1G"),
   });
-  const { statistics: first } = daemon.collection("one");
+  const { statistics: first } = daemon.group("one");
   const began = performance.now();
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "one",
     ({ statistics }) => statistics.samples >= first.samples + 20,
     "samples still to be taken",
@@ -351,7 +351,7 @@ Deno.test("a storm of forks does not disturb the daemon", async () => {
   say(`${forks} forks; 20 samples took ${seconds.toFixed(1)} s`);
   // Their number depends on the machine, but there is always one.
   assert(forks >= 20, `${forks} forks`);
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "storm",
     ({ processes }) => processes === 0,
     "the storm to be over",
@@ -381,7 +381,7 @@ testEachPolicy(
       "the scan to be under way",
     );
     for (const victim of victims) victim.kill("SIGKILL");
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "exit",
       ({ processes, rss }) => processes === 0 && rss === 0,
       "all to be dropped",
@@ -404,13 +404,13 @@ testEachPolicy("64 descriptors do for 300 processes", async (policy) => {
       cap("large", [`pid:${large.pid}`], "64M"),
     descriptors: 64,
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "many",
     ({ processes, statistics }) => processes === 301 && statistics.scans >= 2,
     "all processes to be scanned",
     120_000,
   );
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "large",
     ({ rss }) => rss <= 65 * MIB,
     "the cap of the large one",
@@ -435,21 +435,21 @@ testEachPolicy(
     });
     {
       await using _swap = await zramSwap({ size: 128 * MIB });
-      await daemon.untilCollection(
+      await daemon.untilGroup(
         "one",
         ({ rss }) => rss <= 33 * MIB,
         "the cap to be met",
       );
     }
     assert(rssOf(workload.pid) > 60 * MIB, "its memory came back");
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "one",
       ({ rss }) => rss > 60 * MIB,
       "that to be noticed",
     );
     {
       await using _swap = await zramSwap({ size: 128 * MIB });
-      await daemon.untilCollection(
+      await daemon.untilGroup(
         "one",
         ({ rss }) => rss <= 33 * MIB,
         "the cap to be met again",
@@ -482,7 +482,7 @@ Deno.test("setting the clock back disturbs neither the daemon nor stat", async (
       DONT_FAKE_MONOTONIC: "1",
     },
   });
-  const samples = () => daemon.collection("one").statistics.samples;
+  const samples = () => daemon.group("one").statistics.samples;
   await until(() => samples() >= 1, "a sample");
   const before = daemon.state();
   Deno.writeTextFileSync(time, "-3600");
@@ -509,11 +509,11 @@ Deno.test("a delayed daemon does not make up for missed intervals", async () => 
       cap("one", [`pid:${workload.pid}`], "1G"),
   });
   daemon.signal("SIGSTOP");
-  const { statistics: before } = daemon.collection("one");
+  const { statistics: before } = daemon.group("one");
   await delay(6000);
   daemon.signal("SIGCONT");
   const began = performance.now();
-  const { statistics } = await daemon.untilCollection(
+  const { statistics } = await daemon.untilGroup(
     "one",
     ({ statistics }) => statistics.samples >= before.samples + 3,
     "some samples",
@@ -536,7 +536,7 @@ testEachPolicy(
       await using daemon = await TestDaemon.start({
         config: quicklyBy(policy) + cap("one", [`pid:${workload.pid}`], "32M"),
       });
-      await daemon.untilCollection(
+      await daemon.untilGroup(
         "one",
         ({ rss }) => rss <= 33 * MIB,
         "the cap to be met",

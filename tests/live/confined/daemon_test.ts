@@ -46,12 +46,12 @@ Deno.test("a group over its cap is brought under it and stays there, another is 
     config: QUICKLY + cap("over", [`pid:${over.pid}`], `${size}`) +
       cap("under", [`pid:${under.pid}`], "512M"),
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "over",
     ({ rss, statistics }) => rss <= size * 1.02 && statistics.scans > 0,
-    "the collection to be under its cap",
+    "the group to be under its cap",
   );
-  const samples = () => daemon.collection("under").statistics.samples;
+  const samples = () => daemon.group("under").statistics.samples;
   const settled = samples();
   let faults: number | undefined;
   let [looks, exceeded] = [0, 0];
@@ -81,11 +81,11 @@ Deno.test("a group over its cap is brought under it and stays there, another is 
     () => residentOf(over.pid, hot.start, hot.end) === hot.size,
     "all of the hot part to be there",
   );
-  const { statistics, warning } = daemon.collection("over");
+  const { statistics, warning } = daemon.group("over");
   assert(statistics.effective >= 120 * MIB);
   assertEquals(warning, null);
 
-  const untouched = daemon.collection("under");
+  const untouched = daemon.group("under");
   assertEquals(untouched.statistics.scans, 0);
   assertEquals(untouched.statistics.attempted, 0);
   assert(untouched.statistics.samples >= 15);
@@ -106,7 +106,7 @@ Deno.test("below 80 % of the cap, nothing is read or reset; above it, references
       cap("one", [`pid:${workload.pid}`], `${Math.ceil(rss / 0.7)}`),
   });
   const watched = ({ samples }: { samples: number }) =>
-    daemon.collection("one").statistics.samples >= samples;
+    daemon.group("one").statistics.samples >= samples;
   await until(() => watched({ samples: 4 }), "some samples");
   assertEquals(referenced(), cold.size);
 
@@ -115,7 +115,7 @@ Deno.test("below 80 % of the cap, nothing is read or reset; above it, references
     QUICKLY + cap("one", [`pid:${workload.pid}`], `${Math.ceil(rss / 0.9)}`),
   );
   await until(() => referenced() === 0, "references to be recorded");
-  assertEquals(daemon.collection("one").statistics.scans, 0);
+  assertEquals(daemon.group("one").statistics.scans, 0);
 });
 
 Deno.test("memory that members share counts once", async () => {
@@ -127,7 +127,7 @@ Deno.test("memory that members share counts once", async () => {
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("tree", [`tree:${workload.pid}`], "160M"),
   });
-  const { rss, accounting, statistics } = await daemon.untilCollection(
+  const { rss, accounting, statistics } = await daemon.untilGroup(
     "tree",
     ({ processes, statistics, accounting }) =>
       processes === 3 && statistics.samples >= 4 && accounting === "pss",
@@ -146,7 +146,7 @@ Deno.test("a new member is not scanned before an interval is over, and one that 
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("both", ["comm:rcap-test-join"], "72M"),
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "both",
     ({ statistics }) => statistics.samples >= 4,
     "references of the first",
@@ -155,7 +155,7 @@ Deno.test("a new member is not scanned before an interval is over, and one that 
   try {
     const hot = await second.anon("hot", 32 * MIB);
     await second.hot("hot");
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "both",
       ({ processes, rss }) => processes === 2 && rss <= 73 * MIB,
       "the first to give what it does not use",
@@ -168,8 +168,8 @@ Deno.test("a new member is not scanned before an interval is over, and one that 
   } finally {
     await second[Symbol.asyncDispose]();
   }
-  const before = daemon.collection("both").statistics.samples;
-  const { statistics } = await daemon.untilCollection(
+  const before = daemon.group("both").statistics.samples;
+  const { statistics } = await daemon.untilGroup(
     "both",
     ({ processes }) => processes === 1,
     "the second to be dropped",
@@ -190,12 +190,12 @@ Deno.test("a process that matches two caps belongs to the first", async () => {
     config: QUICKLY + cap("first", [`pid:${workload.pid}`], "1G") +
       cap("second", ["comm:rcap-test-two"], "1G"),
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "first",
     ({ processes }) => processes === 1,
     "membership",
   );
-  assertEquals(daemon.collection("second").processes, 0);
+  assertEquals(daemon.group("second").processes, 0);
 });
 
 Deno.test("caps are enforced only above the threshold of physical memory", async () => {
@@ -206,15 +206,15 @@ Deno.test("caps are enforced only above the threshold of physical memory", async
     QUICKLY + `enforcement_threshold = "${threshold}"\n` +
     cap("one", [`pid:${workload.pid}`], "64M");
   await using daemon = await TestDaemon.start({ config: config("99.9%") });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "one",
     ({ statistics }) => statistics.unenforcedSamples >= 4,
     "samples that enforce nothing",
   );
-  assertEquals(daemon.collection("one").statistics.scans, 0);
+  assertEquals(daemon.group("one").statistics.scans, 0);
   assertResident(workload, cold);
   Deno.writeTextFileSync(daemon.place.config, config("0.01%"));
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "one",
     ({ rss }) => rss <= 65 * MIB,
     "the cap to be enforced",
@@ -229,7 +229,7 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("stuck", [`pid:${workload.pid}`], "16M"),
   });
-  const { warning } = await daemon.untilCollection(
+  const { warning } = await daemon.untilGroup(
     "stuck",
     ({ warning }) => warning !== null,
     "a warning",
@@ -238,8 +238,8 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
     warning ?? "",
     /^stuck: .* cannot be brought under .*no .*free|none is free/,
   );
-  const { statistics: before } = daemon.collection("stuck");
-  const { statistics } = await daemon.untilCollection(
+  const { statistics: before } = daemon.group("stuck");
+  const { statistics } = await daemon.untilGroup(
     "stuck",
     ({ statistics }) => statistics.samples >= before.samples + 6,
     "some more samples",
@@ -248,7 +248,7 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
 
   // The group recovers as soon as there is room.
   await using _swap = await anySwap({ size: 128 * MIB });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "stuck",
     ({ rss, warning }) => rss <= 17 * MIB && warning === null,
     "the cap to be met with swap",
@@ -266,15 +266,15 @@ Deno.test("a group whose pages return is left alone for an interval", async () =
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("hot", [`pid:${workload.pid}`], "64M"),
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "hot",
-    ({ statistics }) => statistics.breathers >= 2,
-    "a breather",
+    ({ statistics }) => statistics.backedOff >= 2,
+    "an interval in which it was left alone",
   );
-  const { statistics: { scans, samples, breathers } } = daemon.collection(
+  const { statistics: { scans, samples, backedOff } } = daemon.group(
     "hot",
   );
-  assert(scans + breathers <= samples, `${scans} ${breathers} ${samples}`);
+  assert(scans + backedOff <= samples, `${scans} ${backedOff} ${samples}`);
   await assertIntact(workload);
 });
 
@@ -286,7 +286,7 @@ Deno.test("cold file pages of a group go without swap", async () => {
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("files", [`pid:${workload.pid}`], "32M"),
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "files",
     ({ rss }) => rss <= 33 * MIB,
     "the file to go",
@@ -307,16 +307,16 @@ report_interval = "50ms"
       cap("other", [`pid:${other.pid}`], "1G"),
   });
   await until(
-    () => daemon.collection("large").rss < 1984 * MIB,
+    () => daemon.group("large").rss < 1984 * MIB,
     "the scan to be under way, and to be told",
   );
-  const before = daemon.collection("other").statistics.samples;
-  await daemon.untilCollection(
+  const before = daemon.group("other").statistics.samples;
+  await daemon.untilGroup(
     "other",
     ({ statistics }) => statistics.samples >= before + 2,
     "the other to be sampled",
   );
-  const { rss, statistics } = daemon.collection("large");
+  const { rss, statistics } = daemon.group("large");
   assert(rss > 128 * MIB, `${rss} resident: the scan is over already`);
   assertEquals(statistics.scanTime, 0);
   const { code, stderr } = await daemon.stop();
@@ -358,7 +358,7 @@ Deno.test("an idle daemon logs nothing", async () => {
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("one", [`pid:${workload.pid}`], "1G"),
   });
-  await daemon.untilCollection(
+  await daemon.untilGroup(
     "one",
     ({ statistics }) => statistics.samples >= 4,
     "some samples",

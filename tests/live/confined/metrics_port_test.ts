@@ -24,7 +24,7 @@ Deno.test("200 connections do not disturb the daemon, even with few descriptors"
     });
     const hostname = "127.0.0.1";
     const port = await daemon.listeningPort();
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "theirs",
       ({ processes }) => processes === 1,
       "its process to be found",
@@ -50,11 +50,11 @@ Deno.test("200 connections do not disturb the daemon, even with few descriptors"
     };
     assertMatch(
       await page("/metrics"),
-      /^200 [^]*\nrcap_processes\{collection="theirs"\} 1\n/,
+      /^200 [^]*\nrcap_processes\{group="theirs"\} 1\n/,
     );
     // Membership is still updated: a process joins and is found, and one leaves.
     await using second = await Workload.start({ uid: SOMEONE });
-    await daemon.untilCollection(
+    await daemon.untilGroup(
       "theirs",
       ({ processes }) => processes === 2,
       "another process to be found",

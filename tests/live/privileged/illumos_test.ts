@@ -511,15 +511,15 @@ Deno.test("the daemon keeps caps of projects, and caps of its configuration win"
     config: QUICKLY + cap("two", ["comm:two"], "1G"),
     env: { ...illumos.env(), [VARIABLES.projects]: projects },
   });
-  const { collections } = daemon.state();
-  assertEquals(collections.map(({ name }) => name), ["two", "one"]);
+  const { groups } = daemon.state();
+  assertEquals(groups.map(({ name }) => name), ["two", "one"]);
   // The file is read again when it changes.
   Deno.writeTextFileSync(projects, lines(24 * MIB));
   await until(
     () => residentOf(one.pid, cold.start, cold.end) <= 24 * MIB,
     "the cap of the project to be kept",
   );
-  assertEquals(daemon.collection("two").cap, 2 ** 30);
+  assertEquals(daemon.group("two").cap, 2 ** 30);
   const { code, stderr } = await daemon.stop();
   assertEquals(code, 0, stderr);
   assertMatch(

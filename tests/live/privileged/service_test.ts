@@ -34,11 +34,11 @@ Deno.test("Prometheus sees what the daemon does", async () => {
   await using prometheus = await Prometheus.start(`127.0.0.1:${port}`);
   await prometheus.untilTarget("up");
   await prometheus.until(
-    'rcap_rss_bytes{collection="one"}',
+    'rcap_rss_bytes{group="one"}',
     ([sample]) => sample?.value <= 65 * MIB,
   );
   await prometheus.until(
-    'rcap_effective_bytes_total{collection="one"}',
+    'rcap_effective_bytes_total{group="one"}',
     ([sample]) => sample?.value >= 24 * MIB,
   );
   await prometheus.until(
@@ -60,7 +60,7 @@ Deno.test("Prometheus sees what the daemon does", async () => {
       !Number.isNaN(Date.parse(time)) && level === "info" && message !== ""
     ),
   );
-  const scan = events.find(({ collection }) => collection === "one");
+  const scan = events.find(({ group }) => group === "one");
   assert(scan.effective > 24 * MIB && scan.seconds > 0, stderr);
   await prometheus.untilTarget("down");
   await assertIntact(workload);
@@ -92,7 +92,7 @@ Deno.test("under systemd, with the unit that it prints, the daemon keeps caps", 
   assertEquals(started, { code: 0, stdout: "", stderr: "" });
   assertStringIncludes(
     await manager.property("rcap.service", "StatusText"),
-    "watching 1 collections",
+    "watching 1 group",
   );
   Deno.writeTextFileSync(place.config, config("64M"));
   assertEquals(
