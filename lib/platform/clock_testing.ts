@@ -1,0 +1,81 @@
+/**
+ * Help for tests: a clock that moves when it is told to.
+ *
+ * @module
+ */
+
+import type { Clock } from "./clock.ts";
+
+/** When the clock starts, in seconds since the epoch. */
+const EPOCH = 1_700_000_000;
+
+/** Time that passes when a test lets it. */
+export class FakeClock implements Clock {
+  #now = 0;
+  readonly #sleepers = new Set<{ at: number; wake: () => void }>();
+  readonly #repeated: { every: number; next: number; step: () => void }[] = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  wallTime(): number {
+    return EPOCH + this.#now / 1000;
+  }
+
+  async sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const sleeper = {
+      at: this.#now + Math.max(0, milliseconds),
+      wake: resolve,
+    };
+    const stop = () => resolve();
+    this.#sleepers.add(sleeper);
+    signal?.addEventListener("abort", stop, { once: true });
+    await promise;
+    this.#sleepers.delete(sleeper);
+    signal?.removeEventListener("abort", stop);
+  }
+
+  /** Does something every so many milliseconds, before anyone wakes then. */
+  repeat(every: number, step: () => void): void {
+    this.#repeated.push({ every, next: this.#now + every, step });
+  }
+
+  /** Lets time pass in which nobody wakes, as when the machine is suspended. */
+  stall(milliseconds: number): void {
+    this.#now += milliseconds;
+  }
+
+  /** Lets time pass, with all that is due meanwhile, in order. */
+  async advance(milliseconds: number): Promise<void> {
+    const end = this.#now + milliseconds;
+    await settled();
+    for (;;) {
+      const sleepers = [...this.#sleepers].map(({ at }) => at);
+      const steps = this.#repeated.map(({ next }) => next);
+      const next = Math.min(...sleepers, ...steps);
+      if (next > end) break;
+      this.#now = Math.max(this.#now, next);
+      for (const one of this.#repeated) {
+        if (one.next > this.#now) continue;
+        one.next += one.every;
+        one.step();
+      }
+      const due = [...this.#sleepers].filter(({ at }) => at <= this.#now)
+        .sort((a, b) => a.at - b.at);
+      for (const sleeper of due) {
+        this.#sleepers.delete(sleeper);
+        sleeper.wake();
+      }
+      if (due.length > 0) await settled();
+    }
+    this.#now = end;
+  }
+}
+
+/** Waits until everyone who can go on without time passing has done so. */
+async function settled(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 0));
+}

@@ -1,0 +1,391 @@
+/**
+ * Help for tests: a process and its memory, which live in memory only.
+ *
+ * @module
+ */
+
+import { NoSuchProcess, ProcessError } from "../errors.ts";
+import { MA_ANON, MA_READ, MA_WRITE } from "../memory/mapping_flags.ts";
+import {
+  type Pagedata,
+  PagedataBuilder,
+  REFERENCED,
+} from "../memory/pagedata.ts";
+import type {
+  PageoutControl,
+  PageoutResult,
+  PageRange,
+  ProcessSizes,
+  Residency,
+  SkipReason,
+} from "../memory/process_memory.ts";
+import type {
+  MappingFigures,
+  MonitoredMemory,
+  PagedataPurpose,
+  ProcessEntry,
+} from "./platform.ts";
+
+/** Size of every page, in bytes. */
+export const PAGE = 4096;
+
+// What there is to know of a page.
+const RESIDENT = 1;
+const TOUCHED = 2;
+/** It was in memory before and was paged out. */
+const GONE = 4;
+
+/** What a region of memory is, beyond how long. */
+export interface RegionOptions {
+  /** Of a file that nobody writes to, instead of anonymous. */
+  readonly isFile?: boolean;
+  readonly isLocked?: boolean;
+  /** How many processes share it. */
+  readonly sharers?: number;
+}
+
+/** A mapping of a process. */
+interface Region extends RegionOptions {
+  readonly start: bigint;
+  sharers?: number;
+  /** A byte a page. */
+  pages: Uint8Array;
+}
+
+/** What processes of a machine have in common. */
+export interface FakeSwap {
+  /** In bytes. */
+  usedSwap: number;
+  readonly freeSwap: number;
+}
+
+/** How far apart regions are, in bytes: more than they ever grow. */
+const REGION_SPACE = 0x1_0000_0000n;
+
+/** A process of a machine that lives in memory only. */
+export class FakeProcess {
+  readonly pid: number;
+  readonly comm: string;
+  readonly startTime: number;
+  /** Another one says that it runs another program. */
+  layout = "first";
+  majorFaults = 0;
+  hasExited = false;
+  /** Its memory does not answer, for this reason. */
+  silence: string | undefined;
+  /** Why its memory cannot be read, when it cannot. */
+  failure: string | undefined;
+  /** How often its references were reset. */
+  resets = 0;
+  /** Called when it is about to lose pages. */
+  onPageOut: () => void = () => {};
+  /** Called when it has lost pages. */
+  afterPageOut: () => void = () => {};
+  /** Called when what is in use has to show once more. */
+  onRefresh: () => void = () => {};
+  /** Whether it ran since its references were last read. */
+  hasRun = true;
+  readonly #machine: FakeSwap;
+  readonly #regions = new Map<string, Region>();
+
+  constructor(
+    machine: FakeSwap,
+    { pid, comm, startTime }: { pid: number; comm: string; startTime: number },
+  ) {
+    this.#machine = machine;
+    this.pid = pid;
+    this.comm = comm;
+    this.startTime = startTime;
+  }
+
+  get regions(): Region[] {
+    return [...this.#regions.values()];
+  }
+
+  /** Maps a region of so many pages; nothing of it is in memory until it is touched. */
+  map(name: string, pages: number, options: RegionOptions = {}): void {
+    const start = BigInt(this.#regions.size + 1) * REGION_SPACE;
+    this.#regions.set(name, {
+      ...options,
+      start,
+      pages: new Uint8Array(pages),
+    });
+  }
+
+  /** Maps a region and touches all of it. */
+  fill(name: string, pages: number, options?: RegionOptions): void {
+    this.map(name, pages, options);
+    this.touch(name);
+  }
+
+  /** Makes a region longer. */
+  grow(name: string, pages: number): void {
+    const region = this.#region(name);
+    const before = region.pages;
+    region.pages = new Uint8Array(before.length + pages);
+    region.pages.set(before);
+  }
+
+  /** Gives back what a region has in memory. */
+  free(name: string): void {
+    this.#region(name).pages.fill(0);
+  }
+
+  /** Has a region shared with nobody any more. */
+  unshare(name: string): void {
+    this.#region(name).sharers = 1;
+  }
+
+  /** Uses pages of a region; those that were paged out come back. */
+  touch(name: string, from = 0, to = this.length(name)): void {
+    const region = this.#region(name);
+    this.hasRun = true;
+    for (let page = from; page < to; page++) {
+      if (region.pages[page] & GONE) {
+        this.majorFaults++;
+        if (!region.isFile) this.#machine.usedSwap -= PAGE;
+      }
+      region.pages[page] = RESIDENT | TOUCHED;
+    }
+  }
+
+  /** How many pages a region has, resident or not. */
+  length(name: string): number {
+    return this.#region(name).pages.length;
+  }
+
+  /** How many pages of a region are in memory. */
+  resident(name: string): number {
+    return residentOf(this.#region(name));
+  }
+
+  /** In bytes. */
+  get rss(): number {
+    return this.regions.reduce(
+      (sum, region) => sum + residentOf(region) * PAGE,
+      0,
+    );
+  }
+
+  exit(): void {
+    this.hasExited = true;
+  }
+
+  #region(name: string): Region {
+    const region = this.#regions.get(name);
+    if (!region) throw new Error(`no region ${name}`);
+    return region;
+  }
+
+  /** Resets all references, as others than rcap do too. */
+  resetReferences(): void {
+    for (const { pages } of this.regions) {
+      for (let page = 0; page < pages.length; page++) pages[page] &= ~TOUCHED;
+    }
+  }
+
+  get entry(): ProcessEntry {
+    const { pid, comm, startTime, layout, majorFaults, rss } = this;
+    const pages = this.regions.reduce(
+      (sum, { pages }) => sum + pages.length,
+      0,
+    );
+    return {
+      pid,
+      comm,
+      startTime,
+      layout,
+      majorFaults,
+      rss,
+      image: pages * PAGE,
+      ppid: 1,
+      isSystem: false,
+      isZombie: false,
+    };
+  }
+}
+
+function residentOf({ pages }: Region): number {
+  let count = 0;
+  for (const page of pages) count += page & RESIDENT;
+  return count;
+}
+
+/** The memory of a {@linkcode FakeProcess}. */
+export class FakeProcessMemory implements MonitoredMemory {
+  readonly knowsProportional = true;
+  readonly #machine: FakeSwap;
+  readonly #process: FakeProcess;
+
+  constructor(machine: FakeSwap, process: FakeProcess) {
+    this.#machine = machine;
+    this.#process = process;
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  get silence(): string | undefined {
+    return this.#process.silence;
+  }
+
+  /** The process, when it can be read. */
+  #read(): FakeProcess {
+    const { pid, failure, silence, hasExited } = this.#process;
+    if (hasExited) throw new NoSuchProcess(pid, `no process ${pid}`);
+    const reason = failure ?? silence;
+    if (reason !== undefined) throw new ProcessError(pid, reason);
+    return this.#process;
+  }
+
+  /** Why nothing of a region can go. */
+  #reason({ isLocked, isFile }: Region): SkipReason | undefined {
+    if (isLocked) return "locked";
+    return !isFile && this.#machine.freeSwap === 0 ? "no-swap" : undefined;
+  }
+
+  // deno-lint-ignore require-await -- What it throws is a rejection.
+  async checkAccess(): Promise<void> {
+    this.#read();
+  }
+
+  // deno-lint-ignore require-await -- As above.
+  async reset(): Promise<void> {
+    this.#read().resetReferences();
+    this.#process.resets++;
+  }
+
+  // deno-lint-ignore require-await -- As above.
+  async refresh(): Promise<void> {
+    this.#read().onRefresh();
+  }
+
+  readPagedata(): Promise<Pagedata> {
+    return this.read("scan");
+  }
+
+  // deno-lint-ignore require-await -- As above.
+  async read(purpose: PagedataPurpose): Promise<Pagedata> {
+    const process = this.#read();
+    const builder = new PagedataBuilder();
+    for (const region of process.regions) {
+      const { start, pages, isFile } = region;
+      const flags = MA_READ | (isFile ? 0 : MA_WRITE | MA_ANON);
+      builder.addMapping({ start, pages: pages.length, pageSize: PAGE, flags });
+      if (purpose !== "inspect" && this.#reason(region)) continue;
+      for (const [page, state] of pages.entries()) {
+        if (!(state & RESIDENT)) continue;
+        const bits = state & TOUCHED ? REFERENCED : 0;
+        builder.addPages(page, { count: 1, bits });
+      }
+    }
+    process.hasRun = false;
+    if (purpose === "scan") {
+      process.resets++;
+      process.resetReferences();
+    }
+    return builder.build();
+  }
+
+  closePagedata(): void {}
+
+  hasRun(): boolean {
+    return this.#process.hasRun;
+  }
+
+  // deno-lint-ignore require-await -- As above.
+  async readResidency(): Promise<ReadonlyMap<bigint, Residency>> {
+    return new Map(
+      this.#read().regions.map((region) => {
+        const reason = this.#reason(region);
+        return [region.start, {
+          start: region.start,
+          bytes: region.pages.length * PAGE,
+          pageable: reason ? 0 : residentOf(region),
+          reason,
+        }];
+      }),
+    );
+  }
+
+  readSizes(): ProcessSizes {
+    const { rss, entry: { image } } = this.#read();
+    return { rss, image };
+  }
+
+  // deno-lint-ignore require-await -- As above.
+  async readProportional(): Promise<number> {
+    return this.#read().regions.reduce(
+      (sum, region) => sum + residentOf(region) * PAGE / (region.sharers ?? 1),
+      0,
+    );
+  }
+
+  // deno-lint-ignore require-await -- As above.
+  async readMappings(): Promise<MappingFigures[]> {
+    return this.#read().regions.map((region) => {
+      const rss = residentOf(region) * PAGE;
+      return {
+        start: region.start,
+        end: region.start + BigInt(region.pages.length * PAGE),
+        perm: region.isFile ? "r--p" : "rw-p",
+        name: "",
+        pageSize: PAGE,
+        rss,
+        anonymous: region.isFile ? 0 : rss,
+        swapped: 0,
+        locked: region.isLocked ? rss : 0,
+        referenced: 0,
+        modified: 0,
+        reason: this.#reason(region),
+      };
+    });
+  }
+
+  readPageStates(): Promise<Uint8Array> {
+    throw new Error("not asked for here");
+  }
+
+  // deno-lint-ignore require-await -- As above.
+  async control(): Promise<PageoutControl> {
+    this.#read();
+    return {
+      maxRanges: 16,
+      pageOut: (ranges, signal) => this.#pageOutAll(ranges, signal),
+      [Symbol.dispose]() {},
+    };
+  }
+
+  // deno-lint-ignore require-await -- As above.
+  async #pageOutAll(
+    ranges: readonly PageRange[],
+    signal: AbortSignal | undefined,
+  ): Promise<PageoutResult[]> {
+    this.#process.onPageOut();
+    const results: PageoutResult[] = [];
+    for (const range of ranges) {
+      if (signal?.aborted || results.at(-1)?.result === "failed") break;
+      results.push(this.#pageOut(range));
+    }
+    this.#process.afterPageOut();
+    return results;
+  }
+
+  #pageOut({ start, end, mappingStart }: PageRange): PageoutResult {
+    const { regions, hasExited } = this.#process;
+    if (hasExited) return { result: "failed", message: "it has exited" };
+    const region = regions.find((one) => one.start === mappingStart);
+    if (!region) return { result: "busy", message: "not mapped" };
+    const first = Number((start - mappingStart) / BigInt(PAGE));
+    const last = Number((end - mappingStart) / BigInt(PAGE));
+    for (let page = first; page < last; page++) {
+      if (!(region.pages[page] & RESIDENT)) continue;
+      const reason = this.#reason(region);
+      if (reason) return { result: "busy", reason };
+      region.pages[page] = GONE;
+      if (!region.isFile) this.#machine.usedSwap += PAGE;
+    }
+    return { result: "done" };
+  }
+}
