@@ -157,11 +157,11 @@ Deno.test("unknown columns are refused, and the known ones listed", async () => 
   await areWrong(
     [
       ["scan", "1", "--cap", "1M", "-o", "pid,weight"],
-      `-o: there is no field "weight"; there are pid, comm, rss, unreferenced, attempted, effective, error`,
+      `-o: there is no field "weight"; the fields are pid, comm, rss, unreferenced, attempted, effective, error`,
     ],
     [
       ["inspect", "1", "-o", ""],
-      `-o: there is no field ""; there are start, size, rss, anon, ref, mod, swap, locked, perm, verdict, name`,
+      `-o: there is no field ""; the fields are start, size, rss, anon, ref, mod, swap, locked, perm, verdict, name`,
     ],
     [
       ["doctor", "-o", "what"],
