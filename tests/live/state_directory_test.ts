@@ -341,7 +341,7 @@ Deno.test("stat names the user whose state it shows, and inconsistencies", async
   Deno.linkSync(secret, path);
   const linked = await stat();
   assertEquals(linked.code, 1);
-  assertMatch(linked.stderr, /has 2 names/);
+  assertMatch(linked.stderr, /has 2 hard links/);
   Deno.removeSync(path);
   for (const text of ["", "{", "[]", '{"version":1}', '{"version":2}', "\0"]) {
     Deno.writeTextFileSync(path, text);
