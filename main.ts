@@ -54,17 +54,17 @@ const GRACE_MS = 160;
 
 /** How long standard error may take for the last messages, in milliseconds. */
 const FLUSH_MS = 1000;
-/** When all is to be over after a signal, in milliseconds. */
+/** When the process ends after a signal at the latest, in milliseconds. */
 const END_MS = 225;
 
-/** Runs a command line; returns the exit code, after a message where one is due. */
+/** Runs a command line, prints the message of an error, and returns the exit code. */
 export async function main(args: string[]): Promise<number> {
   const interruption = new AbortController();
   const overdue: Overdue = { hasCome: false };
   interruption.signal.addEventListener("abort", () => {
     overdue.signalledAt = performance.now();
   });
-  // A command that hangs is left to itself: this process ends, and it with it.
+  // A command that hangs is abandoned: it ends with this process.
   const exitCode = await Promise.race([
     run(args, interruption, overdue),
     graceAfter(interruption.signal).finally(() => overdue.hasCome = true),
@@ -72,7 +72,7 @@ export async function main(args: string[]): Promise<number> {
     const ended = overdue.hasCome ? overdue.cleanUp?.() : undefined;
     return ended ?? exitCodeOf(error);
   });
-  tellWhoIsWaitedFor(overdue.system);
+  reportHeldBy(overdue.system);
   await flushMessages(
     overdue.signalledAt === undefined
       ? FLUSH_MS
@@ -81,7 +81,7 @@ export async function main(args: string[]): Promise<number> {
   return exitCode;
 }
 
-/** The end of a command that does not end within the grace after a signal. */
+/** A command that may not end within the grace after a signal. */
 interface Overdue {
   /** The operating system, once it is chosen. */
   system?: OperatingSystem;
@@ -92,8 +92,8 @@ interface Overdue {
   cleanUp?: () => number | undefined;
 }
 
-/** Tells who keeps this process from ending, once it has done all else. */
-function tellWhoIsWaitedFor(system: OperatingSystem | undefined): void {
+/** Reports the page-outs that keep this process from ending. */
+function reportHeldBy(system: OperatingSystem | undefined): void {
   const pids = system?.heldBy() ?? [];
   if (pids.length === 0) return;
   printError(
@@ -116,8 +116,8 @@ async function run(
   overdue: Overdue,
 ): Promise<number> {
   const survived = new Set<EndingSignal>();
-  // Who ran it by nohup has it survive the terminal. To be asked before there is a
-  // listener of any signal: with the first, Deno ends itself on SIGHUP.
+  // nohup makes a process ignore SIGHUP. Ask before the first signal listener is
+  // added: Deno then installs its own SIGHUP handler, which ends the process.
   const system = overdue.system = operatingSystem();
   if (system.ignoresHangup()) survived.add("SIGHUP");
   for (const signal of ENDING_SIGNALS) {
@@ -147,17 +147,17 @@ async function run(
   const program = new Command("rcap")
     .description(
       "Keeps the resident memory of groups of processes under a cap by paging out\n" +
-        `what they do not use. ${harmlessness(system)}`,
+        `what they do not use.\n${harmlessness(system)}`,
     )
     .version(denoJson.version, "--version", "print the version")
     .addOption(
-      new Option("--log-level <level>", "what to tell on standard error")
+      new Option("--log-level <level>", "how much to log on standard error")
         .choices(LOG_LEVELS).default("info"),
     )
     .option("--no-color", "no colours, as with NO_COLOR in the environment")
     .on("option:log-level", (value: LogLevel) => level = value)
     .on("option:no-color", () => color = false)
-    .addHelpText("after", "\nrcap help COMMAND tells more of a command.");
+    .addHelpText("after", "\nrcap help COMMAND describes a command in detail.");
   const commands = [
     runCommand,
     scanCommand,
@@ -175,11 +175,11 @@ async function run(
     command.configureOutput({
       writeOut: (text) => help += text,
       writeErr: (text) => hints += text,
-      // Stands in what is thrown.
+      // The thrown error has the message.
       outputError: () => {},
     }).configureHelp({ showGlobalOptions: true })
       .helpOption("--help", "print this help")
-      .showHelpAfterError(`${commandLineOf(command)} --help tells more`)
+      .showHelpAfterError(`see ${commandLineOf(command)} --help`)
       .exitOverride();
   }
   try {
@@ -200,14 +200,14 @@ function commandLineOf(command: { name(): string }): string {
   return command.name() === "rcap" ? "rcap" : `rcap ${command.name()}`;
 }
 
-/** The lines of a text of our own. */
+/** The lines of a text that rcap itself has written. */
 function linesOf(text: string): string[] {
   return text.replace(/\n$/, "").split("\n");
 }
 
 /**
- * What commander says of a wrong command line. It repeats what was typed, ends of
- * lines and all; only what it adds on a line of its own is one.
+ * The error for a wrong command line, from commander's message. The message repeats
+ * what was typed, line breaks included; only commander's guess is a line of its own.
  */
 function usageError({ message }: CommanderError, hints: string): UsageError {
   const [, problem, guess] =
@@ -219,7 +219,7 @@ function usageError({ message }: CommanderError, hints: string): UsageError {
   ]);
 }
 
-/** The exit code for what ended a command, after a message where one is due. */
+/** Prints the message of an error that ended a command, and returns its exit code. */
 function exitCodeOf(error: unknown): number {
   if (error instanceof Interrupted) return error.exitCode;
   const message = messageOf(error);

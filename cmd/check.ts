@@ -1,5 +1,5 @@
 /**
- * `rcap check`: whether a configuration is valid, and what it amounts to.
+ * `rcap check`: validates a configuration, and prints the merged result.
  *
  * @module
  */
@@ -35,14 +35,14 @@ Drop-ins of ${DEFAULT_CONFIG} are /etc/rcap.d/*.toml in name order, those of any
 other FILE.toml are FILE.d/*.toml. Their caps are added; of a [daemon] key, the
 last counts.
 
-In select, those in a list of their own have to hold together:
+In select, a process has to match all selectors of an inner list:
   select = [["exe:/usr/bin/postgres", "user:postgres"], "unit:nginx"]
 
 ${
   exitStatusHelp({
     done: "the configuration is valid",
     failed:
-      "failed, or it is not known for the moment whether the configuration is valid, as when the name service does not answer",
+      "failed, or the configuration cannot be judged now, for instance because the name service does not answer",
     usage: "the configuration is not valid, or wrong usage",
   })
 }
@@ -56,13 +56,13 @@ export function checkCommand(context: Context) {
   return new Command("check")
     .summary("validate a configuration")
     .description(
-      "Tells everything that is wrong with the files of a configuration, with line\n" +
-        "and remedy. Needs no privileges.",
+      "Reports every problem in the files of a configuration, with line and remedy.\n" +
+        "Needs no privileges.",
     )
     .addOption(configOption)
     .option(
       "--print",
-      "print the merged result as TOML, and where it comes from",
+      "print the merged result as TOML, with the source of each value",
     )
     .addOption(jsonOption)
     .addHelpText("after", HELP)

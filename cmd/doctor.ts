@@ -1,5 +1,5 @@
 /**
- * `rcap doctor`: what works on this machine, and why not the rest.
+ * `rcap doctor`: what works on this machine, and why the rest does not.
  *
  * @module
  */
@@ -27,7 +27,7 @@ const COLUMNS: readonly Column<Finding>[] = [
   { name: "remedy", kind: "text", value: ({ remedy }) => remedy },
 ];
 
-/** The columns that people see unless they ask for others; the rest stands below. */
+/** The columns shown by default; the others are printed below the table. */
 const SHOWN = "name,status,detail";
 
 const STYLES: Readonly<Record<Finding["status"], Style>> = {
@@ -41,7 +41,7 @@ Columns: ${columnNames(COLUMNS)}
 
 ${
   exitStatusHelp({
-    done: "rcap works here, if not at its best",
+    done: "rcap works here, perhaps with limits",
     failed: true,
     usage: "wrong usage",
     incapable: "something that every scan needs is missing",
@@ -52,10 +52,10 @@ ${
 export function doctorCommand(context: Context) {
   return addTableOptions(
     new Command("doctor")
-      .summary("what works on this machine, and why not the rest")
+      .summary("what works on this machine, and why the rest does not")
       .description(
-        "Tries on rcap itself everything that rcap can use on this machine, and tells\n" +
-          "what it means and what to do where it does not work.",
+        "Tries everything that rcap can use on this machine, on rcap itself. Explains\n" +
+          "what each finding means, and how to fix what does not work.",
       ),
   )
     .addHelpText("after", HELP)

@@ -1,26 +1,26 @@
 /**
- * What `--help` says of the exit codes of a command.
+ * The exit codes of a command, as `--help` lists them.
  *
  * @module
  */
 
 import { EXIT_CODES, type ExitCodeName } from "../lib/errors.ts";
 
-/** How wide the lines of help are at the most. */
+/** The maximal width of help, in columns. */
 const WIDTH = 80;
 
 /**
- * The exit codes of a command, a line each in their order.
+ * Formats the exit codes of a command, one per entry, in ascending order.
  *
- * @param meanings what each code means with this command; `true` for its meaning
- * with every command.
+ * @param meanings what each code means for this command; `true` stands for its
+ * general meaning.
  */
 export function exitStatusHelp(
   meanings: Readonly<Partial<Record<ExitCodeName, string | true>>>,
 ): string {
   const rows = Object.entries(EXIT_CODES).flatMap(([name, entry]) => {
     const { code, meaning } = entry;
-    // Names of the table alone are keys of it.
+    // The keys of EXIT_CODES are its names.
     const own = meanings[name as ExitCodeName];
     if (own === undefined) return [];
     return wrap(own === true ? meaning : own, WIDTH - INDENT).map((line, at) =>
@@ -30,10 +30,10 @@ export function exitStatusHelp(
   return ["Exit status:", ...rows].join("\n");
 }
 
-/** Where the meanings begin: behind two spaces and up to three digits. */
+/** The column where meanings begin: after two spaces and up to three digits. */
 const INDENT = 7;
 
-/** Breaks a text into lines of at most so many characters. */
+/** Breaks a text into lines of at most `width` characters. */
 function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ")) {

@@ -81,24 +81,24 @@ const AGE_COLUMNS: readonly Column<AgeRow>[] = [
 
 const HELP = `
 Columns: ${columnNames(COLUMNS)}
-  rss     in memory                anon    of that, what belongs to no file
+  rss     in memory                anon    of that, not backed by a file
   ref     referenced meanwhile     mod     modified meanwhile
   swap    in swap                  locked  cannot be paged out
 
-The verdict says what a scan would do: cold pages go; warm memory is in use in
-part, hot memory in full; else it is passed over: locked, hugetlb, special,
-shared, nonresident, no-swap. With --pagedata smaps, which knows one reference a
-mapping, warm mappings are in use as a whole. Where the kernel keeps no
-soft-dirty bits, mod is an upper bound: what is referenced and differs from its
-file or swap.
+The verdict says what a scan would do. It pages out cold mappings, and the
+unused part of warm ones; hot ones are fully in use. It skips the others:
+locked, hugetlb, special, shared, nonresident, no-swap. With --pagedata smaps,
+which has one figure per mapping, a warm mapping counts as fully in use. If the
+kernel keeps no soft-dirty bits, mod is an upper bound: the pages that are
+referenced and differ from their file or swap.
 
---ages tells how much was not used for 1, 2, 4, … 128 intervals or longer, and
+--ages shows how much was not used for 1, 2, 4, … 128 intervals or longer, and
 how much was used within that time: the working set. An interval is 250 ms, or
-longer where --observe is more than a minute. Columns:
+longer if --observe exceeds a minute. Columns:
 ${columnNames(AGE_COLUMNS)}
 
---pages prints a character a page: . not resident, - resident, r referenced,
-m modified, s swapped.
+--pages prints one character per page: . not resident, - resident,
+r referenced, m modified, s swapped.
 
 ${
   exitStatusHelp({
@@ -116,27 +116,27 @@ Examples:
   rcap inspect 4242 --ages --observe 1m
   rcap inspect 4242 --pages 7f30c8000000-7f30c8400000`;
 
-/** How many pages stand in a line of --pages. */
-const PAGES_A_LINE = 64;
+/** How many pages a line of --pages shows. */
+const PAGES_PER_LINE = 64;
 
 /** The command. */
 export function inspectCommand(context: Context) {
   return addTableOptions(
     new Command("inspect")
-      .summary("the mappings of one process, page by page if asked")
+      .summary("the mappings of one process, optionally page by page")
       .description(
-        "Watches one process for a while and tells of each of its mappings what is\n" +
-          "in memory, what was touched, and what a scan would do with it.",
+        "Watches one process for a while and shows, for each mapping, what is in\n" +
+          "memory, what was touched, and what a scan would do with it.",
       )
       .argument("<pid>", "the process", parseArgument)
       .addOption(observeOption)
       .addOption(
-        new Option("--pages <start[-end]>", "page by page, from an address on")
+        new Option("--pages <start[-end]>", "show single pages of this range")
           .argParser(parseAddressRange),
       )
       .option(
         "--ages",
-        "how long its memory was not used, in intervals of --observe",
+        "show how long its memory was not used, in intervals",
         false,
       )
       .addOption(pagedataOption(context.system)),
@@ -146,7 +146,7 @@ export function inspectCommand(context: Context) {
       const { signal, log } = context;
       if (options.ages && options.pages) {
         throw new UsageError(
-          "--ages and --pages exclude each other: give one of them",
+          "--ages and --pages exclude each other; give only one",
         );
       }
       const present = options.pages
@@ -165,7 +165,7 @@ export function inspectCommand(context: Context) {
     });
 }
 
-/** Inspects a process and prints what it found. */
+/** Inspects a process and prints the report. */
 type Presentation = (request: InspectOptions) => Promise<unknown>;
 
 function presentMappings(
@@ -211,7 +211,7 @@ function parseArgument(text: string): number {
   return parsePid(text.replace(/^pid:/, ""), `process "${text}"`);
 }
 
-/** What the table of ages is of. */
+/** The line below the table of ages. */
 function agesLine(
   { resident, interval, observedSeconds }: AgesReport,
 ): Printable {
@@ -238,15 +238,15 @@ function totalsRow({ totals, mappings }: InspectReport): Row {
   };
 }
 
-/** The pages, some a line, each line with its address. */
+/** The pages, {@linkcode PAGES_PER_LINE} per line; each line begins with its address. */
 function picture(
   { start, pageSize, pages }: PagesReport,
   bare: boolean,
 ): Printable {
   const rows: string[] = [];
-  for (let at = 0; at < pages.length; at += PAGES_A_LINE) {
+  for (let at = 0; at < pages.length; at += PAGES_PER_LINE) {
     const address = BigInt(start) + BigInt(at * pageSize);
-    const line = pages.slice(at, at + PAGES_A_LINE);
+    const line = pages.slice(at, at + PAGES_PER_LINE);
     rows.push(bare ? line : `${hex(address)}  ${line}`);
   }
   const legend =

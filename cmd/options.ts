@@ -1,6 +1,6 @@
 /**
- * What the commands share: what `main.ts` hands them, options, and how values on
- * the command line are parsed.
+ * What the commands share: the context that `main.ts` passes, options, and parsers
+ * of values on the command line.
  *
  * @module
  */
@@ -18,23 +18,24 @@ import type { PagedataSourceName, Platform } from "../lib/platform/platform.ts";
 import type { Printable } from "../lib/report/escape.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
 
-/** What a command gets from `main.ts` beside its own arguments. */
+/** What `main.ts` passes to a command besides its arguments. */
 export interface Context {
   /** The operating system that rcap runs on. */
   readonly system: OperatingSystem;
   /** Aborted by the signals that end rcap. */
   readonly signal: AbortSignal;
-  /** Has SIGHUP abort nothing, for a command that takes it for something else. */
+  /** Keeps SIGHUP from aborting the command, which uses it for something else. */
   surviveHangup(): void;
   /**
-   * Has something done when a signal has come and the command does not end in time:
-   * it leaves nothing behind, waits for nothing, and may tell the exit code.
+   * Sets what runs if the command does not end in time after a signal. It removes
+   * what the command would leave behind, without waiting, and may return the exit
+   * code.
    */
   cleanUpWhenOverdue(cleanUp: () => number | undefined): void;
   /**
-   * Writes to standard output; nobody reads it any more where it resolves to `false`.
+   * Writes to standard output. Resolves to `false` if the reader has closed it.
    *
-   * @throws the signal's reason, where that comes before a reader does.
+   * @throws the signal's reason if the signal comes while the output is not read.
    */
   readonly print: (...texts: Printable[]) => Promise<boolean>;
   readonly log: Log;
@@ -42,7 +43,7 @@ export interface Context {
   logAs(format: LogFormat): Log;
   /** Whether tables may have colours. */
   readonly color: boolean;
-  /** Sets the exit code that the process ends with; 0 when never called. */
+  /** Sets the exit code of the process, 0 by default. */
   setExitCode(code: number): void;
 }
 
@@ -54,7 +55,7 @@ export const observeOption = new Option(
   parseDuration(text, "--observe")
 );
 
-/** `--pagedata`: where reference bits come from, of what this system has. */
+/** `--pagedata`: where reference bits come from, of the sources of this system. */
 export function pagedataOption({ pagedataSources }: OperatingSystem) {
   return new Option("--pagedata <source>", "where reference bits come from")
     .choices(["auto" as const, ...pagedataSources]).default("auto" as const);
@@ -83,11 +84,11 @@ export function stateDirectoryOption({ stateDirectory }: OperatingSystem) {
   });
 }
 
-/** What rcap does not do to processes, for help. */
+/** What rcap does not do to processes, as help says it. */
 export function harmlessness({ stopsToPageOut }: OperatingSystem): string {
   return stopsToPageOut
-    ? "Kills and throttles nothing; a process\nis stopped for as long as it pages itself out."
-    : "Kills, stops and throttles nothing.";
+    ? "Never kills or throttles a process; stops one only while it is paged out."
+    : "Never kills, stops or throttles a process.";
 }
 
 /** Parses a size of the command line. */
@@ -105,10 +106,10 @@ export function totalMemory(system: OperatingSystem): number {
 }
 
 /**
- * Opens the processes of this machine for an observation; warns when that or the
- * source of reference bits is not as good as it could be.
+ * Opens the processes of this machine for an observation. Warns if the observation
+ * is short, or the source of reference bits is not the best one.
  *
- * @throws CapabilityError when the chosen source does not work here.
+ * @throws CapabilityError if the chosen source does not work here.
  */
 export function openProcesses(
   { observe, pagedata }: {

@@ -1,5 +1,5 @@
 /**
- * `rcap reload`: has a running daemon read its configuration again.
+ * `rcap reload`: makes a running daemon read its configuration again.
  *
  * @module
  */
@@ -20,18 +20,18 @@ ${
     failed:
       "rcap is not running, does not answer, or its state directory cannot be trusted",
     usage:
-      "the configuration is invalid, and the one that runs stays; or wrong usage",
-    incapable: "this user may not",
+      "the configuration is invalid, so the current one stays in force; or wrong usage",
+    incapable: "this user may not signal the daemon",
   })
 }`;
 
 /** The command. */
 export function reloadCommand({ system, print }: Context) {
   return new Command("reload")
-    .summary("have a running daemon read its configuration again")
+    .summary("make a running daemon read its configuration again")
     .description(
-      "Has the running daemon read its configuration again. Where that is invalid,\n" +
-        "it says why and the configuration that runs stays.",
+      "Makes the running daemon read its configuration again. If the configuration is\n" +
+        "invalid, reports every problem, and the current one stays in force.",
     )
     .addOption(stateDirectoryOption(system))
     .addHelpText("after", HELP)
@@ -42,7 +42,7 @@ export function reloadCommand({ system, print }: Context) {
       });
       if (configuration.problems.length > 0) {
         throw new UsageError(
-          "the configuration is invalid, and the one that runs stays:",
+          "the configuration is invalid; the current one stays in force:",
           undefined,
           configuration.problems,
         );

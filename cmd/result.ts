@@ -1,6 +1,6 @@
 /**
- * How commands present what they found: the options that every command with a table
- * takes, and the result as those want it, text or JSON.
+ * How commands print results: the options of every command that prints a table, and
+ * the result as text or JSON.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import {
 } from "../lib/report/table.ts";
 import type { Context } from "./options.ts";
 
-/** `--json`, of every command that has a result. */
+/** `--json`, an option of every command with a result. */
 export const jsonOption = new Option("--json", "print one JSON object");
 
 /** Adds the options of every command that prints a table. */
@@ -28,7 +28,7 @@ export function addTableOptions<
     .option("-H, --no-header", "no header, columns separated by tabs")
     .option(
       "-o, --output <fields>",
-      "which columns to print, and in what order: FIELD,…",
+      "columns to print, in this order: FIELD,…",
     )
     .option("-p, --parsable", "sizes in exact bytes");
 }
@@ -45,17 +45,17 @@ export interface TableOptions extends JsonOptions {
   readonly parsable?: true;
 }
 
-/** A result in both forms. */
+/** A result, as JSON and as text. */
 export interface Result {
   readonly json: object;
-  /** Makes the text, where that is wanted. */
+  /** Returns the text; called without `--json` only. */
   text(): Printable | readonly Printable[];
 }
 
 /**
  * Prints a result, as JSON with `--json`, else as text.
  *
- * @returns whether anybody reads standard output still.
+ * @returns `false` if the reader of standard output has closed it.
  */
 export function printResult(
   result: Result,
@@ -67,11 +67,11 @@ export function printResult(
   );
 }
 
-/** Rows as a table, and what people are told beside it. */
+/** The rows of a table, and the text around it. */
 export interface TableResult<Row> {
   readonly json: object;
   readonly rows: readonly Row[];
-  /** Rows that stand below the others, apart from them; not with `-H`. */
+  /** Rows of totals, set apart below the others; not with `-H`. */
   readonly totals?: readonly Row[];
   /** Text above the table. */
   readonly above?: Printable;
@@ -79,15 +79,15 @@ export interface TableResult<Row> {
   readonly below?: Printable;
 }
 
-/** A table as the options want it. */
+/** Prints tables as the options say. */
 export class ResultTable<Row> {
   readonly #columns: readonly Column<Row>[];
   readonly #options: TableOptions;
   readonly #context: Pick<Context, "color" | "print">;
 
   /**
-   * @param columns the names in `shown` are those printed for people unless they ask
-   * for others; all by default.
+   * @param columns all columns, and with `shown` the names of those that are printed
+   * without `-H` or `--output`, separated by commas; all by default.
    * @throws UsageError if `--output` names a column that does not exist.
    */
   constructor(
@@ -104,7 +104,7 @@ export class ResultTable<Row> {
     this.#context = context;
   }
 
-  /** Prints rows, or with `--json` the JSON; returns what {@linkcode printResult} does. */
+  /** Prints rows, or JSON with `--json`; returns what {@linkcode printResult} returns. */
   print({ json, ...text }: TableResult<Row>): Promise<boolean> {
     const result = { json, text: () => this.#render(text) };
     return printResult(result, this.#options, this.#context);

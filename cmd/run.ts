@@ -32,8 +32,8 @@ import { addTableOptions, ResultTable } from "./result.ts";
 import { STAT_COLUMNS } from "./stat.ts";
 
 const HELP = `
-The configuration is ${DEFAULT_CONFIG} and the drop-ins beside it; rcap check
-tells what is wrong with it. A small one:
+The configuration is ${DEFAULT_CONFIG} and its drop-ins; rcap check reports what
+is wrong with it. A small one:
 
   [[cap]]
   name = "browsers"
@@ -43,13 +43,13 @@ tells what is wrong with it. A small one:
 Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the daemon
 after the page-out in flight. Nothing has to be undone.
 
-The options of tables are those of --once, which prints that of rcap stat.
+The table options apply to --once, which prints the table of rcap stat.
 
 ${
   exitStatusHelp({
-    done: "ended as it was told to",
+    done: "ended on request",
     failed:
-      "another daemon runs, others can write to the state directory, or something else is in the way",
+      "another daemon runs, other users can write to the state directory, or another failure",
     usage: true,
     capNotMet: "with --once, a cap is not met",
     incapable: true,
@@ -70,24 +70,24 @@ export function runCommand(context: Context) {
       .summary("enforce the caps of a configuration, as a daemon")
       .description(
         "Watches groups of processes and pages out what they do not use when they\n" +
-          `exceed their caps. ${harmlessness(system)}`,
+          `exceed their caps.\n${harmlessness(system)}`,
       )
       .addOption(configOption)
       .addOption(stateDirectoryOption(system))
-      .option("--once", "scan once what is over its cap, and end", false)
+      .option("--once", "scan the groups over their cap once, and exit", false)
       .addOption(
         new Option(
           "--metrics <[host:]port>",
-          "serve OpenMetrics there, on loopback unless a host is given",
+          "serve OpenMetrics at this address; loopback by default",
         ).argParser((text) => parseAddress(text)),
       )
       .addOption(
-        new Option("--log-format <format>", "how messages are written")
+        new Option("--log-format <format>", "format of messages")
           .choices(LOG_FORMATS).default("text" as const),
       )
       .option(
         "--print-unit",
-        "print a systemd unit for this binary, and end",
+        "print a systemd unit for this binary, and exit",
         false,
       ),
   )
@@ -130,7 +130,7 @@ export function runCommand(context: Context) {
         onTaken: (release: () => void) =>
           context.cleanUpWhenOverdue(() => {
             release();
-            // To end is what a daemon was told; a single scan is interrupted.
+            // The signal asks a daemon to end, but interrupts a single scan.
             return options.once ? undefined : 0;
           }),
       };
@@ -144,7 +144,7 @@ export function runCommand(context: Context) {
     });
 }
 
-/** The arguments of the daemon that a unit starts: those that are not the default. */
+/** The arguments of the daemon in a unit: those that differ from the default. */
 function unitArguments(
   { config, stateDir, metrics, logFormat }: {
     config: string;

@@ -37,30 +37,26 @@ const COLUMNS: readonly Column<ProcessReport>[] = [
   { name: "error", kind: "text", value: ({ error }) => error },
 ];
 
-/** What `--help` tells beside the options. */
+/** The help text below the options. */
 function help(system: OperatingSystem): string {
   const hasProjects = system.projectIdOf !== undefined;
   return `
-Selectors, of which several make a union; + joins two that both have to hold:
+Selectors; several select a union, two joined by + what both select:
 ${
     selectorHelp(system).map(([form, what]) => `  ${form.padEnd(14)} ${what}`)
       .join(
         "\n",
       )
   }
-In a GLOB, * matches any characters, / too. rcap never selects itself, kernel
-threads or zombies${
-    hasProjects
-      ? ""
-      : ", nor what a cgroup's owner has left alone (user.rcap.avoid)"
+In a GLOB, * matches any characters, including /. rcap never selects itself,
+kernel threads or zombies${
+    hasProjects ? "" : ", nor processes left alone by user.rcap.avoid"
   }.
-Other users choose what comm:, exe:${
+Other users control what their processes match with comm:, exe:${
     hasProjects ? "" : ", cgroup:"
-  } and tree: say of their processes;
-${
-    hasProjects
-      ? "user: they do not"
-      : "user: and unit: they do not, but for unit:user@UID/NAME of their own"
+  } and
+tree:, but not with user:${
+    hasProjects ? "" : " and unit:, except their own unit:user@UID/NAME"
   }.
 
 Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
@@ -92,18 +88,21 @@ export function scanCommand(context: Context) {
   const { system } = context;
   return addTableOptions(
     new Command("scan")
-      .summary("one scan of some processes, for real or as a dry run")
+      .summary("scan some processes once, for real or as a dry run")
       .description(
         "Watches what some processes use, then pages out what they do not until\n" +
-          `their resident memory is down to a cap. ${harmlessness(system)}`,
+          `their resident memory is down to a cap.\n${harmlessness(system)}`,
       )
-      .argument("<selector...>", "which processes")
+      .argument("<selector...>", "the processes")
       .addOption(
-        new Option("--cap <size>", "bring them down to this size")
+        new Option("--cap <size>", "lower their resident memory to this size")
           .argParser(sizeParser("--cap", system)),
       )
       .addOption(
-        new Option("--excess <size>", "lower them by this size")
+        new Option(
+          "--excess <size>",
+          "lower their resident memory by this size",
+        )
           .argParser(sizeParser("--excess", system)),
       )
       .option(
@@ -115,7 +114,7 @@ export function scanCommand(context: Context) {
       .addOption(
         new Option(
           "--policy <policy>",
-          "what goes first: one process after another, or what is idle for longest of all",
+          "what goes first: the idle pages of one process after another, or the pages idle for longest of all processes",
         ).choices(POLICIES)
           .default(DEFAULT_POLICY),
       )
@@ -147,7 +146,7 @@ export function scanCommand(context: Context) {
     });
 }
 
-/** What to reach: `--cap` or `--excess`, exactly one of them. */
+/** The goal: exactly one of `--cap` and `--excess`. */
 function goalOf(
   { cap, excess }: { cap?: number; excess?: number },
 ): { cap: number } | { excess: number } {
@@ -155,7 +154,7 @@ function goalOf(
   if (excess !== undefined && cap === undefined) return { excess };
   throw new UsageError(
     cap === undefined
-      ? "say what to reach: --cap SIZE or --excess SIZE"
-      : "--cap and --excess exclude each other: give one of them",
+      ? "the goal is missing; give --cap SIZE or --excess SIZE"
+      : "--cap and --excess exclude each other; give only one",
   );
 }

@@ -1,5 +1,5 @@
 /**
- * `rcap set`: one cap of a running daemon, until it ends.
+ * `rcap set`: overrides one cap of a running daemon, until it ends.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, stateDirectoryOption, totalMemory } from "./options.ts";
 import { jsonOption, printResult } from "./result.ts";
 
-/** The word that stands for the cap of the configuration. */
+/** The word for the cap of the configuration. */
 const DEFAULT = "default";
 
 const HELP = `
@@ -25,7 +25,7 @@ ${
     failed:
       "rcap is not running, does not answer, or its state directory cannot be trusted",
     usage: "wrong usage",
-    incapable: "this user may not",
+    incapable: "this user may not change caps",
   })
 }
 
@@ -45,7 +45,7 @@ export function setCommand(context: Context) {
     .argument("<name>", "the group")
     .argument(
       "<size>",
-      `its cap, or "${DEFAULT}" for that of the configuration`,
+      `its cap, or "${DEFAULT}" for the one in the configuration`,
       (text) =>
         text === DEFAULT ? undefined : parseCapSize(text, {
           what: "SIZE",
@@ -70,7 +70,7 @@ export function setCommand(context: Context) {
           lines(
             `${name}: the cap is ${formatSize(cap)} now, it was ${
               formatSize(before.cap)
-            }; ${formatSize(rss)} are resident`,
+            }; ${formatSize(rss)} resident`,
           ),
       };
       await printResult(result, options, context);

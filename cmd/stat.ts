@@ -20,7 +20,7 @@ import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, stateDirectoryOption } from "./options.ts";
 import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 
-/** How often a line is printed unless told otherwise, in milliseconds. */
+/** The default interval between two tables, in milliseconds. */
 const INTERVAL = 5000;
 
 export const STAT_COLUMNS: readonly Column<StatRow>[] = [
@@ -46,21 +46,21 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
 ];
 
 const HELP = `
-INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT it goes on
-until it is interrupted. The first table tells of all since the daemon started,
-every other of the time since the one before.
+INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT, stat goes
+on until it is interrupted. The first table covers the time since the daemon
+started, every other the time since the one before.
 
 Columns: ${columnNames(STAT_COLUMNS)}
-  nproc     processes                vm     size of their address spaces
-  rss       resident size            cap    what it should not exceed
-  at        tried to page out        avgat  that on average per scan
-  pg        paged out in effect      avgpg  that on average per scan
-  backed_off intervals in which it was left alone since much had come back
+  nproc      processes               vm     size of their address spaces
+  rss        resident size           cap    the limit of that
+  at         tried to page out       avgat  the same, average per scan
+  pg         fall of rss             avgpg  the same, average per scan
+  backed_off intervals without a scan because paged-out memory had come back
 
 ${
   exitStatusHelp({
     done: true,
-    failed: "rcap is not running, or has not written its state for long",
+    failed: "rcap is not running, or its state is out of date",
     usage: "wrong usage",
     SIGINT: true,
   })
@@ -78,8 +78,8 @@ export function statCommand(context: Context) {
     new Command("stat")
       .summary("what a running daemon has done, every few seconds")
       .description(
-        "Tells of each group of the running daemon how large it is, what its cap\n" +
-          "is, and what was paged out. Needs no privileges.",
+        "Shows, for each group of the running daemon, its size, its cap, and what was\n" +
+          "paged out. Needs no privileges.",
       )
       .addArgument(
         new Argument("[interval]", "how often").argParser(parseInterval)
@@ -92,7 +92,7 @@ export function statCommand(context: Context) {
       .addOption(
         new Option(
           "-g, --global",
-          "also physical memory in use, and from where on caps are enforced",
+          "also physical memory in use, and the enforcement threshold",
         ),
       )
       .addOption(stateDirectoryOption(context.system)),
@@ -121,13 +121,13 @@ export function statCommand(context: Context) {
           below: warningsOf(now),
         });
         rounds++;
-        // When nobody reads it any more, there is nothing left to do.
+        // Without a reader there is nothing left to do.
         if (!isRead || rounds >= count) return;
       }
     });
 }
 
-/** Why caps cannot be met, and who is left alone, a line each. */
+/** Why caps cannot be met, and how many processes are left alone, a line each. */
 function warningsOf({ groups }: DaemonState): Printable {
   return lines(...groups.flatMap(({ name, warning, avoided }) => [
     ...(warning ? [warning] : []),
@@ -141,7 +141,7 @@ function describeAvoided(count: number): string {
     : `${count} processes are left alone, as their cgroups ask (user.rcap.avoid)`;
 }
 
-/** Physical memory in use, and from where on caps are enforced. */
+/** Physical memory in use, and the use above which caps are enforced. */
 function memoryLine(
   { total, used, threshold }: DaemonState["memory"],
 ): string {
@@ -159,13 +159,13 @@ function parseInterval(text: string): number {
     : parseDuration(text, "INTERVAL (seconds, or a duration)");
   if (interval > 0 && interval < 2 ** 31) return interval;
   throw new UsageError(
-    `INTERVAL: "${text}" is out of range; it is above 0 and at most 596h`,
+    `INTERVAL: "${text}" is out of range; write more than 0 and at most 596h`,
   );
 }
 
 function parseCount(text: string): number {
   if (/^[1-9]\d*$/.test(text)) return Number(text);
   throw new UsageError(
-    `COUNT: "${text}" is not a count; write a whole number from 1 on`,
+    `COUNT: "${text}" is not a count; write a whole number, at least 1`,
   );
 }

@@ -60,12 +60,12 @@ async function areWrong(
 
 Deno.test("unknown commands and options are refused, with a hint to help", async () => {
   await areWrong(
-    [["frobnicate"], "unknown command 'frobnicate'\nrcap --help tells more\n"],
+    [["frobnicate"], "unknown command 'frobnicate'\nsee rcap --help\n"],
     [["--frobnicate"], "unknown option '--frobnicate'"],
     [["--json", "doctor"], "unknown option '--json'"],
     [
       ["scan", "--bar", "1"],
-      "unknown option '--bar'\nrcap scan --help tells more\n",
+      "unknown option '--bar'\nsee rcap scan --help\n",
     ],
     [["scan", "-1", "--cap", "1M"], '"-1" is not a selector; use pid:N or N'],
     [["inspect", "--cap", "1M", "1"], "unknown option '--cap'"],
@@ -94,7 +94,7 @@ Deno.test("missing and superfluous arguments are refused", async () => {
 
 Deno.test("a scan requires either --cap or --excess", async () => {
   await areWrong(
-    [["scan", "1"], "say what to reach: --cap SIZE or --excess SIZE"],
+    [["scan", "1"], "the goal is missing; give --cap SIZE or --excess SIZE"],
     [
       ["scan", "1", "--cap", "1M", "--excess", "1M"],
       "--cap and --excess exclude each other",

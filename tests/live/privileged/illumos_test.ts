@@ -410,7 +410,7 @@ try {
 Deno.test("help and messages match the platform", async () => {
   const { stdout } = await onIllumos("scan", "--help");
   assert(stdout.includes("project:NAME") && !stdout.includes("cgroup:"));
-  assertMatch(stdout, /a process\s+is stopped for as long as it pages/);
+  assertMatch(stdout, /stops one only while it is paged out/);
   assertMatch(stdout, /choices: "auto",\s+"proc"/);
   const { code, stderr } = await onIllumos(
     ...["scan", "1", "--cap", "1P", "--pagedata", "pte"],
