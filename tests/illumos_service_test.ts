@@ -88,7 +88,10 @@ Deno.test("there is one daemon a state directory, and one that was killed leaves
     await using daemon = await TestDaemon.start(options);
     const { code, stderr } = await TestDaemon.startOnly(options).ended;
     assertEquals(code, 1, stderr);
-    assertMatch(stderr, new RegExp(`runs already as process ${daemon.pid}, `));
+    assertMatch(
+      stderr,
+      new RegExp(`is already running as process ${daemon.pid}, `),
+    );
     daemon.signal("SIGKILL");
     await daemon.ended;
   }

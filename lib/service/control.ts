@@ -1,6 +1,6 @@
 /**
- * Telling a running daemon what to do: by files in its state directory and a
- * signal, and by waiting until its state shows that it has done so.
+ * Controls a running daemon: writes files into its state directory, sends a signal,
+ * and waits until the state shows the result.
  *
  * @module
  */
@@ -25,30 +25,30 @@ import {
   writeOverride,
 } from "./state_directory.ts";
 
-/** What control of a daemon needs of the operating system. */
+/** The part of the operating system that controls a daemon. */
 export type ControlSystem =
   & StateSystem
   & Pick<OperatingSystem, "hold" | "requireOwnProcesses">;
 
-/** A daemon by its state directory. */
+/** A daemon, identified by its state directory. */
 export interface DaemonPlace {
   readonly system: ControlSystem;
   /** The path of its state directory. */
   readonly directory: string;
 }
 
-/** How long a daemon may take to answer, in milliseconds, and how often that is looked at. */
+/** How long a daemon may take to answer, and how often its state is read, in milliseconds. */
 const PATIENCE = 10_000;
 const LOOK_INTERVAL = 20;
 
 /**
- * Sets the cap of a group, or takes that back.
+ * Overrides the cap of a group, or removes the override.
  *
  * @param bytes `undefined` for the cap of the configuration.
  * @returns the group before and after.
- * @throws RcapError when no daemon runs, or it does not answer.
- * @throws UsageError when it has no such group.
- * @throws CapabilityError when this user may not.
+ * @throws RcapError if no daemon runs, or it does not answer.
+ * @throws UsageError if it has no such group.
+ * @throws CapabilityError if this user may not change caps.
  */
 export async function setCap(
   place: DaemonPlace,
@@ -83,11 +83,11 @@ function groupOf(
 }
 
 /**
- * Has the daemon read its configuration again.
+ * Makes the daemon read its configuration again.
  *
  * @returns its state afterwards, with the problems that it found.
- * @throws RcapError when no daemon runs, or it does not answer.
- * @throws CapabilityError when this user may not.
+ * @throws RcapError if no daemon runs, or it does not answer.
+ * @throws CapabilityError if this user may not signal it.
  */
 export async function reloadConfiguration(
   place: DaemonPlace,
@@ -106,11 +106,11 @@ export async function reloadConfiguration(
 }
 
 /**
- * Makes sure that the daemon that wrote a state holds the lock of the state
- * directory, and so is one.
+ * Asserts that the process that wrote a state holds the lock of the state directory,
+ * which proves that it is a daemon.
  *
- * @throws RcapError when another process does, or one that cannot be seen.
- * @throws CapabilityError when this user may not know.
+ * @throws RcapError if another process holds it, or one that is not visible.
+ * @throws CapabilityError if this user may not read the lock.
  */
 function assertHolder(
   { system, directory }: DaemonPlace,
@@ -120,16 +120,16 @@ function assertHolder(
   if (holder === pid) return;
   if (holder === undefined) throw ended(pid);
   const who = holder === 0
-    ? "a process that cannot be seen from here"
+    ? "a process that is not visible here"
     : `process ${holder}`;
   throw new RcapError(
-    `${who} holds the lock of the state directory ${directory}, and its state names process ${pid}: rcap runs in another pid namespace, as that of a container; run this command there`,
+    `${who} holds the lock of the state directory ${directory}, and its state names process ${pid}: rcap runs in another pid namespace, such as that of a container; run this command there`,
   );
 }
 
 /**
  * Sends a signal to exactly the daemon that wrote a state: the process that holds
- * the lock, and started when the state says.
+ * the lock and has the start time in the state.
  */
 function signalDaemon(
   place: DaemonPlace,
@@ -139,14 +139,14 @@ function signalDaemon(
   const { pid } = state;
   try {
     using daemon = place.system.hold(state);
-    // It is the daemon when it has the lock now.
+    // The held process is the daemon if it still has the lock.
     assertHolder(place, state);
     daemon.signal(signal);
   } catch (error) {
     if (error instanceof NoSuchProcess) throw ended(pid, error);
     if (!(error instanceof ProcessAccessDenied)) throw error;
     throw new CapabilityError(
-      `this user may not tell rcap (process ${pid}) anything; run as root`,
+      `this user may not signal rcap (process ${pid}); run as root`,
       { cause: error },
     );
   }
@@ -156,7 +156,7 @@ function ended(pid: number, cause?: Error): RcapError {
   return new RcapError(`rcap (process ${pid}) has just ended`, { cause });
 }
 
-/** Waits until the state of a daemon shows something. */
+/** Waits until `look` finds something in the state of a daemon, and returns that. */
 async function answerOf<T>(
   { system, directory }: DaemonPlace,
   { pid, startTime }: DaemonState,

@@ -22,7 +22,7 @@ const REQUESTS: [string, ...string[]] = [
   "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 ];
 
-/** A text as bytes: of its letters, the lower halves. */
+/** Encodes a text, one byte per character: the low eight bits. */
 function bytesOf(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(text, (letter) => letter.charCodeAt(0) & 0xff);
 }
@@ -64,7 +64,7 @@ Deno.test("fuzz: requests over connections", async () => {
     } catch (error) {
       if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
     }
-    // An answer, or an end where nothing whole was asked for.
+    // An answer, or the end of the connection if the request is incomplete.
     assert(
       answer === "" ||
         /^HTTP\/1\.1 (200|400|404|405|413|414|431|505) /.test(answer),

@@ -1,5 +1,5 @@
 /**
- * The head of an HTTP request: RFC 9112, sections 2 to 5, of HTTP/1.1 and 1.0.
+ * Parses the head of HTTP/1.1 and 1.0 requests: RFC 9112, sections 2 to 5.
  *
  * @module
  */
@@ -7,14 +7,14 @@
 /** A request without a body. */
 export interface HttpRequest {
   readonly method: "GET" | "HEAD";
-  /** Of the target, without query; as it was sent, not decoded. */
+  /** The path of the target, without query, as sent: not decoded. */
   readonly path: string;
   readonly headers: Headers;
-  /** Whether the client would send another on this connection. */
+  /** Whether the client sends no further request on this connection. */
   readonly isLast: boolean;
 }
 
-/** A request that is answered with an error, after which the connection ends. */
+/** A request that is answered with an error, which ends the connection. */
 export class HttpError extends Error {
   override name = "HttpError";
   /** A status of RFC 9110, section 15. */
@@ -30,13 +30,13 @@ const LF = 0x0a;
 const CR = 0x0d;
 
 /**
- * Where the head of a request ends, behind the empty line.
+ * Finds the end of the head of a request: the offset after the empty line.
  *
- * @param from where to begin to look: what stands before was looked through.
- * @returns `undefined` when it goes on behind the bytes that are there.
+ * @param from where to start; the bytes before were searched already.
+ * @returns `undefined` if the head is incomplete.
  */
 export function endOfHead(bytes: Uint8Array, from = 0): number | undefined {
-  // The last two may have been the beginning of the end.
+  // The last two bytes searched may begin the empty line.
   for (
     let at = bytes.indexOf(LF, Math.max(0, from - 2));
     at >= 0;
@@ -48,7 +48,7 @@ export function endOfHead(bytes: Uint8Array, from = 0): number | undefined {
   return undefined;
 }
 
-/** How many bytes of empty lines precede a request: RFC 9112, section 2.2. */
+/** The number of bytes in empty lines before a request: RFC 9112, section 2.2. */
 export function emptyLines(bytes: Uint8Array): number {
   let at = 0;
   while (bytes[at] === LF || (bytes[at] === CR && bytes[at + 1] === LF)) {
@@ -57,22 +57,22 @@ export function emptyLines(bytes: Uint8Array): number {
   return at;
 }
 
-/** A method and the name of a field: RFC 9110, section 5.6.2. */
+/** A method, or the name of a field: RFC 9110, section 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~\w-]+$/;
-/** Visible letters of ASCII. */
+/** Visible ASCII characters. */
 const TARGET = /^[!-~]+$/;
-/** What a field may have as its value: no controls but the tab. */
+/** The value of a field: no control characters except tab. */
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** RFC 9112, section 3.2.2; the authority counts for nothing here. */
+/** RFC 9112, section 3.2.2; the authority is ignored. */
 const ABSOLUTE = /^https?:\/\/[^/?#]+/i;
 /** RFC 9110, section 7.2, and RFC 3986, section 3.2. */
 const HOST = /^(\[[\da-fA-F:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/;
 
 /**
- * Parses the head of a request. A bare line feed ends a line as well.
+ * Parses the head of a request. A bare line feed ends a line, too.
  *
- * @param bytes up to the empty line, and that.
- * @throws HttpError when it is malformed, or not one that is answered here.
+ * @param bytes the head, including the empty line.
+ * @throws HttpError if the request is malformed, or this server does not answer it.
  */
 export function parseHead(bytes: Uint8Array): HttpRequest {
   const lines = latin1(bytes).split("\n").map((line) =>
@@ -99,7 +99,7 @@ export function parseHead(bytes: Uint8Array): HttpRequest {
   }
   const path = target.replace(ABSOLUTE, "").replace(/[?#].*$/s, "");
   if (!path.startsWith("/") && !ABSOLUTE.test(target)) {
-    throw new HttpError(400, "the request target is no path");
+    throw new HttpError(400, "the request target is not a path");
   }
   const options = headers.get("connection")?.toLowerCase().split(",") ?? [];
   return {
@@ -110,7 +110,7 @@ export function parseHead(bytes: Uint8Array): HttpRequest {
   };
 }
 
-/** Every byte as a letter: no byte is wrong so, and none takes two. */
+/** Decodes every byte as one character, so that no byte is invalid. */
 function latin1(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);
@@ -123,8 +123,8 @@ function parseFields(lines: readonly string[]): Headers {
     const colon = line.indexOf(":");
     const name = line.slice(0, Math.max(0, colon));
     const value = line.slice(colon + 1);
-    // Neither a space before the colon nor a value that goes on in the next line
-    // is allowed: RFC 9112, sections 5.1 and 5.2.
+    // This refuses a space before the colon, and a value that continues on the next
+    // line: RFC 9112, sections 5.1 and 5.2.
     if (!TOKEN.test(name) || !VALUE.test(value)) {
       throw new HttpError(400, "a header field is malformed");
     }
@@ -133,7 +133,7 @@ function parseFields(lines: readonly string[]): Headers {
   return headers;
 }
 
-/** RFC 9112, section 3.2. Several hosts come out as one with a comma and a space. */
+/** RFC 9112, section 3.2. Headers joins several hosts by a comma and a space. */
 function checkHost(headers: Headers, mayBeMissing: boolean): void {
   const host = headers.get("host");
   if (host === null ? mayBeMissing : HOST.test(host)) return;
@@ -151,6 +151,6 @@ function checkBody(headers: Headers): void {
     throw new HttpError(400, "the length of the body is malformed");
   }
   if (isChunked || Number(length) > 0) {
-    throw new HttpError(413, "requests with a body are not taken");
+    throw new HttpError(413, "requests must not have a body");
   }
 }

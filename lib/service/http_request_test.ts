@@ -7,17 +7,17 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { emptyLines, endOfHead, HttpError, parseHead } from "./http_request.ts";
 
-/** Text as bytes, a letter a byte. */
+/** Encodes text, one byte per character. */
 function bytes(text: string): Uint8Array {
   return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 }
 
-/** A head of lines. */
+/** Joins lines to the head of a request. */
 function head(...lines: string[]): Uint8Array {
   return bytes([...lines, "", ""].join("\r\n"));
 }
 
-Deno.test("requests", () => {
+Deno.test("a valid request has a method, a path and headers", () => {
   const cases: [
     lines: string[],
     method: string,
@@ -60,7 +60,7 @@ Deno.test("requests", () => {
   }
 });
 
-Deno.test("fields come by name, several as one, with any byte but controls", () => {
+Deno.test("fields of the same name are joined, and hold any byte but controls", () => {
   const { headers } = parseHead(head(
     "GET / HTTP/1.1",
     "HOST:\t a.example:1 ",
@@ -73,12 +73,12 @@ Deno.test("fields come by name, several as one, with any byte but controls", () 
   assertEquals(headers.get("x"), "\xe9");
 });
 
-Deno.test("a bare line feed ends a line as well", () => {
+Deno.test("a bare line feed ends a line", () => {
   const { path } = parseHead(bytes("GET /a HTTP/1.1\nHost: a\n\n"));
   assertEquals(path, "/a");
 });
 
-Deno.test("what is malformed or not for here is refused, with its status", () => {
+Deno.test("malformed and unsupported requests are refused with their status", () => {
   const ok = "GET / HTTP/1.1";
   const cases: [status: number, ...lines: string[]][] = [
     [400],
@@ -99,9 +99,9 @@ Deno.test("what is malformed or not for here is refused, with its status", () =>
     [400, "GET / HTTP/1.10", "Host: a"],
     [505, "GET / HTTP/2.0", "Host: a"],
     [505, "GET / HTTP/0.9"],
-    // With this, HTTP/2 begins: RFC 9113, section 3.4.
+    // The preface of HTTP/2: RFC 9113, section 3.4.
     [505, "PRI * HTTP/2.0"],
-    // Host: missing, twice, malformed.
+    // Host: missing, repeated, malformed.
     [400, ok],
     [400, ok, "X-Host: a"],
     [400, ok, "Host: a", "Host: b"],
@@ -148,7 +148,7 @@ Deno.test("what is malformed or not for here is refused, with its status", () =>
   }
 });
 
-Deno.test("where a head ends, however it comes", () => {
+Deno.test("the end of a head is found, whatever the pieces it arrives in", () => {
   const cases: [text: string, end: number | undefined][] = [
     ["", undefined],
     ["a\r\n", undefined],
@@ -163,7 +163,7 @@ Deno.test("where a head ends, however it comes", () => {
   ];
   for (const [text, end] of cases) {
     assertEquals(endOfHead(bytes(text)), end, JSON.stringify(text));
-    // Looked through at any place before.
+    // Searched before up to any offset.
     for (let from = 0; from < (end ?? text.length); from++) {
       assertEquals(endOfHead(bytes(text), from), end, `${from}`);
     }

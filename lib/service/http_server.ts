@@ -1,11 +1,11 @@
 /**
- * A small HTTP server for a port that strangers can connect to. They can neither
- * take its descriptors, for connections are few, nor keep others out, for the oldest
- * makes room, nor have it wait, for everything has a deadline.
+ * A small HTTP server for a port that strangers can connect to. Strangers cannot use
+ * up its descriptors, because the number of connections is limited; cannot keep
+ * others out, because a new connection replaces the oldest; and cannot make it wait,
+ * because everything has a deadline.
  *
- * Deno's own server and the `node:http` it offers have none of these limits: the
- * settings of Node's, `maxConnections` and `headersTimeout` for instance, are taken
- * and do nothing.
+ * Deno's own server and its `node:http` have none of these limits: they accept Node's
+ * settings, such as `maxConnections` and `headersTimeout`, but ignore them.
  *
  * @module
  */
@@ -23,48 +23,48 @@ import {
 /** Where to listen. */
 export interface Address {
   readonly hostname: string;
-  /** 0 for any that is free. */
+  /** 0 for any free port. */
   readonly port: number;
 }
 
-/** An answer. */
+/** The answer to a request. */
 export interface HttpResponse {
   readonly status: number;
   readonly body: string;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** How much a client may ask for. Times in milliseconds. */
+/** What clients may use at most. Times in milliseconds. */
 export interface HttpLimits {
-  /** Connections at a time. */
+  /** The number of open connections. */
   readonly connections: number;
-  /** From the first byte of a request to the last of its answer. */
+  /** The time from the first byte of a request to the last byte of its answer. */
   readonly requestTime: number;
-  /** Between requests. */
+  /** The time between requests. */
   readonly idleTime: number;
 }
 
-/** The limits unless others are asked for. */
+/** The default limits. */
 export const HTTP_LIMITS: HttpLimits = {
   connections: 32,
   requestTime: 10_000,
-  // Longer than a scraper's minute, so that its connection is kept.
+  // Keeps the connection of a scraper that comes once a minute.
   idleTime: 90_000,
 };
 
-/** The head of a request may be so long, in bytes. */
+/** The greatest length of the head of a request, in bytes. */
 const LONGEST_HEAD = 8192;
 
-/** How long to leave the port alone that cannot be accepted from, in milliseconds. */
+/** How long to wait after a connection could not be accepted, in milliseconds. */
 const RECOVERY_MS = 250;
 
-/** So often at most is told that it cannot, in milliseconds. */
+/** The shortest time between two warnings about that, in milliseconds. */
 const WARNING_MS = 60_000;
 
-/** How long what a client still sends is read and dropped, in milliseconds. */
+/** How long to read and drop what a client still sends, in milliseconds. */
 const LINGER_MS = 1000;
 
-/** A server's task. */
+/** What a server does, and how. */
 export interface HttpServerOptions {
   readonly address: Address;
   readonly answer: (
@@ -72,7 +72,7 @@ export interface HttpServerOptions {
   ) => HttpResponse | Promise<HttpResponse>;
   /** The answer to a request that is refused, or cannot be answered. */
   readonly refuse: (status: number, reason: string) => HttpResponse;
-  /** Is told when nobody can connect for a while. */
+  /** Called with a message if no connection can be accepted for a while. */
   readonly warn: (message: string) => void;
   /** Ends connections that Deno cannot: its `close()` waits for a write in progress. */
   readonly endConnection: OperatingSystem["endConnection"];
@@ -84,7 +84,7 @@ export class HttpServer implements AsyncDisposable {
   readonly #options: HttpServerOptions;
   readonly #limits: HttpLimits;
   readonly #listener: Deno.TcpListener;
-  /** Those that are open, each with its end. */
+  /** The open connections, each with a promise of its end. */
   readonly #connections = new Map<Connection, Promise<void>>();
   readonly #ends: Set<Promise<void>> = new Set();
   readonly #end = new AbortController();
@@ -93,7 +93,7 @@ export class HttpServer implements AsyncDisposable {
   /**
    * Starts to listen.
    *
-   * @throws what `Deno.listen` throws when nobody can.
+   * @throws the error of `Deno.listen` if the address cannot be listened on.
    */
   constructor(options: HttpServerOptions) {
     this.#options = options;
@@ -102,22 +102,22 @@ export class HttpServer implements AsyncDisposable {
     this.#keep(this.#accept());
   }
 
-  /** Where it listens, with the port that it got. */
+  /** The address that it listens on, with the actual port. */
   get address(): Address {
     const { hostname, port } = this.#listener.addr;
     return { hostname, port };
   }
 
-  /** How many are connected. */
+  /** The number of open connections. */
   get connections(): number {
     return this.#connections.size;
   }
 
-  /** Has something end before the server has. */
+  /** Makes the server wait for a step before it ends. */
   #keep(step: Promise<void>): Promise<void> {
-    // Strangers must not end rcap, whatever they have found.
+    // Strangers must not end rcap, whatever fault they find.
     const end = step.catch((error) =>
-      this.#options.warn(`a fault of the server: ${messageOf(error)}`)
+      this.#options.warn(`internal error: ${messageOf(error)}`)
     ).finally(() => this.#ends.delete(end));
     this.#ends.add(end);
     return end;
@@ -130,9 +130,9 @@ export class HttpServer implements AsyncDisposable {
         await this.#take(await this.#listener.accept());
       } catch (error) {
         if (signal.aborted) return;
-        // Gone before it was accepted.
+        // The client closed it before it was accepted.
         if (error instanceof Deno.errors.ConnectionAborted) continue;
-        // For want of a descriptor, say. The port stays ours.
+        // No descriptor is free, for example. The server goes on listening.
         this.#warn(messageOf(error));
         if (!await this.#makeRoom()) await pause(RECOVERY_MS, signal);
       }
@@ -143,10 +143,10 @@ export class HttpServer implements AsyncDisposable {
     const now = performance.now();
     if (now - this.#warnedAt < WARNING_MS) return;
     this.#warnedAt = now;
-    this.#options.warn(`nobody can connect for a while: ${reason}`);
+    this.#options.warn(`no client can connect for a while: ${reason}`);
   }
 
-  /** Serves a connection, which another makes room for where there is none. */
+  /** Serves a connection; ends another one first if there are too many. */
   async #take(stream: Deno.TcpConn): Promise<void> {
     const connection = new Connection(stream, this.#options.endConnection);
     if (this.#connections.size >= this.#limits.connections) {
@@ -167,7 +167,7 @@ export class HttpServer implements AsyncDisposable {
    * Ends the connection whose turn has lasted longest, and waits until its
    * descriptor is free.
    *
-   * @returns whether there was one.
+   * @returns whether there was a connection.
    */
   async #makeRoom(): Promise<boolean> {
     let longest: Connection | undefined;
@@ -196,7 +196,7 @@ export class HttpServer implements AsyncDisposable {
     await connection.linger();
   }
 
-  /** The answer to a request, as it is sent. */
+  /** Encodes the answer to a request. */
   async #answer(head: Head): Promise<{ bytes: Uint8Array; isLast: boolean }> {
     const { answer, refuse } = this.#options;
     let request: HttpRequest | undefined;
@@ -226,22 +226,22 @@ export class HttpServer implements AsyncDisposable {
   }
 }
 
-/** The head of a request, or why it cannot be taken. */
+/** The head of a request, or why it is refused. */
 type Head = Uint8Array | HttpError;
 
-/** A connection: what comes and goes on it, and how long that may take. */
+/** A connection: reads and writes, each with a deadline. */
 class Connection {
   readonly #stream: Deno.TcpConn;
   readonly #buffer = new Uint8Array(LONGEST_HEAD);
-  /** How many bytes of the buffer have come and were not asked for yet. */
+  /** How many bytes of the buffer were received and not consumed yet. */
   #length = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
   #isWriting = false;
   /**
-   * Since when it is waited for a request or one is answered, as
-   * `performance.now()` tells. Neither bytes that trickle in nor requests that were
-   * sent at once make it newer.
+   * When the current turn began, by `performance.now()`: the wait for a request, and
+   * its answer. Bytes that trickle in, and requests that were sent together, do not
+   * begin a new turn.
    */
   turnSince = performance.now();
 
@@ -255,7 +255,7 @@ class Connection {
     this.#endConnection = endConnection;
   }
 
-  /** The client may send a request, and has so long to begin with it. */
+  /** Begins a turn: the client has `milliseconds` to begin a request. */
   nextTurn(milliseconds: number): void {
     if (this.#length === 0) this.turnSince = performance.now();
     this.#closeIn(milliseconds);
@@ -271,8 +271,9 @@ class Connection {
   /**
    * Reads the head of the next request.
    *
-   * @param requestTime when the request has begun, it has to end by then.
-   * @returns `undefined` when there is none.
+   * @param requestTime how long the request may take from its first byte on, in
+   * milliseconds.
+   * @returns `undefined` if the connection ends first.
    */
   async readHead(requestTime: number): Promise<Head | undefined> {
     let hasBegun = false;
@@ -314,17 +315,17 @@ class Connection {
     this.#length -= count;
   }
 
-  /** @returns `null` when nothing comes any more. */
+  /** @returns `null` at the end of the stream. */
   async #read(into: Uint8Array): Promise<number | null> {
     try {
       return await this.#stream.read(into);
     } catch {
-      // Whatever became of it, it is over.
+      // After any error the connection is over.
       return null;
     }
   }
 
-  /** @returns whether all of it was taken. */
+  /** @returns whether everything was written. */
   async write(bytes: Uint8Array): Promise<boolean> {
     this.#isWriting = true;
     try {
@@ -340,8 +341,8 @@ class Connection {
   }
 
   /**
-   * Reads what the client has yet to send, for a while: were it closed with that
-   * unread, the client might lose the answer. RFC 9112, section 9.6.
+   * Reads what the client still sends, for a while. If the connection were closed
+   * with unread data, the client might lose the answer: RFC 9112, section 9.6.
    */
   async linger(): Promise<void> {
     try {
@@ -354,7 +355,7 @@ class Connection {
     while (count !== null) count = await this.#read(this.#buffer);
   }
 
-  /** Closes it, if it is not yet. */
+  /** Closes the connection unless it is closed already. */
   close(): void {
     clearTimeout(this.#timer);
     if (this.#isClosed) return;
@@ -367,7 +368,7 @@ class Connection {
   }
 }
 
-/** What the statuses are called that there are here: RFC 9110, section 15. */
+/** The reason phrases of the statuses in use: RFC 9110, section 15. */
 const REASONS: Readonly<Record<number, string>> = {
   200: "OK",
   400: "Bad Request",
@@ -384,10 +385,10 @@ const REASONS: Readonly<Record<number, string>> = {
 const encoder = new TextEncoder();
 
 /**
- * An answer as it is sent.
+ * Encodes an answer.
  *
- * @param request what it answers: after the last one the connection ends, and
- * `HEAD` takes no body.
+ * @param request the request: the connection ends after the last one, and the answer
+ * to `HEAD` has no body.
  */
 function encode(
   { status, body, headers }: HttpResponse,
@@ -412,7 +413,7 @@ function encode(
   return bytes;
 }
 
-/** Waits for a while, or until a signal. */
+/** Waits for some time, or until the signal is aborted. */
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {

@@ -13,15 +13,15 @@ import { type HttpLimits, HttpServer } from "./http_server.ts";
 /** How long anything may take on a busy machine, in milliseconds. */
 const PATIENCE_MS = 30_000;
 
-/** Long enough for a deadline that a test is not to meet. */
+/** A deadline that no test reaches. */
 const LONG_MS = 10 * PATIENCE_MS;
 
-/** More than the buffers of a connection take. */
+/** More than the buffers of a connection hold. */
 const LARGE = "x".repeat(2 ** 24);
 
 const OK = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/** A server that says what it was asked for. */
+/** A server that answers with the method and path of the request. */
 function serve(limits: Partial<HttpLimits> = {}) {
   const warnings: string[] = [];
   const server = new HttpServer({
@@ -50,7 +50,7 @@ function serve(limits: Partial<HttpLimits> = {}) {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** A client that sends what it likes. */
+/** A client that sends arbitrary bytes. */
 class Client implements Disposable {
   readonly #stream: Deno.TcpConn;
 
@@ -65,7 +65,7 @@ class Client implements Disposable {
     }
   }
 
-  /** Reads until the text is as a test waits for, or the connection ends. */
+  /** Reads until the text is the one a test waits for, or the connection ends. */
   async receive(isEnough: (text: string) => boolean): Promise<string> {
     let text = "";
     const buffer = new Uint8Array(2 ** 16);
@@ -77,7 +77,7 @@ class Client implements Disposable {
     return text;
   }
 
-  /** Everything until the connection ends, which has to be soon. */
+  /** Reads until the connection ends, which has to be soon. */
   async rest(): Promise<string> {
     return await this.receive(() => false);
   }
@@ -89,7 +89,7 @@ class Client implements Disposable {
     try {
       return await this.#stream.read(buffer);
     } catch (error) {
-      // Closed with something unread.
+      // Closed with unread data.
       if (error instanceof Deno.errors.ConnectionReset) return null;
       throw error;
     } finally {
@@ -106,7 +106,7 @@ class Client implements Disposable {
   }
 }
 
-/** What is answered to some bytes, until the connection ends. */
+/** Sends bytes, and returns the answer up to the end of the connection. */
 async function answerTo(
   served: ReturnType<typeof serve>,
   text: string,
@@ -120,7 +120,7 @@ function statusOf(answer: string): number {
   return Number(/^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1]);
 }
 
-Deno.test("an answer has its length, a date, and an end where it is the last", async () => {
+Deno.test("an answer has its length and a date, and the last one closes", async () => {
   await using served = serve();
   const answer = await answerTo(
     served,
@@ -136,7 +136,7 @@ Deno.test("an answer has its length, a date, and an end where it is the last", a
   );
 });
 
-Deno.test("requests follow one another on a connection, also sent at once or in pieces", async () => {
+Deno.test("a connection takes several requests, sent together or in pieces", async () => {
   await using served = serve();
   using client = await served.connect();
   const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
@@ -148,13 +148,13 @@ Deno.test("requests follow one another on a connection, also sent at once or in 
   assert(!three.includes("connection: close"));
   for (const letter of `\r\n${get("/5")}`) await client.send(letter);
   await client.receive((text) => text.endsWith("GET /5"));
-  // Who has sent all gets all.
+  // A client that has closed its side still gets all answers.
   await client.send(get("/6"));
   await client.closeWrite();
   assertMatch(await client.rest(), /GET \/6$/);
 });
 
-Deno.test("HEAD has the fields of GET and no body, also when it fails", async () => {
+Deno.test("HEAD has the fields of GET and no body, even if it fails", async () => {
   await using served = serve();
   const close = "Host: a\r\nConnection: close\r\n\r\n";
   const head = await answerTo(served, `HEAD / HTTP/1.1\r\n${close}`);
@@ -165,7 +165,7 @@ Deno.test("HEAD has the fields of GET and no body, also when it fails", async ()
   assert(fault.endsWith("\r\n\r\n"), fault);
 });
 
-Deno.test("what cannot be answered is refused in words, and the connection ends", async () => {
+Deno.test("a refusal says why, and ends the connection", async () => {
   await using served = serve();
   const long = "x".repeat(9000);
   const cases: [status: number, text: string][] = [
@@ -192,7 +192,7 @@ Deno.test("what cannot be answered is refused in words, and the connection ends"
   }
 });
 
-Deno.test("a refusal arrives also while its client goes on sending", async () => {
+Deno.test("a refusal arrives even while its client goes on sending", async () => {
   await using served = serve();
   using client = await served.connect();
   await client.send(
@@ -202,7 +202,7 @@ Deno.test("a refusal arrives also while its client goes on sending", async () =>
   assertEquals(statusOf(await client.rest()), 413);
 });
 
-Deno.test("who sends nothing, or a byte now and then, is let go in time", async () => {
+Deno.test("a client that sends nothing, or one byte now and then, is disconnected", async () => {
   await using served = serve({ requestTime: 300 });
   using silent = await served.connect();
   assertEquals(await silent.rest(), "");
@@ -214,7 +214,7 @@ Deno.test("who sends nothing, or a byte now and then, is let go in time", async 
   } finally {
     clearInterval(trickle);
   }
-  // Empty lines begin no request, and are no way to stay.
+  // Empty lines do not begin a request, and do not keep a connection open.
   using empty = await served.connect();
   const lines = setInterval(() => empty.send("\r\n").catch(() => {}), 20);
   try {
@@ -224,15 +224,15 @@ Deno.test("who sends nothing, or a byte now and then, is let go in time", async 
   }
 });
 
-Deno.test("a connection that is not used is let go in time", async () => {
+Deno.test("an unused connection is closed", async () => {
   await using served = serve({ idleTime: 200 });
   using client = await served.connect();
   await client.send(OK);
-  // Its answer, and an end.
+  // Its answer, and the end of the connection.
   assertMatch(await client.rest(), /GET \/$/);
 });
 
-Deno.test("who does not take its answer is let go in time", async () => {
+Deno.test("a client that does not read its answer is disconnected", async () => {
   await using served = serve({ requestTime: 500 });
   using client = await served.connect();
   await client.send(`GET /large HTTP/1.1\r\nHost: a\r\n\r\n`);
@@ -241,21 +241,21 @@ Deno.test("who does not take its answer is let go in time", async () => {
     assert(performance.now() < end, "it is still connected");
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  // What was on its way arrives, and no more.
+  // Only what was in the buffers arrives.
   const received = await client.rest();
   assert(received.length < LARGE.length, `${received.length} bytes`);
 });
 
-Deno.test("when all connections are taken, the one whose turn lasts longest makes room", async () => {
+Deno.test("a new connection beyond the limit replaces the one with the longest turn", async () => {
   await using served = serve({ connections: 4 });
   await using held = new AsyncDisposableStack();
   const connect = async () => held.use(await served.connect());
-  // One that asks now and then, which is long idle, and three that never do.
+  // One client sends a request and is idle since; three send none.
   const first = await connect();
   await first.send(OK);
   await first.receive((text) => text.endsWith("GET /"));
   const others = [await connect(), await connect(), await connect()];
-  // Half a request, and more bytes of it, make no difference.
+  // Half a request, and more bytes of it, do not begin a new turn.
   for (const other of others) await other.send("GET / HT");
   const fifth = await connect();
   await fifth.send(OK);
@@ -271,11 +271,11 @@ Deno.test("when all connections are taken, the one whose turn lasts longest make
   }
 });
 
-Deno.test("many requests at once make a connection no newer", async () => {
+Deno.test("many requests sent together do not begin a new turn", async () => {
   await using served = serve({ connections: 2 });
   using greedy = await served.connect();
   const many = OK.repeat(20_000);
-  // It fails once the connection has made room.
+  // Fails once the connection is replaced.
   const sent = greedy.send(many).catch(() => {});
   await greedy.receive((text) => text.length > 1000);
   using first = await served.connect();
@@ -289,7 +289,7 @@ Deno.test("many requests at once make a connection no newer", async () => {
   await sent;
 });
 
-Deno.test("200 connections of every bad kind keep nobody out", async () => {
+Deno.test("200 misbehaving connections of every kind keep no client out", async () => {
   await using served = serve();
   await using held = new AsyncDisposableStack();
   const beginnings = [
@@ -301,7 +301,7 @@ Deno.test("200 connections of every bad kind keep nobody out", async () => {
   ];
   for (let i = 0; i < 200; i++) {
     const client = held.use(await served.connect());
-    // It may have been closed already, to make room.
+    // It may have been replaced already.
     await client.send(beginnings[i % beginnings.length]).catch(() => {});
     assert(served.server.connections <= 32, `${served.server.connections}`);
     if (i % 10 !== 9) continue;
@@ -313,7 +313,7 @@ Deno.test("200 connections of every bad kind keep nobody out", async () => {
   }
 });
 
-Deno.test("closing ends connections at once, in whatever state, and frees the port", async () => {
+Deno.test("closing ends connections in any state at once, and frees the port", async () => {
   const served = serve();
   const { address } = served.server;
   using silent = await served.connect();

@@ -1,9 +1,9 @@
 /**
- * What the daemon tells a monitoring system, in the words of Prometheus: the
- * OpenMetrics format, or Prometheus' own older one for who cannot read that.
+ * The metrics of the daemon, for a monitoring system: in the OpenMetrics format, or in
+ * the older text format of Prometheus.
  *
- * The daemon counts by itself, so the families are made anew for every reader from
- * what the daemon said last. Only what it observes one by one is kept here.
+ * The daemon keeps its own totals, so the families are built for every reader from its
+ * last state. Only single observations are kept here.
  *
  * @module
  */
@@ -11,14 +11,14 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { DaemonState, GroupState } from "../group/state.ts";
 
-/** A format of metrics: its media type, as HTTP has it. */
+/** The formats of metrics, by their media types. */
 export const METRICS_FORMATS = [
   Registry.OPENMETRICS_CONTENT_TYPE,
   Registry.PROMETHEUS_CONTENT_TYPE,
 ] as const;
 export type MetricsFormat = typeof METRICS_FORMATS[number];
 
-/** From less than one page-out takes to longer than a scan may take, in seconds. */
+/** From less than the time of one page-out to more than that of a scan, in seconds. */
 const SCAN_BUCKETS = [
   0.001,
   0.0025,
@@ -44,18 +44,18 @@ interface Family<T> {
   readonly value: (of: T) => number;
 }
 
-/** What is told of the daemon as a whole. */
+/** The families of the daemon as a whole. */
 const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
   {
     kind: "gauge",
     name: "rcap_process_start_time_seconds",
-    help: "When rcap started, since the epoch.",
+    help: "Start time of rcap, since the epoch.",
     value: ({ startedAt }) => startedAt,
   },
   {
     kind: "gauge",
     name: "rcap_process_uptime_seconds",
-    help: "How long rcap has been running, by its last report.",
+    help: "How long rcap had been running at its last report.",
     value: ({ startedAt, updatedAt }) => Math.max(0, updatedAt - startedAt),
   },
   {
@@ -73,7 +73,7 @@ const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
   {
     kind: "gauge",
     name: "rcap_report_timestamp_seconds",
-    help: "When rcap reported last, since the epoch.",
+    help: "Time of the last report, since the epoch.",
     value: ({ updatedAt }) => updatedAt,
   },
   {
@@ -97,19 +97,18 @@ const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
   {
     kind: "gauge",
     name: "rcap_configuration_loaded_timestamp_seconds",
-    help: "When the configuration in force was loaded, since the epoch.",
+    help: "Time when the configuration in force was loaded, since the epoch.",
     value: ({ configuration }) => configuration.loadedAt,
   },
   {
     kind: "gauge",
     name: "rcap_configuration_problems",
-    help:
-      "Problems of the configuration files that keep them from being loaded.",
+    help: "Problems in the configuration files that prevent loading them.",
     value: ({ configuration }) => configuration.problems.length,
   },
 ];
 
-/** What is told of each group. */
+/** The families of each group. */
 const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "gauge",
@@ -132,13 +131,13 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "gauge",
     name: "rcap_avoided_processes",
-    help: "Processes that are left alone, as their cgroups ask.",
+    help: "Matching processes left alone because of user.rcap.avoid.",
     value: ({ avoided }) => avoided,
   },
   {
     kind: "gauge",
     name: "rcap_warning",
-    help: "1 while there is a warning about the cap, else 0.",
+    help: "1 while there is a warning about the group, else 0.",
     value: ({ warning }) => warning === null ? 0 : 1,
   },
   {
@@ -150,13 +149,13 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "counter",
     name: "rcap_effective_bytes_total",
-    help: "Memory by which resident memory fell for it.",
+    help: "By how much page-outs lowered resident memory.",
     value: ({ statistics }) => statistics.effective,
   },
   {
     kind: "counter",
     name: "rcap_scans_total",
-    help: "Scans.",
+    help: "Number of scans.",
     value: ({ statistics }) => statistics.scans,
   },
   {
@@ -174,7 +173,7 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "counter",
     name: "rcap_unenforced_samples_total",
-    help: "Samples over the cap that did not enforce it.",
+    help: "Samples over the cap, but below the enforcement threshold.",
     value: ({ statistics }) => statistics.unenforcedSamples,
   },
 ];
@@ -192,34 +191,34 @@ export class Metrics {
   #readSeconds = 0;
   #state: DaemonState | undefined;
 
-  /** @param version rcap's, for `rcap_build_info`. */
+  /** @param version the version of rcap, for `rcap_build_info`. */
   constructor({ version }: { version: string }) {
     this.#version = version;
   }
 
-  /** Replaces all that was said of the daemon and its groups. */
+  /** Replaces the state of the daemon and its groups. */
   update(state: DaemonState): void {
     this.#state = state;
   }
 
-  /** A scan has ended. */
+  /** Records a scan. */
   observeScan(seconds: number): void {
     this.#scans.observe(seconds);
   }
 
-  /** Pagedata has been read. */
+  /** Records a reading of pagedata. */
   observeRead({ pages, seconds }: { pages: number; seconds: number }): void {
     this.#pagesRead += pages;
     this.#readSeconds += seconds;
   }
 
-  /** All metrics as they are now. */
+  /** Renders all metrics. */
   async render(format: MetricsFormat): Promise<string> {
     const registry = new Registry<MetricsFormat>();
     registry.setContentType(format);
     const into = new Writer(registry);
     into.constant("rcap_build_info", {
-      help: "1, with rcap's version and where reference bits come from.",
+      help: "1, with the version of rcap and the source of reference bits.",
       labels: {
         version: this.#version,
         pagedata: this.#state?.pagedata ?? "none",
@@ -230,7 +229,7 @@ export class Metrics {
       value: this.#pagesRead,
     });
     into.counter("rcap_page_read_seconds_total", {
-      help: "Time that reading them took.",
+      help: "Time spent reading these pages.",
       value: this.#readSeconds,
     });
     registry.registerMetric(this.#scans);
@@ -239,7 +238,7 @@ export class Metrics {
   }
 }
 
-/** Makes families in a registry. */
+/** Adds families to a registry. */
 class Writer {
   readonly #registers: Registry<MetricsFormat>[];
 
@@ -247,7 +246,7 @@ class Writer {
     this.#registers = [registry];
   }
 
-  /** A family that is 1 and of which the labels say something. */
+  /** A family whose value is 1; its labels carry the information. */
   constant(
     name: string,
     { help, labels }: { help: string; labels: Record<string, string> },
@@ -264,7 +263,7 @@ class Writer {
   #idle({ groups }: DaemonState): void {
     const family = new Gauge({
       name: "rcap_idle_bytes",
-      help: "Memory not used for so many intervals or longer.",
+      help: "Memory not used for this many intervals or longer.",
       labelNames: ["group", "intervals"],
       registers: this.#registers,
     });

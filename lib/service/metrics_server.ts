@@ -23,7 +23,7 @@ import {
 
 export type { Address };
 
-/** Who may connect when no host was asked for: this machine. */
+/** The default host: only this machine can connect. */
 const LOOPBACK = "127.0.0.1";
 
 const TEXT = "text/plain; charset=utf-8";
@@ -32,13 +32,13 @@ const TEXT = "text/plain; charset=utf-8";
  * Parses an address to listen on: `HOST:PORT`, `[::1]:PORT`, or `:PORT` and `PORT`
  * for this machine only.
  *
- * @param what what it is for, for the message.
- * @throws UsageError when it is none.
+ * @param what the name of the option, for the message.
+ * @throws UsageError if the text is not such an address.
  */
 export function parseAddress(text: string, what = "--metrics"): Address {
   const complaint = (reason: string) =>
     new UsageError(
-      `${what}: "${text}" ${reason}; write HOST:PORT (127.0.0.1:9090, [::1]:9090) or only a port for this machine alone (9090)`,
+      `${what}: "${text}" ${reason}; write HOST:PORT (127.0.0.1:9090, [::1]:9090), or a port alone (9090) for this machine only`,
     );
   const [, bracketed, plain = "", digits] =
     /^(?:\[([^[\]]*)\]:|([^:]*):)?(\d+)$/.exec(text) ?? [];
@@ -55,7 +55,7 @@ export function parseAddress(text: string, what = "--metrics"): Address {
     if (!isIpv6(bracketed)) throw complaint("has no IPv6 address in brackets");
     return { hostname: bracketed, port };
   }
-  if (/[^\w.-]/.test(plain)) throw complaint("has no host that can be one");
+  if (/[^\w.-]/.test(plain)) throw complaint("has an invalid host");
   return { hostname: plain || LOOPBACK, port };
 }
 
@@ -63,38 +63,38 @@ function isIpv6(text: string): boolean {
   return text.includes(":") && URL.canParse(`http://[${text}]/`);
 }
 
-/** An address as it is written in URLs. */
+/** Formats an address as in URLs. */
 export function formatAddress({ hostname, port }: Address): string {
   return hostname.includes(":")
     ? `[${hostname}]:${port}`
     : `${hostname}:${port}`;
 }
 
-/** Connections take this share of all descriptors at most. */
+/** The greatest share of all descriptors that connections may use. */
 const DESCRIPTOR_SHARE = 1 / 8;
 
 /**
- * For so long metrics serve others too, in milliseconds: the time that making them
- * takes is not up to how often somebody asks.
+ * How long rendered metrics are reused, in milliseconds. So clients cannot make the
+ * server render as often as they ask.
  */
 const FRESH_MS = 100;
 
-/** As many connections as leave descriptors enough for what the daemon is for. */
+/** The greatest number of connections that leaves the daemon enough descriptors. */
 export function mostConnections(descriptors: number): number {
   const share = Math.floor(descriptors * DESCRIPTOR_SHARE);
   return Math.min(HTTP_LIMITS.connections, Math.max(1, share));
 }
 
-/** What is served. */
+/** What a metrics server serves, and where. */
 export interface MetricsServerOptions {
   readonly address: Address;
   readonly metrics: Metrics;
-  /** Why the daemon is not well; `undefined` when it is. */
+  /** Returns why the daemon is not healthy; `undefined` if it is. */
   readonly health: () => string | undefined;
-  /** Is told when serving has failed and goes on later. */
+  /** Called with a message if serving has failed and will go on later. */
   readonly warn?: (message: string) => void;
   readonly endConnection: OperatingSystem["endConnection"];
-  /** How many descriptors the process may have; connections take a part of them. */
+  /** How many descriptors the process may have; connections use a share of them. */
   readonly descriptors?: number;
 }
 
@@ -111,7 +111,7 @@ export class MetricsServer implements AsyncDisposable {
   /**
    * Starts to listen.
    *
-   * @throws RcapError when nobody can listen there.
+   * @throws RcapError if the address cannot be listened on.
    */
   constructor(
     {
@@ -140,7 +140,7 @@ export class MetricsServer implements AsyncDisposable {
     }
   }
 
-  /** Where it listens, with the port that it got. */
+  /** The address that it listens on, with the actual port. */
   get address(): Address {
     return this.#server.address;
   }
@@ -161,7 +161,7 @@ export class MetricsServer implements AsyncDisposable {
     }
   }
 
-  /** All metrics as they are now, or were a moment ago. */
+  /** Renders all metrics, or returns those rendered less than {@linkcode FRESH_MS} ago. */
   #render(format: MetricsFormat): Promise<string> {
     const now = performance.now();
     const last = this.#rendered.get(format);
@@ -178,9 +178,9 @@ export class MetricsServer implements AsyncDisposable {
 
 const ALLOWED = { allow: "GET, HEAD" };
 
-/** The format that whoever asks can read, OpenMetrics when in doubt. */
+/** The format that the client accepts; OpenMetrics if it does not say. */
 function formatFor(headers: Headers): MetricsFormat {
-  // Who names a version means that and any charset.
+  // A client that names a version accepts any charset.
   const types = METRICS_FORMATS.map((format) =>
     format.replace(/; charset=.*/, "")
   );
@@ -200,7 +200,7 @@ function text(
   };
 }
 
-/** Why nobody can listen at an address, and what to do about it. */
+/** The error of an address that cannot be listened on, with the remedy. */
 function listenError(address: Address, error: unknown): RcapError {
   return new RcapError(
     `cannot serve metrics at ${formatAddress(address)}: ${reasonOf(error)}`,
@@ -216,7 +216,7 @@ function reasonOf(error: unknown): string {
     return "this machine has no such address; choose one that ip address shows, or 127.0.0.1";
   }
   if (error instanceof Deno.errors.PermissionDenied) {
-    return "permission denied; ports below 1024 need a privilege that rcap does without, choose a higher one";
+    return "permission denied; ports below 1024 need a privilege that rcap may lack; choose a higher one";
   }
   return `${messageOf(error)}; choose another address`;
 }

@@ -19,7 +19,7 @@ import {
 const [OPENMETRICS, PROMETHEUS] = METRICS_FORMATS;
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 
-/** A server at a free port of this machine. */
+/** A server on a free port of this machine. */
 function serve(health: () => string | undefined = () => undefined) {
   const metrics = new Metrics({ version: "1" });
   const server = new MetricsServer({
@@ -36,7 +36,7 @@ function serve(health: () => string | undefined = () => undefined) {
   };
 }
 
-/** What a page says, with its status and type. */
+/** Fetches a page: its status, type and text. */
 async function page(url: string, init?: RequestInit) {
   const response = await fetch(url, init);
   return {
@@ -46,7 +46,7 @@ async function page(url: string, init?: RequestInit) {
   };
 }
 
-Deno.test("metrics come in the format that the reader asks for", async () => {
+Deno.test("metrics have the format that the client accepts", async () => {
   await using served = serve();
   const formats: [accept: string | undefined, format: string][] = [
     [undefined, OPENMETRICS],
@@ -79,7 +79,7 @@ Deno.test("metrics come in the format that the reader asks for", async () => {
   }
 });
 
-Deno.test("health is ok, or the reason why not", async () => {
+Deno.test("health is ok, or the reason why it is not", async () => {
   let reason: string | undefined;
   await using served = serve(() => reason);
   const type = "text/plain; charset=utf-8";
@@ -94,7 +94,7 @@ Deno.test("health is ok, or the reason why not", async () => {
   assertEquals((await page(url)).status, 200);
 });
 
-Deno.test("there is nothing else, and nothing to be changed", async () => {
+Deno.test("other paths are not found, and other methods are not allowed", async () => {
   await using served = serve();
   for (const path of ["/", "/metrics/", "/etc/passwd", "/metrics%2f.."]) {
     assertEquals((await page(served.url(path))).status, 404);
@@ -107,7 +107,7 @@ Deno.test("there is nothing else, and nothing to be changed", async () => {
   }
 });
 
-Deno.test("what goes wrong in an answer is said in words", async () => {
+Deno.test("an exception during an answer is reported to the client", async () => {
   await using served = serve(() => {
     throw new Error("no idea");
   });
@@ -132,7 +132,7 @@ Deno.test("a server ends at once, with its connections, and its port is free", a
   });
 });
 
-/** The error of listening at an address. */
+/** Returns the error of listening on an address. */
 function listenError(address: { hostname: string; port: number }): string {
   const metrics = new Metrics({ version: "1" });
   const health = () => undefined;
@@ -143,7 +143,7 @@ function listenError(address: { hostname: string; port: number }): string {
   return error.message;
 }
 
-Deno.test("where nobody can listen, the error names address and remedy", async () => {
+Deno.test("a failure to listen names the address and the remedy", async () => {
   await using served = serve();
   const { port } = served.server.address;
   assertEquals(
@@ -161,7 +161,7 @@ Deno.test("where nobody can listen, the error names address and remedy", async (
   );
 });
 
-Deno.test("addresses", () => {
+Deno.test("addresses are parsed and formatted, and others are refused", () => {
   const valid: [text: string, hostname: string, port: number][] = [
     ["127.0.0.1:9090", "127.0.0.1", 9090],
     ["localhost:1", "localhost", 1],
@@ -169,7 +169,7 @@ Deno.test("addresses", () => {
     ["0.0.0.0:9090", "0.0.0.0", 9090],
     ["[::1]:9090", "::1", 9090],
     ["[::]:9090", "::", 9090],
-    // Loopback unless a host was asked for.
+    // Loopback is the default host.
     [":9090", "127.0.0.1", 9090],
     ["9090", "127.0.0.1", 9090],
     [":0", "127.0.0.1", 0],
@@ -190,14 +190,14 @@ Deno.test("addresses", () => {
     ["::1", "is an IPv6 address without brackets or without a port"],
     ["[localhost]:9090", "has no IPv6 address in brackets"],
     ["[]:9090", "has no IPv6 address in brackets"],
-    ["*:9090", "has no host that can be one"],
-    ["a b:9090", "has no host that can be one"],
+    ["*:9090", "has an invalid host"],
+    ["a b:9090", "has an invalid host"],
   ];
   for (const [text, reason] of invalid) {
     const error = assertThrows(() => parseAddress(text), UsageError);
     assertEquals(
       error.message,
-      `--metrics: "${text}" ${reason}; write HOST:PORT (127.0.0.1:9090, [::1]:9090) or only a port for this machine alone (9090)`,
+      `--metrics: "${text}" ${reason}; write HOST:PORT (127.0.0.1:9090, [::1]:9090), or a port alone (9090) for this machine only`,
     );
   }
   assertEquals(formatAddress({ hostname: "::1", port: 1 }), "[::1]:1");
@@ -209,7 +209,7 @@ const CHILD =
 /** How long anything may take on a busy machine, in milliseconds. */
 const PATIENCE_MS = 30_000;
 
-/** Tries something until it comes to a value. */
+/** Repeats a step until it returns a value. */
 async function eventually<T>(
   step: () => Promise<T | undefined>,
   what: string,
@@ -223,10 +223,10 @@ async function eventually<T>(
   throw new Error(`${what}: not within ${PATIENCE_MS} ms`);
 }
 
-Deno.test("without descriptors, metrics are served all the same, and one warning tells", async () => {
+Deno.test("without free descriptors, metrics are still served, with one warning", async () => {
   await using cleanup = new AsyncDisposableStack();
   const child = new Deno.Command("sh", {
-    // Next to no descriptors.
+    // Hardly any descriptors.
     args: ["-c", 'ulimit -n 40; exec "$@"', "sh", Deno.execPath()]
       .concat(
         "run",
@@ -251,12 +251,12 @@ Deno.test("without descriptors, metrics are served all the same, and one warning
   const port = Number((await said.read()).value);
   const connections = cleanup.use(new DisposableStack());
   for (let i = 0; i < 60; i++) {
-    // It never stops to listen.
+    // It never stops listening.
     connections.use(await Deno.connect({ hostname, port }));
   }
   assertMatch(
     (await said.read()).value ?? "",
-    /^metrics: nobody can connect for a while: Too many open files/,
+    /^metrics: no client can connect for a while: Too many open files/,
   );
   const answer = () =>
     eventually(
@@ -266,13 +266,13 @@ Deno.test("without descriptors, metrics are served all the same, and one warning
   for (let i = 0; i < 5; i++) assertEquals((await answer()).body, "ok\n");
   connections.dispose();
   assertEquals((await answer()).body, "ok\n");
-  // Nothing else was said.
+  // There is no other warning.
   child.kill("SIGTERM");
   await ended;
   assertEquals((await said.read()).done, true);
 });
 
-Deno.test("connections leave descriptors for what the daemon is for", () => {
+Deno.test("connections leave enough descriptors for the daemon", () => {
   const cases: [descriptors: number, connections: number][] = [
     [Infinity, 32],
     [1_048_576, 32],

@@ -1,5 +1,5 @@
 /**
- * Tests of the metrics, by what is written for a reader.
+ * Tests of the metrics, by the text they are rendered to.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { Metrics, METRICS_FORMATS, type MetricsFormat } from "./metrics.ts";
 
 const [OPENMETRICS, PROMETHEUS] = METRICS_FORMATS;
 
-/** The samples of metrics: what stands before the value, and the value. */
+/** Parses the samples of metrics: name and labels, and the value. */
 async function samplesOf(
   metrics: Metrics,
   format: MetricsFormat = OPENMETRICS,
@@ -34,7 +34,7 @@ function assertSamples(
   assertEquals(found, expected);
 }
 
-Deno.test("groups and the daemon are told of as they were last said to be", async () => {
+Deno.test("metrics show the last state of the daemon and its groups", async () => {
   const metrics = new Metrics({ version: "1.2.3" });
   const browsers = groupState({
     statistics: {
@@ -78,7 +78,7 @@ Deno.test("groups and the daemon are told of as they were last said to be", asyn
   }
 });
 
-Deno.test("a group that is gone is not told of, and one that starts again starts at nothing", async () => {
+Deno.test("a removed group has no metrics, and totals may start anew", async () => {
   const metrics = new Metrics({ version: "1" });
   const gone = groupState({ name: "gone" });
   const again = (scans: number) =>
@@ -94,7 +94,7 @@ Deno.test("a group that is gone is not told of, and one that starts again starts
   assert(!Object.keys(samples).some((name) => name.includes("gone")));
 });
 
-Deno.test("idle memory is told by how long it is idle, where ages are kept", async () => {
+Deno.test("idle memory is shown by age while ages are kept", async () => {
   const metrics = new Metrics({ version: "1" });
   const aged = groupState({
     name: "aged",
@@ -112,19 +112,19 @@ Deno.test("idle memory is told by how long it is idle, where ages are kept", asy
       ['rcap_idle_bytes{group="aged",intervals="2"}', 0],
     ]);
   }
-  // They are forgotten far from the cap.
+  // Far below the cap, ages are not kept.
   metrics.update(daemonState({ groups: [other] }));
   assertEquals(idleOf(await samplesOf(metrics)), []);
 });
 
-Deno.test("scans are counted by how long they took, readings add up", async () => {
+Deno.test("scans are counted by duration, and readings add up", async () => {
   const metrics = new Metrics({ version: "1" });
   metrics.observeScan(0.004);
   metrics.observeScan(0.3);
   metrics.observeScan(120);
   metrics.observeRead({ pages: 1000, seconds: 0.5 });
   metrics.observeRead({ pages: 500, seconds: 0.25 });
-  // Twice, for readers must not disturb each other.
+  // Twice, because readers must not disturb each other.
   for (const format of [OPENMETRICS, PROMETHEUS, OPENMETRICS]) {
     assertSamples(await samplesOf(metrics, format), {
       'rcap_scan_duration_seconds_bucket{le="0.0025"}': 0,
@@ -140,7 +140,7 @@ Deno.test("scans are counted by how long they took, readings add up", async () =
   }
 });
 
-Deno.test("before the first report there is what rcap is, and no group", async () => {
+Deno.test("before the first report there is build information, but no group", async () => {
   const samples = await samplesOf(new Metrics({ version: "1" }));
   assertSamples(samples, {
     'rcap_build_info{version="1",pagedata="none"}': 1,
@@ -158,14 +158,14 @@ Deno.test("names of groups cannot break the format", async () => {
   });
 });
 
-Deno.test("every family has a name of ours, a help and a type, in the form of its format", async () => {
+Deno.test("every family has the prefix rcap_, a help text and a type, in either format", async () => {
   const metrics = new Metrics({ version: "1" });
   metrics.update(daemonState({ groups: [groupState()] }));
   const open = await metrics.render(OPENMETRICS);
   const older = await metrics.render(PROMETHEUS);
   assert(open.endsWith("\n# EOF\n"));
   assert(!older.includes("# EOF"));
-  // A counter's family has no suffix in OpenMetrics, only its samples have.
+  // In OpenMetrics, a counter's samples have a suffix, but its family has none.
   assert(open.includes("# TYPE rcap_scans counter\nrcap_scans_total{"));
   assert(older.includes("# TYPE rcap_scans_total counter\nrcap_scans_total{"));
   for (const text of [open, older]) {

@@ -1,5 +1,5 @@
 /**
- * Tells the service manager how the daemon is doing: the protocol of
+ * Notifies the service manager of the daemon's status: the protocol of
  * `sd_notify(3)` and `sd_watchdog_enabled(3)`.
  *
  * @module
@@ -9,36 +9,35 @@ import { SystemError } from "../errors.ts";
 import type { Systemd } from "../platform/operating_system.ts";
 import { escapeLine } from "../report/escape.ts";
 
-/** The environment variables by which a service manager says where and how. */
+/** The environment variables with which a service manager asks for notifications. */
 export const NOTIFY_ENVIRONMENT = [
   "NOTIFY_SOCKET",
   "WATCHDOG_USEC",
   "WATCHDOG_PID",
 ] as const;
 
-/** How soon to try again what the service manager had no room for, in milliseconds. */
+/** How long to wait before sending again if the socket is full, in milliseconds. */
 const RETRY_MS = 50;
 
-/** How many messages wait for room at most. */
+/** The greatest number of messages that wait for a full socket. */
 const MOST_WAITING = 64;
 
-/** The longest timer there is, in milliseconds; it makes longer ones short. */
+/** The longest delay of `setTimeout`, in milliseconds; longer delays are cut to 1. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** What a notifier needs of its surroundings. */
+/** What a notifier needs from its environment. */
 export interface NotifierOptions {
-  /** The way to the service manager; nothing is said where the system has none. */
+  /** Access to systemd; without it nothing is sent. */
   systemd: Pick<Systemd, "notifySocket" | "monotonicMicroseconds"> | undefined;
   /** Reads an environment variable. */
   env?: (name: typeof NOTIFY_ENVIRONMENT[number]) => string | undefined;
-  /** Is told, once, when nothing can be sent. */
+  /** Called once with a message if a notification cannot be sent. */
   warn?: (message: string) => void;
 }
 
 /**
- * Tells the service manager about the daemon; says nothing where there is none.
- * Nothing here throws or waits: a daemon does not end because its service manager
- * has gone.
+ * Notifies the service manager, if there is one. No method throws or waits: a daemon
+ * must not fail because its service manager has gone.
  *
  * @example
  * ```ts
@@ -52,7 +51,7 @@ export interface NotifierOptions {
 export class Notifier implements Disposable {
   /**
    * How often to call {@linkcode watchdog}, in milliseconds: twice as often as the
-   * service manager wants. `undefined` when it does not want it from this process.
+   * service manager requires. `undefined` if it requires nothing of this process.
    */
   readonly watchdogInterval: number | undefined;
   readonly #warn: (message: string) => void;
@@ -76,7 +75,7 @@ export class Notifier implements Disposable {
     this.#guarded(() => this.#socket = systemd.notifySocket(address));
   }
 
-  /** A notifier for the service manager that started this process, if one did. */
+  /** Returns a notifier for the service manager that started this process, if any. */
   static fromEnvironment(
     { systemd, env = (name) => Deno.env.get(name), warn = () => {} }:
       NotifierOptions,
@@ -91,12 +90,12 @@ export class Notifier implements Disposable {
     });
   }
 
-  /** Start-up, or a reload, is over. */
+  /** Notifies that start-up, or a reload, is complete. */
   ready(status?: string): void {
     this.#send(["READY=1", ...statusLine(status)]);
   }
 
-  /** A reload has begun; {@linkcode ready} says that it is over, successful or not. */
+  /** Notifies that a reload begins; call {@linkcode ready} at its end, even if it failed. */
   reloading(): void {
     if (!this.#systemd) return;
     const now = this.#systemd.monotonicMicroseconds();
@@ -113,9 +112,9 @@ export class Notifier implements Disposable {
     this.#send(statusLine(text));
   }
 
-  /** The daemon is alive: to be said in every {@linkcode watchdogInterval}. */
+  /** Notifies that the daemon is alive: to call once per {@linkcode watchdogInterval}. */
   watchdog(): void {
-    // What was not told in time is of no use later.
+    // A late message would be useless.
     this.#send(["WATCHDOG=1"], { keep: false });
   }
 
@@ -127,7 +126,7 @@ export class Notifier implements Disposable {
     this.#socket = undefined;
   }
 
-  /** Sends assignments now, or soon when the service manager has no room. */
+  /** Sends assignments now, or later if the socket is full and `keep` is true. */
   #send(assignments: string[], { keep = true } = {}): void {
     if (this.#socket === undefined) return;
     const message = assignments.join("\n");
@@ -147,17 +146,17 @@ export class Notifier implements Disposable {
       }
       if (this.#waiting.length > 0) this.#retryLater();
     }, RETRY_MS);
-    // Not a reason for the process to stay.
+    // The timer must not keep the process from ending.
     Deno.unrefTimer(timer);
     this.#retry = timer;
   }
 
-  /** Sends a message; returns whether it is dealt with. */
+  /** Sends a message; returns `false` if the socket is full. */
   #sendNow(message: string): boolean {
     return this.#guarded(() => this.#socket?.send(message)) ?? true;
   }
 
-  /** Does something; what goes wrong is told once and is of no further consequence. */
+  /** Runs a step; warns about the first system error, and ignores the others. */
   #guarded<T>(step: () => T): T | undefined {
     try {
       return step();
@@ -177,15 +176,15 @@ export class Notifier implements Disposable {
   }
 }
 
-/** An assignment of the status; none when there is no status. */
+/** The assignment of the status; none without a status. */
 function statusLine(text: string | undefined): string[] {
-  // A line is an assignment.
+  // Every line is an assignment, so the status must be a single one.
   return text === undefined
     ? []
     : [`STATUS=${escapeLine(text.replaceAll(/\s+/g, " "))}`];
 }
 
-/** Half of what the service manager waits for, in milliseconds. */
+/** Half of the watchdog timeout of the service manager, in milliseconds. */
 function watchdogInterval(
   microseconds: string | undefined,
   pid: string | undefined,

@@ -1,5 +1,5 @@
 /**
- * Tests of what the service manager is told, over real datagram sockets.
+ * Tests of notifications to the service manager, over real datagram sockets.
  *
  * @module
  */
@@ -13,8 +13,8 @@ import { Notifier, type NOTIFY_ENVIRONMENT } from "./notify.ts";
 /** How long a message may take on a busy machine, in milliseconds. */
 const PATIENCE_MS = 30_000;
 
-// Prints a line a datagram, with "|" between its own lines.
-// With a number, it reads nothing before that many seconds have passed.
+// Prints one line per datagram, with "|" between the lines of the datagram.
+// With a number, it starts to read after that many seconds.
 const RECEIVER = `
 use strict;
 use warnings;
@@ -78,7 +78,7 @@ class Receiver implements AsyncDisposable {
   }
 }
 
-/** What something comes to, unless it takes too long. */
+/** Awaits a result, unless it takes too long. */
 async function soon<T>(promise: Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error("too late")), PATIENCE_MS);
@@ -100,7 +100,7 @@ function socketPath(): Disposable & { readonly path: string } {
 
 type Environment = Partial<Record<typeof NOTIFY_ENVIRONMENT[number], string>>;
 
-/** A notifier in an environment, and the warnings it gave. */
+/** A notifier in an environment, and its warnings. */
 function notifierIn(environment: Environment) {
   const warnings: string[] = [];
   const notifier = Notifier.fromEnvironment({
@@ -111,7 +111,7 @@ function notifierIn(environment: Environment) {
   return { notifier, warnings };
 }
 
-/** Says everything there is to say. */
+/** Sends every kind of notification. */
 function sayAll(notifier: Notifier): void {
   notifier.ready();
   notifier.reloading();
@@ -121,7 +121,7 @@ function sayAll(notifier: Notifier): void {
 }
 
 for (const kind of ["a path", "an abstract name"]) {
-  Deno.test(`the service manager at ${kind} is told, a datagram a time`, async () => {
+  Deno.test(`the service manager at ${kind} gets one datagram per notification`, async () => {
     using place = socketPath();
     const address = kind === "a path"
       ? place.path
@@ -158,7 +158,7 @@ for (const kind of ["a path", "an abstract name"]) {
   });
 }
 
-Deno.test("a service manager without room is told later, in order", async () => {
+Deno.test("notifications wait for a full socket, and arrive in order", async () => {
   using place = socketPath();
   await using receiver = await Receiver.start(place.path, 1);
   const { notifier, warnings } = notifierIn({ NOTIFY_SOCKET: place.path });
@@ -178,7 +178,7 @@ Deno.test("a service manager without room is told later, in order", async () => 
   assertEquals(warnings, []);
 });
 
-Deno.test("without a service manager nothing is said", () => {
+Deno.test("without a service manager nothing is sent", () => {
   for (const environment of [{}, { NOTIFY_SOCKET: "" }]) {
     const { notifier, warnings } = notifierIn({
       ...environment,
@@ -191,7 +191,7 @@ Deno.test("without a service manager nothing is said", () => {
   }
 });
 
-Deno.test("a service manager that is not there, or not any more, is one warning", async () => {
+Deno.test("a service manager that is missing or has gone causes one warning", async () => {
   using place = socketPath();
   const gone = notifierIn({ NOTIFY_SOCKET: place.path });
   using _gone = gone.notifier;
@@ -212,14 +212,14 @@ Deno.test("a service manager that is not there, or not any more, is one warning"
   assertEquals(vanished.warnings.length, 1);
   assertMatch(vanished.warnings[0], /Connection refused/);
 
-  // One that comes back is told again.
+  // A service manager that comes back gets notifications again.
   Deno.removeSync(place.path);
   await using receiver = await Receiver.start(place.path);
   vanished.notifier.watchdog();
   assertEquals(await receiver.next(), "WATCHDOG=1");
 });
 
-Deno.test("what is no address is one warning", () => {
+Deno.test("an invalid address causes one warning", () => {
   const addresses = ["@", "notify", "vsock:2:1234", `/${"x".repeat(200)}`];
   for (const address of addresses) {
     const { notifier, warnings } = notifierIn({ NOTIFY_SOCKET: address });
@@ -231,7 +231,7 @@ Deno.test("what is no address is one warning", () => {
   }
 });
 
-Deno.test("the watchdog is told twice as often as it asks, and only by whom it means", () => {
+Deno.test("the watchdog interval is half the timeout, and only for the process it names", () => {
   const interval = (environment: Environment) => {
     const { notifier } = notifierIn({ NOTIFY_SOCKET: "@x", ...environment });
     using _notifier = notifier;

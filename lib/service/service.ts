@@ -1,6 +1,6 @@
 /**
- * The daemon as a service: its configuration, state directory, signals, service
- * manager and metrics, around the loop.
+ * The daemon as a service: its loop, with configuration, state directory, signals,
+ * service manager and metrics.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import {
 import { Notifier } from "./notify.ts";
 import { StateDirectory } from "./state_directory.ts";
 
-/** How often the daemon gives back memory that it does not use, in milliseconds. */
+/** How often the daemon releases memory that it does not use, in milliseconds. */
 const TRIM_INTERVAL = 60_000;
 
 export interface ServiceOptions {
@@ -32,24 +32,24 @@ export interface ServiceOptions {
   readonly stateDirectory: string;
   /** Where to serve metrics. */
   readonly metrics?: Address;
-  /** rcap's. */
+  /** The version of rcap. */
   readonly version: string;
   /** Stops the daemon. */
   readonly signal: AbortSignal;
   readonly log: Log;
   /**
-   * Takes what leaves nothing behind, without waiting for anything, where the daemon
-   * does not end in time.
+   * Called with a function that releases the state directory without waiting, for a
+   * daemon that does not end in time.
    */
   readonly onTaken?: (release: () => void) => void;
 }
 
 /**
- * Runs the daemon until it is stopped. Nothing is left behind then but an empty
- * state directory.
+ * Runs the daemon until it is stopped. It leaves nothing behind but a state directory
+ * with the lock file.
  *
- * @throws ConfigError when the configuration is invalid.
- * @throws RcapError when another daemon runs, or something else is in the way.
+ * @throws ConfigError if the configuration is invalid.
+ * @throws RcapError if another daemon runs, or the daemon cannot be set up.
  */
 export async function runService(options: ServiceOptions): Promise<void> {
   const { system, log, signal } = options;
@@ -93,7 +93,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
       const result = await configuration.reload(onlyIfChanged);
       if (!result) return undefined;
       notifier.reloading();
-      // Nothing is loaded then.
+      // The daemon loads nothing, and so does not call onReload.
       if (!result.config) notifier.ready();
       return result;
     },
@@ -141,10 +141,10 @@ export async function runService(options: ServiceOptions): Promise<void> {
 }
 
 /**
- * Scans once what is over its cap, and ends.
+ * Scans the groups over their cap once.
  *
- * @param observation for how long to watch, in milliseconds.
- * @returns what there is to tell then.
+ * @param observation how long to observe, in milliseconds.
+ * @returns the state afterwards.
  * @throws ConfigError, RcapError as {@linkcode runService}.
  */
 export async function runOnce(
@@ -183,15 +183,15 @@ export async function runOnce(
   return state;
 }
 
-/** Gives back memory that is free or not used. */
+/** Returns unused memory to the system. */
 function trimOwnMemory(system: OperatingSystem): void {
-  // V8 has this where it was asked for, as the built binary does.
+  // V8 exposes it with --expose-gc, as the built binary is set up.
   const { gc } = globalThis as { gc?: () => void };
   gc?.();
   system.trimOwnMemory();
 }
 
-/** Writes the state; what is in the way of that is told once and ends nothing. */
+/** Writes the state; warns once if that fails. */
 class StateWriter {
   readonly #directory: StateDirectory;
   readonly #log: Log;
@@ -211,7 +211,7 @@ class StateWriter {
       if (!(error instanceof RcapError)) throw error;
       if (!this.#failed) {
         this.#log.warn(
-          `the state cannot be written, so that rcap stat shows nothing new (${error.message}); caps are enforced all the same`,
+          `the state cannot be written, so rcap stat shows nothing new (${error.message}); caps are still enforced`,
         );
       }
       this.#failed = true;

@@ -1,5 +1,5 @@
 /**
- * What a daemon has done between two of its states, as `rcap stat` tells it.
+ * What a daemon did between two of its states, as `rcap stat` shows it.
  *
  * @module
  */
@@ -8,29 +8,29 @@ import { systemClock } from "../platform/clock.ts";
 import type { DaemonState, GroupState } from "../group/state.ts";
 import { readState, type StateSystem } from "./state_directory.ts";
 
-/** What a group did in an interval. Sizes in bytes. */
+/** What scans of a group did in an interval. Sizes in bytes. */
 export interface StatRow {
   readonly id: number;
   readonly name: string;
-  /** How many processes it has. */
+  /** The number of its processes. */
   readonly processes: number;
   /** Size of their address spaces. */
   readonly addressSpace: number;
   readonly rss: number;
   readonly cap: number;
-  /** What scans tried to page out, in all and on average. */
+  /** What scans tried to page out, in total and on average. */
   readonly attempted: number;
   readonly attemptedPerScan: number;
-  /** By how much that lowered the resident set, in all and on average. */
+  /** By how much that lowered the resident set, in total and on average. */
   readonly effective: number;
   readonly effectivePerScan: number;
-  /** Intervals in which it was left alone since much came back. */
+  /** Intervals without a scan because paged-out memory had come back. */
   readonly backedOff: number;
 }
 
 /**
- * What every group did between two states; since the daemon started, when
- * there is no earlier one of the same daemon.
+ * Computes what every group did between two states; or since the daemon started, if
+ * `before` is not a state of the same daemon.
  */
 export function statRows(
   now: DaemonState,
@@ -63,7 +63,7 @@ export function statRows(
   });
 }
 
-/** A row, with what else the state says of the group. */
+/** A row, with more of the group's state. */
 export type StatEntry =
   & StatRow
   & Pick<
@@ -74,15 +74,15 @@ export type StatEntry =
 /** What `rcap stat --json` prints. Sizes in bytes, times in seconds. */
 export interface StatReport {
   readonly version: 2;
-  /** Since the epoch. */
+  /** The time of the state, since the epoch. */
   readonly time: number;
-  /** Since the state before; null without one. */
+  /** The time since the state before; null without one. */
   readonly seconds: number | null;
   readonly memory: DaemonState["memory"];
   readonly groups: readonly StatEntry[];
 }
 
-/** What every group did between two states, for scripts. */
+/** Computes what every group did between two states, for scripts. */
 export function statReport(
   now: DaemonState,
   before: DaemonState | undefined,
@@ -105,9 +105,9 @@ export function areCapsMet({ groups }: DaemonState): boolean {
   return groups.every(({ rss, cap }) => rss <= cap);
 }
 
-/** How long a daemon that is being started again may take, in milliseconds. */
+/** How long a restart of the daemon may take, in milliseconds. */
 const RESTART_PATIENCE = 10_000;
-/** How often that is looked at, in milliseconds. */
+/** How often to look for the restarted daemon, in milliseconds. */
 const RESTART_LOOKS = 100;
 
 /** A state of the daemon, and the one before. */
@@ -118,13 +118,13 @@ export interface FollowedState {
 }
 
 /**
- * Reads the state of the running daemon again and again, and goes on with the daemon
- * that takes its place.
+ * Reads the state of the running daemon repeatedly, and goes on with the daemon that
+ * replaces it.
  *
- * @param interval between two states, in milliseconds.
- * @param warn gets each warning once.
+ * @param interval the time between two states, in milliseconds.
+ * @param warn called once with each warning.
  * @throws RcapError if no daemon runs.
- * @throws the signal's reason when it is aborted.
+ * @throws the signal's reason if it is aborted.
  */
 export async function* followStates(
   system: StateSystem,
@@ -150,12 +150,12 @@ export async function* followStates(
     before = now;
     now = await nextState(system, directory, options);
     if (!isSameDaemon(now, before)) {
-      warn(`rcap was started again; the totals begin at process ${now.pid}`);
+      warn(`rcap was started again; totals count from process ${now.pid} on`);
     }
   }
 }
 
-/** The state of the daemon, or of the one that takes its place. */
+/** Reads the state of the daemon, or waits for that of the daemon that replaces it. */
 async function nextState(
   system: StateSystem,
   directory: string,
@@ -173,7 +173,7 @@ async function nextState(
   }
 }
 
-/** Whether two states are of one daemon, so that totals of one go on in the other. */
+/** Whether two states are of the same daemon, so that their totals can be compared. */
 function isSameDaemon(a: DaemonState, b: DaemonState): boolean {
   return a.pid === b.pid && a.startTime === b.startTime;
 }

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { daemonState, groupState } from "../group/testing.ts";
 import { areCapsMet, statReport, type StatRow, statRows } from "./stat.ts";
 
-/** A daemon with one group that has paged out so much in so many scans. */
+/** A daemon with one group that has paged out this much in this many scans. */
 function state(effective: number, scans: number, startTime = 1) {
   const { statistics, ...rest } = groupState({ id: 7, name: "one" });
   return daemonState({
@@ -15,7 +15,7 @@ function state(effective: number, scans: number, startTime = 1) {
   });
 }
 
-/** What scans did, of a row. */
+/** The figures of scans in a row. */
 function doneIn(
   { attempted, attemptedPerScan, effective, effectivePerScan }: Pick<
     StatRow,
@@ -25,7 +25,7 @@ function doneIn(
   return { attempted, attemptedPerScan, effective, effectivePerScan };
 }
 
-Deno.test("the first row tells of everything since the daemon started", () => {
+Deno.test("the first row covers the time since the daemon started", () => {
   const [{ id, name, ...row }] = statRows(state(300, 3), undefined);
   assertEquals({ id, name, ...doneIn(row) }, {
     id: 7,
@@ -37,7 +37,7 @@ Deno.test("the first row tells of everything since the daemon started", () => {
   });
 });
 
-Deno.test("later rows tell of what was done in between", () => {
+Deno.test("later rows cover the time between two states", () => {
   const [row] = statRows(state(700, 5), state(300, 3));
   assertEquals(doneIn(row), {
     attempted: 800,
@@ -62,7 +62,7 @@ Deno.test("totals of another daemon do not count", () => {
   assertEquals(effective, 100);
 });
 
-Deno.test("for scripts, a row also has what else the state says", () => {
+Deno.test("for scripts, a row has more of the state", () => {
   const now = { ...state(700, 5), updatedAt: 12 };
   const before = { ...state(300, 3), updatedAt: 10 };
   const { seconds, groups: [entry] } = statReport(now, before);
@@ -78,7 +78,7 @@ Deno.test("for scripts, a row also has what else the state says", () => {
   assertEquals(statReport(now, undefined).seconds, null);
 });
 
-Deno.test("caps are met when no group is over its cap", () => {
+Deno.test("caps are met if no group is over its cap", () => {
   const groups = [
     groupState({ rss: 10, cap: 10 }),
     groupState({ rss: 9, cap: 10 }),

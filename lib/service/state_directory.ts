@@ -1,9 +1,9 @@
 /**
- * The daemon's state directory: a lock that says who runs, the state that everyone
- * may read, and the caps that were set by hand.
+ * The daemon's state directory: the lock that identifies the running daemon, the state
+ * that everyone may read, and the caps that were set by hand.
  *
- * Nothing is done in it by path: it is walked to with care and held, and all that
- * is in it is found from there.
+ * The directory is opened once, with checks of every component, and its files are
+ * opened relative to it, not by path.
  *
  * @module
  */
@@ -29,41 +29,41 @@ import {
 } from "../platform/trusted_path.ts";
 import { formatState, parseState, type StateFile } from "./state_file.ts";
 
-/** What state directories need of the operating system. */
+/** The part of the operating system that state directories need. */
 export type StateSystem = Pick<
   OperatingSystem,
   "boottimeSeconds" | "fateOf" | "files" | "processSpace" | "stateDirectory"
 >;
 
-/** A state is stale when so many have not been written, but not before some seconds. */
+/** A state is stale after this many missed reports, but not before this many seconds. */
 const STALE_AFTER_REPORTS = 3;
 const STALE_AFTER_SECONDS = 10;
 
-// The names in it.
+// The names of its files.
 const LOCK = "lock";
 const STATE = "state.json";
 const OVERRIDES = "overrides";
 
-/** Ends the names of files in the making: names of caps have no tilde. */
+/** Follows the name of a file in temporary files; names of caps have no tilde. */
 const TEMPORARY = "~";
 
 const DIRECTORY_MODE = 0o755;
 const FILE_MODE = 0o644;
 
-/** More than the state of all caps that a configuration has room for, in bytes. */
+/** More than the state of all caps that fit into a configuration, in bytes. */
 const LARGEST_STATE = 2 ** 26;
-/** A number takes no more, in bytes. */
+/** More than the digits of a number, in bytes. */
 const LARGEST_OVERRIDE = 64;
 
-/** The daemon's hold on its state directory; `using` removes what is in it. */
+/** The daemon's state directory, locked; disposing clears and unlocks it. */
 export class StateDirectory implements Disposable {
   readonly path: string;
   readonly #system: StateSystem;
   readonly #directory: Entry;
   readonly #lock: FileLock;
   readonly #warn: (text: string) => void;
-  /** What was told of, so that it is told once. */
-  readonly #told = new Set<string>();
+  /** The warnings given, each only once. */
+  readonly #warnings = new Set<string>();
   #overrides = new Map<string, number>();
 
   private constructor(
@@ -79,10 +79,10 @@ export class StateDirectory implements Disposable {
   }
 
   /**
-   * Makes the directory where there is none, and takes it.
+   * Takes the directory, and makes it if it is missing.
    *
-   * @param warn is told of what is wrong with what it holds.
-   * @throws RcapError when it cannot be made, others could write to it, or another
+   * @param warn called with each problem of its contents.
+   * @throws RcapError if it cannot be made, others could write to it, or another
    * daemon has it.
    */
   static take(
@@ -95,20 +95,20 @@ export class StateDirectory implements Disposable {
       const directory = cleanup.use(
         openTrustedDirectory(system.files, path, { make: DIRECTORY_MODE }),
       );
-      // Whoever can write to it can lock it as a daemon does.
+      // A user who can write to the lock file can also lock it.
       assertTrusted(directory, LOCK);
       const lock = FileLock.tryLock(directory, LOCK);
-      if (!lock) throw runsAlready(path, lockHolder(directory, LOCK));
+      if (!lock) throw alreadyRunning(path, lockHolder(directory, LOCK));
       cleanup.use(lock);
       const taken = new StateDirectory(system, { directory, lock }, warn);
-      // What a daemon has left that was killed.
+      // A killed daemon leaves files behind.
       taken.#clear();
       cleanup.move();
       return taken;
     }, "choose another with --state-dir");
   }
 
-  /** Replaces the state. Who reads it sees the old one or the new one, whole. */
+  /** Replaces the state atomically: readers see the old one or the new one. */
   write(state: DaemonState): void {
     const pidNamespace = this.#system.processSpace();
     const text = formatState({ ...state, pidNamespace });
@@ -120,15 +120,15 @@ export class StateDirectory implements Disposable {
   }
 
   /**
-   * The caps that were set by hand, in bytes by name. While they cannot be read, as
-   * without a free descriptor, they stay what they were.
+   * Reads the caps that were set by hand, in bytes by name. While they cannot be read,
+   * for instance without a free descriptor, returns those read before.
    */
   overrides(): Map<string, number> {
     try {
       this.#overrides = this.#readOverrides();
     } catch (error) {
       if (!(error instanceof RcapError)) throw error;
-      this.#tell(
+      this.#warnOnce(
         `the caps set by hand cannot be read, and stay as they are (${error.message})`,
       );
     }
@@ -147,28 +147,29 @@ export class StateDirectory implements Disposable {
       } catch (error) {
         const isOfFile = error instanceof NotAFile ||
           error instanceof DistrustError || error instanceof NoOverride;
-        // Without a descriptor or memory nothing is known of any.
+        // Without a descriptor or memory, none of the files can be read.
         const isOfSystem = isExhausted(error);
         if (!isOfFile && !(error instanceof SystemError) || isOfSystem) {
           throw error;
         }
-        this.#tell(
+        this.#warnOnce(
           `${
             folder.pathOf(file)
-          } is no cap set by hand (${error.message}); remove it`,
+          } is not a cap set by hand (${error.message}); remove it`,
         );
       }
     }
     return overrides;
   }
 
-  #tell(text: string): void {
-    if (this.#told.has(text) || this.#told.size >= MOST_TOLD) return;
-    this.#told.add(text);
+  #warnOnce(text: string): void {
+    const warnings = this.#warnings;
+    if (warnings.has(text) || warnings.size >= MOST_WARNINGS) return;
+    warnings.add(text);
     this.#warn(text);
   }
 
-  /** Removes all that a daemon makes, but for the lock. */
+  /** Removes everything that a daemon makes, except the lock. */
   #clear(): void {
     for (const name of [STATE, STATE + TEMPORARY]) this.#directory.remove(name);
     this.#clearOverrides();
@@ -184,26 +185,26 @@ export class StateDirectory implements Disposable {
     }
     for (const name of folder.names()) {
       const status = folder.statusOf(name);
-      // rcap makes no directories there, so they are somebody's who is to ask.
+      // rcap makes no directories there, so somebody else did, for a reason.
       if (status && status.type !== "directory") folder.remove(name);
     }
     try {
       this.#directory.removeDirectory(OVERRIDES);
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
-      this.#tell(`${folder.path} cannot be removed (${error.message})`);
+      this.#warnOnce(`${folder.path} cannot be removed (${error.message})`);
     }
   }
 
-  /** Never fails: what stays behind, the next daemon removes. */
+  /** Never fails: the next daemon removes what is left. */
   [Symbol.dispose](): void {
-    // The lock stays: who waits for it must find the same file.
+    // The lock file stays: every daemon has to lock the same file.
     try {
       this.#clear();
     } catch (error) {
       if (!(error instanceof RcapError)) throw error;
-      this.#tell(
-        `something stays behind in ${this.path}, for the next daemon to remove (${error.message})`,
+      this.#warnOnce(
+        `files are left in ${this.path} for the next daemon to remove (${error.message})`,
       );
     } finally {
       this.#lock[Symbol.dispose]();
@@ -212,21 +213,21 @@ export class StateDirectory implements Disposable {
   }
 }
 
-/** How many different things are told of the files of a state directory. */
-const MOST_TOLD = 100;
+/** The greatest number of different warnings about the files of a state directory. */
+const MOST_WARNINGS = 100;
 
-function runsAlready(path: string, pid: number | undefined): RcapError {
+function alreadyRunning(path: string, pid: number | undefined): RcapError {
   const who = pid === undefined
     ? ""
     : pid === 0
-    ? " in another pid namespace, as that of a container"
+    ? " in another pid namespace, such as that of a container"
     : ` as process ${pid}`;
   return new RcapError(
-    `rcap runs already${who}, with the state directory ${path}; stop it, or choose another with --state-dir`,
+    `rcap is already running${who}, with the state directory ${path}; stop it, or choose another with --state-dir`,
   );
 }
 
-/** Does something with a state directory; what fails is told with its remedy. */
+/** Runs a step with a state directory; turns its errors into errors with a remedy. */
 function usingDirectory<T>(
   path: string,
   step: () => T,
@@ -255,18 +256,18 @@ function usingDirectory<T>(
 /** How a state directory is read. */
 export interface ReadOptions {
   /**
-   * Told whose word it is that is read, where that is neither root's nor this
-   * user's. Without this it is not read then.
+   * Called with a warning if the directory belongs neither to root nor to this user.
+   * Without it, such a directory is not read.
    */
   readonly warn?: (text: string) => void;
 }
 
 /**
- * The process that has a state directory.
+ * Returns the pid of the process that has locked a state directory.
  *
- * @returns its pid, 0 when it cannot be seen from here, `undefined` when nobody has it.
- * @throws CapabilityError when this user may not know.
- * @throws RcapError when the directory cannot be used, or others have a say on it.
+ * @returns 0 if the process is not visible here, `undefined` if there is none.
+ * @throws CapabilityError if this user may not read the lock.
+ * @throws RcapError if the directory cannot be used, or others can change it.
  */
 export function holderOf(
   system: StateSystem,
@@ -279,9 +280,7 @@ export function holderOf(
     } catch (error) {
       if (!isDenied(error)) throw error;
       throw new CapabilityError(
-        `this user may not tell rcap anything (${
-          messageOf(error)
-        }); run as root`,
+        `this user may not control rcap (${messageOf(error)}); run as root`,
         { cause: error },
       );
     }
@@ -289,14 +288,14 @@ export function holderOf(
 }
 
 /**
- * The state of the daemon that runs.
+ * Reads the state of the running daemon.
  *
- * It is what the daemon has written into a directory that only its user can write
- * to, and the process that it names runs. Whether that holds the lock, only root
- * and that user can find out.
+ * The state is in a directory that only the daemon's user can write to, and the
+ * process that it names runs. Only root and that user can find out whether that
+ * process holds the lock.
  *
- * @throws RcapError when none runs, it has not written its state for long, or
- * others have a say on the directory.
+ * @throws RcapError if no daemon runs, its state is stale, or others can change the
+ * directory.
  */
 export function readState(
   system: StateSystem,
@@ -310,8 +309,7 @@ export function readState(
   if (!state) throw notRunning(system, path);
   const writer = writerOf(system, state);
   const age = system.boottimeSeconds() - state.monotonic;
-  // Of a process that cannot be seen, one that was written before the machine was
-  // started says nothing.
+  // If the process is not visible, a state from before the last boot is worthless.
   const isOver = writer === "ended" || writer === "unknown" && age < 0;
   if (isOver) throw notRunning(system, path);
   const most = Math.max(
@@ -321,7 +319,7 @@ export function readState(
   if (age > most) {
     throw new RcapError(
       `rcap is not running as it should: process ${state.pid}${
-        writer === "unknown" ? ", which cannot be seen from here," : ""
+        writer === "unknown" ? ", which is not visible here," : ""
       } has not written its state for ${age.toFixed(0)} s`,
     );
   }
@@ -339,7 +337,7 @@ function notRunning(
   );
 }
 
-/** The state directory; `undefined` where there is none. */
+/** Opens the state directory; `undefined` if it does not exist. */
 function openIfAny(
   { files }: StateSystem,
   path: string,
@@ -349,7 +347,7 @@ function openIfAny(
     return openTrustedDirectory(files, path, {
       onDistrust: warn && (({ type, path: culprit, problem }) =>
         warn(
-          `what the state directory ${path} says may not be so, since the ${type} ${culprit} ${problem}`,
+          `the state in ${path} may be wrong, since the ${type} ${culprit} ${problem}`,
         )),
     });
   } catch (error) {
@@ -372,28 +370,28 @@ function stateIn(directory: Entry, ofOwner: boolean): StateFile | undefined {
   throw new RcapError(
     `${
       directory.pathOf(STATE)
-    } is no state that this version of rcap has written; start rcap anew, with the version of this command`,
+    } is not a state of this version of rcap; restart rcap with the version of this command`,
   );
 }
 
-/** What has become of the process that has written a state. */
+/** Whether the process that wrote a state still runs. */
 function writerOf(
   system: StateSystem,
   state: StateFile,
 ): "runs" | "ended" | "unknown" {
   const { pidNamespace } = state;
-  // Pids of another namespace are other processes' here.
+  // In this namespace, a pid of another one means another process.
   return pidNamespace !== null && pidNamespace !== system.processSpace()
     ? "unknown"
     : system.fateOf(state);
 }
 
 /**
- * Sets a cap by hand, or takes that back.
+ * Sets a cap by hand, or removes it.
  *
  * @param bytes `undefined` for the cap of the configuration.
- * @throws CapabilityError when this user may not.
- * @throws RcapError when the directory cannot be used, or others have a say on it.
+ * @throws CapabilityError if this user may not change caps.
+ * @throws RcapError if the directory cannot be used, or others can change it.
  */
 export function writeOverride(
   { files }: StateSystem,
@@ -411,7 +409,7 @@ export function writeOverride(
       if (bytes === undefined) {
         folder?.remove(file);
       } else if (folder) {
-        // Others may set the same cap at this moment.
+        // Another command may set the same cap now.
         const temporary = `${file}${TEMPORARY}${Deno.pid}`;
         replaceFile(folder, { name: file, temporary, text: `${bytes}\n` });
       }
@@ -430,7 +428,7 @@ export function writeOverride(
   });
 }
 
-/** The directory of the caps that were set by hand; `undefined` where there is none. */
+/** Opens the directory of the caps set by hand; `undefined` if it does not exist. */
 function openOverrides(directory: Entry): Entry | undefined {
   try {
     return openTrustedDirectory(directory.files, OVERRIDES, {
@@ -442,12 +440,12 @@ function openOverrides(directory: Entry): Entry | undefined {
   }
 }
 
-/** The file of a cap set by hand holds something else. */
+/** The file of a cap set by hand does not hold one. */
 class NoOverride extends RcapError {
   override name = "NoOverride";
 }
 
-/** @returns `undefined` when it was taken back meanwhile. */
+/** @returns `undefined` if it was removed meanwhile. */
 function readOverride(folder: Entry, name: string): number | undefined {
   let text;
   try {
@@ -461,21 +459,21 @@ function readOverride(folder: Entry, name: string): number | undefined {
   const isNumber = text !== undefined && /^[1-9]\d*\n$/.test(text);
   const bytes = Number(text);
   if (isNumber && Number.isSafeInteger(bytes)) return bytes;
-  throw new NoOverride("it holds something else than a number of bytes");
+  throw new NoOverride("it does not hold a number of bytes");
 }
 
-/** The name that the file of an override stands for; none of a file in the making. */
+/** The name of the cap that a file overrides; `undefined` for a temporary file. */
 function nameOfOverride(file: string): string | undefined {
   try {
     return file.includes(TEMPORARY) ? undefined : decodeURIComponent(file);
   } catch (error) {
-    // Not ours.
+    // Not a file of rcap.
     if (error instanceof URIError) return undefined;
     throw error;
   }
 }
 
-/** Writes a file so that there is always the old one or the new one, whole. */
+/** Replaces a file atomically. */
 function replaceFile(
   directory: Entry,
   { name, temporary, text }: { name: string; temporary: string; text: string },

@@ -1,5 +1,5 @@
 /**
- * Tests of the daemon's side of its state directory, while others use it.
+ * Tests of the state directory as the daemon uses it, while commands use it, too.
  *
  * @module
  */
@@ -45,7 +45,7 @@ class Setter implements AsyncDisposable {
     }).spawn();
   }
 
-  /** Waits until it has begun. */
+  /** Waits until it has started. */
   async begun(): Promise<void> {
     const reader = this.#child.stdout.getReader();
     const { value } = await reader.read();
@@ -53,7 +53,7 @@ class Setter implements AsyncDisposable {
     await reader.cancel();
   }
 
-  /** Whether it still runs: it has not failed. */
+  /** Whether it still runs, and so has not failed. */
   async isRunning(): Promise<boolean> {
     const wait = new Promise<"runs">((resolve) =>
       setTimeout(() => resolve("runs"), 0)
@@ -67,7 +67,7 @@ class Setter implements AsyncDisposable {
   }
 }
 
-Deno.test("caps that are set and taken back all the time can be read all the time", async () => {
+Deno.test("caps can be read at any time while commands set and remove them", async () => {
   using at = place();
   const told: string[] = [];
   using directory = StateDirectory.take(
@@ -76,7 +76,7 @@ Deno.test("caps that are set and taken back all the time can be read all the tim
     (text) => told.push(text),
   );
   await using stack = new AsyncDisposableStack();
-  // Of one name and of several, so that they are in each other's way.
+  // Some of the same name, so that they collide.
   const setters = ["a", "a", "a", "b", "c", "d"].map((name) =>
     stack.use(new Setter(at.path, name))
   );
@@ -93,7 +93,7 @@ Deno.test("caps that are set and taken back all the time can be read all the tim
   assertEquals(told, []);
 });
 
-/** Takes every descriptor that this process may have, but for some. */
+/** Uses up the descriptors of this process, except some. */
 function withoutDescriptors(left: number, step: () => void): void {
   const fds = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => +name);
   const files: File[] = [];
@@ -148,7 +148,7 @@ Deno.test({
       if (left === 0) {
         assert(told.some((text) => text.includes("EMFILE")), told.join());
       }
-      // Whatever stayed behind, the next one takes it and removes it.
+      // The next one takes the directory and removes what is left.
       using next = StateDirectory.take(system, at.path);
       assertEquals([...next.overrides()], []);
       assertEquals([...Deno.readDirSync(at.path)].map(({ name }) => name), [
@@ -158,7 +158,7 @@ Deno.test({
   },
 });
 
-/** The state of a daemon that is this process. */
+/** The state of a daemon, which is this process. */
 function ownState(given: Partial<DaemonState> = {}): DaemonState {
   return daemonState({
     pid: Deno.pid,
@@ -168,7 +168,7 @@ function ownState(given: Partial<DaemonState> = {}): DaemonState {
   });
 }
 
-Deno.test("what a daemon writes is what everyone reads, until it ends", () => {
+Deno.test("everyone reads the state that a daemon writes, until it ends", () => {
   using at = place();
   assertThrows(
     () => readState(system, at.path),
@@ -203,7 +203,7 @@ function namesIn(path: string): string[] {
   return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 }
 
-Deno.test("a state that is not written any more is told as such", () => {
+Deno.test("a stale state is reported", () => {
   using at = place();
   using directory = StateDirectory.take(system, at.path);
   const written = (secondsAgo: number, reportInterval: number) =>
@@ -223,7 +223,7 @@ Deno.test("a state that is not written any more is told as such", () => {
   );
 });
 
-Deno.test("a state of a process that has ended, or of another with its pid, is no daemon's", async () => {
+Deno.test("a state is ignored if its process has ended, or its pid is another's", async () => {
   using at = place();
   using directory = StateDirectory.take(system, at.path);
   directory.write(ownState({ startTime: 1 }));
@@ -249,14 +249,14 @@ Deno.test("a directory has one daemon at a time", () => {
   assertThrows(
     () => StateDirectory.take(system, at.path),
     RcapError,
-    `rcap runs already as process ${Deno.pid}, with the state directory ${at.path}; stop it, or choose another with --state-dir`,
+    `rcap is already running as process ${Deno.pid}, with the state directory ${at.path}; stop it, or choose another with --state-dir`,
   );
   first[Symbol.dispose]();
   assertEquals(holderOf(system, at.path), undefined);
   using _second = StateDirectory.take(system, at.path);
 });
 
-Deno.test("a cap is set by hand and taken back, whatever the name of its group", () => {
+Deno.test("a cap is set by hand and removed, whatever the name of its group", () => {
   using at = place();
   using directory = StateDirectory.take(system, at.path);
   const names = ["plain", "with space", "a/b", "x..y", "%41", "user@1000"];
@@ -276,7 +276,7 @@ Deno.test("a cap is set by hand and taken back, whatever the name of its group",
   assertEquals(directory.overrides().size, 0);
 });
 
-Deno.test("a file that is no cap set by hand is told of once, and the others hold", () => {
+Deno.test("a file that is not a cap set by hand causes one warning, and the others count", () => {
   using at = place();
   const told: string[] = [];
   using directory = StateDirectory.take(
@@ -292,11 +292,11 @@ Deno.test("a file that is no cap set by hand is told of once, and the others hol
     assertEquals([...directory.overrides()], [["good", 4096]], text);
   }
   assertEquals(told, [
-    `${at.path}/overrides/bad is no cap set by hand (it holds something else than a number of bytes); remove it`,
+    `${at.path}/overrides/bad is not a cap set by hand (it does not hold a number of bytes); remove it`,
   ]);
 });
 
-Deno.test("what a killed daemon has left is removed by the next", () => {
+Deno.test("a daemon removes what a killed one has left", () => {
   using at = place();
   StateDirectory.take(system, at.path)[Symbol.dispose]();
   Deno.writeTextFileSync(`${at.path}/state.json`, "{}");

@@ -1,6 +1,6 @@
 /**
- * The daemon's state as a text: written by the daemon, and read with as much care
- * as anything that another process has written.
+ * The daemon's state as text: written by the daemon, and validated when it is read, as
+ * anything that another process has written.
  *
  * @module
  */
@@ -9,24 +9,21 @@ import * as v from "valibot";
 import type { DaemonState } from "../group/state.ts";
 import { json } from "../report/escape.ts";
 
-/** What stands in a state file. */
+/** The contents of a state file. */
 export interface StateFile extends DaemonState {
-  /**
-   * The pid namespace that `pid` is of, as `/proc/self/ns/pid` names it; null where
-   * that is not known.
-   */
+  /** The pid namespace of `pid`, as `/proc/self/ns/pid` names it; null if not known. */
   readonly pidNamespace: string | null;
 }
 
-/** The text of a state file. */
+/** Formats a state as the text of a state file. */
 export function formatState(state: StateFile): string {
   return json(state);
 }
 
 /**
- * Understands the text of a state file.
+ * Parses the text of a state file.
  *
- * @returns `undefined` for what no daemon of this version has written.
+ * @returns `undefined` if it is not a state of this version.
  */
 export function parseState(text: string): StateFile | undefined {
   try {
@@ -38,7 +35,7 @@ export function parseState(text: string): StateFile | undefined {
   }
 }
 
-/** JSON has no NaN, but 1e999 is infinite. */
+/** JSON has no NaN, but 1e999 parses to Infinity. */
 const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
 const whole = v.pipe(amount, v.safeInteger());
 const pid = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2 ** 22));
@@ -76,7 +73,7 @@ const GROUP = v.looseObject({
   avoided: whole,
 });
 
-// Loose, for what a version adds that this one does not know.
+// Loose, because a later version may add keys.
 const STATE = v.looseObject({
   version: v.literal(2),
   pid,

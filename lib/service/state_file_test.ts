@@ -1,5 +1,5 @@
 /**
- * Tests of what is taken for a state.
+ * Tests of formatting and parsing states.
  *
  * @module
  */
@@ -22,7 +22,7 @@ const STATE: StateFile = {
 
 const seed = 20_260_101;
 
-Deno.test("what was written is read, with what another version adds", () => {
+Deno.test("a state is read as written, with keys that another version adds", () => {
   assertEquals(parseState(formatState(STATE)), STATE);
   const unknown = { ...STATE, pidNamespace: null };
   assertEquals(parseState(formatState(unknown)), unknown);
@@ -37,7 +37,7 @@ function numbersIn(value: unknown): number[] {
   return Object.values(value).flatMap(numbersIn);
 }
 
-Deno.test("whatever the text is, it is a state or none", () => {
+Deno.test("any text is a state with valid numbers, or is not a state", () => {
   const text = formatState(STATE);
   const someNumber = fc.constantFrom(
     "-1",
@@ -70,7 +70,7 @@ Deno.test("whatever the text is, it is a state or none", () => {
   );
 });
 
-Deno.test("a pid is one that the kernel can give", () => {
+Deno.test("a pid is in the range that the kernel uses", () => {
   for (const pid of [0, -1, 1.5, 2 ** 22 + 1, 2 ** 32 + 1, "1", null]) {
     assertEquals(parseState(JSON.stringify({ ...STATE, pid })), undefined);
   }

@@ -1,9 +1,9 @@
 /**
  * The systemd unit of the daemon: systemd.service(5), systemd.exec(5).
  *
- * The daemon needs to see every process, its memory and what the page tables say
- * of it, and to page out; it writes nothing but its state. Everything else that
- * systemd can take from a service is taken.
+ * The daemon has to read every process, its memory and its page tables, and to page
+ * out; it writes nothing but its state. The unit denies it everything else that systemd
+ * can deny a service.
  *
  * @module
  */
@@ -18,20 +18,20 @@ import {
 } from "../report/escape.ts";
 import type { Address } from "./metrics_server.ts";
 
-/** How long the daemon may say nothing before it is taken for dead. */
+/** How long the daemon may be silent before systemd restarts it. */
 const WATCHDOG = "30s";
 
 /**
- * How many descriptors the daemon may have. It keeps some twenty, one more for each
- * of the few connections to its metrics, and opens files of processes one by one: far
- * fewer, so that a leak comes out before it is the machine's.
+ * How many descriptors the daemon may have. It keeps about twenty, and one for each of
+ * the few connections to its metrics, and opens files of processes one by one. The limit
+ * is far above that, but reveals a leak before the machine runs out.
  */
 const DESCRIPTORS = 1024;
 
-/** Exit codes after which another try ends alike: wrong usage, missing privileges. */
+/** Exit codes after which a restart is pointless: wrong usage, missing privileges. */
 const HOPELESS = [EXIT_CODES.usage.code, EXIT_CODES.incapable.code];
 
-/** A word with a path to a place that `ProtectHome=` hides. */
+/** A word with a path that `ProtectHome=` hides. */
 const HOMES = /(^|=)\/(home|root|run\/user)(\/|$)/;
 
 const MIB = 2 ** 20;
@@ -46,16 +46,16 @@ export interface UnitOptions {
   stateDirectory: string;
   /** All capabilities that it needs: capabilities(7). */
   capabilities: readonly string[];
-  /** More memory than it ever takes, in bytes. */
+  /** An upper bound of its memory, in bytes. */
   mostMemory: number;
-  /** Where it serves metrics, if it does: without, it has no network at all. */
+  /** Where it serves metrics; without them it has no network at all. */
   metrics?: Address;
 }
 
 /**
- * The unit file.
+ * Returns the text of the unit file.
  *
- * @throws UsageError when a path cannot stand in one.
+ * @throws UsageError if a unit file cannot contain a path.
  *
  * @example
  * ```ts
@@ -72,14 +72,14 @@ export function systemdUnit(
   { program, args, stateDirectory, capabilities, mostMemory, metrics }:
     UnitOptions,
 ): Printable {
-  requirePlain(program, "the program of the unit, ");
+  requirePlain(program, "the program of the unit");
   if (/["'\\]/.test(program)) {
     throw new UsageError(
-      `systemd starts no program whose path has quotation marks or backslashes, as ${program} has`,
+      `the path ${program} has quotation marks or backslashes, and systemd cannot start such a program`,
       "move it elsewhere",
     );
   }
-  requirePlain(stateDirectory, "--state-dir: ");
+  requirePlain(stateDirectory, "--state-dir");
   const hasHome = [program, ...args].some((word) => HOMES.test(word));
   const text = `[Unit]
 Description=rcap, keeps the resident memory of groups of processes under a cap
@@ -92,18 +92,18 @@ ExecReload=/bin/kill -HUP $MAINPID
 WatchdogSec=${WATCHDOG}
 Restart=on-failure
 RestartPreventExitStatus=${HOPELESS.join(" ")}
-# It relieves a machine that is short of memory, so it should be there then.
+# It relieves a machine that is short of memory, so it should survive then.
 OOMScoreAdjust=-500
-# Many times what it has open at once.
+# Many times as many as it has open at once.
 LimitNOFILE=${DESCRIPTORS}
-# Far more than it takes: it limits what it keeps of other processes itself.
+# Far more than it uses: it limits itself what it keeps of other processes.
 MemoryMax=${Math.ceil(mostMemory / MIB)}M
 
 # Everyone may read the state, as rcap stat does.
 ${stateSettings(stateDirectory)}
 UMask=0022
 
-# What it needs to see and page out the memory of other processes; no more.
+# Only what it needs to read and page out the memory of other processes.
 CapabilityBoundingSet=${capabilities.join(" ")}
 AmbientCapabilities=
 NoNewPrivileges=yes
@@ -123,11 +123,11 @@ ProtectClock=yes
 ProtectHostname=yes
 KeyringMode=private
 
-# Network: the service manager, and the metrics where they are served.
+# Network: the service manager, and the metrics if they are served.
 ${networkSettings(metrics)}
 
-# The kernel. Not MemoryDenyWriteExecute=: it compiles its own code, and has the
-# processor protect that where it can (@pkey).
+# The kernel. Not MemoryDenyWriteExecute=: it compiles its own code, which the
+# processor protects if it can (@pkey).
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources @aio @keyring @memlock
@@ -144,19 +144,19 @@ WantedBy=multi-user.target`;
 }
 
 /**
- * Refuses what systemd takes for a path only as it is: it knows no escapes there.
+ * Asserts that a path needs no escapes, which systemd does not know in paths.
  *
- * @throws UsageError when something in it cannot be shown as such.
+ * @throws UsageError if the path has characters that need an escape.
  */
 function requirePlain(path: string, what: string): void {
   if (escapeLine(path) === path) return;
   throw new UsageError(
-    `${what}"${path}", has characters that a unit file cannot have in a path`,
-    "choose a path of letters, digits and usual signs",
+    `${what}: "${path}" has characters that a path in a unit file cannot have`,
+    "choose a path of letters, digits and common punctuation",
   );
 }
 
-/** Where the state is, made anew by systemd where it can be. */
+/** The settings of the state directory; systemd creates it if it is below /run. */
 function stateSettings(directory: string): string {
   const [, name] = /^\/run\/([\w.%-]+)$/.exec(directory) ?? [];
   return name === undefined
@@ -164,7 +164,7 @@ function stateSettings(directory: string): string {
     : `RuntimeDirectory=${escapedSpecifiers(name)}\nRuntimeDirectoryMode=0755`;
 }
 
-/** No more of the network than the metrics take. */
+/** The settings of the network: only what the metrics need. */
 function networkSettings(metrics: Address | undefined): string {
   if (metrics === undefined) {
     return "PrivateNetwork=yes\nIPAddressDeny=any\nRestrictAddressFamilies=AF_UNIX";
@@ -175,19 +175,19 @@ function networkSettings(metrics: Address | undefined): string {
     : families;
 }
 
-/** Whether only this machine can connect. */
+/** Whether an address accepts connections from this machine only. */
 function isLoopback({ hostname }: Address): boolean {
   return /^(localhost|127(\.\d+){3}|::1)$/.test(hostname);
 }
 
-/** A command line as a unit file has it: systemd.service(5), "Command lines". */
+/** Quotes a command line for a unit file: systemd.service(5), "Command lines". */
 function commandLine(program: string, args: readonly string[]): string {
-  // Variables are replaced in arguments only.
+  // systemd substitutes variables only in arguments.
   const words = args.map((word) => quoted(word.replaceAll("$", "$$$$")));
   return [quoted(program), ...words].join(" ");
 }
 
-/** A word, or a path, as a unit file has it. */
+/** Quotes a word, or a path, for a unit file. */
 function quoted(word: string): string {
   const escaped = escapedSpecifiers(word);
   if (/^[\w@%+=:,./$-]+$/.test(word)) return escaped;
@@ -198,7 +198,7 @@ function quoted(word: string): string {
   return `"${text}"`;
 }
 
-/** A character as systemd.syntax(7) has it, byte by byte. */
+/** Escapes a character byte by byte: systemd.syntax(7). */
 function escapedBytes(codePoint: number): string {
   const bytes = new TextEncoder().encode(String.fromCodePoint(codePoint));
   return Array.from(bytes, (byte) => `\\x${hexDigits(byte, 2)}`).join("");

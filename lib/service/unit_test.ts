@@ -1,6 +1,6 @@
 /**
- * Tests of the systemd unit's text. What systemd makes of it is tested in
- * `tests/live/privileged/unit_test.ts`.
+ * Tests of the systemd unit's text. `tests/live/privileged/unit_test.ts` tests how
+ * systemd reads it.
  *
  * @module
  */
@@ -36,7 +36,7 @@ function settingsOf(options: Partial<UnitOptions> = {}): string[] {
   return settings;
 }
 
-/** Asserts that some settings are there, and others are not. */
+/** Asserts that a unit has some settings, and lacks others. */
 function assertSettings(
   settings: readonly string[],
   { there = [], absent = [] }: { there?: string[]; absent?: string[] },
@@ -70,7 +70,7 @@ Deno.test("the unit starts, reloads and watches the daemon", () => {
   });
 });
 
-Deno.test("words are quoted where they must be", () => {
+Deno.test("words are quoted if necessary", () => {
   const args = ["run", "a b", '"', "$x", "%n", "\\"];
   const [exec] = settingsOf({ program: "/opt/r cap", args })
     .filter((setting) => setting.startsWith("Service.ExecStart="));
@@ -80,7 +80,7 @@ Deno.test("words are quoted where they must be", () => {
   );
 });
 
-Deno.test("no word adds a line to the unit, or is acted on by a terminal", () => {
+Deno.test("no word adds a line to the unit, or a character that a terminal acts on", () => {
   const word =
     "a\n[Service]\nUser=x\r\t\x1b]0;b\x07\x7f\x9b\u202e\u2028\u{e0001}é";
   const text = unitOf({ args: ["run", "--config", word] });
@@ -92,7 +92,7 @@ Deno.test("no word adds a line to the unit, or is acted on by a terminal", () =>
   assert(text.split("\n").includes(exec), text);
 });
 
-Deno.test("paths that systemd has no way to write are refused", () => {
+Deno.test("paths that a unit cannot express are refused", () => {
   for (const odd of ["\n", "\x1b", "\x9b", "\u202e", "\u{e0001}"]) {
     for (
       const options of [
@@ -110,7 +110,7 @@ Deno.test("paths that systemd has no way to write are refused", () => {
   }
 });
 
-Deno.test("homes are out of sight unless something of it lies there", () => {
+Deno.test("home directories are hidden unless the daemon uses a path there", () => {
   const cases: [word: string, setting: string][] = [
     ["/root/rcap.toml", "read-only"],
     ["--config=/home/alice/rcap.toml", "read-only"],
@@ -128,7 +128,7 @@ Deno.test("homes are out of sight unless something of it lies there", () => {
   });
 });
 
-Deno.test("the state has a place that can be written to, wherever it is", () => {
+Deno.test("the state directory is writable, wherever it is", () => {
   assertSettings(settingsOf({ stateDirectory: "/run/my%rcap" }), {
     there: ["Service.RuntimeDirectory=my%%rcap"],
     absent: ["Service.ReadWritePaths="],
@@ -139,7 +139,7 @@ Deno.test("the state has a place that can be written to, wherever it is", () => 
   });
 });
 
-Deno.test("there is no more network than the metrics take", () => {
+Deno.test("the unit allows no more network access than the metrics need", () => {
   assertSettings(settingsOf(), {
     there: [
       "Service.PrivateNetwork=yes",

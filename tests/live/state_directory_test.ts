@@ -325,7 +325,7 @@ Deno.test("stat names the user whose state it shows, and inconsistencies", async
   assertStringIncludes(stdout, "one");
   assertMatch(
     stderr,
-    /may not be so, since the directory .* belongs to uid 65534/,
+    /may be wrong, since the directory .* belongs to uid 65534/,
   );
   // For that user, their own daemon is as trusted as root's.
   const own = await bounded(
@@ -368,7 +368,10 @@ Deno.test("another user's lock neither blocks a daemon nor passes for one", asyn
     ["run", "--config", place.config, ...place.stateArgs],
   );
   assertEquals(second.code, 1);
-  assertStringIncludes(second.stderr, `runs already as process ${daemon.pid}`);
+  assertStringIncludes(
+    second.stderr,
+    `is already running as process ${daemon.pid}`,
+  );
   const nobody = await bounded(["stat", "1", "1", ...place.stateArgs], {
     uid: NOBODY,
   });
@@ -465,7 +468,7 @@ Deno.test("a daemon in another pid namespace is shown, and not signalled", async
     { prefix },
   );
   assertEquals(second.code, 1);
-  assertMatch(second.stderr, /runs already in another pid namespace/);
+  assertMatch(second.stderr, /is already running in another pid namespace/);
   assert(isRunning(daemon.pid));
 });
 

@@ -222,7 +222,7 @@ Deno.test("a second daemon on the same state directory refuses to start", async 
   assertEquals(second.code, 1);
   assertStringIncludes(
     second.stderr,
-    `rcap runs already as process ${daemon.pid}`,
+    `rcap is already running as process ${daemon.pid}`,
   );
   // A killed daemon does not block the next one.
   daemon.signal("SIGKILL");
