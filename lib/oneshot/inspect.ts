@@ -1,6 +1,6 @@
 /**
- * The mappings of one process, and what was touched while it was observed: what
- * `rcap inspect` shows.
+ * Inspects one process: its mappings, and what was touched while it was observed.
+ * `rcap inspect` prints the result.
  *
  * @module
  */
@@ -32,19 +32,19 @@ import { mergePagedata } from "../scanner/merge.ts";
 import type { Messages } from "./scan_once.ts";
 
 /**
- * What a scan would do with a mapping: page it out (`cold`), page out the part of
- * it that is not in use (`warm`), leave it (`hot`), or pass it over, and why.
+ * What a scan would do with a mapping: page it out (`cold`), page out its unused part
+ * (`warm`), leave it (`hot`), or skip it for a reason.
  */
 export type Verdict = "cold" | "warm" | "hot" | SkipReason;
 
-/** Sizes of one mapping or of all, in bytes. */
+/** Sizes of one mapping, or the totals of all, in bytes. */
 export interface MappingSizes {
   readonly size: number;
   readonly rss: number;
   readonly anon: number;
-  /** What was referenced while observing. */
+  /** Referenced while observing. */
   readonly referenced: number;
-  /** What was modified while observing. */
+  /** Modified while observing. */
   readonly modified: number;
   readonly swapped: number;
   readonly locked: number;
@@ -60,13 +60,13 @@ export interface MappingReport extends MappingSizes {
   readonly verdict: Verdict;
 }
 
-/** How every report begins. */
+/** The common part of all reports. */
 interface ReportHead {
   readonly version: 1;
   readonly pid: number;
   readonly comm: string;
   readonly pagedata: PagedataSourceName;
-  /** 0 when the references could not be reset: then they are those since the process started. */
+  /** 0 if the references could not be reset, and so count since the process started. */
   readonly observedSeconds: number;
 }
 
@@ -82,7 +82,7 @@ export interface PagesReport extends ReportHead {
   readonly end: string;
   readonly pageSize: number;
   /**
-   * A character a page: `.` not resident, `-` resident, `r` referenced, `m`
+   * One character per page: `.` not resident, `-` resident, `r` referenced, `m`
    * modified, `s` swapped.
    */
   readonly pages: string;
@@ -92,23 +92,22 @@ export interface PagesReport extends ReportHead {
 export interface AgesReport extends ReportHead {
   /** Length of an interval. */
   readonly interval: number;
-  /** What is in memory. */
   readonly resident: number;
-  /** By how long it was not used. */
+  /** The resident memory by age. */
   readonly ages: readonly AgeRow[];
 }
 
-/** What was not used for so long, and what was. */
+/** How much memory was not used for some time, and how much was. */
 export interface AgeRow {
   readonly intervals: number;
   readonly seconds: number;
-  /** Not used for so many intervals or longer. */
+  /** Not used for this many intervals or longer. */
   readonly idle: number;
   /** The working set: used within that time. */
   readonly used: number;
 }
 
-/** A range of addresses; to the end of the mapping where `end` is not given. */
+/** A range of addresses; without `end`, up to the end of the mapping. */
 export interface AddressRange {
   readonly start: bigint;
   readonly end?: bigint;
@@ -121,16 +120,16 @@ export interface InspectOptions {
   readonly signal: AbortSignal;
   readonly log: Messages;
   readonly platform: Platform;
-  /** That of the system when not given. */
+  /** The clock of the system by default. */
   readonly clock?: Clock;
 }
 
 /**
- * Observes a process and tells of its mappings.
+ * Observes a process and reports its mappings.
  *
- * @throws NoSuchProcess when there is none, or it exits meanwhile.
- * @throws ProcessAccessDenied when it may not be read.
- * @throws the signal's reason when it is aborted.
+ * @throws NoSuchProcess if there is no such process, or it exits meanwhile.
+ * @throws ProcessAccessDenied if this user may not read it.
+ * @throws the signal's reason if it is aborted.
  */
 export async function inspect(options: InspectOptions): Promise<InspectReport> {
   const { head, memory, pagedata } = await observeProcess(options);
@@ -154,9 +153,9 @@ export async function inspect(options: InspectOptions): Promise<InspectReport> {
 }
 
 /**
- * Observes a process and tells of single pages.
+ * Observes a process and reports single pages.
  *
- * @throws UsageError when the range does not lie in one mapping, or is too long.
+ * @throws UsageError if the range is not within one mapping, or is too long.
  */
 export async function inspectPages(
   range: AddressRange,
@@ -197,13 +196,13 @@ export async function inspectPages(
   };
 }
 
-/** How many pages are shown at the most. */
+/** The greatest number of pages in a report. */
 const MOST_PAGES = 2 ** 24;
 
 /**
- * Makes sure that no more pages are to be shown than can be.
+ * Asserts that a report has at most {@linkcode MOST_PAGES} pages.
  *
- * @throws UsageError when there are more; it says what to give instead.
+ * @throws UsageError if there are more; it names a range that is short enough.
  */
 function requireShort(
   start: bigint,
@@ -213,22 +212,22 @@ function requireShort(
   if (pages <= MOST_PAGES) return;
   const most = MOST_PAGES * pageSize;
   throw new UsageError(
-    `--pages: from ${hex(start)} on there are ${
+    `--pages: the range from ${hex(start)} on has ${
       formatSize(pages * pageSize)
-    }, and ${formatSize(most)} can be shown at a time`,
-    `give the end, at most --pages ${hex(start)}-${hex(start + BigInt(most))}`,
+    }, but only ${formatSize(most)} can be shown at a time`,
+    `give an end, at most --pages ${hex(start)}-${hex(start + BigInt(most))}`,
   );
 }
 
-/** Intervals of ages are at least this long, in milliseconds. */
+/** The shortest interval of ages, in milliseconds. */
 const SHORTEST_INTERVAL = 250;
 
 /**
- * Observes a process for many intervals and tells how long its memory has not been
+ * Observes a process for many intervals and reports how long its memory has not been
  * used.
  *
- * @throws ProcessAccessDenied when its references cannot be reset.
- * @throws the signal's reason when it is aborted.
+ * @throws ProcessAccessDenied if its references cannot be reset.
+ * @throws the signal's reason if it is aborted.
  */
 export async function inspectAges(
   { pid, observation, signal, platform, clock = systemClock }: InspectOptions,
@@ -246,7 +245,7 @@ export async function inspectAges(
   const began = clock.now();
   await memory.reset();
   for (let count = 1; count <= intervals; count++) {
-    // Others may reset references too: see watch.
+    // Other programs may reset references, too: see watch.
     await clock.sleep(SOON, signal);
     signal.throwIfAborted();
     ages.look(await memory.read("inspect"));
@@ -295,7 +294,7 @@ function pictureOf(state: number, bits: number): number {
     : RESIDENT;
 }
 
-/** Clears the references of a process, waits, and reads it; `head` begins every report. */
+/** Resets the references of a process, waits, and reads its pagedata. */
 async function observeProcess(
   { pid, observation, signal, log, platform, clock = systemClock }:
     InspectOptions,
@@ -327,7 +326,7 @@ async function observeProcess(
   } catch (error) {
     if (!(error instanceof ProcessAccessDenied)) throw error;
     log.warn(
-      `references cannot be reset, so ref and mod tell what was touched since the process started: ${error.message}`,
+      `references cannot be reset, so ref and mod show what was touched since the process started: ${error.message}`,
     );
     observedSeconds = 0;
   }
@@ -342,17 +341,17 @@ async function observeProcess(
   return { head, memory, pagedata };
 }
 
-/** What of a mapping was touched, in bytes. */
+/** How much of a mapping was touched, in bytes. */
 type Touched = Pick<MappingSizes, "referenced" | "modified">;
 
-/** What the bits of the pages tell. */
+/** Counts touched pages by their bits. */
 function touchedByPages(
   pagedata: Pagedata,
   mapping: PagedataMapping,
 ): Touched {
   const size = mapping.pageSize;
   return {
-    // What was modified was referenced, whatever others have reset since.
+    // A modified page was referenced, even if another program has reset that bit.
     referenced: countPages(pagedata, mapping, REFERENCED | MODIFIED) * size,
     modified: countPages(pagedata, mapping, MODIFIED) * size,
   };
@@ -403,9 +402,9 @@ function totalsOf(mappings: readonly MappingReport[]): MappingSizes {
 }
 
 /**
- * The mapping in which a range lies.
+ * Finds the mapping that holds a range.
  *
- * @throws UsageError when there is none.
+ * @throws UsageError if no mapping does.
  */
 function mappingAt(
   { start, end }: AddressRange,
@@ -417,14 +416,12 @@ function mappingAt(
   if (!mapping) {
     throw new UsageError(
       `--pages: no mapping holds address ${hex(start)}`,
-      "rcap inspect without --pages lists those there are",
+      "rcap inspect without --pages lists the mappings",
     );
   }
   if (end !== undefined && (end <= start || end > mappingEnd(mapping))) {
     throw new UsageError(
-      `--pages: the end must lie behind the start, ${
-        hex(start)
-      }, and at most at ${
+      `--pages: the end must be above the start, ${hex(start)}, and at most ${
         hex(mappingEnd(mapping))
       }, where its mapping ends; it is ${hex(end)}`,
     );
@@ -435,7 +432,7 @@ function mappingAt(
 /**
  * Parses the value of `--pages`: `START` or `START-END`, hexadecimal.
  *
- * @throws UsageError when it is neither.
+ * @throws UsageError if it is neither.
  */
 export function parseAddressRange(text: string): AddressRange {
   const match = /^(?:0x)?([0-9a-f]{1,16})(?:-(?:0x)?([0-9a-f]{1,16}))?$/i.exec(

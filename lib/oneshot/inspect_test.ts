@@ -1,5 +1,5 @@
 /**
- * Tests of the address ranges that `rcap inspect --pages` takes.
+ * Tests of the address ranges of `rcap inspect --pages`.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../errors.ts";
 import { parseAddressRange } from "./inspect.ts";
 
-Deno.test("a range is a start, or a start and an end, with 0x or without", () => {
+Deno.test("a range is a start, or a start and an end, with or without 0x", () => {
   assertEquals(parseAddressRange("7f30c8000000"), {
     start: 0x7f30_c800_0000n,
     end: undefined,
@@ -22,7 +22,7 @@ Deno.test("a range is a start, or a start and an end, with 0x or without", () =>
   );
 });
 
-Deno.test("what is no range is refused", () => {
+Deno.test("an invalid range is refused", () => {
   for (
     const text of [
       "",

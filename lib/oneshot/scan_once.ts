@@ -1,5 +1,5 @@
 /**
- * One scan of some processes, from selectors to a report: what `rcap scan` does.
+ * One scan of some processes, from selectors to a report, for `rcap scan`.
  *
  * @module
  */
@@ -27,7 +27,7 @@ import { formatSize, hex } from "../report/units.ts";
 import type { ScanTarget } from "../scanner/collection.ts";
 import type { ScanEvent } from "../scanner/scan.ts";
 
-/** What came of one range. Addresses are hexadecimal, with 0x. */
+/** The result of one range. Addresses are hexadecimal, with 0x. */
 export interface PageoutReport {
   readonly start: string;
   readonly end: string;
@@ -36,7 +36,7 @@ export interface PageoutReport {
   readonly result: PageoutResult["result"];
 }
 
-/** A mapping that was passed over, or a range of which something was left. */
+/** A mapping that was skipped, or a range that was not paged out in full. */
 export interface SkipReport {
   readonly start: string;
   readonly end: string;
@@ -47,9 +47,9 @@ export interface SkipReport {
 export interface ProcessReport {
   readonly pid: number;
   readonly comm: string;
-  /** RSS before the scan; null when it could not be read. */
+  /** RSS before the scan; null if it could not be read. */
   rss: number | null;
-  /** Size of the unreferenced pages; null when they were not observed. */
+  /** Size of the unreferenced pages; null if they were not observed. */
   unreferenced: number | null;
   /** Size of the ranges that were paged out, or would be. */
   attempted: number;
@@ -57,7 +57,7 @@ export interface ProcessReport {
   effective: number | null;
   readonly pageouts: PageoutReport[];
   readonly skipped: SkipReport[];
-  /** Why nothing, or not all, was done. */
+  /** Why the process was not scanned, or not in full. */
   error: string | null;
 }
 
@@ -66,7 +66,7 @@ export interface ScanReport {
   readonly version: 1;
   readonly dryRun: boolean;
   readonly pagedata: PagedataSourceName;
-  /** How long the processes were observed; 0 when they were under the cap to begin with. */
+  /** How long the processes were observed; 0 if they were under the cap from the start. */
   readonly observedSeconds: number;
   /** How `rss` and `rssAfter` count shared pages. */
   readonly accounting: "rss" | "pss";
@@ -77,16 +77,16 @@ export interface ScanReport {
   readonly attempted: number;
   /** Null in a dry run. */
   readonly effective: number | null;
-  /** In a dry run, an estimate. */
+  /** An estimate in a dry run. */
   readonly rssAfter: number;
   readonly capMet: boolean;
-  /** Whether memory in use went too, since the unreferenced did not suffice. */
+  /** Whether memory in use went, too, because unreferenced memory did not suffice. */
   readonly workingSetToo: boolean;
   /** How long the scan itself took. */
   readonly seconds: number;
 }
 
-/** Says what goes on. */
+/** Receives messages about progress. */
 export interface Messages {
   warn(message: string): void;
   info(message: string): void;
@@ -95,7 +95,7 @@ export interface Messages {
 
 export interface ScanOnceOptions {
   readonly selectors: readonly Selector[];
-  /** What to reach: a size, or by how much to lower it; in bytes. */
+  /** The size to reach, or by how much to lower it; in bytes. */
   readonly goal: { readonly cap: number } | { readonly excess: number };
   readonly dryRun: boolean;
   /** In milliseconds. */
@@ -104,11 +104,11 @@ export interface ScanOnceOptions {
   readonly signal: AbortSignal;
   readonly log: Messages;
   readonly platform: Platform;
-  /** That of the system when not given. */
+  /** The clock of the system by default. */
   readonly clock?: Clock;
 }
 
-/** A process with what is to be reported of it. */
+/** A process to scan, and its report. */
 interface Target {
   readonly memory: MonitoredMemory;
   readonly observed: ObservedProcess;
@@ -118,9 +118,9 @@ interface Target {
 /**
  * Scans processes once.
  *
- * @throws NoMatch, NoSuchProcess when there is nothing to scan.
- * @throws ProcessAccessDenied when none of the processes may be scanned.
- * @throws the signal's reason when it is aborted.
+ * @throws NoMatch, NoSuchProcess if there is nothing to scan.
+ * @throws ProcessAccessDenied if this user may scan none of the processes.
+ * @throws the signal's reason if it is aborted.
  */
 export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   const { selectors, goal, dryRun, observation, signal, log, platform } =
@@ -234,9 +234,9 @@ function describe(targets: readonly Target[]): string {
 }
 
 /**
- * The size of the targets, and how far it is from the goal, in bytes.
+ * Reads the size of the targets, and by how much it exceeds the goal, in bytes.
  *
- * @throws ProcessError when none of them can be read.
+ * @throws ProcessError if none of them can be read.
  */
 async function sizeOf(
   targets: readonly Target[],
@@ -257,7 +257,7 @@ async function sizeOf(
 /**
  * Reads the RSS of every target.
  *
- * @throws ProcessError when none can be read.
+ * @throws ProcessError if none can be read.
  */
 function readRss(targets: readonly Target[]): void {
   const errors: ProcessError[] = [];
@@ -272,9 +272,9 @@ function readRss(targets: readonly Target[]): void {
 }
 
 /**
- * Finds out whether the targets may be scanned, and starts the observation.
+ * Checks whether the targets may be scanned, and starts the observation.
  *
- * @throws ProcessError when none may.
+ * @throws ProcessError if none may.
  */
 async function prepare(
   targets: readonly Target[],
@@ -295,9 +295,9 @@ async function prepare(
 }
 
 /**
- * Lets the targets run for a while.
+ * Observes the targets while they run.
  *
- * @throws the signal's reason when it is aborted meanwhile.
+ * @throws the signal's reason if it is aborted meanwhile.
  */
 async function observe(
   targets: readonly Target[],
@@ -320,7 +320,7 @@ async function observe(
   }
 }
 
-/** Does something with a process; an error of it is noted in its report. */
+/** Runs a step for a process, and records its error in the report. */
 async function tolerate(
   report: ProcessReport,
   step: () => Promise<void>,
@@ -332,14 +332,14 @@ async function tolerate(
   }
 }
 
-/** Notes an error of a process in its report; any other is thrown on. */
+/** Records an error of a process in its report; rethrows any other error. */
 function noted(error: unknown, report: ProcessReport): ProcessError {
   if (!(error instanceof ProcessError)) throw error;
   report.error = error.message;
   return error;
 }
 
-/** Throws when every target has failed; rather an error that has a remedy. */
+/** Throws if every target has failed; prefers an error that has a remedy. */
 function throwIfAll(
   errors: readonly ProcessError[],
   targets: readonly Target[],
@@ -349,7 +349,7 @@ function throwIfAll(
     errors[0];
 }
 
-/** Notes an event in the report of its process. */
+/** Records an event in the report of its process. */
 function record(
   event: ScanEvent,
   reports: ReadonlyMap<ScanTarget, ProcessReport>,

@@ -1,6 +1,5 @@
 /**
- * Tests of a one-shot scan by both policies, on a machine and a clock that live in
- * memory only.
+ * Tests of a one-shot scan by both policies, on a simulated machine and clock.
  *
  * @module
  */
@@ -23,10 +22,10 @@ import {
   type ScanReport,
 } from "./scan_once.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise seem to leak it.
 libc();
 
-/** Scans the processes named `one`, while the clock runs. */
+/** Scans the processes named `one` while the clock runs. */
 async function scanOne(
   platform: FakePlatform,
   options: Partial<ScanOnceOptions> & Pick<ScanOnceOptions, "policy">,
@@ -46,7 +45,7 @@ async function scanOne(
     clock,
     ...options,
   }).finally(() => isOver = true);
-  // Whoever waits for it sees what it throws.
+  // The caller gets the error below.
   scanned.catch(() => {});
   while (!isOver) await clock.advance(TICK);
   return { ...await scanned, messages };
@@ -56,7 +55,7 @@ for (const policy of POLICIES) {
   const test = (what: string, run: () => Promise<void>) =>
     Deno.test(`${policy}: ${what}`, run);
 
-  test("what was not used goes until the cap is met", async () => {
+  test("unused memory goes until the cap is met", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one", hot("hot"));
     process.fill("hot", 1000);
@@ -75,7 +74,7 @@ for (const policy of POLICIES) {
     assert(process.rss <= 1500 * PAGE);
   });
 
-  test("what was used shortly before the end of the observation stays", async () => {
+  test("memory used shortly before the end of the observation stays", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one", (one, seconds) => {
       if (seconds === 3.75) one.touch("late");
@@ -87,19 +86,19 @@ for (const policy of POLICIES) {
     assertEquals(process.resident("late"), 1000);
   });
 
-  test("memory in use goes where the rest does not suffice, and that is told", async () => {
+  test("memory in use goes if the rest does not suffice, and the report says so", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one", hot("hot"));
     process.fill("hot", 2000);
     process.fill("idle", 100);
     const report = await scanOne(platform, { policy });
     assertEquals(report.workingSetToo, true);
-    // The hand of the clock takes what comes first.
+    // The hand of the clock takes pages in order.
     if (policy === "coldest") assertEquals(process.resident("idle"), 0);
     assert(process.resident("hot") < 2000 || process.majorFaults > 0);
   });
 
-  test("a dry run takes nothing", async () => {
+  test("a dry run pages out nothing", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one", hot("hot"));
     process.fill("hot", 1000);
@@ -121,7 +120,7 @@ for (const policy of POLICIES) {
     assertEquals(process.resets, 0);
   });
 
-  test("a process that cannot be read is reported, the others are scanned", async () => {
+  test("a process that cannot be read is reported, and the others are scanned", async () => {
     const platform = new FakePlatform(new FakeClock());
     const [broken, sound] = [1, 2].map(() => platform.start("one"));
     for (const process of [broken, sound]) process.fill("idle", 1000);
@@ -134,11 +133,11 @@ for (const policy of POLICIES) {
     assertEquals(first.error, "not for you");
     assertEquals(second.error, null);
     assertEquals(broken.rss, 1000 * PAGE);
-    // Large pages go whole.
+    // Large pages go as a whole.
     assert(sound.rss <= (1000 - 700) * PAGE);
   });
 
-  test("where none can be read, the scan fails", async () => {
+  test("a scan fails if no process can be read", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one");
     process.fill("idle", 2000);
@@ -150,7 +149,7 @@ for (const policy of POLICIES) {
     );
   });
 
-  test("an interrupted observation takes nothing, and says so", async () => {
+  test("an interrupted observation pages out nothing, and says so", async () => {
     const platform = new FakePlatform(new FakeClock());
     const stop = new AbortController();
     const messages: string[] = [];

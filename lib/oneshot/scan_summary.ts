@@ -1,5 +1,5 @@
 /**
- * What a scan came to, in words.
+ * The summary of a scan, in words.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { describeSkipReason } from "../report/skip_reasons.ts";
 import { countOf, formatSize } from "../report/units.ts";
 import type { ScanReport } from "./scan_once.ts";
 
-/** Some lines below the table of a scan. */
+/** Describes a scan in the lines below its table. */
 export function describeScan(report: ScanReport): Printable {
   const { dryRun, rss, cap, excess, attempted, rssAfter, capMet } = report;
   const told: string[] = [""];
@@ -43,9 +43,9 @@ export function describeScan(report: ScanReport): Printable {
       } s.`,
     ...(report.workingSetToo
       ? [
-        `What was not in use did not suffice: memory in use ${
+        `Unused memory did not suffice: memory in use ${
           dryRun ? "would go" : "went"
-        } too.`,
+        }, too.`,
       ]
       : []),
     ...skippedLines(report),
@@ -58,13 +58,13 @@ export function describeScan(report: ScanReport): Printable {
   return lines(...told);
 }
 
-/** What went, and what was to go where that is more. */
+/** The paged-out size, and the attempted size if it differs. */
 function wentOf({ attempted, effective }: ScanReport): string {
   const [tried, went] = [attempted, effective ?? 0].map(formatSize);
   return went === tried ? went : `${went} of ${tried}`;
 }
 
-/** How many mappings were passed over, by reason; what was not in memory goes without saying. */
+/** How many mappings were skipped, by reason; without those that are not resident. */
 function skippedLines({ processes }: ScanReport): string[] {
   const skipped = processes.flatMap((process) => process.skipped)
     .filter(({ reason }) => reason !== "nonresident");

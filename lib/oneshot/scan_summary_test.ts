@@ -1,5 +1,5 @@
 /**
- * Tests of what a scan came to, in words.
+ * Tests of the summary of a scan.
  *
  * @module
  */
@@ -42,7 +42,7 @@ const REPORT: ScanReport = {
   seconds: 0.414,
 };
 
-Deno.test("a scan that met the cap", () => {
+Deno.test("the summary of a scan that met the cap", () => {
   assertEquals(
     describeScan(REPORT),
     `
@@ -53,7 +53,7 @@ Now 100.0M: the cap is met.
   );
 });
 
-Deno.test("a scan of several that did not, and what was passed over", () => {
+Deno.test("the summary of a scan that did not meet the cap lists skipped mappings", () => {
   const reasons: SkipReason[] = ["locked", "nonresident", "no-swap", "locked"];
   const skipped = reasons.map((reason) => ({ ...RANGE, reason }));
   assertEquals(
@@ -75,7 +75,7 @@ Now 150.0M: the cap is not met.
   );
 });
 
-Deno.test("a dry run says that it is one, and speaks of what would be", () => {
+Deno.test("the summary of a dry run says what a scan would do", () => {
   const dryRun = { ...REPORT, dryRun: true, effective: null };
   assertEquals(
     describeScan(dryRun),
@@ -92,7 +92,7 @@ That would leave 100.0M: the cap would be met.
   );
 });
 
-Deno.test("under the cap there is nothing to do", () => {
+Deno.test("the summary says if there is nothing to do", () => {
   const processes = [{ ...PROCESS, pageouts: [] }];
   assertEquals(
     describeScan({ ...REPORT, rss: 50 * MIB, excess: 0, processes }),

@@ -348,19 +348,19 @@ Deno.test("pages are shown as one character each, for a range or to the end of t
     [`${at(cold)}-`, "is not START or START-END"],
     [
       "0x1000",
-      "no mapping holds address 0x1000; rcap inspect without --pages lists those there are",
+      "no mapping holds address 0x1000; rcap inspect without --pages lists the mappings",
     ],
     [at(cold, cold.size), `no mapping holds address ${at(cold, cold.size)}`],
     [
       `${at(cold, PAGE)}-${at(cold)}`,
-      `the end must lie behind the start, ${at(cold, PAGE)}, and at most at ${
+      `the end must be above the start, ${at(cold, PAGE)}, and at most ${
         at(cold, cold.size)
       }, where its mapping ends; it is ${at(cold)}`,
     ],
-    [`${at(cold)}-${at(cold)}`, "the end must lie behind the start"],
+    [`${at(cold)}-${at(cold)}`, "the end must be above the start"],
     [
       `${at(cold)}-${at(cold, cold.size + 1)}`,
-      "the end must lie behind the start",
+      "the end must be above the start",
     ],
   ];
   for (const [range, message] of wrong) {
@@ -395,7 +395,7 @@ Deno.test("too many pages are a usage error with a remedy", async () => {
     const { code, stdout, stderr } = await pagesOf(range);
     assertEquals({ code, stdout }, { code: 2, stdout: "" }, stderr);
     assertMatch(stderr, /rcap: --pages: .* can be shown at a time/);
-    assertMatch(stderr, /give the end, at most --pages 0x[0-9a-f]+-0x/);
+    assertMatch(stderr, /give an end, at most --pages 0x[0-9a-f]+-0x/);
     if (range.startsWith("0x")) assert(stderr.includes(most), stderr);
   }
   // The maximum number is shown.
