@@ -1,5 +1,5 @@
 /**
- * The summary of a scan, in words.
+ * Describes the result of a scan in words.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import type { ScanReport } from "./scan_once.ts";
 /** Describes a scan in the lines below its table. */
 export function describeScan(report: ScanReport): Printable {
   const { dryRun, rss, cap, excess, attempted, rssAfter, capMet } = report;
-  const told: string[] = [""];
+  const summary: string[] = [""];
   if (dryRun) {
-    told.push(
+    summary.push(
       excess > 0
         ? "Dry run: nothing was paged out, only reference bits were reset."
         : "Dry run: nothing was changed.",
@@ -22,15 +22,15 @@ export function describeScan(report: ScanReport): Printable {
   }
   const what = report.accounting === "rss" ? "resident" : "proportional";
   if (excess === 0) {
-    told.push(
+    summary.push(
       `${formatSize(rss)} ${what}, under the cap of ${
         formatSize(cap)
       }: nothing to do.`,
     );
-    return lines(...told);
+    return lines(...summary);
   }
   const ranges = report.processes.reduce((n, p) => n + p.pageouts.length, 0);
-  told.push(
+  summary.push(
     `${formatSize(rss)} ${what}, ${formatSize(excess)} over the cap of ${
       formatSize(cap)
     }.`,
@@ -38,7 +38,7 @@ export function describeScan(report: ScanReport): Printable {
       ? `Would page out ${formatSize(attempted)} in ${
         countOf(ranges, "range")
       }.`
-      : `Paged out ${wentOf(report)} in ${countOf(ranges, "range")} within ${
+      : `Paged out ${pagedOut(report)} in ${countOf(ranges, "range")} within ${
         report.seconds.toFixed(2)
       } s.`,
     ...(report.workingSetToo
@@ -55,11 +55,11 @@ export function describeScan(report: ScanReport): Printable {
       }be met.`
       : `Now ${formatSize(rssAfter)}: the cap is ${capMet ? "" : "not "}met.`,
   );
-  return lines(...told);
+  return lines(...summary);
 }
 
 /** The paged-out size, and the attempted size if it differs. */
-function wentOf({ attempted, effective }: ScanReport): string {
+function pagedOut({ attempted, effective }: ScanReport): string {
   const [tried, went] = [attempted, effective ?? 0].map(formatSize);
   return went === tried ? went : `${went} of ${tried}`;
 }

@@ -135,10 +135,10 @@ export async function* followStates(
     warn: (text: string) => void;
   },
 ): AsyncGenerator<FollowedState, never> {
-  const told = new Set<string>();
+  const given = new Set<string>();
   const warnOnce = (text: string) => {
-    if (!told.has(text)) warn(text);
-    told.add(text);
+    if (!given.has(text)) warn(text);
+    given.add(text);
   };
   const options = { signal, warn: warnOnce };
   let now = readState(system, directory, options);

@@ -69,11 +69,11 @@ class Setter implements AsyncDisposable {
 
 Deno.test("caps can be read at any time while commands set and remove them", async () => {
   using at = place();
-  const told: string[] = [];
+  const warnings: string[] = [];
   using directory = StateDirectory.take(
     system,
     at.path,
-    (text) => told.push(text),
+    (text) => warnings.push(text),
   );
   await using stack = new AsyncDisposableStack();
   // Some of the same name, so that they collide.
@@ -90,7 +90,7 @@ Deno.test("caps can be read at any time while commands set and remove them", asy
   }
   assert(found > 0);
   for (const one of setters) assert(await one.isRunning());
-  assertEquals(told, []);
+  assertEquals(warnings, []);
 });
 
 /** Uses up the descriptors of this process, except some. */
@@ -130,11 +130,11 @@ Deno.test({
   fn() {
     for (const left of [0, 1, 2, 3]) {
       using at = place();
-      const told: string[] = [];
+      const warnings: string[] = [];
       const directory = StateDirectory.take(
         system,
         at.path,
-        (text) => told.push(text),
+        (text) => warnings.push(text),
       );
       writeOverride(system, at.path, { name: "one", bytes: 8192 });
       assertEquals([...directory.overrides()], [["one", 8192]]);
@@ -146,7 +146,10 @@ Deno.test({
         directory[Symbol.dispose]();
       });
       if (left === 0) {
-        assert(told.some((text) => text.includes("EMFILE")), told.join());
+        assert(
+          warnings.some((text) => text.includes("EMFILE")),
+          warnings.join(),
+        );
       }
       // The next one takes the directory and removes what is left.
       using next = StateDirectory.take(system, at.path);
@@ -278,11 +281,11 @@ Deno.test("a cap is set by hand and removed, whatever the name of its group", ()
 
 Deno.test("a file that is not a cap set by hand causes one warning, and the others count", () => {
   using at = place();
-  const told: string[] = [];
+  const warnings: string[] = [];
   using directory = StateDirectory.take(
     system,
     at.path,
-    (text) => told.push(text),
+    (text) => warnings.push(text),
   );
   writeOverride(system, at.path, { name: "good", bytes: 4096 });
   for (
@@ -291,7 +294,7 @@ Deno.test("a file that is not a cap set by hand causes one warning, and the othe
     Deno.writeTextFileSync(`${at.path}/overrides/bad`, text, { mode: 0o644 });
     assertEquals([...directory.overrides()], [["good", 4096]], text);
   }
-  assertEquals(told, [
+  assertEquals(warnings, [
     `${at.path}/overrides/bad is not a cap set by hand (it does not hold a number of bytes); remove it`,
   ]);
 });
