@@ -1,7 +1,6 @@
 /**
  * Runs rcap as a user does: from source, or the binary that `RCAP_BIN` names; with
- * all privileges. Where `RCAP_CONFINED` is set, tests in `tests/live/confined` run it
- * with those of the systemd unit.
+ * all privileges, or where `RCAP_CONFINED` is set with those of the systemd unit.
  *
  * @module
  */
@@ -13,10 +12,6 @@ import { waitingFor } from "./deadline.ts";
 
 const SOURCE = new URL("../../main.ts", import.meta.url).pathname;
 const AS_USER = new URL("as_user.ts", import.meta.url).pathname;
-
-/** Whether rcap runs with the unit's privileges unless a test says otherwise. */
-const CONFINED = Deno.env.has("RCAP_CONFINED") &&
-  Deno.mainModule.includes("/tests/live/confined/");
 
 /** How one run of rcap ended. */
 export interface Run {
@@ -33,7 +28,7 @@ export interface RunOptions {
   prefix?: string[];
   /** The limit of its descriptors; it inherits only the standard streams. */
   descriptors?: number;
-  /** Whether to run with the privileges of the systemd unit only. */
+  /** Whether to run with the privileges of the systemd unit only, as `RCAP_CONFINED` says by default. */
   confined?: boolean;
 }
 
@@ -99,7 +94,7 @@ export function startRcap(args: string[], options: RunOptions = {}): Running {
 /** The program to run and its arguments. */
 export function commandLine(args: string[], options: RunOptions = {}) {
   const { command, commandArgs } = plainCommandLine(args, options);
-  const { confined = CONFINED } = options;
+  const { confined = Deno.env.has("RCAP_CONFINED") } = options;
   // Another user has no privileges at all.
   return confined && options.uid === undefined
     ? withCapabilities(DAEMON_CAPABILITIES, [command, ...commandArgs])
