@@ -1,9 +1,9 @@
 /**
- * The daemon's loop: which processes belong to which cap, how large they are, and
- * scans of groups that are too large, each at its own interval.
+ * The daemon's loop: finds the members of each group, samples their sizes, and scans
+ * groups that exceed their cap, each at its own interval.
  *
- * Sampling is quick and never waits for a scan. What takes its time, recording
- * references and scanning, goes on beside the loop, a group at a time.
+ * Sampling is quick and never waits for a scan. Slow work, such as recording
+ * references and scanning, runs beside the loop, one task per group.
  *
  * @module
  */
@@ -25,15 +25,15 @@ import { Turns } from "./turns.ts";
 import { WatchList } from "./watch_list.ts";
 import type { JudgedSample } from "./watched_group.ts";
 
-/** How many groups are scanned at a time. */
+/** How many groups may be scanned at the same time. */
 const SCANS_AT_A_TIME = 2;
-/** After how long one is scanned all the same, in milliseconds: others may be kept waiting. */
+/** A group waits at most this long for others to be scanned, in milliseconds. */
 const SCAN_PATIENCE = 2000;
 
-/** The loop is healthy while it has sampled within so many intervals. */
+/** The loop is healthy if it has sampled within this many intervals. */
 const HEALTHY_INTERVALS = 3;
 
-/** What the daemon gets its configuration from, and tells others through. */
+/** The daemon's interfaces to the machine, its configuration and its observers. */
 export interface DaemonSurroundings {
   readonly platform: Platform;
   readonly clock: Clock;
@@ -41,19 +41,19 @@ export interface DaemonSurroundings {
   readonly log: Log;
   /** Stops the daemon. */
   readonly signal: AbortSignal;
-  /** Takes the state, every report interval and when something was asked for. */
+  /** Receives the state every report interval and after each request. */
   readonly report: (state: DaemonState) => void;
-  /** The caps that were set by hand, in bytes by name. */
+  /** Returns the caps set by hand, in bytes by name. */
   readonly overrides: () => ReadonlyMap<string, number>;
   /**
-   * Reads the configuration again. It takes as long as the name service does.
+   * Reads the configuration again. Waits for the name service.
    *
-   * @param onlyIfChanged gives nothing when no file has changed.
+   * @param onlyIfChanged resolves to `undefined` if no file has changed.
    */
   readonly reload: (onlyIfChanged: boolean) => Promise<Reloaded | undefined>;
-  /** Told of every turn of the loop, for a watchdog. */
+  /** Called on every turn of the loop, for a watchdog. */
   readonly onTurn?: () => void;
-  /** How often `onTurn` has to be called at least, in milliseconds. */
+  /** The longest time between two calls of `onTurn`, in milliseconds. */
   readonly turnInterval?: number;
   readonly onScan?: (seconds: number) => void;
   readonly onRead?: OnRead;
@@ -69,22 +69,22 @@ export class Daemon {
   readonly #troubles: Troubles;
   readonly #reloading: Reloading;
   readonly #watchList: WatchList;
-  /** What goes on beside the loop. */
+  /** The tasks that run beside the loop. */
   readonly #work = new Set<Promise<void>>();
   readonly #startedAt: number;
   readonly #startTime: number;
   #config: DaemonConfig;
-  /** The members are being looked for, beside the loop. */
+  /** The search for members that runs beside the loop, if any. */
   #refreshing: Promise<void> | undefined;
   #loadedAt: number;
   #serial = 1;
   #problems: readonly string[] = [];
   #sampledAt: number;
-  /** The caps set by hand were asked to be read since the loop last turned. */
+  /** Whether the caps set by hand are to be read on the next turn of the loop. */
   #hasNewOverrides = false;
   #wake = new AbortController();
 
-  /** @param config its policy holds until the daemon ends. */
+  /** @param config its policy stays in force until the daemon ends. */
   constructor(config: DaemonConfig, around: DaemonSurroundings) {
     const { platform, clock, log, signal, onScan, onRead } = around;
     this.#around = around;
@@ -122,19 +122,19 @@ export class Daemon {
     signal.addEventListener("abort", () => this.#wake.abort());
   }
 
-  /** Asks for the configuration to be read again. */
+  /** Requests that the configuration be read again. */
   askForReload(): void {
     this.#reloading.ask();
     this.#wake.abort();
   }
 
-  /** Asks for the caps set by hand to be read again. */
+  /** Requests that the caps set by hand be read again. */
   askForOverrides(): void {
     this.#hasNewOverrides = true;
     this.#wake.abort();
   }
 
-  /** Why the loop is not healthy; `undefined` when it is. */
+  /** Why the loop is not healthy; `undefined` if it is. */
   problem(): string | undefined {
     const age = this.#around.clock.now() - this.#sampledAt;
     const most = this.#config.sampleInterval * HEALTHY_INTERVALS + 1000;
@@ -142,7 +142,7 @@ export class Daemon {
     return this.#troubles.problem;
   }
 
-  /** Runs until it is stopped; then lets every scan end first. */
+  /** Runs until stopped, then waits for running scans to end. */
   async run(): Promise<void> {
     const { signal, clock, onTurn } = this.#around;
     const { process, sample, report, config, turn } = this.#tickers;
@@ -164,7 +164,7 @@ export class Daemon {
     await Promise.all([this.#refreshing, ...this.#work]);
   }
 
-  /** Looks for the members of all groups beside the loop, unless that goes on already. */
+  /** Searches for the members of all groups beside the loop, unless a search is running. */
   #refreshBeside(): void {
     this.#refreshing ??= this.#refresh();
   }
@@ -178,17 +178,17 @@ export class Daemon {
       this.#troubles.failed("members", error);
     }
     this.#refreshing = undefined;
-    // What was found is of a configuration that holds no longer.
+    // The groups were replaced meanwhile: search for the members of the new ones.
     if (groups === this.#watchList.groups) return;
     this.#tickers.process.hurry(this.#around.clock.now());
     this.#wake.abort();
   }
 
   /**
-   * Watches for a time, scans once what is over its cap, and ends.
+   * Observes for a time, then scans each group that exceeds its cap once.
    *
-   * @param observation for how long to watch, in milliseconds.
-   * @returns the state then; whether all caps are met is for the reader to see.
+   * @param observation how long to observe, in milliseconds.
+   * @returns the state afterwards, from which the caller sees whether all caps are met.
    */
   async once(observation: number): Promise<DaemonState> {
     const { signal, clock } = this.#around;
@@ -218,7 +218,7 @@ export class Daemon {
     return this.#state();
   }
 
-  /** Waits for what is due next, or for somebody to ask for something. */
+  /** Waits for the next tick or request. */
   async #rest(): Promise<void> {
     const { clock, signal } = this.#around;
     const now = clock.now();
@@ -227,7 +227,7 @@ export class Daemon {
     if (!signal.aborted) this.#wake = new AbortController();
   }
 
-  /** Does what was asked for. */
+  /** Carries out requests. */
   #answer(): void {
     const reading = this.#reloading.take();
     const hasNewOverrides = this.#hasNewOverrides;
@@ -243,8 +243,8 @@ export class Daemon {
     this.#serial++;
     for (const problem of problems) log.warn(problem);
     if (!config) {
-      const why = isPassing ? "is not known for the moment" : "is invalid";
-      log.warn(`the configuration ${why}: the one that runs stays`);
+      const why = isPassing ? "cannot be checked at the moment" : "is invalid";
+      log.warn(`the configuration ${why}; the running one stays in force`);
       return;
     }
     this.#loadedAt = clock.wallTime();
@@ -256,7 +256,7 @@ export class Daemon {
     sample.setInterval(config.sampleInterval, now);
     report.setInterval(config.reportInterval, now);
     files.setInterval(config.configInterval, now);
-    // A new group gets its members at once.
+    // New groups get their members at once.
     process.hurry(now);
     this.#applyOverrides();
     log.info(`configuration loaded again: ${config.caps.length} caps`);
@@ -280,7 +280,7 @@ export class Daemon {
     }
   }
 
-  /** How much of its excess each group has to give, in bytes. */
+  /** By how much each group must shrink, in bytes. */
   #shareOut(samples: readonly JudgedSample[]): number[] {
     const excesses = shareOut(
       samples.map(({ excess }) => excess),

@@ -1,5 +1,5 @@
 /**
- * Tests of the daemon's loop: whatever fails in a turn, the next one comes.
+ * Tests of the daemon's loop: it survives failures in any of its steps.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";
 import { Daemon, type DaemonSurroundings } from "./daemon.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 const CONFIG: DaemonConfig = {
@@ -30,14 +30,14 @@ const CONFIG: DaemonConfig = {
   caps: [{ name: "none", select: [], maxRss: 2 ** 30, place: "test:1" }],
 };
 
-/** Fails so many times, in words that change with what is wrong. */
+/** Fails a number of times, then succeeds. */
 function failing(times: number, error: () => Error): () => void {
   return () => {
     if (times-- > 0) throw error();
   };
 }
 
-/** A platform with some steps of its own. */
+/** A platform with some methods replaced. */
 function withSteps(real: Platform, steps: Partial<Platform>): Platform {
   return new Proxy(real, {
     get(_, key) {
@@ -48,7 +48,7 @@ function withSteps(real: Platform, steps: Partial<Platform>): Platform {
   });
 }
 
-/** Runs a daemon with steps of its own until it has reported often enough. */
+/** Runs a daemon with some steps replaced until it has reported often enough. */
 async function runDaemon(
   { platform = {}, ...around }: {
     platform?: Partial<Platform>;
@@ -85,7 +85,7 @@ const SYSTEM = () => new RcapError("no descriptor is free");
 const FAULT = () => new TypeError("not foreseen");
 
 for (const [kind, error] of [["foreseen", SYSTEM], ["not", FAULT]] as const) {
-  Deno.test(`a turn that fails is told, and the next one comes (${kind})`, async () => {
+  Deno.test(`a failing turn is logged, and the loop goes on (${kind})`, async () => {
     const steps: Record<string, Parameters<typeof runDaemon>[0]> = {
       report: { report: failing(3, error) },
       requests: {
@@ -122,21 +122,21 @@ for (const [kind, error] of [["foreseen", SYSTEM], ["not", FAULT]] as const) {
     );
     for (const [name, step] of Object.entries(steps)) {
       const { states, messages } = await runDaemon(step);
-      // Another turn may come before it ends.
+      // The loop may turn once more before it ends.
       assert(states.length >= 10, `${name}: ${states.length} reports`);
-      const told = messages.filter((line) => line.includes(error().message));
-      // Once a step; a request that works meanwhile begins anew.
-      assert(told.length >= 1 && told.length <= 3, `${name}: ${messages}`);
+      const logged = messages.filter((line) => line.includes(error().message));
+      // Once a step; if a request succeeds in between, the error is logged again.
+      assert(logged.length >= 1 && logged.length <= 3, `${name}: ${messages}`);
       assertEquals(
-        told[0].includes("internal error"),
+        logged[0].includes("internal error"),
         kind === "not",
-        told[0],
+        logged[0],
       );
     }
   });
 }
 
-Deno.test("a configuration that cannot be read is told, and the one that runs stays", async () => {
+Deno.test("an unreadable configuration is logged, and the running one stays in force", async () => {
   const { states, messages } = await runDaemon({
     reload: () => Promise.reject(SYSTEM()),
   });

@@ -1,6 +1,5 @@
 /**
- * Tests of what the daemon decides about groups, on a machine and a clock that live
- * in memory only.
+ * Tests of the daemon's decisions about groups, on a simulated machine and clock.
  *
  * @module
  */
@@ -11,13 +10,13 @@ import { POLICIES } from "../config/policy_names.ts";
 import { type FakeProcess, hot, leak, PAGE } from "../platform/fake_testing.ts";
 import { capOf, INTERVAL, SimulatedDaemon } from "./testing.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 const MIB = 2 ** 20 / PAGE;
 
 for (const policy of POLICIES) {
-  Deno.test(`${policy}: references are recorded from 80 % of the cap on, and no longer below`, async () => {
+  Deno.test(`${policy}: references are recorded from 80 % of the cap on, and not below`, async () => {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 1000)],
       policy,
@@ -33,7 +32,7 @@ for (const policy of POLICIES) {
   });
 }
 
-Deno.test("history begins anew after a minute, or after twelve intervals", async () => {
+Deno.test("history is renewed after a minute, or after twelve intervals", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   const process = simulation.platform.start("one");
   process.fill("idle", 900);
@@ -45,7 +44,7 @@ Deno.test("history begins anew after a minute, or after twelve intervals", async
   assertEquals(process.resets, 2, "it is begun anew");
   await simulation.run(60);
   assertEquals(process.resets, 3);
-  // At another interval it is kept for longer.
+  // With a longer interval it is kept for longer.
   simulation.reloaded = {
     config: { ...simulation.config, sampleInterval: 10_000 },
     problems: [],
@@ -56,7 +55,7 @@ Deno.test("history begins anew after a minute, or after twelve intervals", async
   assertEquals(process.resets, 4);
 });
 
-Deno.test("what was used before history began anew counts as idle after it", async () => {
+Deno.test("memory used only before history was renewed counts as idle", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   const process = simulation.platform.start("one");
   process.fill("once", 500);
@@ -71,12 +70,12 @@ Deno.test("what was used before history began anew counts as idle after it", asy
   assert(process.resident("once") <= 150, `${process.resident("once")}`);
 });
 
-Deno.test("nobody is judged before references were recorded for an interval", async () => {
+Deno.test("no process is judged before references were recorded for an interval", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   const process = simulation.platform.start("one", hot("hot"));
   process.fill("hot", 500);
   process.fill("idle", 1500);
-  // It takes a sample at once, one after the first interval, and a second to look.
+  // There is a sample at once, one after the first interval, and a second of looking.
   await simulation.run(INTERVAL - 0.1);
   assertEquals(simulation.group("one").statistics.scans, 0);
   await simulation.run(3);
@@ -85,7 +84,7 @@ Deno.test("nobody is judged before references were recorded for an interval", as
   assertEquals(process.resident("hot"), 500);
 });
 
-Deno.test("a scan leaves headroom of a hundredth of the cap, where idle memory suffices", async () => {
+Deno.test("a scan leaves headroom of a hundredth of the cap if idle memory suffices", async () => {
   const left = async (idle: number) => {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 2000)],
@@ -99,12 +98,12 @@ Deno.test("a scan leaves headroom of a hundredth of the cap, where idle memory s
   };
   assertEquals(await left(600), 1980);
   assertEquals(await left(100), 2000, "no excess, nothing to do");
-  // 120 too much, of 130 idle: so much headroom there is.
+  // An excess of 120, of 130 idle pages: 10 remain for headroom.
   assertEquals(await left(130), 1980);
 });
 
 for (const policy of POLICIES) {
-  Deno.test(`${policy}: a group whose pages come back is left alone for an interval`, async () => {
+  Deno.test(`${policy}: a group whose pages come back is backed off for an interval`, async () => {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 4000)],
       policy,
@@ -124,7 +123,7 @@ for (const policy of POLICIES) {
     );
   });
 
-  Deno.test(`${policy}: what is known of references is forgotten far from the cap`, async () => {
+  Deno.test(`${policy}: references are forgotten far from the cap`, async () => {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 1000)],
       policy,
@@ -145,7 +144,7 @@ for (const policy of POLICIES) {
 }
 
 for (const [cap, what] of [[1500, "far from"], [1200, "near"]] as const) {
-  Deno.test(`what members share is read again after a minute (${what} the cap)`, async () => {
+  Deno.test(`proportional sizes are read again after a minute (${what} the cap)`, async () => {
     await using simulation = new SimulatedDaemon({ caps: [capOf("one", cap)] });
     const processes = [1, 2].map(() => simulation.platform.start("one"));
     for (const process of processes) {
@@ -161,7 +160,7 @@ for (const [cap, what] of [[1500, "far from"], [1200, "near"]] as const) {
   });
 }
 
-Deno.test("a warning ends when the group is under its cap without a scan", async () => {
+Deno.test("a warning ends when the group falls under its cap without a scan", async () => {
   await using simulation = new SimulatedDaemon({
     caps: [capOf("one", 4 * MIB)],
   });
@@ -176,7 +175,7 @@ Deno.test("a warning ends when the group is under its cap without a scan", async
   assertEquals(simulation.said("one: under its cap again").length, 1);
 });
 
-Deno.test("a cap that cannot be met is tried less often, with one warning that says why", async () => {
+Deno.test("a group whose cap cannot be met is scanned less often, with one warning that says why", async () => {
   await using simulation = new SimulatedDaemon({
     caps: [capOf("one", 4 * MIB)],
   });
@@ -184,7 +183,7 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
   platform.totalSwap = 0;
   const process = platform.start("one");
   process.fill("idle", 16 * MIB);
-  /** When it is scanned, in seconds. */
+  /** The times of its scans, in seconds. */
   const times: number[] = [];
   let scans = 0;
   for (let seconds = 0; seconds < 230; seconds++) {
@@ -224,7 +223,7 @@ for (
     });
     const process = simulation.platform.start("one", hot("memory"));
     process.fill("memory", 16 * MIB, options);
-    // It comes back at once, so that nothing is gained.
+    // It comes back at once, so nothing is gained.
     process.afterPageOut = () => process.touch("memory");
     await simulation.run(INTERVAL * 12);
     assertEquals(
@@ -246,14 +245,14 @@ for (
     "another member": ({ platform }) => platform.start("one").fill("a", 10),
   })
 ) {
-  Deno.test(`${what} has a group tried again at once whose cap cannot be met`, async () => {
+  Deno.test(`${what}: a group whose cap cannot be met is scanned again at once`, async () => {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 4 * MIB)],
     });
     simulation.platform.totalSwap = 0;
     const process = simulation.platform.start("one");
     process.fill("idle", 16 * MIB);
-    // The next try would be after a minute.
+    // The next scan would be after a minute.
     await simulation.run(155);
     const { scans } = simulation.group("one").statistics;
     await simulation.run(2 * INTERVAL);
@@ -264,7 +263,7 @@ for (
   });
 }
 
-Deno.test("below the threshold no cap is enforced, above it groups share what lies above", async () => {
+Deno.test("no cap is enforced below the threshold, and groups share what lies above it", async () => {
   const caps = [capOf("one", 1000), capOf("two", 1000), capOf("three", 1000)];
   await using simulation = new SimulatedDaemon({ caps, threshold: 0.5 });
   const { platform } = simulation;
@@ -317,14 +316,14 @@ Deno.test("memory that members share counts once", async () => {
   assertEquals(accounting, "pss");
   assertEquals(rss, 1000 * PAGE);
   assertEquals(statistics.effective, 0);
-  // What others share less of by now is read again after a minute.
+  // Proportional sizes, which change as others exit, are read again after a minute.
   for (const process of processes) process.fill("own", 450);
   await simulation.run(90);
   assert(simulation.group("one").rss <= 1500 * PAGE);
   assert(simulation.group("one").statistics.effective > 0);
 });
 
-Deno.test("a scan once takes no more than lies above the threshold", async () => {
+Deno.test("a single scan takes no more than lies above the threshold", async () => {
   await using simulation = new SimulatedDaemon({
     caps: [capOf("one", 1000)],
     threshold: 0.5,
@@ -341,7 +340,7 @@ Deno.test("a scan once takes no more than lies above the threshold", async () =>
 });
 
 for (const policy of POLICIES) {
-  Deno.test(`${policy}: a scan once meets caps, and spares what is in use`, async () => {
+  Deno.test(`${policy}: a single scan meets caps, and spares what is in use`, async () => {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 1500), capOf("two", 1000)],
       policy,

@@ -1,5 +1,5 @@
 /**
- * Reading the configuration again, beside the daemon's loop.
+ * Reads the configuration again, beside the daemon's loop.
  *
  * @module
  */
@@ -8,36 +8,36 @@ import { messageOf } from "../errors.ts";
 import type { Reloaded } from "../config/live_config.ts";
 import type { Log } from "../platform/output.ts";
 
-/** What reading the configuration again needs. */
+/** What {@linkcode Reloading} needs. */
 export interface ReloadingOptions {
-  /** Reads it; as `DaemonSurroundings.reload`. */
+  /** Reads the configuration, as `DaemonSurroundings.reload` does. */
   readonly reload: (onlyIfChanged: boolean) => Promise<Reloaded | undefined>;
   readonly log: Log;
-  /** Called when a reading has ended. */
+  /** Called when a read has ended. */
   readonly onEnd: () => void;
 }
 
-/** Reads the configuration again, one reading at a time. */
+/** Reads the configuration again, one read at a time. */
 export class Reloading {
   readonly #options: ReloadingOptions;
   #isAsked = false;
   #isReading = false;
-  /** What the last reading came to, until it is taken over. */
-  #reading: Reloaded | undefined;
+  /** The result of the last read, until {@linkcode take} returns it. */
+  #result: Reloaded | undefined;
 
   constructor(options: ReloadingOptions) {
     this.#options = options;
   }
 
-  /** Asks for a reading, which {@linkcode take} begins. */
+  /** Requests a read, which {@linkcode take} begins. */
   ask(): void {
     this.#isAsked = true;
   }
 
   /**
-   * Begins a reading unless one goes on.
+   * Begins a read unless one is running.
    *
-   * @param onlyIfChanged does nothing when no file has changed.
+   * @param onlyIfChanged does nothing if no file has changed.
    */
   begin(onlyIfChanged: boolean): void {
     if (this.#isReading) return;
@@ -48,7 +48,7 @@ export class Reloading {
   async #read(onlyIfChanged: boolean): Promise<void> {
     const { reload, log, onEnd } = this.#options;
     try {
-      this.#reading = await reload(onlyIfChanged);
+      this.#result = await reload(onlyIfChanged);
     } catch (error) {
       const message = messageOf(error);
       log.warn(`the configuration cannot be read: ${message}`);
@@ -59,18 +59,18 @@ export class Reloading {
   }
 
   /**
-   * Begins a reading that was asked for, and takes what one has come to.
+   * Begins the read that was requested, if any, and returns the result of the last one.
    *
-   * @returns `undefined` when there is nothing to take over.
+   * @returns `undefined` if there is no result that was not returned before.
    */
   take(): Reloaded | undefined {
-    const reading = this.#reading;
-    this.#reading = undefined;
+    const result = this.#result;
+    this.#result = undefined;
     if (this.#isAsked) {
-      // Whoever asks while the files are read may have changed them meanwhile.
+      // The files may have changed during a running read: read them again after it.
       this.#isAsked = this.#isReading;
       this.begin(false);
     }
-    return reading;
+    return result;
   }
 }

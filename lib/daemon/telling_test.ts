@@ -1,6 +1,5 @@
 /**
- * Tests of what the daemon says: of groups, of what is in its way, and of what it
- * was asked for.
+ * Tests of what the daemon logs about groups, troubles and requests.
  *
  * @module
  */
@@ -11,7 +10,7 @@ import { POLICIES } from "../config/policy_names.ts";
 import { hot, PAGE } from "../platform/fake_testing.ts";
 import { capOf, INTERVAL, SimulatedDaemon } from "./testing.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
 /** The messages without their times and levels. */
@@ -20,7 +19,7 @@ function words({ messages }: SimulatedDaemon): string[] {
 }
 
 for (const policy of POLICIES) {
-  Deno.test(`${policy}: a scan is told with what it came to`, async () => {
+  Deno.test(`${policy}: a scan is logged with its result`, async () => {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 20_000)],
       policy,
@@ -38,7 +37,7 @@ for (const policy of POLICIES) {
   });
 }
 
-Deno.test("a scan that covers only a part says what is too much", async () => {
+Deno.test("a scan that covers only part of the excess logs what is left", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1024)] });
   const process = simulation.platform.start("one");
   process.fill("locked", 2048, { isLocked: true });
@@ -49,12 +48,12 @@ Deno.test("a scan that covers only a part says what is too much", async () => {
   ]);
 });
 
-/** What follows the time of a scan. */
+/** The text that follows the duration of a scan. */
 function lastWords(line: string): string {
   return line.trim().split("; ")[1];
 }
 
-Deno.test("a quiet daemon says nothing", async () => {
+Deno.test("a daemon without work logs nothing", async () => {
   await using simulation = new SimulatedDaemon({
     caps: [capOf("one", 1000)],
     level: "debug",
@@ -64,7 +63,7 @@ Deno.test("a quiet daemon says nothing", async () => {
   assertEquals(words(simulation), ["one: 1 processes in, 0 out"]);
 });
 
-Deno.test("a group without a process is told of once", async () => {
+Deno.test("a group without processes is logged once", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   await simulation.run(10 * INTERVAL);
   assertEquals(simulation.messages.length, 1);
@@ -74,7 +73,7 @@ Deno.test("a group without a process is told of once", async () => {
   );
 });
 
-Deno.test("who joins and leaves is counted", async () => {
+Deno.test("processes that join and leave are counted", async () => {
   await using simulation = new SimulatedDaemon({
     caps: [capOf("one", 1000)],
     level: "debug",
@@ -98,7 +97,7 @@ Deno.test("who joins and leaves is counted", async () => {
   assertEquals(simulation.said("1 processes in, 0 out").length, 2);
 });
 
-Deno.test("a process with the pid of another that has exited is a new member", async () => {
+Deno.test("a process that reuses the pid of an exited member is a new member", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   const { platform } = simulation;
   const first = platform.start("one");
@@ -107,7 +106,7 @@ Deno.test("a process with the pid of another that has exited is a new member", a
   const heir = platform.reuse(first, "one");
   heir.fill("idle", 1100);
   await simulation.run(3);
-  // Its references have to be recorded for an interval before.
+  // Its references have to be recorded for an interval first.
   assertEquals(heir.rss, 1100 * PAGE);
   await simulation.run(4 * INTERVAL);
   const { statistics } = simulation.group("one");
@@ -115,7 +114,7 @@ Deno.test("a process with the pid of another that has exited is a new member", a
   assert(heir.rss <= 1000 * PAGE);
 });
 
-Deno.test("a process that starts another program keeps its place and begins anew", async () => {
+Deno.test("a process that executes another program keeps its place, with a new history", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   const process = simulation.platform.start("one");
   process.fill("idle", 950);
@@ -128,7 +127,7 @@ Deno.test("a process that starts another program keeps its place and begins anew
   assertEquals([statistics.processesIn, statistics.processesOut], [1, 0]);
 });
 
-Deno.test("caps set by hand hold until they are taken back", async () => {
+Deno.test("caps set by hand stay in force until they are removed", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1024)] });
   const process = simulation.platform.start("one");
   process.fill("idle", 1000);
@@ -143,7 +142,7 @@ Deno.test("caps set by hand hold until they are taken back", async () => {
   const { cap, configuredCap } = simulation.group("one");
   assertEquals([cap, configuredCap], [512 * PAGE, 1024 * PAGE]);
   assert(process.rss <= 512 * PAGE);
-  // It is asked again, and says nothing again.
+  // Another request without a change logs nothing.
   daemon.askForOverrides();
   await simulation.run(1);
   overrides.clear();
@@ -156,7 +155,7 @@ Deno.test("caps set by hand hold until they are taken back", async () => {
   assertMatch(told[1], /one: the cap is 4\.0M now$/);
 });
 
-Deno.test("a configuration that is loaded again keeps groups of which only the cap differs", async () => {
+Deno.test("reloading the configuration keeps groups of which only the cap differs", async () => {
   const [one, two] = [capOf("one", 1000), capOf("two", 1000)];
   await using simulation = new SimulatedDaemon({ caps: [one, two] });
   const { platform, config, overrides } = simulation;
@@ -196,7 +195,7 @@ Deno.test("a configuration that is loaded again keeps groups of which only the c
     simulation.said("configuration loaded again: 2 caps").length,
     1,
   );
-  // Now there is a sample a second.
+  // From now on there is a sample every second.
   const { samples } = after.statistics;
   await simulation.run(10);
   assertEquals(simulation.group("one").statistics.samples, samples + 10);
@@ -205,10 +204,10 @@ Deno.test("a configuration that is loaded again keeps groups of which only the c
 for (
   const [isPassing, why] of [
     [false, "is invalid"],
-    [true, "is not known for the moment"],
+    [true, "cannot be checked at the moment"],
   ] as const
 ) {
-  Deno.test(`a configuration that ${why} changes nothing and is told`, async () => {
+  Deno.test(`a configuration that ${why} is logged and changes nothing`, async () => {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 1000)],
     });
@@ -225,12 +224,12 @@ for (
     assertEquals(simulation.said("rcap.toml:3: no cap").length, 1);
     assertMatch(
       simulation.said("the configuration")[0],
-      new RegExp(`the configuration ${why}: the one that runs stays`),
+      new RegExp(`the configuration ${why}; the running one stays in force`),
     );
   });
 }
 
-Deno.test("whoever asks for the configuration while it is read has it read once more", async () => {
+Deno.test("a reload requested during a read reads the configuration again", async () => {
   const { promise, resolve } = Promise.withResolvers<undefined>();
   let readings = 0;
   await using simulation = new SimulatedDaemon({
@@ -248,7 +247,7 @@ Deno.test("whoever asks for the configuration while it is read has it read once 
   assertEquals(readings, 2);
 });
 
-Deno.test("a process that does not answer is warned of once, and told again when it does", async () => {
+Deno.test("a process that does not answer is logged once, and again when it answers", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   const process = simulation.platform.start("one");
   process.fill("idle", 900);
@@ -268,7 +267,7 @@ Deno.test("a process that does not answer is warned of once, and told again when
   assertMatch(told[1], new RegExp(`process ${process.pid} answers again$`));
 });
 
-Deno.test("that no process can be reached is a problem until it is over", async () => {
+Deno.test("the daemon has a problem while no process can be reached", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   simulation.platform.start("one").fill("idle", 100);
   await simulation.run(1);
@@ -283,7 +282,7 @@ Deno.test("that no process can be reached is a problem until it is over", async 
   assertEquals(simulation.said("all processes can be reached again").length, 1);
 });
 
-Deno.test("without a list of processes, members stay what they were", async () => {
+Deno.test("groups keep their members while processes cannot be listed", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   simulation.platform.start("one").fill("idle", 100);
   await simulation.run(1);
@@ -306,7 +305,7 @@ Deno.test("without a list of processes, members stay what they were", async () =
   );
 });
 
-Deno.test("a process that is to be left alone is told of once, and is no member", async () => {
+Deno.test("a process that is to be left alone is logged once, and is not a member", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   const process = simulation.platform.start("one");
   process.fill("idle", 2000);
@@ -318,7 +317,7 @@ Deno.test("a process that is to be left alone is told of once, and is no member"
   assertEquals(simulation.said("/sys/fs/cgroup/theirs").length, 1);
 });
 
-Deno.test("a member that cannot be read is passed over, and the others are scanned", async () => {
+Deno.test("an unreadable member is skipped, and the others are scanned", async () => {
   for (const policy of POLICIES) {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 1000)],
@@ -338,7 +337,7 @@ Deno.test("a member that cannot be read is passed over, and the others are scann
   }
 });
 
-Deno.test("what goes wrong in a step is told once until it works or something else does", async () => {
+Deno.test("an error in a step is logged once until the step succeeds or the error changes", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   const { platform } = simulation;
   simulation.platform.start("one").fill("idle", 100);
@@ -363,7 +362,7 @@ Deno.test("what goes wrong in a step is told once until it works or something el
 Deno.test("a loop that takes no samples is not healthy", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   await simulation.run(1);
-  // Nobody wakes, as when the machine has no time for rcap.
+  // No timer fires, as when the machine has no time for rcap.
   simulation.clock.stall(16_000);
   assertEquals(simulation.daemon.problem(), "no sample for 17.0 s");
   await simulation.run(1);

@@ -1,5 +1,5 @@
 /**
- * Help for tests: a daemon on a machine and a clock that live in memory only.
+ * Test helpers: a daemon on a simulated machine and clock.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { Log, type LogLevel } from "../platform/output.ts";
 import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { Daemon } from "./daemon.ts";
 
-/** Between two samples, in seconds. */
+/** The sample interval, in seconds. */
 export const INTERVAL = 5;
 
-/** A cap of so many pages for the processes of a name, which is the group's, too. */
+/** A cap for the processes with a name, which is also the name of the group. */
 export function capOf(name: string, pages: number): CapConfig {
   return {
     name,
@@ -25,27 +25,27 @@ export function capOf(name: string, pages: number): CapConfig {
   };
 }
 
-/** How a {@linkcode SimulatedDaemon} is started. */
+/** Options of a {@linkcode SimulatedDaemon}. */
 export interface SimulationOptions {
   readonly caps: readonly CapConfig[];
   readonly policy?: DaemonConfig["policy"];
-  /** Share of physical memory. */
+  /** Enforcement threshold, as a share of physical memory. */
   readonly threshold?: number;
   readonly level?: LogLevel;
-  /** Reads the configuration, instead of {@linkcode SimulatedDaemon.reloaded}. */
+  /** Replaces {@linkcode SimulatedDaemon.reloaded}. */
   readonly reload?: () => Promise<Reloaded | undefined>;
 }
 
-/** A daemon with its machine. Disposal stops it. */
+/** A daemon on a simulated machine. Disposal stops it. */
 export class SimulatedDaemon implements AsyncDisposable {
   readonly clock: FakeClock = new FakeClock();
   readonly platform: FakePlatform = new FakePlatform(this.clock);
   readonly config: DaemonConfig;
-  /** What it said, a line each. */
+  /** Its log, line by line. */
   readonly messages: string[] = [];
   /** Caps set by hand, in bytes by name. */
   readonly overrides = new Map<string, number>();
-  /** What the files of the configuration come to the next time they are read. */
+  /** The result of the next read of the configuration. */
   reloaded: Reloaded | undefined;
   readonly daemon: Daemon;
   readonly #ending = new AbortController();
@@ -85,26 +85,26 @@ export class SimulatedDaemon implements AsyncDisposable {
     });
   }
 
-  /** Lets the daemon run for so many seconds; it starts with the first. */
+  /** Runs the daemon for a number of seconds; the first call starts it. */
   async run(seconds: number): Promise<void> {
     this.#run ??= this.daemon.run();
     await this.clock.advance(seconds * 1000);
   }
 
-  /** What the daemon reported last. */
+  /** The last report of the daemon. */
   get state(): DaemonState {
     if (!this.#state) throw new Error("nothing was reported yet");
     return this.#state;
   }
 
-  /** A group, as it was reported last. */
+  /** A group as of the last report. */
   group(name: string): GroupState {
     const group = this.state.groups.find((one) => one.name === name);
     if (!group) throw new Error(`no group ${name}`);
     return group;
   }
 
-  /** The messages that contain some words. */
+  /** The messages that contain a text. */
   said(words: string): string[] {
     return this.messages.filter((line) => line.includes(words));
   }

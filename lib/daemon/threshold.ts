@@ -13,11 +13,12 @@ export interface PhysicalMemory {
 }
 
 /**
- * How much of its excess each group has to give, in bytes: all of it when
- * there is no threshold, nothing while memory use is at or below the threshold,
- * and otherwise a share of what lies above it, in proportion to its excess.
+ * Returns by how much each group must shrink, in bytes: by its whole excess if there
+ * is no threshold, by nothing while memory use is at or below the threshold, and
+ * otherwise by a share of what lies above it, in proportion to its excess.
  *
- * @param excesses by how much each group exceeds its cap, 0 or less for not.
+ * @param excesses by how much each group exceeds its cap, in bytes; 0 or less if it
+ * does not.
  */
 export function shareOut(
   excesses: readonly number[],

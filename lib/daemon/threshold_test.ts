@@ -2,12 +2,12 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { shareOut } from "./threshold.ts";
 
-Deno.test("without a threshold every group gives its excess", () => {
+Deno.test("without a threshold every group must shrink by its excess", () => {
   const memory = { total: 1000, used: 10, threshold: 0 };
   assertEquals(shareOut([5, -3, 0, 7], memory), [5, 0, 0, 7]);
 });
 
-Deno.test("at or below the threshold nothing is given", () => {
+Deno.test("at or below the threshold no group must shrink", () => {
   const memory = { total: 1000, used: 500, threshold: 0.5 };
   assertEquals(shareOut([5, 70], memory), [0, 0]);
 });
@@ -17,7 +17,7 @@ Deno.test("what lies above the threshold is shared out in proportion to the exce
   assertEquals(shareOut([60, 20, -5], memory), [30, 10, 0]);
 });
 
-Deno.test("nobody gives more than its excess, and all give no more than is above", () => {
+Deno.test("no share exceeds its group's excess, and all together no more than lies above", () => {
   fc.assert(fc.property(
     fc.array(fc.integer({ min: -1e12, max: 1e12 }), { maxLength: 20 }),
     fc.integer({ min: 0, max: 1e12 }),

@@ -1,10 +1,10 @@
 /**
- * What is due again and again, on a clock that nobody sets.
+ * Periodic work on a monotonic clock.
  *
  * @module
  */
 
-/** Ticks at an interval, beginning at once. Times are in milliseconds. */
+/** Ticks at an interval, starting at once. Times are in milliseconds. */
 export class Ticker {
   interval: number;
   #next: number;
@@ -14,14 +14,14 @@ export class Ticker {
     this.#next = now;
   }
 
-  /** How long until it is due, 0 when it is. */
+  /** The time until the next tick is due; 0 if one is due now. */
   wait(now: number): number {
     return Math.max(0, this.#next - now);
   }
 
   /**
-   * Takes a tick when one is due. Ticks that were missed, by a machine that was
-   * suspended say, are left out: there is never a burst of them.
+   * Takes a tick if one is due. Missed ticks, for example of a suspended machine, are
+   * skipped: they never come in a burst.
    *
    * @returns whether one was due.
    */
@@ -37,7 +37,7 @@ export class Ticker {
     this.#next = now;
   }
 
-  /** From now on at another interval, the next tick at most one of it away. */
+  /** Changes the interval. The next tick is at most one new interval away. */
   setInterval(interval: number, now: number): void {
     this.interval = interval;
     this.#next = Math.min(this.#next, now + interval);

@@ -11,14 +11,14 @@ Deno.test("a ticker is due at once, and again after each interval", () => {
   assertEquals(ticker.take(1100), true);
 });
 
-Deno.test("ticks that come late do not shift those behind them", () => {
+Deno.test("late ticks do not shift later ones", () => {
   const ticker = new Ticker(100, 0);
   ticker.take(0);
   assertEquals(ticker.take(130), true);
   assertEquals(ticker.wait(130), 70);
 });
 
-Deno.test("ticks that were missed do not come in a burst", () => {
+Deno.test("missed ticks do not come in a burst", () => {
   const ticker = new Ticker(100, 0);
   ticker.take(0);
   const awake = 3_600_050;
@@ -27,7 +27,7 @@ Deno.test("ticks that were missed do not come in a burst", () => {
   assertEquals(ticker.wait(awake), 100);
 });
 
-Deno.test("another interval holds from the next tick on", () => {
+Deno.test("a new interval applies from the next tick on", () => {
   const ticker = new Ticker(60_000, 0);
   ticker.take(0);
   ticker.setInterval(100, 10);

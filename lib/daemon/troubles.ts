@@ -1,5 +1,5 @@
 /**
- * What is in the daemon's way: warned of once, and told again when it is over.
+ * What hinders the daemon: logged once as a warning, and again when it is over.
  *
  * @module
  */
@@ -10,25 +10,25 @@ import type { CappedGroup } from "../group/capped_group.ts";
 import type { Avoided, Pass } from "../group/membership.ts";
 import type { Log } from "../platform/output.ts";
 
-/** Knows what was told. */
+/** Logs troubles, each of them once. */
 export class Troubles {
   readonly #log: Log;
-  /** What has gone wrong in steps of the loop, by step. */
+  /** The last error of each failing step of the loop, by step. */
   readonly #failures = new Map<string, string>();
-  /** Why processes cannot be reached that have done nothing for it, where they cannot. */
+  /** Why processes cannot be reached through no fault of theirs, if so. */
   #overload: string | undefined;
-  /** Why it is not known which processes belong to which cap, where it is not. */
+  /** Why it is not known which processes belong to which cap, if so. */
   #exhausted: string | undefined;
-  /** What is not known of processes. */
+  /** What could not be found out about processes. */
   #unknown: ReadonlySet<string> = new Set();
-  /** The processes that are left alone, by pid. */
+  /** The pids of processes that are left alone. */
   #avoided: ReadonlySet<number> = new Set();
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  /** Why the daemon is not healthy; `undefined` when it is. */
+  /** Why the daemon is not healthy; `undefined` if it is. */
   get problem(): string | undefined {
     if (this.#overload !== undefined) return this.#overload;
     return this.#exhausted === undefined
@@ -36,7 +36,7 @@ export class Troubles {
       : `it is not known which processes belong to which cap (${this.#exhausted})`;
   }
 
-  /** Does a step of the loop. An error of it is warned of, and ends nothing. */
+  /** Runs a step of the loop. Logs an error as a warning instead of throwing it. */
   step(name: string, step: () => void): void {
     try {
       step();
@@ -46,7 +46,7 @@ export class Troubles {
     }
   }
 
-  /** Warns of what has gone wrong in a step, once until something else does. */
+  /** Warns of an error in a step, once until the error changes. */
   failed(name: string, error: unknown): void {
     const message = describeError(error);
     if (this.#failures.get(name) === message) return;
@@ -59,16 +59,16 @@ export class Troubles {
     this.#failures.delete(name);
   }
 
-  /** Takes what a pass could not find out, and which processes are left alone. */
+  /** Reports what a pass could not find out, and which processes are left alone. */
   pass({ unknown, exhausted, avoided }: Pass): void {
-    this.#tellExhausted(exhausted);
+    this.#logExhausted(exhausted);
     const isNew = (message: string) => !this.#unknown.has(message);
     for (const message of told(unknown.filter(isNew))) this.#log.warn(message);
     this.#unknown = new Set(unknown);
-    this.#tellAvoided(avoided.flat());
+    this.#logAvoided(avoided.flat());
   }
 
-  #tellExhausted(exhausted: string | undefined): void {
+  #logExhausted(exhausted: string | undefined): void {
     if (exhausted === undefined) {
       if (this.#exhausted !== undefined) {
         this.#log.info("it is known again which process belongs to which cap");
@@ -81,7 +81,7 @@ export class Troubles {
     this.#exhausted = exhausted;
   }
 
-  #tellAvoided(avoided: readonly Avoided[]): void {
+  #logAvoided(avoided: readonly Avoided[]): void {
     for (const { entry, directory } of avoided) {
       if (this.#avoided.has(entry.pid)) continue;
       this.#log.info(describeAvoided(entry, directory));
@@ -89,7 +89,7 @@ export class Troubles {
     this.#avoided = new Set(avoided.map(({ entry }) => entry.pid));
   }
 
-  /** Takes why processes cannot be reached; `undefined` while all can. */
+  /** Reports why processes cannot be reached; `undefined` if all can. */
   overload(overload: string | undefined): void {
     if (overload !== undefined && this.#overload === undefined) {
       this.#log.warn(overload);
@@ -99,7 +99,7 @@ export class Troubles {
     this.#overload = overload;
   }
 
-  /** Tells which members of a group have stopped or begun to answer. */
+  /** Reports which members of a group have stopped or begun to answer. */
   silences(group: CappedGroup): void {
     const { silent, answering } = group.changedSilences();
     for (const silence of silent) {
@@ -113,7 +113,7 @@ export class Troubles {
   }
 }
 
-/** An error in words. */
+/** Describes an error in words. */
 export function describeError(error: unknown): string {
   const message = messageOf(error);
   return error instanceof RcapError ? message : `internal error: ${message}`;

@@ -1,6 +1,5 @@
 /**
- * Letting only so many do something at a time, without letting any keep all others
- * from it.
+ * Limits how many tasks run at a time, without letting any task block all others.
  *
  * @module
  */
@@ -9,16 +8,16 @@ import type { Clock } from "../platform/clock.ts";
 
 /** Hands out turns, first come, first served. */
 export class Turns {
-  /** Below 0 while more have a turn than there are places. */
+  /** Negative while there are more turns than places. */
   #free: number;
   readonly #patience: number;
   readonly #clock: Clock;
   readonly #waiting: (() => void)[] = [];
 
   /**
-   * @param places how many may have a turn at a time.
-   * @param patience after how many milliseconds of waiting a turn is given all the
-   * same: those who have one may be kept waiting themselves.
+   * @param places how many turns there are at a time.
+   * @param patience after how many milliseconds of waiting a turn is granted even if
+   * no place is free: the tasks that have one may be stuck.
    */
   constructor(places: number, patience: number, clock: Clock) {
     this.#free = places;
@@ -26,7 +25,7 @@ export class Turns {
     this.#clock = clock;
   }
 
-  /** Waits for a turn; `using` ends it. */
+  /** Waits for a turn; disposal ends it. */
   async take(): Promise<Disposable> {
     if (this.#free > 0) this.#free--;
     else await this.#wait();
@@ -39,14 +38,14 @@ export class Turns {
     };
   }
 
-  /** Waits until somebody hands over a turn, or for long enough. */
+  /** Waits until a turn is handed over, or until patience runs out. */
   async #wait(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting.push(resolve);
     const given = new AbortController();
     this.#clock.sleep(this.#patience, given.signal).then(() => {
       const at = this.#waiting.indexOf(resolve);
-      // It was handed over.
+      // A turn was handed over.
       if (at < 0) return;
       this.#waiting.splice(at, 1);
       this.#free--;

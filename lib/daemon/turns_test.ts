@@ -1,5 +1,5 @@
 /**
- * Tests of handing out turns.
+ * Tests of turns.
  *
  * @module
  */
@@ -8,14 +8,14 @@ import { assertEquals } from "@std/assert";
 import { systemClock } from "../platform/clock.ts";
 import { Turns } from "./turns.ts";
 
-/** Whether a promise has been resolved by now. */
+/** Whether a promise has been resolved. */
 async function isResolved(promise: Promise<unknown>): Promise<boolean> {
   const pending = Symbol();
   const now = new Promise((resolve) => setTimeout(resolve, 0, pending));
   return await Promise.race([promise, now]) !== pending;
 }
 
-Deno.test("turns are handed over in order, and only so many at a time", async () => {
+Deno.test("turns are granted in order, and only as many as there are places", async () => {
   const turns = new Turns(2, 60_000, systemClock);
   const first = await turns.take();
   const second = await turns.take();
@@ -31,12 +31,12 @@ Deno.test("turns are handed over in order, and only so many at a time", async ()
   (await fourth)[Symbol.dispose]();
 });
 
-Deno.test("who has waited for long gets a turn, whoever keeps theirs", async () => {
+Deno.test("after long enough a turn is granted even if none has ended", async () => {
   const turns = new Turns(1, 5, systemClock);
   const stuck = await turns.take();
   const second = await turns.take();
   const third = await turns.take();
-  // There is one place again only when all but one have ended.
+  // A place is free again only when all but one have ended.
   second[Symbol.dispose]();
   third[Symbol.dispose]();
   const patient = new Turns(1, 60_000, systemClock);
@@ -46,7 +46,7 @@ Deno.test("who has waited for long gets a turn, whoever keeps theirs", async () 
   next[Symbol.dispose]();
 });
 
-Deno.test("a turn given early is not handed on", async () => {
+Deno.test("a turn granted early is not handed over", async () => {
   const turns = new Turns(1, 20, systemClock);
   const stuck = await turns.take();
   const early = await turns.take();

@@ -15,7 +15,7 @@ import { formatSize } from "../report/units.ts";
 import type { Troubles } from "./troubles.ts";
 import { type GroupSurroundings, WatchedGroup } from "./watched_group.ts";
 
-/** What a watch list needs beside the caps. */
+/** What a watch list needs besides the caps. */
 export interface WatchListSurroundings extends GroupSurroundings {
   readonly policy: Policy;
   readonly troubles: Troubles;
@@ -52,8 +52,7 @@ export class WatchList {
   }
 
   /**
-   * Takes over the caps of another configuration. A group of which only the cap
-   * differs stays.
+   * Applies the caps of a new configuration. A group stays if only its cap differs.
    */
   redefine(caps: readonly CapConfig[]): void {
     const before = this.#groups;
@@ -70,9 +69,9 @@ export class WatchList {
   }
 
   /**
-   * Takes over the caps that were set by hand.
+   * Applies the caps set by hand.
    *
-   * @param overrides in bytes by the name of the group.
+   * @param overrides caps in bytes, by the name of the group.
    */
   override(overrides: ReadonlyMap<string, number>): void {
     for (const { group } of this.#groups) {
@@ -87,7 +86,7 @@ export class WatchList {
     }
   }
 
-  /** Looks for the members of all groups, in vain when other caps are taken over meanwhile. */
+  /** Searches for the members of all groups. Discards the result if the caps were redefined meanwhile. */
   async refresh(): Promise<void> {
     const { signal, log, troubles } = this.#around;
     const membership = this.#membership;
@@ -110,7 +109,7 @@ export class WatchList {
   }
 }
 
-/** Whether two definitions are of one group: history is kept when only the cap differs. */
+/** Whether two definitions are of the same group: history is kept if only the cap differs. */
 function isSame(a: CapConfig, b: CapConfig): boolean {
   const selectorsOf = ({ select }: CapConfig) =>
     JSON.stringify(select.map(writtenAs));

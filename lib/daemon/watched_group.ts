@@ -1,6 +1,6 @@
 /**
- * One group that the daemon watches, with the policy in charge of it: what is done
- * about a sample, and what there is to say of that.
+ * One group that the daemon watches, and the policy in charge of it: acts on samples,
+ * and logs the results.
  *
  * @module
  */
@@ -25,23 +25,23 @@ import type { Turns } from "./turns.ts";
 export interface GroupSurroundings extends PolicySurroundings {
   readonly platform: Platform;
   readonly turns: Turns;
-  /** What goes on beside the loop. */
+  /** The tasks that run beside the loop. */
   readonly work: Set<Promise<void>>;
-  /** Told how long each scan took, in seconds. */
+  /** Called with the duration of each scan, in seconds. */
   readonly onScan?: (seconds: number) => void;
 }
 
-/** A sample, and what it means. */
+/** A sample, and the policy's judgement of it. */
 export type JudgedSample = Sample & Judgement;
 
 /** A group and its policy. */
 export class WatchedGroup {
   readonly group: CappedGroup;
-  /** Whether its members were looked for. */
+  /** Whether its members have been searched for. */
   isRefreshed = false;
   readonly #policy: GroupPolicy;
   readonly #around: GroupSurroundings;
-  /** Something is done with the group beside the loop. */
+  /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
 
   constructor(group: CappedGroup, policy: Policy, around: GroupSurroundings) {
@@ -50,7 +50,7 @@ export class WatchedGroup {
     this.#around = around;
   }
 
-  /** Reads the sizes of all members, at little cost. */
+  /** Reads the sizes of all members. This is cheap. */
   sample(): JudgedSample {
     const { platform, clock } = this.#around;
     const sample = this.group.sample(platform, clock.now());
@@ -58,10 +58,10 @@ export class WatchedGroup {
   }
 
   /**
-   * Decides what to do about a sample, and has it done beside the loop.
+   * Acts on a sample. The work runs beside the loop.
    *
-   * @param mayTake how much of its excess the group has to give, in bytes.
-   * @param interval between two samples, in milliseconds.
+   * @param mayTake by how much the group must shrink, in bytes.
+   * @param interval the time between two samples, in milliseconds.
    */
   act(
     { wantsHistory, suffers, excess, isOld }: JudgedSample,
@@ -99,15 +99,15 @@ export class WatchedGroup {
     });
   }
 
-  /** Observes the members for so many milliseconds, for one scan. */
+  /** Observes the members for a number of milliseconds, for one scan. */
   observeOnce(milliseconds: number): Promise<void> {
     return this.#policy.observeOnce(milliseconds);
   }
 
   /**
-   * Scans the group, and tells what that came to.
+   * Scans the group, and logs the result.
    *
-   * @param excess by how much it should shrink at the most, in bytes.
+   * @param excess by how much it should shrink at most, in bytes.
    */
   async enforce(excess: number, options: EnforceOptions): Promise<void> {
     const { log, onScan } = this.#around;
@@ -126,7 +126,7 @@ export class WatchedGroup {
     if (!outcome.isPartial) await this.#backOff(outcome, options.interval);
   }
 
-  /** Has the group tried less often where scans bring nothing, and warns once why. */
+  /** Backs off if scans are ineffective, and warns once why. */
   async #backOff(
     { ineffective, effective }: ScanOutcome,
     interval: number,
@@ -148,7 +148,7 @@ export class WatchedGroup {
     });
   }
 
-  /** Notes that the group is under its cap, or has been brought there. */
+  /** Notes that the group is under its cap. */
   #settle(): void {
     const { group } = this;
     group.backoff.reset();
@@ -165,12 +165,12 @@ export class WatchedGroup {
     return this.#around.platform.memory().freeSwap > 0;
   }
 
-  /** Does something beside the loop; no error of it ends the daemon. */
+  /** Runs a task beside the loop. An error in it does not end the daemon. */
   #beside(step: () => Promise<void>): void {
     const { log, signal, work } = this.#around;
     this.#isBusy = true;
     const done = step().catch((error) => {
-      // To end is what it was told.
+      // The daemon was told to end.
       if (signal.aborted && error === signal.reason) return;
       log.warn(`${this.group.name}: ${describeError(error)}`);
     }).finally(() => {
@@ -180,7 +180,7 @@ export class WatchedGroup {
     work.add(done);
   }
 
-  /** What there is to tell. */
+  /** The state of the group, for reports. */
   state(): GroupState {
     return this.group.state(this.#policy.idle());
   }

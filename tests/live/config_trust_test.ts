@@ -153,7 +153,7 @@ for (const { name, change, message } of CASES) {
     assertEquals(code, 0, stderr);
     assertMatch(
       stderr,
-      /the configuration is invalid: the one that runs stays/,
+      /the configuration is invalid; the running one stays in force/,
     );
   });
 }
