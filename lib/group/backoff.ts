@@ -1,25 +1,25 @@
 /**
- * Trying a group less and less often while its scans bring nothing.
+ * Scans a group less and less often while its scans are ineffective.
  *
  * @module
  */
 
-/** After this many ineffective scans in a row a group is tried less often. */
+/** After this many ineffective scans in a row a group is scanned less often. */
 const PATIENCE = 3;
 
-/** The longest time between two tries, in milliseconds. */
+/** The longest time between two scans, in milliseconds. */
 const LONGEST = 60_000;
 
-/** A change of memory below this share of the cap, or this size, is none. */
+/** Changes in size below this share of the cap, or below this size, are ignored. */
 const LEAST_CHANGE_SHARE = 0.02;
 const LEAST_CHANGE_BYTES = 1 << 20;
 
-/** What may have changed since a scan brought nothing. */
+/** The circumstances that decide whether another scan may succeed. */
 export interface Circumstances {
   /** Resident size of the group, in bytes. */
   readonly size: number;
   readonly cap: number;
-  /** Changes with every process that joins or leaves. */
+  /** A number that changes whenever a process joins or leaves. */
   readonly membership: number;
   readonly hasFreeSwap: boolean;
 }
@@ -30,17 +30,17 @@ export class Backoff {
   #retryAt = -Infinity;
   #then: Circumstances | undefined;
 
-  /** Whether so many scans in a row have brought nothing that it is worth a warning. */
+  /** Whether so many scans in a row were ineffective that a warning is due. */
   get isHopeless(): boolean {
     return this.#streak >= PATIENCE;
   }
 
-  /** Notes how a scan has ended. */
+  /** Records the result of a scan. */
   record(
     ineffective: boolean,
     { now, interval, circumstances }: {
       now: number;
-      /** How often the group is tried otherwise. */
+      /** The usual time between two scans. */
       interval: number;
       circumstances: Circumstances;
     },
@@ -53,12 +53,12 @@ export class Backoff {
     this.#then = circumstances;
     if (!this.isHopeless) return;
     const delay = interval * 2 ** (this.#streak - PATIENCE + 1);
-    // Just below, so that a tick that comes at that time is not too early.
+    // Slightly earlier, so that a tick at exactly that time is not too early.
     this.#retryAt = now + Math.min(delay, Math.max(LONGEST, interval)) -
       interval / 2;
   }
 
-  /** Whether the group is to be left alone for now; recovers on any change. */
+  /** Whether the group should not be scanned yet. Any change ends the wait. */
   isWaiting(now: number, circumstances: Circumstances): boolean {
     if (!this.isHopeless) return false;
     if (this.#then && hasChanged(this.#then, circumstances)) {

@@ -9,7 +9,7 @@ const STUCK: Circumstances = {
   hasFreeSwap: false,
 };
 
-/** When a group that nothing brings under its cap is tried, in seconds. */
+/** The times at which a group that exceeds its cap for good is scanned, in seconds. */
 function triesWithin(seconds: number, interval: number): number[] {
   const backoff = new Backoff();
   const tries: number[] = [];
@@ -21,18 +21,18 @@ function triesWithin(seconds: number, interval: number): number[] {
   return tries;
 }
 
-Deno.test("a group is tried less and less often, up to once a minute", () => {
+Deno.test("a group is scanned less and less often, down to once a minute", () => {
   assertEquals(
     triesWithin(300, 5000),
     [0, 5, 10, 20, 40, 80, 140, 200, 260],
   );
 });
 
-Deno.test("intervals above a minute stay as they are", () => {
+Deno.test("intervals above a minute stay unchanged", () => {
   assertEquals(triesWithin(600, 120_000), [0, 120, 240, 360, 480, 600]);
 });
 
-Deno.test("it is worth a warning after three ineffective scans in a row", () => {
+Deno.test("a warning is due after three ineffective scans in a row", () => {
   const backoff = new Backoff();
   const at = { now: 0, interval: 5000, circumstances: STUCK };
   backoff.record(true, at);
@@ -45,7 +45,7 @@ Deno.test("it is worth a warning after three ineffective scans in a row", () => 
   assert(backoff.isHopeless);
 });
 
-Deno.test("any change has a group tried again at once", () => {
+Deno.test("after any change a group is scanned again at once", () => {
   const changes: Partial<Circumstances>[] = [
     { size: STUCK.size + 3 * MIB },
     { size: STUCK.size - 3 * MIB },

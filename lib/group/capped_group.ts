@@ -1,6 +1,6 @@
 /**
- * The processes that share one cap, as the daemon watches them: their sizes, and
- * what scans did with them.
+ * The processes under one cap, as the daemon watches them: their sizes, and what
+ * scans did to them.
  *
  * @module
  */
@@ -18,49 +18,49 @@ import type { GroupState } from "./state.ts";
 /** References are recorded from this share of the cap on. */
 const HISTORY_SHARE = 0.8;
 
-/** How many warnings are told at the most. */
+/** The most warnings that are reported. */
 const MOST_WARNINGS = 5;
 
-/** What was seen in one sample. Sizes in bytes. */
+/** One sample of a group. Sizes are in bytes. */
 export interface Sample {
-  /** The size that counts against the cap, or a bound of it that is not over it. */
+  /** The size that counts against the cap, or an upper bound of it that is within the cap. */
   readonly size: number;
   readonly accounting: "rss" | "pss";
   /** Whether references should be recorded. */
   readonly wantsHistory: boolean;
-  /** Whether the size rests on proportional sizes that were read long ago. */
+  /** Whether the size is based on proportional sizes that were read long ago. */
   readonly isOld: boolean;
   /** By how much scans have lowered the size since the sample before. */
   readonly pagedOut: number;
-  /** Size of what was read back from a disk or swap since the sample before. */
+  /** How much was read back from a disk or swap since the sample before. */
   readonly cameBack: number;
 }
 
-/** One group. Sizes in bytes, times in milliseconds of a monotonic clock. */
+/** One group. Sizes are in bytes, times in milliseconds of a monotonic clock. */
 export class CappedGroup {
   readonly id: number;
-  /** What its policy's scans add to. */
+  /** The totals of its scans, which the policy updates. */
   readonly statistics: ScanStatistics = noStatistics();
   readonly backoff = new Backoff();
-  /** Replaces the cap of the configuration, until told otherwise. */
+  /** The cap set by hand, which replaces that of the configuration. */
   override: number | undefined;
   /** Why the cap cannot be met. */
   warning: string | null = null;
-  /** Scans that were begun. */
+  /** How many scans were started. */
   scans = 0;
-  /** Scans that went once through everything and did not cover the excess. */
+  /** How many scans went through everything once and did not cover the excess. */
   ineffectiveScans = 0;
   backedOff = 0;
   unenforcedSamples = 0;
-  /** How many processes would be members, and are to be left alone. */
+  /** How many processes match its selectors but are to be left alone. */
   avoided = 0;
-  /** Told of everyone who is a member no longer; a scan goes on without them. */
+  /** Called with each member that leaves; a scan goes on without it. */
   onLeave: (member: Member) => void = () => {};
   #definition: CapConfig;
   readonly #newMember: (entry: ProcessEntry) => Member;
-  /** In list order: who joins later stands later. */
+  /** By pid, in the order in which they joined. */
   #members = new Map<number, Member>();
-  /** Those that are set aside since they do not answer. */
+  /** The members that are set aside because they do not answer. */
   #silent: ReadonlySet<Member> = new Set();
   #joined = 0;
   #left = 0;
@@ -103,13 +103,13 @@ export class CappedGroup {
     return this.#last.size;
   }
 
-  /** Takes over a definition that selects the same processes. */
+  /** Applies a definition that selects the same processes. */
   redefine(definition: CapConfig): void {
     this.#definition = definition;
   }
 
   /**
-   * Takes over the members of a pass; those that stay keep their place.
+   * Applies the members that a pass found; those that stay keep their place.
    *
    * @returns how many have joined and left.
    */
@@ -123,7 +123,7 @@ export class CappedGroup {
       const member = this.#members.get(entry.pid);
       if (member?.is(entry)) continue;
       if (member && member.entry.startTime !== entry.startTime) {
-        // Another process has got the pid: it stands at the end of the list.
+        // Another process has this pid now: it moves to the end of the list.
         this.#remove(entry.pid);
       }
       if (!this.#members.has(entry.pid)) this.#joined++;
@@ -140,26 +140,26 @@ export class CappedGroup {
     this.onLeave(member);
   }
 
-  /** Makes a member for an entry, in the place of the one that has its pid. */
+  /** Adds a member for an entry, in the place of the member with its pid, if any. */
   #put(entry: ProcessEntry): void {
     const before = this.#members.get(entry.pid);
     this.#members.set(entry.pid, this.#newMember(entry));
     if (before) this.onLeave(before);
   }
 
-  /** Reads the sizes of all members, at little cost; who has exited is dropped. */
+  /** Reads the sizes of all members, which is cheap, and drops those that have exited. */
   sample(platform: Platform, now: number): Sample {
     let rss = 0;
     let faults = 0;
     for (const [pid, member] of this.#members) {
-      const entry = readAgain(platform, member.entry);
+      const entry = reread(platform, member.entry);
       if (!entry) {
         this.#remove(pid);
         continue;
       }
       faults += Math.max(0, entry.majorFaults - member.entry.majorFaults);
       if (member.is(entry)) member.entry = entry;
-      // It has started another program; its place is kept.
+      // It has executed another program; it keeps its place.
       else this.#put(entry);
       rss += entry.rss;
     }
@@ -181,7 +181,7 @@ export class CappedGroup {
     };
   }
 
-  /** What counts against the cap, as far as it can be told without reading it. */
+  /** The size that counts against the cap, or its upper bound, without reading anything. */
   #sizeOf(rss: number): Pick<Sample, "size" | "accounting"> {
     if (this.#members.size < 2 || rss <= this.cap) {
       return { size: rss, accounting: "rss" };
@@ -194,8 +194,8 @@ export class CappedGroup {
   }
 
   /**
-   * Reads what counts against the cap: proportional sizes, where several members
-   * may share what puts them over it.
+   * Reads the size that counts against the cap. Reads proportional sizes only if
+   * several members together exceed the cap, since they may share memory.
    */
   async measure(now: number): Promise<number> {
     if (this.#last.accounting === "rss" || this.#last.size <= this.cap) {
@@ -212,7 +212,7 @@ export class CappedGroup {
     return this.#last.size;
   }
 
-  /** Which members do not answer any more, in words, and which do again, by pid. */
+  /** The members that have stopped answering, in words, and those that answer again, by pid. */
   changedSilences(): { silent: string[]; answering: number[] } {
     const before = this.#silent;
     const silent = this.members.filter(({ memory }) => memory.silence);
@@ -226,7 +226,7 @@ export class CappedGroup {
     };
   }
 
-  /** Why the cap cannot be met, and who does not answer; `null` for nothing to tell. */
+  /** Why the cap cannot be met, and which members do not answer; `null` if nothing is wrong. */
   #warnings(): string | null {
     const { members } = this;
     const all = [
@@ -240,7 +240,7 @@ export class CappedGroup {
     return most.join("; ") + (others > 0 ? `; and ${others} others` : "");
   }
 
-  /** What a scan that brought nothing depends on. */
+  /** The circumstances for {@linkcode Backoff}. */
   circumstances(hasFreeSwap: boolean): Circumstances {
     return {
       size: this.#last.size,
@@ -251,9 +251,9 @@ export class CappedGroup {
   }
 
   /**
-   * What there is to tell.
+   * The state of the group, for reports.
    *
-   * @param idle how much was not used for how long, where its policy knows that.
+   * @param idle how much was not used for how long; `null` if the policy does not know.
    */
   state(idle: readonly IdleBytes[] | null): GroupState {
     const { statistics } = this;
@@ -291,8 +291,8 @@ export class CappedGroup {
   }
 }
 
-/** A process as it is now; `undefined` when it is gone or no longer a member of anything. */
-function readAgain(
+/** Reads a process again; `undefined` if it has exited or cannot be a member any more. */
+function reread(
   platform: Platform,
   before: ProcessEntry,
 ): ProcessEntry | undefined {
@@ -303,7 +303,7 @@ function readAgain(
       : undefined;
   } catch (error) {
     if (error instanceof NoSuchProcess) return undefined;
-    // It cannot be read for the moment: for want of a descriptor, say.
+    // It cannot be read at the moment, for example because no descriptor is free.
     if (error instanceof ProcessError) return before;
     throw error;
   }

@@ -1,5 +1,5 @@
 /**
- * Tests of who is a member of a group, and in which order.
+ * Tests of the members of a group and their order.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { CappedGroup } from "./capped_group.ts";
 import { Member } from "./member.ts";
 
-/** A group of a machine, and who has left it, by pid and start. */
+/** A group, and the members that have left it, by pid and start time. */
 function makeGroup() {
   const platform = new FakePlatform(new FakeClock());
   const group = new CappedGroup(
@@ -22,7 +22,7 @@ function makeGroup() {
   return { platform, group, left };
 }
 
-Deno.test("those that stay keep their place, those that join stand at the end", () => {
+Deno.test("members that stay keep their place, new ones come last", () => {
   const { platform, group, left } = makeGroup();
   const [a, b, c] = ["a", "b", "c"].map((name) => platform.start(name));
   assertEquals(group.update([a, b].map(({ entry }) => entry)), {
@@ -39,7 +39,7 @@ Deno.test("those that stay keep their place, those that join stand at the end", 
   assertEquals(left.map(({ entry }) => entry.comm), ["a"]);
 });
 
-Deno.test("another process with the pid of a member stands at the end", () => {
+Deno.test("another process with the pid of a member comes last", () => {
   const { platform, group, left } = makeGroup();
   const [a, b] = ["a", "b"].map((name) => platform.start(name));
   group.update([a.entry, b.entry]);
@@ -49,7 +49,7 @@ Deno.test("another process with the pid of a member stands at the end", () => {
   assertEquals(left.map(({ entry }) => entry.comm), ["a"]);
 });
 
-Deno.test("a member that starts another program keeps its place and is another member", () => {
+Deno.test("a process that executes another program becomes a new member in the same place", () => {
   const { platform, group, left } = makeGroup();
   const [a, b] = ["a", "b"].map((name) => platform.start(name));
   group.update([a.entry, b.entry]);
@@ -63,7 +63,7 @@ Deno.test("a member that starts another program keeps its place and is another m
   assertEquals([statistics.processesIn, statistics.processesOut], [2, 0]);
 });
 
-Deno.test("a sample drops who has exited, and counts what came back", () => {
+Deno.test("a sample drops members that have exited, and counts what came back", () => {
   const { platform, group } = makeGroup();
   const [a, b] = ["a", "b"].map((name) => platform.start(name));
   a.fill("idle", 300);

@@ -1,5 +1,5 @@
 /**
- * Why a cap cannot be met.
+ * Explains why a cap cannot be met.
  *
  * @module
  */
@@ -11,10 +11,9 @@ import { formatSize } from "../report/units.ts";
 import type { CappedGroup } from "./capped_group.ts";
 
 /**
- * Finds out why the cap of a group cannot be met, at the cost of a walk of its
- * members' page tables.
+ * Finds out why the cap of a group cannot be met. Walks the page tables of all members.
  *
- * @returns a sentence for a person.
+ * @returns a sentence for users.
  */
 export async function whyNotMet(group: CappedGroup): Promise<string> {
   const bytes = new Map<SkipReason, number>();
@@ -24,7 +23,7 @@ export async function whyNotMet(group: CappedGroup): Promise<string> {
         if (reason) bytes.set(reason, (bytes.get(reason) ?? 0) + rss);
       }
     } catch (error) {
-      // What cannot be read, or has gone, explains nothing.
+      // A process that cannot be read, or has exited, explains nothing.
       if (!(error instanceof ProcessError)) throw error;
     }
   }

@@ -1,5 +1,5 @@
 /**
- * The memory of a process, with readings of its pagedata measured.
+ * The memory of a process, which measures how long reads of its pagedata take.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import type { Pagedata } from "../memory/pagedata.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
 import { WrappedMemory } from "../memory/wrapped_memory.ts";
 
-/** Told of every reading: how many pages in how many seconds. */
+/** Called after each read of pagedata with the number of pages and the duration. */
 export type OnRead = (reading: { pages: number; seconds: number }) => void;
 
-/** What the scanner needs of a process, and tells of readings. */
+/** Measures reads of pagedata. */
 export class MeasuredMemory extends WrappedMemory {
   readonly #onRead: OnRead;
 

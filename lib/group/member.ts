@@ -1,5 +1,5 @@
 /**
- * One process of a group, as the daemon keeps it from one interval to the next.
+ * One process of a group, which the daemon keeps from one interval to the next.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import type { ProcessMemory } from "../memory/process_memory.ts";
 import type { MonitoredMemory, ProcessEntry } from "../platform/platform.ts";
 import { MeasuredMemory, type OnRead } from "./measured_memory.ts";
 
-/** How often proportional sizes are read anew at least, in milliseconds. */
+/** How old a proportional size may get, in milliseconds. */
 const PROPORTIONAL_LIFE = 60_000;
 
-/** A member. Times are in milliseconds of one monotonic clock, sizes in bytes. */
+/** A member. Times are in milliseconds of a monotonic clock, sizes in bytes. */
 export class Member {
   readonly memory: MonitoredMemory;
-  /** The same memory for scans. */
+  /** The same memory, for scans. */
   readonly scanMemory: ProcessMemory;
   /** As of the last sample. */
   entry: ProcessEntry;
@@ -27,7 +27,7 @@ export class Member {
     this.scanMemory = new MeasuredMemory(memory, onRead);
   }
 
-  /** Whether this is the process, and the program, of an entry. */
+  /** Whether an entry is of the same process, executing the same program. */
   is({ pid, startTime, layout }: ProcessEntry): boolean {
     const { entry } = this;
     return entry.pid === pid && entry.startTime === startTime &&
@@ -35,8 +35,8 @@ export class Member {
   }
 
   /**
-   * A bound of the proportional size at little cost: what it was when it was
-   * read, and all that RSS has grown since.
+   * An upper bound of the proportional size, which reads nothing: the size as last
+   * read plus the growth of RSS since.
    */
   get proportionalBound(): number {
     const { rss } = this.entry;
@@ -45,7 +45,7 @@ export class Member {
     return Math.min(rss, read.bytes + Math.max(0, rss - read.rss));
   }
 
-  /** Whether the proportional size was read long ago: others may share less by now. */
+  /** Whether the proportional size was read long ago: fewer processes may share pages by now. */
   isProportionalOld(now: number): boolean {
     return this.#proportional !== undefined &&
       now - this.#proportional.at > PROPORTIONAL_LIFE;
@@ -58,7 +58,7 @@ export class Member {
       const bytes = await this.memory.readProportional();
       this.#proportional = { bytes, rss, at: now };
     } catch (error) {
-      // It has gone, which the next sample notices.
+      // It has exited, which the next sample notices.
       if (!(error instanceof ProcessError)) throw error;
     }
   }

@@ -1,12 +1,11 @@
 /**
- * Membership: which process belongs to which cap, found out again and again at
- * little cost.
+ * Membership: determines which process belongs to which cap, repeatedly and cheaply.
  *
- * A pass reads one file a process, which tells whether it is the process that it
- * was and runs the program that it ran. Only a process that is new, or new to its
- * program, is looked at closer: its user, program file and cgroups. A process can
- * change its user or cgroup without that, so a few others are looked at again in
- * every pass, everyone after some time.
+ * A pass reads one file per process, which shows whether it is still the same process
+ * and executes the same program. Only a new process, or one with a new program, is
+ * examined closely: its user, program file and cgroups. Since a process can change its
+ * user or cgroup without starting a program, each pass also examines a few of the
+ * others again, so that every process gets its turn.
  *
  * @module
  */
@@ -29,76 +28,74 @@ import {
 } from "../errors.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 
-/** A known process is looked at closer in one of so many passes. */
+/** A known process is examined closely in one of this many passes. */
 const ROTATION = 8;
 
-/** A process may change its user or cgroup shortly after it started: so many passes. */
+/** A new process, which may soon change its user or cgroup, is examined closely for this many passes. */
 const SETTLING = 4;
 
-/** How long a pass may keep the event loop from turning, in milliseconds. */
+/** How long a pass may block the event loop, in milliseconds. */
 const TURN_MS = 25;
 
-/** Belongs to no cap. */
+/** The index for no cap. */
 const NONE = -1;
 
 /** A process as of the last pass. */
 interface Known {
   readonly entry: ProcessEntry;
-  /** In which pass it was seen first. */
+  /** The pass in which it was first seen. */
   readonly since: number;
   /** Index of the cap it belongs to, or `NONE`. */
   readonly cap: number;
-  /** The cgroup directory for whose sake it is left alone. */
+  /** The cgroup directory that asks for it to be left alone. */
   readonly avoidedBy: string | undefined;
 }
 
-/** A process that would be a member, and is to be left alone. */
+/** A process that matches a cap's selectors but is to be left alone. */
 export interface Avoided {
   readonly entry: ProcessEntry;
-  /** The directory of the cgroup that asks for it. */
+  /** The directory of the cgroup that asks for this. */
   readonly directory: string;
 }
 
-/** What a pass has found. */
+/** The result of a pass. */
 export interface Pass {
-  /** The members of each cap, by pid. */
+  /** The members of each cap, ordered by pid. */
   readonly members: readonly (readonly ProcessEntry[])[];
-  /** Who would be members of each cap. */
+  /** The processes of each cap that are left alone. */
   readonly avoided: readonly (readonly Avoided[])[];
   /**
-   * What is not known of processes, for a reason of their own. They are members of
-   * what they were members of. For a person, and what holds for several stands
-   * there once.
+   * What could not be found out about single processes, in words for users, each
+   * message once. These processes stay members of the group they belonged to.
    */
   readonly unknown: readonly string[];
   /**
-   * Why something of some processes could not be found out at all, for want of
-   * descriptors or memory; `undefined` when it could. What was known of them holds.
+   * Why nothing could be found out about some processes, through a lack of descriptors
+   * or memory; `undefined` if there was none. Their membership stays unchanged.
    */
   readonly exhausted: string | undefined;
 }
 
-/** Finds the members of caps, in one pass after another. */
+/** Finds the members of caps, pass by pass. */
 export class Membership {
   readonly #platform: Platform;
   readonly #clock: Clock;
   /** The selectors of each cap. */
   readonly #rules: readonly (readonly Selector[])[];
-  /** When the processes started that selectors name, by pid. */
+  /** The start times of the processes that selectors name, by pid. */
   readonly #named = new Map<number, number>();
-  /** Pids in selectors of which that could not be found out yet. */
+  /** Pids in selectors whose start time is not known yet. */
   readonly #toBeNamed = new Set<number>();
   #known = new Map<number, Known>();
   #pass = 0;
 
   /**
-   * A pid in a selector means the process that has it now, and no other that may
-   * get it later.
+   * A pid in a selector means the process that has it now, not one that gets it later.
    *
-   * @param caps the selectors of each cap. A process that several select belongs
-   * to the first.
-   * @param options `previous`, whose word on pids holds on, and the clock, by default
-   * that of the system.
+   * @param caps the selectors of each cap. A process that several caps select belongs
+   * to the first of them.
+   * @param options `previous`, from which the meaning of pids is taken over, and the
+   * clock, by default the system's.
    */
   constructor(
     platform: Platform,
@@ -119,13 +116,13 @@ export class Membership {
     this.#name();
   }
 
-  /** Finds out whom pids are for, where that is not known yet. */
+  /** Finds out which processes the pids in selectors mean, if not known yet. */
   #name(): void {
     for (const pid of this.#toBeNamed) {
       try {
         this.#named.set(pid, this.#platform.readProcess(pid).startTime);
       } catch (error) {
-        // It may be there, but nothing can be found out now.
+        // It may exist, but cannot be read at the moment.
         if (isExhausted(error)) continue;
         if (!(error instanceof NoSuchProcess)) throw error;
       }
@@ -139,16 +136,16 @@ export class Membership {
   }
 
   /**
-   * Makes a pass.
+   * Runs a pass.
    *
-   * @param signal ends it early, with what was known before.
+   * @param signal ends it early; then the result is what was known before.
    */
   async refresh(signal?: AbortSignal): Promise<Pass> {
     this.#pass++;
     const troubles = new Troubles();
     this.#name();
     const entries = await this.#list(troubles, signal);
-    // Without a list, everything stays as it was.
+    // Without a list of processes, everything stays as it was.
     if (!entries) return this.#found(troubles);
     const there = new Map(entries.map((entry) => [entry.pid, entry.startTime]));
     const isValid = (selector: Selector) =>
@@ -162,19 +159,19 @@ export class Membership {
         ),
       )
     );
-    const looks: Promise<Known>[] = [];
+    const checks: Promise<Known>[] = [];
     const turn = new LoopTurns(this.#clock);
     for (const entry of entries) {
       if (whyNot(entry)) continue;
-      const look = this.#lookAt(entry, matchers, troubles);
-      // It is waited for with the others; until then, no error of it is lost.
-      look.catch(() => {});
-      looks.push(look);
+      const check = this.#check(entry, matchers, troubles);
+      // Awaited below with the others; an earlier rejection must not count as unhandled.
+      check.catch(() => {});
+      checks.push(check);
       if (turn.isOver()) await turn.next();
       if (signal?.aborted) return this.#found(troubles);
     }
     try {
-      const known = await untilAborted(Promise.all(looks), signal);
+      const known = await untilAborted(Promise.all(checks), signal);
       this.#known = new Map(known.map((one) => [one.entry.pid, one]));
     } catch (error) {
       if (!signal?.aborted) throw error;
@@ -193,7 +190,7 @@ export class Membership {
     return { members, avoided, unknown, exhausted };
   }
 
-  /** Every process there is; `undefined` when that cannot be told for the moment. */
+  /** All processes; `undefined` if they cannot be listed at the moment. */
   async #list(
     troubles: Troubles,
     signal?: AbortSignal,
@@ -211,7 +208,7 @@ export class Membership {
         } else if (!(error instanceof ProcessError)) {
           throw error;
         }
-        // Exited since the list was made, or it cannot be read: it has no part.
+        // It has exited since it was listed, or cannot be read: it is left out.
       }
       if (turn.isOver()) await turn.next();
       if (signal?.aborted) return undefined;
@@ -229,8 +226,8 @@ export class Membership {
     }
   }
 
-  /** What is known of a process; looks at it closer where need be. */
-  async #lookAt(
+  /** Determines the cap of a process; examines it closely if that is due. */
+  async #check(
     entry: ProcessEntry,
     matchers: readonly Matcher[],
     troubles: Troubles,
@@ -244,7 +241,7 @@ export class Membership {
     const isDue = !isSame || this.#pass - since < SETTLING ||
       (pid + this.#pass) % ROTATION === 0;
     const last = before?.cap ?? NONE;
-    // What is known is asked again where that costs nothing.
+    // Cheap selectors are evaluated in every pass.
     const cap = await this.#capOf({
       last,
       troubles,
@@ -258,10 +255,10 @@ export class Membership {
     return { entry, since, cap, avoidedBy };
   }
 
-  /** The first cap that a process belongs to. */
+  /** The index of the first cap that a process belongs to, or `NONE`. */
   async #capOf(
     { last, troubles, verdicts }: {
-      /** To which it belonged. */
+      /** The cap it belonged to before. */
       last: number;
       troubles: Troubles;
       verdicts: readonly (() => boolean | Promise<boolean>)[];
@@ -273,9 +270,9 @@ export class Membership {
       } catch (error) {
         if (!(error instanceof NotKnown)) throw error;
         troubles.note(error);
-        // Nothing of it can be found out, so it may belong to any.
+        // Nothing can be found out about it, so it may still belong to any cap.
         if (isExhausted(error)) return last;
-        // By being silent a process leaves no cap, and escapes none of the others.
+        // A process that does not answer stays in its cap, and can still join others.
         if (index === last) return last;
       }
     }
@@ -322,7 +319,7 @@ function pidsIn(selector: Selector): number[] {
   return partsOf(selector).flatMap((part) => "pid" in part ? [part.pid] : []);
 }
 
-/** Lets the event loop turn every so often during long work. */
+/** Lets the event loop turn from time to time during long work. */
 class LoopTurns {
   readonly #clock: Clock;
   #since: number;

@@ -7,10 +7,10 @@ import { openPlatform } from "../platform/system_testing.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 import { Membership } from "./membership.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
-/** A process that only waits; ended by disposal. */
+/** A process that only waits. Disposal ends it. */
 function waiting(): AsyncDisposable & { pid: number } {
   let hasEnded = false;
   const child = new Deno.Command("sleep", { args: ["600"] }).spawn();
@@ -24,7 +24,7 @@ function waiting(): AsyncDisposable & { pid: number } {
   };
 }
 
-/** This machine's processes, with every closer look at one of them counted. */
+/** The processes of this machine; counts how often each is examined closely. */
 function counting(platform: Platform): {
   platform: Platform;
   looks: Map<number, number>;
@@ -68,7 +68,7 @@ function caps(...selectors: string[][]) {
 const pidsOf = (members: readonly ProcessEntry[]) =>
   members.map(({ pid }) => pid);
 
-Deno.test("unchanged processes are not looked at again, but now and then", async () => {
+Deno.test("unchanged processes are examined again only from time to time", async () => {
   await using process = waiting();
   using real = openPlatform("smaps", () => {});
   const { platform, looks } = counting(real);
@@ -99,12 +99,12 @@ Deno.test("a process that belongs to two caps belongs to the first", async () =>
   assert(!pidsOf(second).includes(process.pid));
 });
 
-Deno.test("a tree grows and shrinks", async () => {
+Deno.test("members of a tree come and go", async () => {
   using platform = openPlatform("smaps", () => {});
   const membership = new Membership(platform, caps([`tree:${Deno.pid}`]));
   const process = waiting();
   const { members: [grown] } = await membership.refresh();
-  // The tree is rcap's own here, which is never a member itself.
+  // The tree is that of rcap itself, which is never a member.
   assert(pidsOf(grown).includes(process.pid));
   assert(!pidsOf(grown).includes(Deno.pid));
   await process[Symbol.asyncDispose]();
@@ -127,13 +127,13 @@ Deno.test({
     await first[Symbol.asyncDispose]();
     assertEquals((await membership.refresh()).members[0], []);
 
-    // Start times are in ticks of 10 ms: pids are never reused as fast as that.
+    // Start times are in ticks of 10 ms; in practice no pid is reused that fast.
     await new Promise((resolve) => setTimeout(resolve, 50));
     await using second = await processWithPid(pid);
     const { members: [named, others] } = await membership.refresh();
     assertEquals(named, []);
     assert(pidsOf(others).includes(second.pid));
-    // A reload asks for the same, and gets the same.
+    // A reload keeps the meaning of the pid.
     const reloaded = new Membership(platform, select, { previous: membership });
     assertEquals((await reloaded.refresh()).members[0], []);
     const anew = new Membership(platform, select);
@@ -141,13 +141,13 @@ Deno.test({
   },
 });
 
-/** A process with a pid that is free: `ns_last_pid` of proc_sys_kernel(5). */
+/** Starts a process with a given free pid: `ns_last_pid` of proc_sys_kernel(5). */
 async function processWithPid(pid: number) {
   for (let attempt = 0; attempt < 200; attempt++) {
     Deno.writeTextFileSync("/proc/sys/kernel/ns_last_pid", `${pid - 1}`);
     const process = waiting();
     if (process.pid === pid) return process;
-    // Somebody else was quicker.
+    // Another process took the pid first.
     await process[Symbol.asyncDispose]();
   }
   throw new Error(`no process has got pid ${pid}`);
@@ -158,7 +158,7 @@ const limits = Deno.dlopen("libc.so.6", {
   setrlimit: { parameters: ["i32", "buffer"], result: "i32" },
 }).symbols;
 
-/** Leaves so many descriptors free until it is disposed: getrlimit(2). */
+/** Leaves only a number of descriptors free until disposed: getrlimit(2). */
 function withDescriptors(free: number): Disposable {
   const RLIMIT_NOFILE = 7;
   const before = new BigUint64Array(2);
@@ -166,7 +166,7 @@ function withDescriptors(free: number): Disposable {
   const open = new Set(
     [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name)),
   );
-  // The lowest that are free are taken, and the limit is one above the highest.
+  // Takes the lowest free descriptors; the limit is one above the highest.
   let limit = 0;
   for (let left = free; left > 0 || open.has(limit); limit++) {
     if (!open.has(limit)) left--;
@@ -179,11 +179,11 @@ function withDescriptors(free: number): Disposable {
   };
 }
 
-Deno.test("while no descriptor is free, everyone stays where he was", async () => {
+Deno.test("while no descriptor is free, every process stays in its group", async () => {
   await using process = waiting();
   await using other = waiting();
   using platform = openPlatform("smaps", () => {});
-  // Every kind that looks closer, each before one that would take what it leaves.
+  // Every kind of selector that needs a close look, each before one that would match instead.
   for (
     const kind of [`user:${Deno.uid()}`, "exe:*", "cgroup:*", "unit:-.slice"]
   ) {
@@ -196,7 +196,7 @@ Deno.test("while no descriptor is free, everyone stays where he was", async () =
     assertEquals(pidsOf(before.members[0]), [other.pid]);
     assert(pidsOf(before.members[1]).includes(process.pid), kind);
 
-    // None to list the processes, to read of them, or to look closer at them.
+    // Too few to list processes, to read them, or to examine them closely.
     for (const free of [0, 1, 2]) {
       for (let pass = 0; pass < 9; pass++) {
         const { members, exhausted } = await (async () => {
@@ -217,7 +217,7 @@ Deno.test("while no descriptor is free, everyone stays where he was", async () =
   }
 });
 
-Deno.test("a process that came while no descriptor was free is found afterwards", async () => {
+Deno.test("a process that starts while no descriptor is free is found afterwards", async () => {
   using platform = openPlatform("smaps", () => {});
   const membership = new Membership(platform, caps([`user:${Deno.uid()}`]));
   await membership.refresh();
@@ -233,7 +233,7 @@ Deno.test("a process that came while no descriptor was free is found afterwards"
   assertEquals(exhausted, undefined);
 });
 
-Deno.test("a pid is named later where no descriptor was free at first", async () => {
+Deno.test("a pid in a selector is resolved later if no descriptor is free at first", async () => {
   await using process = waiting();
   using platform = openPlatform("smaps", () => {});
   let membership: Membership;
@@ -245,7 +245,7 @@ Deno.test("a pid is named later where no descriptor was free at first", async ()
   assertEquals(pidsOf(members[0]), [process.pid]);
 });
 
-/** This machine's processes, of which one keeps something to itself. */
+/** The processes of this machine, one of which does not answer. */
 function silent(
   platform: Platform,
   isSilent: (entry: ProcessEntry) => boolean,
@@ -259,7 +259,7 @@ function silent(
   };
 }
 
-Deno.test("by being silent a process leaves no cap, and escapes no other", async () => {
+Deno.test("a process that does not answer stays in its cap, and can still join others", async () => {
   await using member = waiting();
   await using stranger = waiting();
   using real = openPlatform("smaps", () => {});
@@ -287,7 +287,7 @@ Deno.test("by being silent a process leaves no cap, and escapes no other", async
   }
 });
 
-Deno.test("of joined selectors, one that rules a process out is enough", async () => {
+Deno.test("one of several joined selectors suffices to rule a process out", async () => {
   await using process = waiting();
   using real = openPlatform("smaps", () => {});
   const platform = silent(real, ({ pid }) => pid === process.pid);

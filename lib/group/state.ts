@@ -1,21 +1,21 @@
 /**
- * What the daemon tells of itself: in its state file, which `rcap stat` reads, and
- * in its metrics. Sizes are in bytes and times in seconds.
+ * What the daemon reports about itself: in its state file, which `rcap stat` reads,
+ * and in its metrics. Sizes are in bytes and times in seconds.
  *
  * @module
  */
 
 import type { IdleBytes } from "../scanner/ages.ts";
 
-/** The daemon at one moment. */
+/** The state of the daemon. */
 export interface DaemonState {
   readonly version: 2;
   readonly pid: number;
   /** When the daemon's process started, in clock ticks as `ProcessStat.startTime`. */
   readonly startTime: number;
-  /** When the daemon started, since the epoch. */
+  /** When the daemon started, in seconds since the epoch. */
   readonly startedAt: number;
-  /** When this was written, since the epoch. */
+  /** When this was written, in seconds since the epoch. */
   readonly updatedAt: number;
   /** When this was written, on `CLOCK_BOOTTIME`. */
   readonly monotonic: number;
@@ -27,62 +27,62 @@ export interface DaemonState {
   readonly memory: {
     readonly total: number;
     readonly used: number;
-    /** Above this share of it caps are enforced, 0 to 1. */
+    /** The share of it above which caps are enforced, 0 to 1. */
     readonly threshold: number;
   };
-  /** What the daemon itself uses: processor time so far, and its resident set. */
+  /** The daemon's own processor time so far, and its resident set. */
   readonly own: { readonly cpu: number; readonly rss: number };
   readonly configuration: {
-    /** 1 for what the daemon started with, one more for every reload. */
+    /** 1 for the configuration at start, one more for every reload. */
     readonly serial: number;
-    /** When it was loaded, since the epoch. */
+    /** When it was loaded, in seconds since the epoch. */
     readonly loadedAt: number;
-    /** What is wrong with the files as they are now, when they could not be loaded. */
+    /** What is wrong with the current files, if they could not be loaded. */
     readonly problems: readonly string[];
   };
   readonly groups: readonly GroupState[];
 }
 
-/** One group at that moment. */
+/** The state of one group. */
 export interface GroupState {
   readonly id: number;
   readonly name: string;
   /** The cap in force. */
   readonly cap: number;
-  /** The cap of the configuration, which an override may replace. */
+  /** The cap of the configuration, which a cap set by hand may replace. */
   readonly configuredCap: number;
-  /** How many processes it has. */
+  /** How many members it has. */
   readonly processes: number;
-  /** How many more it would have, did their cgroups not ask that they be left alone. */
+  /** How many further processes are left alone because their cgroups ask for it. */
   readonly avoided: number;
-  /** Sum of their address spaces. */
+  /** Total size of the members' address spaces. */
   readonly addressSpace: number;
-  /** What counts against the cap. */
+  /** The size that counts against the cap. */
   readonly rss: number;
-  /** How `rss` was counted: `pss` when shared pages were counted in proportion. */
+  /** How `rss` was counted: `pss` if shared pages were counted in proportion. */
   readonly accounting: "rss" | "pss";
   /**
-   * How much was not used for so many intervals or longer; null while ages are not
-   * kept: by the policy `clock`, and far from the cap.
+   * How much was idle for a number of intervals or longer; null while ages are not
+   * kept, which is always so with the policy `clock`, and otherwise far from the cap.
    */
   readonly idle: readonly IdleBytes[] | null;
   readonly statistics: GroupStatistics;
-  /** Why the cap cannot be met, for a person; null when nothing is wrong. */
+  /** Why the cap cannot be met, in words for users; null if nothing is wrong. */
   readonly warning: string | null;
 }
 
-/** Totals of a group since it is watched; they only grow. */
+/** Totals of a group since the daemon began to watch it. They only grow. */
 export interface GroupStatistics {
-  /** What scans tried to page out. */
+  /** How much scans tried to page out. */
   readonly attempted: number;
-  /** By how much the resident set fell for it. */
+  /** By how much scans lowered the resident set. */
   readonly effective: number;
   readonly scans: number;
-  /** Scans that went once through all of the group. */
+  /** Scans that went through the whole group once. */
   readonly completeScans: number;
-  /** Scans that brought nothing. */
+  /** Scans that went through everything once and did not cover the excess. */
   readonly ineffectiveScans: number;
-  /** Samples that could have enforced the cap and did not. */
+  /** Samples over the cap that did not enforce it, since memory use was below the threshold. */
   readonly unenforcedSamples: number;
   readonly samples: number;
   /** The smallest resident set of all samples; null before the first. */
@@ -91,8 +91,8 @@ export interface GroupStatistics {
   readonly maximumRss: number | null;
   readonly processesIn: number;
   readonly processesOut: number;
-  /** How long scans took. */
+  /** Total duration of scans. */
   readonly scanTime: number;
-  /** Intervals in which a victim was left alone because its pages had come back. */
+  /** Intervals in which the group was left alone because its pages had come back. */
   readonly backedOff: number;
 }

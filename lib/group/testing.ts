@@ -1,12 +1,12 @@
 /**
- * Help for tests: the state of a daemon that does not run.
+ * Test helpers: states of a daemon.
  *
  * @module
  */
 
 import type { DaemonState, GroupState } from "./state.ts";
 
-/** A group, as given and otherwise unremarkable. */
+/** The state of a group: the given properties, and plausible values for the rest. */
 export function groupState(
   { statistics, ...given }: Partial<Omit<GroupState, "statistics">> & {
     statistics?: Partial<GroupState["statistics"]>;
@@ -44,7 +44,7 @@ export function groupState(
   };
 }
 
-/** A daemon, as given and otherwise unremarkable. */
+/** The state of a daemon: the given properties, and plausible values for the rest. */
 export function daemonState(given: Partial<DaemonState> = {}): DaemonState {
   return {
     version: 2,
