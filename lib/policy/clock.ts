@@ -1,8 +1,9 @@
 /**
- * The policy `clock`: what was not referenced since the last scan goes, one process
- * after another, in address order, for ever, like the hand of a clock.
+ * The policy `clock`: pages out what was not referenced since the last scan, going
+ * through one process after another in address order, round and round, like the hand
+ * of a clock.
  *
- * References are recorded from some size on, and history is begun anew when it gets old.
+ * References are recorded near the cap only, and old history is renewed.
  *
  * @module
  */
@@ -29,21 +30,21 @@ import {
   type ScanOutcome,
 } from "./policy.ts";
 
-/** History begins anew after so many intervals, but not sooner than after a minute. */
+/** History is renewed after this many intervals, but not sooner than after a minute. */
 const WINDOW_INTERVALS = 12;
 const SHORTEST_WINDOW = 60_000;
 
 /**
- * A scan goes this much below the cap where unreferenced memory suffices for that,
- * as a share of the cap and in bytes at the most: a group that settled at its
- * cap exactly would be over it again with its next page.
+ * How far below the cap a scan goes if unreferenced memory suffices, as a share of the
+ * cap and at most in bytes: a group exactly at its cap would exceed it again with its
+ * next page.
  */
 const HEADROOM_SHARE = 0.01;
 const MOST_HEADROOM = 16 << 20;
 
-/** How long what is in use has to show once more before a scan, in milliseconds. */
+/** How long references are observed again just before a scan, in milliseconds. */
 const REFRESH = 1000;
-/** How often it is looked at meanwhile. */
+/** How often they are read during that time. */
 const GLANCES = 4;
 
 /** The policy `clock`. */
@@ -52,7 +53,7 @@ export const clock: Policy = {
   forScan: (processes, granularity) => new ClockScan(processes, granularity),
 };
 
-/** What was referenced of a process. */
+/** The recorded references of a process. */
 class History {
   readonly scanned: ScannedProcess;
   readonly #access: ProcessAccess;
@@ -62,30 +63,30 @@ class History {
     this.scanned = new ScannedProcess(access.scanMemory);
   }
 
-  /** Begins with what is referenced from now on. */
+  /** Starts to record references. */
   async begin(): Promise<void> {
     await this.#access.memory.reset();
     this.scanned.restart();
   }
 
-  /** Begins anew: what was not referenced since the last time counts as unreferenced. */
+  /** Renews the history: pages not referenced since the last renewal count as unreferenced. */
   async renew(): Promise<void> {
     this.scanned.restart(await this.#access.scanMemory.readPagedata());
   }
 
-  /** Adds what shows now to what is known, and resets nothing. */
+  /** Adds the references that are visible now, without resetting them. */
   async glance(): Promise<void> {
     this.scanned.merge(await this.#access.memory.read("glance"));
   }
 }
 
-/** A member with its history. Times are in milliseconds of the clock. */
+/** A member with its history. Times are in milliseconds of the monotonic clock. */
 class ClockMember {
   readonly member: Member;
   readonly #history: History;
-  /** Since when references are recorded; `undefined` while they are not. */
+  /** When recording started; `undefined` while references are not recorded. */
   #since: number | undefined;
-  /** When the history was last begun anew or judged. */
+  /** When the history was last renewed or judged. */
   #windowSince = -Infinity;
 
   constructor(member: Member) {
@@ -97,7 +98,7 @@ class ClockMember {
     return this.#history.scanned;
   }
 
-  /** Begins to record references, or begins history anew when it is as old as a window. */
+  /** Starts to record references, or renews history that is older than a window. */
   async observe(now: number, window: number): Promise<void> {
     if (this.#since === undefined) {
       await this.#history.begin();
@@ -112,17 +113,17 @@ class ClockMember {
     return this.#history.glance();
   }
 
-  /** Notes that a scan has judged the history. */
+  /** Records that a scan has judged the history. */
   judged(now: number): void {
     this.#windowSince = now;
   }
 
-  /** Whether references have been recorded for some time. */
+  /** Whether references have been recorded for at least some time. */
   isObserved(now: number, least: number): boolean {
     return this.#since !== undefined && now - this.#since >= least;
   }
 
-  /** Forgets all references and records none. */
+  /** Forgets all references and stops recording. */
   forget(): void {
     if (this.#since === undefined) return;
     this.#since = undefined;
@@ -171,7 +172,7 @@ class ClockGroup implements GroupPolicy {
     }
   }
 
-  /** The scan itself looks at what was referenced. */
+  /** The scan itself reads the references at the end. */
   async observeOnce(milliseconds: number): Promise<void> {
     const { clock, signal } = this.#around;
     await this.observe({ interval: milliseconds });
@@ -197,7 +198,7 @@ class ClockGroup implements GroupPolicy {
     );
     if (judged.length === 0) return undefined;
     await this.#lookAgain(judged, options);
-    // What has gone by itself need not be paged out.
+    // The group may have shrunk by itself meanwhile.
     const wanted = Math.min(
       excess,
       over,
@@ -208,7 +209,7 @@ class ClockGroup implements GroupPolicy {
   }
 
   /**
-   * @param judged the members that may be judged, as they were.
+   * @param judged the members with enough history.
    * @param wanted by how much the group should shrink, in bytes.
    */
   async #scan(
@@ -242,11 +243,11 @@ class ClockGroup implements GroupPolicy {
         : undefined,
     });
     for (const known of members) {
-      // A new reading has begun a new window.
+      // New pagedata starts a new window.
       if (known.scanned.pagedata !== readings.get(known)) known.judged(started);
     }
     const left = result.excess - headroom;
-    // That headroom could not be made is nothing to complain of.
+    // A scan that falls short of the headroom alone is still effective.
     const ineffective = statistics.ineffective > before.ineffective && left > 0;
     if (ineffective) group.ineffectiveScans++;
     return {
@@ -259,7 +260,7 @@ class ClockGroup implements GroupPolicy {
     };
   }
 
-  /** How far below the cap a scan may go with unreferenced memory alone, in bytes. */
+  /** How far below the cap a scan can go with unreferenced memory alone, in bytes. */
   #headroom(excess: number): number {
     const unreferenced = this.#collection.processes.reduce(
       (sum, process) => sum + process.unreferenced,
@@ -270,9 +271,8 @@ class ClockGroup implements GroupPolicy {
   }
 
   /**
-   * Has what is in use show once more, and keeps what it shows. Others may have
-   * reset references meanwhile: the kernel does to find pages to reclaim, and DAMON
-   * for its statistics.
+   * Observes references once more, and adds them. Others may have reset them
+   * meanwhile: the kernel does to find pages to reclaim, and DAMON for its statistics.
    */
   async #lookAgain(
     members: readonly ClockMember[],
@@ -289,7 +289,7 @@ class ClockGroup implements GroupPolicy {
     }
   }
 
-  /** Only how long something was not used would tell. */
+  /** This policy does not know how long memory was idle. */
   idle(): null {
     return null;
   }
@@ -312,11 +312,11 @@ class ClockScan implements OneShotPolicy {
     this.processes = histories.map((history, index): ObservedProcess => ({
       target: history.scanned,
       async glance() {
-        // What is known a mapping at a time gets no better by that.
+        // References known per mapping only would not get more precise.
         if (granularity === "page") await history.glance();
       },
       refresh: () => processes[index].memory.refresh(),
-      // The scan itself looks at what was referenced.
+      // The scan itself reads the references at the end.
       end: () => Promise.resolve(),
       unreferenced: () =>
         history.scanned.pagedata ? history.scanned.unreferenced : null,

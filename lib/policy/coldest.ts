@@ -1,6 +1,6 @@
 /**
- * The policy `coldest`: every interval all pages are one older, but for those in use,
- * and the oldest of all processes go.
+ * The policy `coldest`: in every interval all pages age by one, except those in use,
+ * and the oldest pages of all processes are paged out first.
  *
  * @module
  */
@@ -28,29 +28,29 @@ import {
 } from "./policy.ts";
 
 /**
- * How far below its cap a group is brought, as shares of the cap: room for what
- * an interval brings, so that it is under its cap on average and not only just after
- * a scan. It is made of idle memory only.
+ * How far below its cap a group is brought, as shares of the cap: room for the growth
+ * of an interval, so that the group is under its cap on average and not only right
+ * after a scan. Only idle memory is paged out for it.
  */
 const LEAST_HEADROOM = 0.01;
 const MOST_HEADROOM = 0.05;
 
-/** What is cooled, as a multiple of what the last interval brought. */
+/** How much is cooled, as a multiple of the growth in the last interval. */
 const RESERVE_FACTOR = 1.5;
 
 /**
- * How long an interval of ages is at least, in milliseconds. Every reset makes a
- * process pay again, for each page that it uses, for the processor to note that.
+ * The shortest interval of ages, in milliseconds. After every reset the processor has
+ * to mark each page in use again, at the expense of the process.
  */
 const SHORTEST_INTERVAL = 5000;
 
-/** The first interval need not be longer than this: something may have to go soon. */
+/** The longest first interval, in milliseconds: memory may have to be paged out soon. */
 const FIRST_INTERVAL = 2000;
 
-/** A member's residency is read anew after so many milliseconds. */
+/** How old a member's residency may get, in milliseconds. */
 const RESIDENCY_LIFE = 60_000;
 
-/** How many ages pages can get while they are observed for one scan only. */
+/** How many intervals there are in the observation for a single scan. */
 const AGES_OF_ONE_SCAN = 8;
 
 /** The policy `coldest`. */
@@ -69,40 +69,40 @@ class Aging {
     this.aged = new AgedProcess(access.scanMemory);
   }
 
-  /** Begins with what is referenced from now on. */
+  /** Starts to record references and ages. */
   async begin(): Promise<void> {
     await this.#access.memory.reset();
     this.aged.ages = new PageAges();
   }
 
-  /** Adds what shows now to what is known, and resets nothing. */
+  /** Adds the references that are visible now, without resetting them. */
   async look(): Promise<void> {
     this.aged.ages.look(await this.#access.memory.read("glance"));
   }
 
-  /** Ends an interval: what was not referenced in it is one older. */
+  /** Ends an interval: pages not referenced in it age by one. */
   async advance(): Promise<void> {
     this.aged.ages.advance(await this.#access.scanMemory.readPagedata());
   }
 
-  /** Has what is in use show once more. */
+  /** Makes references to pages in use visible again. */
   refresh(): Promise<void> {
     return this.#access.memory.refresh();
   }
 
-  /** Reads which mappings can go. */
+  /** Reads which mappings can be paged out. */
   async readResidency(): Promise<void> {
     this.aged.residency = await this.#access.scanMemory.readResidency();
   }
 }
 
-/** A member with the ages of its pages. Times are in milliseconds of the clock. */
+/** A member with the ages of its pages. Times are in milliseconds of the monotonic clock. */
 class ColdestMember {
   readonly member: Member;
   readonly #aging: Aging;
   /** Whether references are recorded. */
   #isObserved = false;
-  /** When the interval began that is going on. */
+  /** When the current interval began. */
   #intervalSince = -Infinity;
   #residencyAt = -Infinity;
 
@@ -116,9 +116,9 @@ class ColdestMember {
   }
 
   /**
-   * Begins to keep ages, or ends an interval.
+   * Starts to keep ages, or ends an interval that was long enough.
    *
-   * @param interval how long an interval is at least, and how long the first is.
+   * @param interval the shortest interval, and the length of the first one.
    */
   async observe(
     now: number,
@@ -133,13 +133,13 @@ class ColdestMember {
     const { isAged, ages } = this.aged;
     const least = isAged ? interval.least : interval.first;
     if (now - this.#intervalSince < least) {
-      // Without ages yet, nothing of it can go; and who has not run has used nothing.
+      // Without ages it loses nothing, and a process that has not run has used nothing.
       if (!isAged || !(ages.isStale || this.member.memory.hasRun())) return;
       return await this.glance();
     }
     await this.#aging.advance();
     this.#intervalSince = now;
-    // Else the processors would not note again what they keep to themselves.
+    // Otherwise processors would not mark again pages whose translations they cache.
     await this.#aging.refresh();
   }
 
@@ -148,14 +148,14 @@ class ColdestMember {
     if (this.aged.ages.hasMarkedMoves) await this.#aging.refresh();
   }
 
-  /** Reads which mappings can go, when that was not read for some time. */
+  /** Reads which mappings can be paged out, unless they were read recently. */
   async keepResidency(now: number): Promise<void> {
     if (now - this.#residencyAt < RESIDENCY_LIFE) return;
     await this.#aging.readResidency();
     this.#residencyAt = now;
   }
 
-  /** Forgets all ages and keeps none. */
+  /** Forgets all ages and stops keeping them. */
   forget(): void {
     if (!this.#isObserved) return;
     this.#isObserved = false;
@@ -169,13 +169,13 @@ class ColdestGroup implements GroupPolicy {
   readonly #around: PolicySurroundings;
   readonly #collection: AgedCollection;
   readonly #members: KnownMembers<ColdestMember>;
-  /** Whether the last pass took pages that were in use. */
+  /** Whether the last pass paged out pages in use. */
   #tookInUse = true;
   /** By how much the group is expected to grow in an interval, in bytes. */
   #expectedGrowth = 0;
-  /** Whether pages age with every sample, since little is idle. */
+  /** Whether pages age with every sample, because little is idle. */
   #agesFaster = false;
-  /** The size that the last pass left, in bytes; `undefined` before the first. */
+  /** The size after the last pass, in bytes; `undefined` before the first. */
   #sizeThen: number | undefined;
 
   constructor(group: CappedGroup, around: PolicySurroundings) {
@@ -227,7 +227,7 @@ class ColdestGroup implements GroupPolicy {
     }
   }
 
-  /** Where nothing has to go, something may have to be cooled. */
+  /** Always: even if nothing has to be paged out, something may have to be cooled. */
   hasWork(): boolean {
     return true;
   }
@@ -253,14 +253,14 @@ class ColdestGroup implements GroupPolicy {
       : Math.max(cap * LEAST_HEADROOM, this.#expectedGrowth);
     const reserve = Math.max(headroom, grown * RESERVE_FACTOR);
     const allowed = excess > 0 ? Math.min(excess, over + headroom) : 0;
-    // Memory in use goes for what is really too much, and idle memory for the rest.
+    // Memory in use is paged out only for the real excess, idle memory for the rest too.
     const wanted = Math.max(0, Math.min(allowed, over));
-    // Far from its cap, nothing will have to go in the next interval.
+    // Far below the cap, nothing will have to be paged out in the next interval.
     if (signal.aborted || (allowed <= 0 && over < -2 * reserve)) {
       return undefined;
     }
 
-    // Nothing goes that is in use and only looks idle, since others reset references.
+    // Others may have reset references, so that memory in use looks idle.
     if (allowed > 0) await lookSoon(known, this.#around);
     if (signal.aborted) return undefined;
     for (const one of known) {
@@ -282,7 +282,7 @@ class ColdestGroup implements GroupPolicy {
       },
     });
     this.#tookInUse = tookInUse;
-    // Where little is idle, pages have to be told apart sooner.
+    // If little is idle, ages have to tell pages apart sooner.
     this.#agesFaster = result.idle < (allowed + reserve) * 2;
     const effective = statistics.effective - before.effective;
     this.#sizeThen = group.size - effective;
@@ -302,8 +302,8 @@ class ColdestGroup implements GroupPolicy {
   }
 
   /**
-   * By how much the group has grown since the last pass, in bytes; what shrank has
-   * negative growth. It is expected to grow by as much again.
+   * Returns by how much the group has grown since the last pass, in bytes; negative if
+   * it has shrunk. It is expected to grow by as much again.
    */
   #takeGrowth(): number {
     const { size, cap } = this.#group;

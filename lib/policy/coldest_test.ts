@@ -1,5 +1,5 @@
 /**
- * Tests of the policy `coldest` where others reset references, too.
+ * Tests of the policy `coldest` while others reset references, too.
  *
  * @module
  */
@@ -12,16 +12,16 @@ import { Log } from "../platform/output.ts";
 import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { coldest } from "./coldest.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
-Deno.test("what is in use does not go, though others have reset that at each reading", async () => {
+Deno.test("memory in use stays, even if others reset references before each read", async () => {
   const clock = new FakeClock();
   const platform = new FakePlatform(clock);
   const process = platform.start("one");
   process.fill("hot", 8);
   process.fill("idle", 8);
-  // Its references show after a refresh, until others reset them.
+  // Its references are visible after a refresh, until others reset them.
   process.onRefresh = () => process.touch("hot");
   const group = new CappedGroup(
     1,

@@ -1,5 +1,5 @@
 /**
- * What the policies do alike with the members of a group.
+ * What all policies do with the members of a group.
  *
  * @module
  */
@@ -14,19 +14,19 @@ import type { PolicySurroundings } from "./policy.ts";
 /** What a policy knows of a member. */
 interface Known {
   readonly member: Member;
-  /** Adds what shows now to what is known, and resets nothing. */
+  /** Adds the references that are visible now, without resetting them. */
   glance(): Promise<void>;
 }
 
-/** What a policy knows of the members of a group. Who is a member no longer is forgotten. */
+/** What a policy knows of the members of a group. Members that leave are forgotten. */
 export class KnownMembers<T extends Known> {
   readonly #group: CappedGroup;
   readonly #newMember: (member: Member) => T;
   readonly #known = new Map<Member, T>();
 
   /**
-   * @param newMember makes what is known of a new member.
-   * @param onLeave told of everyone who leaves, with what was known.
+   * @param newMember creates the record of a new member.
+   * @param onLeave called with the record of each member that leaves.
    */
   constructor(
     group: CappedGroup,
@@ -42,7 +42,7 @@ export class KnownMembers<T extends Known> {
     };
   }
 
-  /** All of them, in the order of the group. */
+  /** The records of all members, in the order of the group. */
   all(): T[] {
     return this.#group.members.map((member) => {
       let known = this.#known.get(member);
@@ -53,8 +53,8 @@ export class KnownMembers<T extends Known> {
 }
 
 /**
- * Has what is in use show once more, and keeps what shows so soon that hardly anybody
- * has reset it again.
+ * Makes references visible again, and reads them so soon that they are unlikely to have
+ * been reset by others.
  */
 export async function lookSoon(
   members: readonly Known[],
@@ -70,7 +70,7 @@ export async function lookSoon(
   }
 }
 
-/** Does something with a member; that it has gone or cannot be read ends nothing. */
+/** Runs a step for a member; skips the member if it has exited or cannot be read. */
 export async function tolerate(
   { entry }: Member,
   log: Log,

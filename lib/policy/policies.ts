@@ -11,7 +11,7 @@ import type { Policy } from "./policy.ts";
 
 const policies: Readonly<Record<PolicyName, Policy>> = { clock, coldest };
 
-/** The policy that has a name. */
+/** The policy with a name. */
 export function policyOf(name: PolicyName): Policy {
   return policies[name];
 }

@@ -1,9 +1,9 @@
 /**
- * What a policy is: the part of rcap that knows which pages should go.
+ * The interface of a policy: the part of rcap that decides which pages to page out.
  *
- * A policy records which pages processes reference, in a way of its own, and pages out
- * what it judges to be idle. It does so for a group of the daemon again and again, and
- * for the processes of a one-shot scan once.
+ * A policy records in its own way which pages processes reference, and pages out those
+ * that it judges to be idle: repeatedly for a group of the daemon, and once for the
+ * processes of a one-shot scan.
  *
  * @module
  */
@@ -24,7 +24,7 @@ export interface Policy {
   /** Takes charge of a group of the daemon. */
   forGroup(group: CappedGroup, around: PolicySurroundings): GroupPolicy;
   /**
-   * Takes charge of the processes of a one-shot scan, whose references have not been
+   * Takes charge of the processes of a one-shot scan. Their references have not been
    * reset yet.
    */
   forScan(
@@ -39,11 +39,11 @@ export interface ProcessAccess {
   readonly scanMemory: ProcessMemory;
 }
 
-/** What all of a policy's work on a group needs. */
+/** What a policy needs to work on a group. */
 export interface PolicySurroundings {
   readonly clock: Clock;
   readonly log: Log;
-  /** Stops it at the next step. */
+  /** Stops the work at its next step. */
   readonly signal: AbortSignal;
 }
 
@@ -55,19 +55,19 @@ export interface ObserveOptions {
 
 /** How the cap of a group is enforced. */
 export interface EnforceOptions extends ObserveOptions {
-  /** Whether the threshold asks for less than the excess, so that no more may go than that. */
+  /** Whether the threshold limits what may be paged out to less than the excess. */
   readonly isBounded?: boolean;
   /** Whether no other scan follows. */
   readonly isOnlyScan?: boolean;
 }
 
-/** A policy in charge of one group. It keeps what it knows of the members. */
+/** A policy in charge of one group. It keeps records of the members. */
 export interface GroupPolicy {
-  /** What a sample of the group means. */
+  /** Judges a sample of the group. */
   judge(sample: Sample): Judgement;
-  /** Records the references of all members, or brings up to date what is known of them. */
+  /** Starts to record the references of all members, or updates their records. */
   observe(options: ObserveOptions): Promise<void>;
-  /** Observes all members for so many milliseconds, for one scan. */
+  /** Observes all members for a number of milliseconds, for one scan. */
   observeOnce(milliseconds: number): Promise<void>;
   /**
    * Whether {@linkcode enforce} has something to do.
@@ -78,25 +78,25 @@ export interface GroupPolicy {
   /**
    * Scans the group once. Members that cannot be judged yet lose nothing.
    *
-   * @param excess by how much the group should shrink at the most, in bytes; 0 to
+   * @param excess by how much the group should shrink at most, in bytes; 0 to
    * prepare only.
-   * @returns `undefined` when nothing was paged out.
+   * @returns `undefined` if nothing was paged out.
    */
   enforce(
     excess: number,
     options: EnforceOptions,
   ): Promise<ScanOutcome | undefined>;
-  /** How much was not used for how long; `null` when this is not known. */
+  /** How much was idle for how long; `null` if this is not known. */
   idle(): IdleBytes[] | null;
-  /** Records no references any more, and forgets those recorded. */
+  /** Stops recording references, and forgets those recorded. */
   forget(): void;
 }
 
-/** What a sample means. */
+/** A policy's judgement of a sample. */
 export interface Judgement {
-  /** By how much the cap is exceeded, or will soon be; in bytes, 0 when it is not. */
+  /** By how much the cap is exceeded, or soon will be, in bytes; 0 if it is not. */
   readonly excess: number;
-  /** Whether so much of what was paged out came back that the group is better left alone. */
+  /** Whether so much of what was paged out came back that the group should be left alone. */
   readonly suffers: boolean;
 }
 
@@ -104,9 +104,9 @@ export interface Judgement {
 export interface OneShotPolicy {
   /** The processes, in the order in which they were given. */
   readonly processes: readonly ObservedProcess[];
-  /** What the scan adds to. */
+  /** The totals that the scan updates. */
   readonly statistics: ScanStatistics;
-  /** Scans all processes once. Their observation has ended. */
+  /** Scans all processes once, after their observation has ended. */
   scan(options: ScanOptions): Promise<ScanResult>;
 }
 
@@ -116,33 +116,33 @@ export interface ObservedProcess extends Watched {
   readonly target: ScanTarget;
   /** Ends the observation. */
   end(): Promise<void>;
-  /** Size of what was not referenced in all the observation, in bytes; `null` when not known. */
+  /** How much was not referenced during the whole observation, in bytes; `null` if not known. */
   unreferenced(): number | null;
 }
 
-/** What a scan came to. Sizes in bytes, times in seconds. */
+/** The result of a scan. Sizes are in bytes, times in seconds. */
 export interface ScanOutcome {
   /** By how much the resident set fell. */
   readonly effective: number;
   readonly attempted: number;
-  /** What is left of the excess, 0 or less for nothing. */
+  /** What is left of the excess; 0 or less if nothing is. */
   readonly left: number;
-  /** Whether it went once through everything and did not cover the excess. */
+  /** Whether it went through everything once and did not cover the excess. */
   readonly ineffective: boolean;
-  /** Whether members were left out that cannot be judged yet. */
+  /** Whether it left out members that cannot be judged yet. */
   readonly isPartial: boolean;
   readonly seconds: number;
 }
 
-/** Whether more than this share of what was paged out came back, a group suffers. */
+/** A group suffers if more than this share of what was paged out came back. */
 const SUFFERING_SHARE = 0.25;
 
-/** Whether too much has come back of what scans have paged out. */
+/** Whether too much of what scans have paged out came back. */
 export function hasComeBack({ pagedOut, cameBack }: Sample): boolean {
   return pagedOut > 0 && cameBack > pagedOut * SUFFERING_SHARE;
 }
 
-/** What a scan came to, in words. */
+/** Describes the result of a scan in words. */
 export function describeOutcome(
   { name, size, cap }: CappedGroup,
   { effective, left, seconds }: ScanOutcome,

@@ -1,5 +1,5 @@
 /**
- * Tests of both policies against processes that use their memory as a script says.
+ * Tests of both policies against processes that use their memory as scripted.
  *
  * @module
  */
@@ -25,13 +25,13 @@ import { Log } from "../platform/output.ts";
 import { policyOf } from "./policies.ts";
 import type { GroupPolicy, ScanOutcome } from "./policy.ts";
 
-// Opened before the first test, which would seem to leak it otherwise.
+// Opened before the first test, which would otherwise appear to leak it.
 libc();
 
-/** Between two samples, in milliseconds. */
+/** The sample interval, in milliseconds. */
 const INTERVAL = 5000;
 
-/** Pages of a large page. */
+/** How many pages a large page has. */
 const LARGE = 512;
 
 /** A group under a policy, without a daemon. */
@@ -63,7 +63,7 @@ class Bench {
     });
   }
 
-  /** Has a process join. */
+  /** Starts a process, which joins the group. */
   start(...args: Parameters<FakePlatform["start"]>): FakeProcess {
     const process = this.platform.start(...args);
     this.processes.push(process);
@@ -78,7 +78,7 @@ class Bench {
     );
   }
 
-  /** Lets intervals pass, and does in each what the daemon does. */
+  /** Lets intervals pass, doing in each what the daemon does. */
   async run(intervals: number): Promise<void> {
     for (let count = 0; count < intervals; count++) {
       const { policy, clock, group, platform } = this;
@@ -105,7 +105,7 @@ class Bench {
     }
   }
 
-  /** How many pages the group has in memory. */
+  /** How many pages of the group are resident. */
   get pages(): number {
     return this.processes.filter(({ hasExited }) => !hasExited)
       .reduce((sum, { rss }) => sum + rss / PAGE, 0);
@@ -131,25 +131,25 @@ for (const name of POLICIES) {
     process.fill("hot", 1000);
     await bench.run(12);
     assert(bench.pages <= 3000, `${bench.pages} pages`);
-    // Large pages go whole.
+    // Large pages are paged out whole.
     assert(bench.pages >= 3000 - 30 - LARGE, `${bench.pages} pages are left`);
     assertEquals(process.resident("hot"), 1000);
     assertEquals(bench.faults, 0);
   });
 
-  test("a working set that drifts is followed", async () => {
+  test("a drifting working set stays in memory", async () => {
     const bench = new Bench(name, 2000);
     const process = bench.start("one", drifting("heap", 400, 20));
     process.fill("heap", 4000);
     await bench.run(40);
-    // An interval brings 100 pages, and one may be left out when much came back.
+    // It grows by 100 pages per interval, and may be left alone for one if much came back.
     assert(bench.pages <= 2000 + 200, `${bench.pages} pages`);
-    // What the window comes to was paged out long before; what is in it stays.
+    // Pages that the window enters were paged out long before; those inside it stay.
     const entered = 40 * INTERVAL / 1000 * 20;
     assert(bench.faults <= entered * 1.1, `${bench.faults} of ${entered}`);
   });
 
-  test("memory that is used in bursts goes after what is never used", async () => {
+  test("memory used in bursts is paged out after memory that is never used", async () => {
     const bench = new Bench(name, 3000);
     const process = bench.start("one", bursts("sometimes", 20));
     process.fill("sometimes", 1000);
@@ -160,7 +160,7 @@ for (const name of POLICIES) {
       assertEquals(process.resident("sometimes"), 1000);
       assertEquals(bench.faults, 0);
     } else {
-      // The hand takes what was not used since it came by.
+      // The hand takes what was not used since it last passed.
       assert(process.resident("never") < 3000);
     }
   });
@@ -173,14 +173,14 @@ for (const name of POLICIES) {
     await bench.run(30);
     const settled = bench.faults;
     await bench.run(20);
-    // An interval brings 200 pages.
+    // It grows by 200 pages per interval.
     assert(bench.pages <= 3000 + 400, `${bench.pages} pages`);
     assertEquals(process.resident("hot"), 1000);
     assertEquals(bench.faults - settled, 0);
     assert(process.length("leak") > 9000);
   });
 
-  test("a stranger who joins loses nothing before it is known", async () => {
+  test("a process that joins loses nothing before its references are known", async () => {
     const bench = new Bench(name, 2000);
     const process = bench.start("one", hot("hot"));
     process.fill("hot", 500);
@@ -197,7 +197,7 @@ for (const name of POLICIES) {
     assertEquals(bench.faults, 0);
   });
 
-  test("memory in use stays while others may have more that is idle", async () => {
+  test("memory in use stays while other members may have idle memory", async () => {
     const bench = new Bench(name, 1200);
     const process = bench.start("one", hot("hot"));
     process.fill("hot", 1000);
@@ -209,11 +209,11 @@ for (const name of POLICIES) {
     assertEquals(bench.faults, 0);
     assertEquals(process.resident("hot"), 1000);
     await bench.run(6);
-    assertEquals(bench.faults, 0, "nor later, when it is known what they have");
+    assertEquals(bench.faults, 0, "nor later, when their references are known");
     assert(bench.pages <= 1200, `${bench.pages} pages`);
   });
 
-  test("a scan goes on without one who exits during it", async () => {
+  test("a scan goes on without a member that exits during it", async () => {
     const bench = new Bench(name, 1000);
     const [first, second, third] = [1, 2, 3].map(() => bench.start("one"));
     for (const process of [first, second, third]) process.fill("idle", 1000);
@@ -227,7 +227,7 @@ for (const name of POLICIES) {
     assertEquals(bench.group.members.length, 2);
   });
 
-  test("memory in use goes where the rest does not suffice", async () => {
+  test("memory in use is paged out if idle memory does not suffice", async () => {
     const bench = new Bench(name, 1000);
     const process = bench.start("one", hot("hot"));
     process.fill("hot", 2000);
@@ -236,7 +236,7 @@ for (const name of POLICIES) {
     assert(bench.group.statistics.effective > 0);
   });
 
-  test("nothing is scanned that is under its cap", async () => {
+  test("a group under its cap is not scanned", async () => {
     const bench = new Bench(name, 2000);
     const process = bench.start("one");
     process.fill("idle", 1900);
@@ -247,7 +247,7 @@ for (const name of POLICIES) {
   });
 }
 
-Deno.test("clock: a member is judged when its references were recorded for an interval", async () => {
+Deno.test("clock: a member is judged once its references were recorded for an interval", async () => {
   const bench = new Bench("clock", 1000);
   const process = bench.start("one");
   process.fill("idle", 900);
@@ -264,7 +264,7 @@ Deno.test("clock: a member is judged when its references were recorded for an in
   assert(stranger.resident("idle") < 1900);
 });
 
-Deno.test("coldest: where little is idle, pages age with every sample", async () => {
+Deno.test("coldest: if little is idle, pages age with every sample", async () => {
   const resets = async (idle: number) => {
     const bench = new Bench("coldest", 2000, 1000);
     const process = bench.start("one", hot("hot"));
@@ -278,7 +278,7 @@ Deno.test("coldest: where little is idle, pages age with every sample", async ()
   assertEquals(await resets(10), 31);
 });
 
-Deno.test("coldest: growth that is over is expected no longer", async () => {
+Deno.test("coldest: growth that has ended is no longer expected", async () => {
   const bench = new Bench("coldest", 10_000);
   let isOver = false;
   const process = bench.start("one", (one, seconds) => {
@@ -296,7 +296,7 @@ Deno.test("coldest: growth that is over is expected no longer", async () => {
   assert(judge().excess < 100 * PAGE, `${judge().excess / PAGE} pages`);
 });
 
-Deno.test("clock: who leaves the group during a scan loses nothing any more", async () => {
+Deno.test("clock: a member that leaves during a scan loses nothing more", async () => {
   const bench = new Bench("clock", 1000);
   const [first, second, third] = [1, 2, 3].map(() => bench.start("one"));
   for (const process of [first, second, third]) process.fill("idle", 1000);
@@ -309,7 +309,7 @@ Deno.test("clock: who leaves the group during a scan loses nothing any more", as
   assert(third.resident("idle") < 1000, "the scan has gone on");
 });
 
-Deno.test("coldest tells what is idle, clock does not", async () => {
+Deno.test("coldest reports what is idle, clock does not", async () => {
   const idleBy = async (name: PolicyName) => {
     const bench = new Bench(name, 2000);
     const process = bench.start("one", hot("hot"));
@@ -324,7 +324,7 @@ Deno.test("coldest tells what is idle, clock does not", async () => {
   assertEquals(idle?.at(-1)?.bytes, 0);
 });
 
-Deno.test("coldest goes below the cap by what an interval brings", async () => {
+Deno.test("coldest goes below the cap by the growth of an interval", async () => {
   const bench = new Bench("coldest", 10_000);
   const process = bench.start("one", leak("leak", 40));
   process.fill("leak", 9500);
@@ -332,7 +332,7 @@ Deno.test("coldest goes below the cap by what an interval brings", async () => {
   const { excess } = bench.policy.judge(
     bench.group.sample(bench.platform, bench.clock.now()),
   );
-  // It grows by 200 pages in an interval, which is expected again.
+  // It grows by 200 pages per interval, which is expected again.
   assertEquals(excess > 0, bench.pages + 200 > 10_000);
   assert(bench.pages <= 10_000, `${bench.pages} pages`);
 });
