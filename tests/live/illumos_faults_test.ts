@@ -96,7 +96,7 @@ Deno.test("pagedata whose size changes is read again, up to a limit", async () =
 
 Deno.test("an xmap of the wrong size is ignored, one that changes is read again", async () => {
   const wrong =
-    /makes no sense: xmap has \d+ bytes, which is no multiple of 216/;
+    /makes no sense: xmap has \d+ bytes, which is not a multiple of 216/;
   const fast = /its xmap changes faster than it can be read/;
   await scanUnderEach([
     ["xmap_size=-1", { ...DONE, error: wrong }],

@@ -1,6 +1,5 @@
 /**
- * Tests of the decoders of illumos's `/proc`, on what the system writes and on
- * what it never would.
+ * Tests of the decoders of illumos's `/proc`, with valid and with hostile data.
  *
  * @module
  */
@@ -72,13 +71,13 @@ Deno.test("pagedata is decoded, with the bits that the scanner knows", () => {
   assertEquals([...pagedata.runPage], [0, 0, 0]);
 });
 
-Deno.test("other bits are kept when they are asked for", () => {
+Deno.test("other bits are kept on request", () => {
   const bits = REFERENCED | MODIFIED | PG_HWMAPPED;
   const pagedata = decodePagedata(encodePagedata(MAPPINGS), bits);
   assertEquals([...pagedata.bits], [0, 1, 2, 3, 4, 5, 6, 7, 7, 2, 1]);
 });
 
-Deno.test("the bytes behind the last mapping may be left out", () => {
+Deno.test("the padding after the last mapping may be missing", () => {
   const file = encodePagedata(MAPPINGS.slice(0, 1));
   for (let left = 0; left <= 7; left++) {
     const cut = file.slice(0, file.length - left);
@@ -88,7 +87,7 @@ Deno.test("the bytes behind the last mapping may be left out", () => {
   }
 });
 
-Deno.test("an address space without mappings is one", () => {
+Deno.test("an address space without mappings is valid", () => {
   assertEquals(decodePagedata(encodePagedata([])).mappings, []);
   assertEquals(decodeXmap(encodeXmap([])), []);
 });
@@ -142,7 +141,7 @@ Deno.test("psinfo is decoded", () => {
   assert(layout.includes("./a.out -x"));
 });
 
-Deno.test("another program has another layout; zombies and the system's processes are told apart", () => {
+Deno.test("another program has another layout; zombies and system processes are recognised", () => {
   const values = { pr_nlwp: 1, pr_pid: 1, pr_size: 8, pr_fname: "a" };
   const of = (other: Parameters<typeof encodePsinfo>[0]) =>
     decodePsinfo(encodePsinfo({ ...values, ...other }));
@@ -168,7 +167,7 @@ Deno.test("another program has another layout; zombies and the system's processe
   assertEquals(kind(of({ pr_size: 0 })), { isSystem: true, isZombie: false });
 });
 
-Deno.test("figures that cannot be are refused, and the message names them", () => {
+Deno.test("impossible figures are rejected, and the message names them", () => {
   const page = Uint8Array.of(0);
   const example = { start: 0x1000n, pageSize: 4096, flags: 0, bits: page };
   const spoiled = (
@@ -189,9 +188,9 @@ Deno.test("figures that cannot be are refused, and the message names them", () =
     [spoiled(pagedata(), pr_nmap[0], -1n), "pr_nmap is -1"],
     [spoiled(pagedata(), pr_nmap[0], 2n), "pr_nmap is 2"],
     [spoiled(pagedata(), pr_nmap[0], 2n ** 62n), "pr_nmap is out of range"],
-    [spoiled(pagedata(), pr_nmap[0], 0n), "and there are 0 pages"],
+    [spoiled(pagedata(), pr_nmap[0], 0n), "but there are 0 pages"],
     [spoiled(pagedata(), pr_npage[0], -1n), "pr_npage is -1"],
-    [spoiled(pagedata(), pr_npage[0], 2n), "pr_npage is 2, and there are 1"],
+    [spoiled(pagedata(), pr_npage[0], 2n), "pr_npage is 2, but there are 1"],
     [spoiled(pagedata(), map + fields.pr_npage[0], 0n), "pr_npage is 0"],
     [spoiled(pagedata(), map + fields.pr_npage[0], 9n), "pr_npage is 9"],
     [spoiled(pagedata(), map + fields.pr_npage[0], -1n), "out of range"],
@@ -222,7 +221,7 @@ Deno.test("figures that cannot be are refused, and the message names them", () =
     spoiled(encodeXmap([entry]), at, value);
   const x = PRXMAP.fields;
   const xmaps: [file: Uint8Array, message: string][] = [
-    [new Uint8Array(215), "xmap has 215 bytes, which is no multiple of 216"],
+    [new Uint8Array(215), "xmap has 215 bytes, which is not a multiple of 216"],
     [new Uint8Array(217), "xmap has 217 bytes"],
     [xmap(x.pr_rss[0], -1n), "pr_rss is out of range"],
     [xmap(x.pr_rss[0], 3n), "pr_rss is 3, which is not between 0 and 2"],
@@ -270,7 +269,7 @@ class Random {
   }
 }
 
-/** Numbers that programs trip over. */
+/** Numbers at typical limits. */
 const NASTY = [
   0n,
   1n,
@@ -284,7 +283,7 @@ const NASTY = [
   -(2n ** 63n),
 ];
 
-/** Bytes that are noise, or a file that somebody has been at. */
+/** Random bytes, or a corrupted valid file. */
 function hostile(random: Random, valid: () => Uint8Array): Uint8Array {
   if (random.below(4) === 0) {
     const noise = new Uint8Array(random.below(700));
@@ -354,7 +353,7 @@ function anyXmap(random: Random): Uint8Array {
   return encodeXmap(mappings);
 }
 
-/** Runs a decoder on hostile inputs; what it says of them, by how often. */
+/** Runs a decoder on hostile inputs; counts the results by message. */
 function fuzz<T>(
   decode: (file: Uint8Array) => T,
   { valid, check }: {
@@ -381,7 +380,7 @@ function fuzz<T>(
   return counts;
 }
 
-/** Asserts that hostile inputs were of both kinds. */
+/** Asserts that some hostile inputs were accepted and some rejected. */
 function report(
   what: string,
   { decoded, refused }: { decoded: number; refused: number },
@@ -390,7 +389,7 @@ function report(
   assert(refused > CASES / 4 && decoded > CASES / 50);
 }
 
-Deno.test("hostile pagedata ends in a typed error, or in a pagedata that holds together", () => {
+Deno.test("hostile pagedata gives a typed error or consistent pagedata", () => {
   const counts = fuzz((file) => decodePagedata(file), {
     valid: anyPagedata,
     check({ mappings, bits, runOffset, runPage }, size) {
@@ -398,7 +397,7 @@ Deno.test("hostile pagedata ends in a typed error, or in a pagedata that holds t
       assertEquals(bits.length, pages);
       assertEquals(runOffset.at(-1) ?? 0, pages);
       assert(bits.every((byte) => byte <= 3));
-      // Nothing is larger than what it was made of.
+      // Nothing is larger than the input.
       assert(bits.length <= size);
       assert(runOffset.byteLength + runPage.byteLength <= size);
       let end = 0n;
@@ -412,7 +411,7 @@ Deno.test("hostile pagedata ends in a typed error, or in a pagedata that holds t
   report("pagedata", counts);
 });
 
-Deno.test("hostile xmaps end in a typed error, or in entries that hold together", () => {
+Deno.test("hostile xmaps give a typed error or consistent entries", () => {
   const counts = fuzz(decodeXmap, {
     valid: anyXmap,
     check(entries, size) {
@@ -426,7 +425,7 @@ Deno.test("hostile xmaps end in a typed error, or in entries that hold together"
   report("xmap", counts);
 });
 
-Deno.test("hostile psinfos end in a typed error, or in figures that can be", () => {
+Deno.test("hostile psinfos give a typed error or possible figures", () => {
   const valid = () =>
     encodePsinfo({ pr_nlwp: 1, pr_pid: 42, pr_size: 8, pr_fname: "a" });
   const counts = fuzz(decodePsinfo, {

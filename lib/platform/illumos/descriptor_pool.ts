@@ -1,6 +1,6 @@
 /**
- * Descriptors that are kept open as long as there is room, and closed to make
- * room: the one that was not used for longest goes first.
+ * Keeps descriptors open as long as there is room. To make room, the least recently
+ * used one is closed first.
  *
  * @module
  */
@@ -8,26 +8,26 @@
 import { SystemError } from "../../errors.ts";
 import { IllumosErrno, type IllumosLibc } from "../../../ffi/illumos_libc.ts";
 
-/** Grabbing a process and making an agent in it takes about ten. */
+/** Grabbing a process and creating an agent in it takes about ten descriptors. */
 const RESERVE = 10;
 
-/** Room for the three files of one process there must always be. */
+/** There must always be room for the three files of one process. */
 const LEAST = 3;
 
 export interface PoolOptions {
   /** How many descriptors this process may have open. */
   limit: number;
-  /** How many of them are open already, and stay so. */
+  /** How many of them are already open, and stay open. */
   inUse: number;
 }
 
-/** A descriptor, and whether this call has opened it. */
+/** A descriptor, and whether the call opened it. */
 export interface Opened {
   readonly fd: number;
   readonly isFresh: boolean;
 }
 
-/** Descriptors by the path of their file and a word that tells files of one path apart. */
+/** Descriptors by a key that identifies their file. */
 export class DescriptorPool implements Disposable {
   readonly #libc: Pick<IllumosLibc, "open" | "close">;
   /** How many descriptors it keeps at most. */
@@ -53,16 +53,16 @@ export class DescriptorPool implements Disposable {
   }
 
   /**
-   * The descriptor of a file, which is opened if need be. It stays open at least
-   * until the next call.
+   * Returns the descriptor of a file, and opens the file if necessary. The descriptor
+   * stays open at least until the next call.
    *
-   * @param key tells the file from every other.
-   * @throws SystemError when it cannot be opened.
+   * @param key identifies the file: one path may lead to different files over time.
+   * @throws SystemError if the file cannot be opened.
    */
   use(key: string, path: string): Opened {
     const open = this.#descriptors.get(key);
     if (open !== undefined) {
-      // Now it is the last one used.
+      // It becomes the most recently used.
       this.#descriptors.delete(key);
       this.#descriptors.set(key, open);
       return { fd: open, isFresh: false };
@@ -75,9 +75,9 @@ export class DescriptorPool implements Disposable {
   }
 
   /**
-   * Opens a file that is the caller's to close, at the cost of others if need be.
+   * Opens a file, which the caller closes. Closes other descriptors if necessary.
    *
-   * @throws SystemError when it cannot be opened.
+   * @throws SystemError if the file cannot be opened.
    */
   open(path: string): number {
     for (;;) {
@@ -98,12 +98,12 @@ export class DescriptorPool implements Disposable {
     this.#libc.close(fd);
   }
 
-  /** Closes some descriptors for a use that cannot ask for room: half of them. */
+  /** Closes half of the descriptors, for code that opens files outside of the pool. */
   shrink(): void {
     this.#makeRoom(Math.floor(this.size / 2));
   }
 
-  /** Closes descriptors until no more than some are open. */
+  /** Closes descriptors until at most a number of them are open. */
   #makeRoom(most: number): void {
     for (const [key, fd] of this.#descriptors) {
       if (this.size <= most) return;

@@ -9,7 +9,7 @@ import { SystemError } from "../../errors.ts";
 import { IllumosErrno } from "../../../ffi/illumos_libc.ts";
 import { DescriptorPool } from "./descriptor_pool.ts";
 
-/** A system where every file can be opened, within a limit. */
+/** A system on which every file can be opened, up to a limit of descriptors. */
 class Files {
   readonly open_ = new Set<number>();
   limit = Infinity;
@@ -39,11 +39,11 @@ function poolOf(limit: number, inUse = 0) {
 Deno.test("ten descriptors are left free, whatever the limit", () => {
   assertEquals(poolOf(64, 20).pool.capacity, 34);
   assertEquals(poolOf(256, 6).pool.capacity, 240);
-  // There must be room for one process at least.
+  // There must be room for at least one process.
   assertEquals(poolOf(20, 15).pool.capacity, 3);
 });
 
-Deno.test("a file that is in use is opened once", () => {
+Deno.test("a file in use is opened once", () => {
   const { files, pool } = poolOf(15);
   const { fd, isFresh } = pool.use("a", "/a");
   assertEquals(isFresh, true);
@@ -51,7 +51,7 @@ Deno.test("a file that is in use is opened once", () => {
   assertEquals([...files.open_], [fd]);
 });
 
-Deno.test("the one that was not used for longest makes room", () => {
+Deno.test("the least recently used descriptor makes room", () => {
   const { pool } = poolOf(13);
   for (const key of ["a", "b", "c", "a", "d"]) pool.use(key, `/${key}`);
   assertEquals([pool.size, pool.opened, pool.revoked], [3, 4, 1]);
@@ -61,7 +61,7 @@ Deno.test("the one that was not used for longest makes room", () => {
   assertEquals(fresh, [false, false, false, true]);
 });
 
-Deno.test("where others take descriptors, the pool gives way", () => {
+Deno.test("the pool gives way if others take descriptors", () => {
   const { files, pool } = poolOf(64);
   for (const key of ["a", "b", "c", "d"]) pool.use(key, `/${key}`);
   files.limit = 4;
@@ -76,7 +76,7 @@ Deno.test("where others take descriptors, the pool gives way", () => {
   assertEquals(pool.size, 0);
 });
 
-Deno.test("what cannot be opened leaves nothing, and disposal closes all", () => {
+Deno.test("a failed open leaves no entry, and disposal closes all descriptors", () => {
   const { files, pool } = poolOf(64);
   assertThrows(() => pool.use("missing", "missing"), SystemError);
   assertEquals(pool.size, 0);

@@ -1,6 +1,6 @@
 /**
- * What works on this illumos machine, and why not the rest: every capability that
- * rcap can use is tried, on rcap itself.
+ * Finds out what works on this illumos machine, and why the rest does not. Tries every
+ * capability that rcap can use, on rcap itself.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { ProjectFile } from "./project_file.ts";
 
 type Capability = Omit<Finding, "status" | "detail">;
 
-/** How many processes of three descriptors each a pool should have room for. */
+/** The number of processes, with three descriptors each, that the pool should have room for. */
 const COMFORTABLE_PROCESSES = 64;
 
 /** Tries everything. */
@@ -80,10 +80,10 @@ function privileges(paths: IllumosPaths): Promise<Finding> {
   });
 }
 
-/** The files of processes, those of rcap itself. */
+/** Tries the files of processes, on rcap itself. */
 function processFiles(paths: IllumosPaths): Promise<Finding[]> {
   const remedy =
-    "see whether proc is mounted (mount -F proc proc /proc), and libc";
+    "check that proc is mounted (mount -F proc proc /proc); see libc";
   const file = (
     name: string,
     meaning: string,
@@ -102,7 +102,7 @@ function processFiles(paths: IllumosPaths): Promise<Finding[]> {
       const { mappings, bits } = await files.readPagedata();
       return `${mappings.length} mappings of ${bits.length} pages`;
     }),
-    file("xmap", "what is in memory is known a mapping at a time", async (
+    file("xmap", "what is in memory is known for every mapping", async (
       files,
     ) => `${(await files.readXmap()).length} mappings`),
   ]);
@@ -145,7 +145,7 @@ function descriptors(paths: IllumosPaths): Promise<Finding> {
       status: "degraded",
       detail,
       meaning:
-        "of more processes, files are opened anew for every scan, and references from before that are lost",
+        "the files of further processes are opened again for every scan, which loses earlier references",
     };
   });
 }
@@ -175,7 +175,7 @@ function systemOf({ libc: path }: IllumosPaths): IllumosSystem {
   return new IllumosSystem(path, new IllumosLibc(path));
 }
 
-/** Tries something that tells what it found, or all that is to be said of it. */
+/** Tries a capability. The step returns the detail of a success, or a whole finding. */
 async function tried(
   capability: Capability,
   step: () => string | Finding | Promise<string | Finding>,

@@ -1,6 +1,6 @@
 /**
- * Other processes of rcap on illumos, and rcap itself, by their files in `/proc`:
- * whether one still runs, and signals to exactly that one.
+ * Processes of rcap on illumos, seen through their files in `/proc`: finds out whether
+ * one still runs, and sends signals to exactly that one.
  *
  * Facts: proc(5), "ctl" and `PCKILL`, and `<sys/procfs.h>` and
  * `<sys/iso/signal_iso.h>` of illumos.
@@ -18,7 +18,7 @@ import { exited, replacedPid } from "../process_errors.ts";
 import { ofProcess } from "./process_files.ts";
 import { decodePsinfo, decodeUsage } from "./psinfo_file.ts";
 
-/** Posts the signal that follows. */
+/** The control message that posts the signal which follows it. */
 const PCKILL = 9n;
 
 const SIGNALS: Readonly<Record<DaemonSignal, bigint>> = {
@@ -26,14 +26,14 @@ const SIGNALS: Readonly<Record<DaemonSignal, bigint>> = {
   SIGUSR1: 16n,
 };
 
-/** Where processes are seen, and through what. */
+/** How processes are accessed. */
 export interface ProcPlace {
   readonly libc: IllumosLibc;
-  /** `/proc`, or where it is. */
+  /** The directory of processes, usually `/proc`. */
   readonly root: string;
 }
 
-/** Whether a process still runs: `/proc` shows every process of the zone to everybody. */
+/** Whether a process still runs. `/proc` shows all processes of the zone to every user. */
 export function fateOf(
   place: ProcPlace,
   { pid, startTime }: ProcessId,
@@ -48,11 +48,11 @@ export function fateOf(
 }
 
 /**
- * Holds exactly one process by its control file, which stays that of the process it
- * was opened for.
+ * Holds exactly one process by its control file. An open control file never refers to
+ * another process.
  *
- * @throws NoSuchProcess when it has ended.
- * @throws ProcessAccessDenied when this user may not.
+ * @throws NoSuchProcess if the process has ended.
+ * @throws ProcessAccessDenied if this user may not signal it.
  */
 export function holdProcess(
   place: ProcPlace,
@@ -63,7 +63,7 @@ export function holdProcess(
     using cleanup = new DisposableStack();
     const fd = libc.open(`${root}/${pid}/ctl`, O_WRONLY);
     cleanup.defer(() => libc.close(fd));
-    // The file is of the process that has had the pid, and still has it below.
+    // If the process still has the pid now, the file opened before is its own.
     const found = decodePsinfo(readPsinfo(place, pid));
     if (found.startTime !== startTime) throw replacedPid(pid);
     const held = cleanup.move();
@@ -77,7 +77,7 @@ export function holdProcess(
   });
 }
 
-/** What this process itself uses now. */
+/** The current resource usage of this process. */
 export function ownUsage(place: ProcPlace): Usage {
   return ofProcess(
     Deno.pid,
@@ -86,10 +86,10 @@ export function ownUsage(place: ProcPlace): Usage {
 }
 
 /**
- * The psinfo of the process that has a pid now, read through a descriptor of its own.
+ * Reads the psinfo of the process that has a pid now, through a new descriptor.
  *
- * @param open opens it.
- * @throws NoSuchProcess, SystemError when there is none.
+ * @param open opens the file.
+ * @throws NoSuchProcess, SystemError if there is no such process.
  */
 export function readPsinfo(
   { libc, root }: ProcPlace,

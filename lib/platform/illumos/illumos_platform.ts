@@ -25,7 +25,7 @@ import { ofProcess, ProcessFiles } from "./process_files.ts";
 import { type IllumosAccess, IllumosProcessMemory } from "./process_memory.ts";
 import { decodePsinfo, type Psinfo } from "./psinfo_file.ts";
 
-/** Where the system's parts are. */
+/** The paths of the system's interfaces. */
 export interface IllumosPaths {
   readonly libc: string;
   readonly libproc: string;
@@ -36,7 +36,7 @@ export interface IllumosPaths {
   readonly projects: string;
 }
 
-/** Where they are on illumos. */
+/** The paths on illumos. */
 export const ILLUMOS_PATHS: IllumosPaths = {
   libc: "libc.so.1",
   libproc: "libproc.so.1",
@@ -54,7 +54,7 @@ export class IllumosPlatform implements Platform {
   readonly pool: DescriptorPool;
   readonly #access: IllumosAccess;
 
-  /** @throws CapabilityError when a library cannot be used. */
+  /** @throws CapabilityError if a library cannot be used. */
   constructor({ libc: path, libproc, proc: root }: IllumosPaths) {
     const libc = new IllumosLibc(path);
     const system = new IllumosSystem(path, libc);
@@ -83,7 +83,7 @@ export class IllumosPlatform implements Platform {
       try {
         processes.push(this.readProcess(pid));
       } catch (error) {
-        // Exited since the directory was read.
+        // It has exited since the directory was read.
         if (!(error instanceof NoSuchProcess)) throw error;
       }
     }
@@ -91,8 +91,8 @@ export class IllumosPlatform implements Platform {
   }
 
   /**
-   * Reads a psinfo through a descriptor of its own: the pool's are for processes
-   * that are looked at again.
+   * Reads a psinfo through a new descriptor. Those of the pool are for processes that
+   * are read repeatedly.
    */
   readProcess(pid: number): Psinfo {
     const open = (path: string) => this.pool.open(path);
@@ -143,7 +143,7 @@ export class IllumosPlatform implements Platform {
     return machineMemory(this.#access.system);
   }
 
-  /** A process's psinfo now; `undefined` when it is gone. */
+  /** Reads the psinfo of a process; `undefined` if it has exited. */
   #lookUp({ pid, startTime }: ProcessEntry): Psinfo | undefined {
     const psinfo = known({ pid }, () => this.readProcess(pid));
     return psinfo?.startTime === startTime ? psinfo : undefined;
@@ -155,9 +155,10 @@ export class IllumosPlatform implements Platform {
 }
 
 /**
- * What is found out of a process; `undefined` where it is gone, or not for this user.
+ * Looks something up about a process; `undefined` if it has exited, or this user may
+ * not see it.
  *
- * @throws NotKnown when that cannot be told for the moment.
+ * @throws NotKnown if that cannot be found out at the moment.
  */
 function known<T>({ pid }: { pid: number }, look: () => T): T | undefined {
   try {
@@ -169,7 +170,7 @@ function known<T>({ pid }: { pid: number }, look: () => T): T | undefined {
   }
 }
 
-/** Memory of the machine now. */
+/** The current state of the machine's memory. */
 export function machineMemory(system: IllumosSystem): MachineMemory {
   const swap = system.swap();
   return {

@@ -1,6 +1,6 @@
 /**
- * `/proc/<pid>/pagedata` of illumos: per mapping a header and a byte a page. The
- * format is described in proc(5) and `<sys/procfs.h>` of illumos.
+ * `/proc/<pid>/pagedata` of illumos: for each mapping a header and one byte per page.
+ * The format is described in proc(5) and `<sys/procfs.h>` of illumos.
  *
  * @module
  */
@@ -14,21 +14,21 @@ import {
   REFERENCED,
 } from "../../memory/pagedata.ts";
 
-/** Mappings begin at multiples of this many bytes. */
+/** The headers of mappings are aligned to this many bytes. */
 const ALIGNMENT = 8;
 
 /** Addresses are below this. */
 const ADDRESSES = 2n ** 64n;
 
 /**
- * Decodes a pagedata file. Every page is recorded, in memory or not, for the
- * format does not tell.
+ * Decodes a pagedata file. Records every page, since the format does not show which
+ * ones are resident.
  *
- * The bytes of the pages stay where they are, moved together: the file's bytes
- * become those of the result, and must not be used otherwise any more.
+ * Compacts the bytes of the pages in place: the result refers to the buffer of the
+ * file, which the caller must not use any more.
  *
- * @param bits which bits of a page to keep; by default those the scanner knows.
- * @throws MalformedData when it is none.
+ * @param bits which bits of a page to keep; by default those that the scanner uses.
+ * @throws MalformedData if the file is not valid.
  */
 export function decodePagedata(
   file: Uint8Array,
@@ -63,8 +63,8 @@ export function decodePagedata(
       throw new MalformedData("prasmap_t.pr_npage is 0");
     }
     end = endOf(mapping.start, mapping.pages * mapping.pageSize, end);
-    // A mapping is in front of the bytes that follow it, so these only move down,
-    // and never over a header that is still to be read.
+    // Each header precedes its bytes, so the bytes only move down, and never overwrite
+    // a header that has not been read yet.
     keepBits(file, { from: at, to: kept, count: mapping.pages, bits });
     at += mapping.pages;
     kept += mapping.pages;
@@ -73,18 +73,18 @@ export function decodePagedata(
   }
   if (kept !== pages) {
     throw new MalformedData(
-      `prpageheader_t.pr_npage is ${pages}, and there are ${kept} pages`,
+      `prpageheader_t.pr_npage is ${pages}, but there are ${kept} pages`,
     );
   }
   if (file.length !== at && file.length !== aligned(at)) {
     throw new MalformedData(
-      `pagedata has ${file.length} bytes, and its mappings end at ${at}`,
+      `pagedata has ${file.length} bytes, but its mappings end at ${at}`,
     );
   }
   return { mappings, runPage, runOffset, bits: file.subarray(0, kept) };
 }
 
-/** Moves the bytes of pages down, and leaves only some bits in them. */
+/** Moves the bytes of pages down, and keeps only some of their bits. */
 function keepBits(
   file: Uint8Array,
   { from, to, count, bits }: {
@@ -104,24 +104,24 @@ function aligned(at: number): number {
 }
 
 /**
- * A page size.
+ * Checks a page size.
  *
- * @throws MalformedData when it is no power of two.
+ * @throws MalformedData if it is not a power of two.
  */
 export function pageSizeOf(value: number, struct: string): number {
   if (value <= 0 || (value & (value - 1)) !== 0) {
     throw new MalformedData(
-      `${struct}.pr_pagesize is ${value}, which is no power of two`,
+      `${struct}.pr_pagesize is ${value}, which is not a power of two`,
     );
   }
   return value;
 }
 
 /**
- * The end of a mapping.
+ * Returns the end of a mapping.
  *
- * @param before where it may begin at the earliest.
- * @throws MalformedData when it begins before that, or ends beyond all addresses.
+ * @param before the lowest address at which it may start.
+ * @throws MalformedData if it starts before that, or ends beyond the address space.
  */
 export function endOf(start: bigint, bytes: number, before: bigint): bigint {
   const end = start + BigInt(bytes);

@@ -1,6 +1,6 @@
 /**
- * Page-out on illumos: a grabbed process executes memcntl(2) on itself. It is
- * stopped from the time that control is taken until it is let go.
+ * Page-out on illumos: a grabbed process executes memcntl(2) on itself. It is stopped
+ * from the moment it is grabbed until it is released.
  *
  * @module
  */
@@ -31,12 +31,12 @@ import type { ProcessFiles } from "./process_files.ts";
 
 /** How long a process may take to stop, in milliseconds. */
 const STOP_MS = 2000;
-/** How long to wait at a time. */
+/** How long to wait between two checks, in milliseconds. */
 const WAIT_MS = 20;
 
-/** How long one call should take, so that signals are honoured promptly. */
+/** How long one call should take, in milliseconds, so that signals are handled promptly. */
 const CALL_MS = 10;
-/** Calls grow and shrink with the speed of page-outs, in bytes. */
+/** The limits of the size of a call, which follows the speed of page-outs, in bytes. */
 const SMALLEST_CALL = 256 * 1024;
 const LARGEST_CALL = 32 * 2 ** 20;
 
@@ -44,13 +44,13 @@ export interface IllumosPageoutOptions {
   readonly libproc: Libproc;
   readonly pool: DescriptorPool;
   readonly files: ProcessFiles;
-  /** Layout of the address space that is meant; any when `undefined`. */
+  /** The layout of the address space that was observed; `undefined` accepts any. */
   readonly layout: string | undefined;
 }
 
-/** Control over one process; it is stopped until disposed. */
+/** Control over one process, which is stopped until disposal. */
 export class IllumosPageout implements PageoutControl {
-  /** RSS has to be read after every range: the algorithm goes by it. */
+  /** RSS has to be read after every range, since the algorithm depends on it. */
   readonly maxRanges = 1;
   readonly #pid: number;
   readonly #grabbed: GrabbedProcess;
@@ -66,10 +66,10 @@ export class IllumosPageout implements PageoutControl {
   /**
    * Takes control of a process.
    *
-   * @throws NoSuchProcess when it has exited.
-   * @throws ProcessAccessDenied when this user may not control it.
-   * @throws ProcessError when it cannot be controlled, or its address space is not
-   * the one that is meant. It runs on then.
+   * @throws NoSuchProcess if it has exited.
+   * @throws ProcessAccessDenied if this user may not control it.
+   * @throws ProcessError if it cannot be controlled, or its address space is not the
+   * one that was observed. In that case the process continues to run.
    */
   static open(
     { pid }: ProcessId,
@@ -78,15 +78,15 @@ export class IllumosPageout implements PageoutControl {
     using held = new DisposableStack();
     const job = held.use(staysInForeground());
     const grabbed = held.use(grab(pid, { libproc, pool }));
-    // Only now is it certain who has the pid: it cannot pass on any more.
+    // A grabbed process keeps its pid, so only now it is certain which process has it.
     const psinfo = files.readPsinfo();
     if (layout !== undefined && psinfo.layout !== layout) throw replaced(pid);
     if (!grabbed.createAgent()) {
-      // One that was killed has not lost its psinfo yet.
+      // Throws a more exact error if the process was killed.
       files.readPsinfo();
       throw new ProcessError(
         pid,
-        `process ${pid}: no agent can be made in it, so that it cannot be paged out`,
+        `process ${pid}: no agent can be made in it, so it cannot be paged out`,
       );
     }
     waitUntilStopped(pid, grabbed);
@@ -107,7 +107,7 @@ export class IllumosPageout implements PageoutControl {
     return results;
   }
 
-  /** Pages out one range, a part after the other. */
+  /** Pages out one range, part by part. */
   async #pageOutRange(
     { start, end }: PageRange,
     signal?: AbortSignal,
@@ -130,7 +130,7 @@ export class IllumosPageout implements PageoutControl {
         return { result: "failed", message: this.#failure(errno) };
       }
       if (now - turned > CALL_MS) {
-        // Signals are noticed when the event loop turns.
+        // Signals are handled when the event loop turns.
         await systemClock.sleep(0);
         turned = performance.now();
       }
@@ -145,14 +145,14 @@ export class IllumosPageout implements PageoutControl {
       : `process ${this.#pid}: page-out failed: ${illumosErrorWords(errno)}`;
   }
 
-  /** Lets the size of calls follow the speed of page-outs. */
+  /** Adapts the size of calls to the speed of page-outs. */
   #adapt(bytes: number, elapsed: number): void {
     const factor = elapsed > CALL_MS ? 0.5 : elapsed < CALL_MS / 4 ? 2 : 1;
     this.#callBytes = Math.min(
       Math.max(Math.max(bytes, SMALLEST_CALL) * factor, SMALLEST_CALL),
       LARGEST_CALL,
     );
-    // In whole pages of whatever size.
+    // In multiples of the smallest call, so in whole small pages.
     this.#callBytes -= this.#callBytes % SMALLEST_CALL;
   }
 
@@ -162,7 +162,7 @@ export class IllumosPageout implements PageoutControl {
   }
 }
 
-/** Grabs a process, with enough descriptors to spare. */
+/** Grabs a process; makes the pool give up descriptors if there are too few. */
 function grab(
   pid: number,
   { libproc, pool }: Pick<IllumosPageoutOptions, "libproc" | "pool">,
@@ -173,7 +173,7 @@ function grab(
     if (!(error instanceof GrabError)) throw error;
     if (error.code !== GrabCode.NOFD) throw grabError(pid, error);
   }
-  // Others than the pool have taken what it leaves.
+  // Other parts of rcap have taken the descriptors that the pool leaves free.
   pool.shrink();
   try {
     return libproc.grab(pid);
@@ -183,7 +183,7 @@ function grab(
   }
 }
 
-/** What it means for a process that it cannot be grabbed. */
+/** The error for a process that cannot be grabbed. */
 function grabError(pid: number, error: GrabError): ProcessError {
   const cause = { cause: error };
   const { errno } = error;
@@ -241,7 +241,7 @@ function waitUntilStopped(pid: number, grabbed: GrabbedProcess): void {
 }
 
 /**
- * Has rcap go on when the terminal asks it to stop (SIGTSTP), until disposed: the
+ * Keeps rcap running when the terminal asks it to stop (SIGTSTP), until disposal: the
  * process that it controls would stay stopped as long as rcap.
  */
 function staysInForeground(): Disposable {
@@ -254,7 +254,7 @@ function staysInForeground(): Disposable {
   };
 }
 
-/** The error of a process whose address space is not the one that was observed. */
+/** The error for a process whose address space is not the one that was observed. */
 export function replaced(pid: number): ProcessError {
   return new ProcessError(
     pid,

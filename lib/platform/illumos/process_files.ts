@@ -2,9 +2,9 @@
  * The files in `/proc` through which rcap sees one illumos process: pagedata,
  * xmap, psinfo. Their descriptors are kept in a pool.
  *
- * An open descriptor stays with the process it was opened for. One that is opened
- * anew may be of another process that has got the pid, so who has the pid is
- * looked up after that: when the process that is meant still has it, it had it.
+ * An open descriptor always refers to the process it was opened for. A new descriptor
+ * may be that of another process that reuses the pid. So after opening a file, rcap
+ * checks which process has the pid: if it is still the right one, it was then, too.
  *
  * @module
  */
@@ -22,21 +22,21 @@ import { decodePagedata } from "./pagedata_file.ts";
 import { decodePsinfo, type Psinfo } from "./psinfo_file.ts";
 import { checkXmapSize, decodeXmap, type XmapEntry } from "./xmap_file.ts";
 
-/** How often a file is read that changes its size meanwhile. */
+/** How often to try to read a file whose size changes meanwhile. */
 const ATTEMPTS = 8;
 
-/** From this size on, a file takes the system long to make. */
+/** The system takes long to produce files of this size, in bytes, or larger. */
 const LARGE_FILE = 2 ** 20;
 
-/** No larger file is read: as pagedata, it is of 4 TiB of address space. */
+/** The largest file that is read, in bytes: pagedata of 4 TiB of address space. */
 const LARGEST_FILE = 2 ** 30;
 
-/** Where processes are seen, and through what. */
+/** How processes are accessed. */
 export interface ProcAccess {
   readonly libc: IllumosLibc;
   readonly system: IllumosSystem;
   readonly pool: DescriptorPool;
-  /** `/proc`, or where it is. */
+  /** The directory of processes, usually `/proc`. */
   readonly root: string;
 }
 
@@ -55,10 +55,10 @@ export class ProcessFiles {
   }
 
   /**
-   * What its psinfo says. A record of another process is stale: then the file is
-   * opened anew, once.
+   * Reads its psinfo. If the record is stale, that is of another process, the file is
+   * opened again, once.
    *
-   * @throws NoSuchProcess when it has exited.
+   * @throws NoSuchProcess if it has exited.
    */
   readPsinfo(): Psinfo {
     return ofProcess(this.pid, () => {
@@ -72,7 +72,7 @@ export class ProcessFiles {
     });
   }
 
-  /** One try; `undefined` when the record is stale, or the process gone. */
+  /** Tries once; `undefined` if the record is stale, or the process has exited. */
   #readPsinfo(): Psinfo | undefined {
     const buffer = new Uint8Array(PSINFO.size);
     try {
@@ -93,7 +93,7 @@ export class ProcessFiles {
    * Reads its pagedata, which resets the bits.
    *
    * @param bits which bits of a page to keep.
-   * @throws ProcessError when it cannot be read.
+   * @throws ProcessError if it cannot be read.
    */
   async readPagedata(bits?: number): Promise<Pagedata> {
     const file = await this.#read("pagedata", async (fd, buffer) => {
@@ -108,7 +108,7 @@ export class ProcessFiles {
   /**
    * Reads its xmap.
    *
-   * @throws ProcessError when it cannot be read.
+   * @throws ProcessError if it cannot be read.
    */
   async readXmap(): Promise<XmapEntry[]> {
     const file = await this.#read("xmap", (fd, buffer) => {
@@ -119,9 +119,9 @@ export class ProcessFiles {
   }
 
   /**
-   * Opens its pagedata, so that the system notes references from now on.
+   * Opens its pagedata, so that the system records references from now on.
    *
-   * @throws ProcessError when it cannot be opened.
+   * @throws ProcessError if it cannot be opened.
    */
   openPagedata(): void {
     this.#open("pagedata");
@@ -132,7 +132,7 @@ export class ProcessFiles {
     this.#close("pagedata");
   }
 
-  /** Where one of its symbolic links points to, `path/a.out` say. */
+  /** Returns the target of one of its symbolic links, for example `path/a.out`. */
   readLink(name: string): string {
     const { system, root } = this.#access;
     return ofProcess(
@@ -142,8 +142,8 @@ export class ProcessFiles {
   }
 
   /**
-   * All of a file whose size is asked for first. A size that has changed until it
-   * is read means that the address space has.
+   * Reads a whole file. Determines its size first; if the size has changed by the time
+   * of the read, the address space has, and the file is read again.
    */
   async #read(
     name: "pagedata" | "xmap",
@@ -158,7 +158,7 @@ export class ProcessFiles {
         }
         const buffer = new Uint8Array(size);
         const length = size === 0 ? 0 : await read(fd, buffer);
-        // An address space that is gone has no mappings.
+        // The file is empty if the address space no longer exists.
         if (length === 0) throw exited(this.pid);
         if (length === size) return buffer;
       } catch (error) {
@@ -176,7 +176,7 @@ export class ProcessFiles {
     );
   }
 
-  /** Opens a file, of exactly the process that is meant. */
+  /** Opens a file of exactly this process. */
   #open(name: "pagedata" | "xmap"): number {
     const { fd, isFresh } = ofProcess(this.pid, () => this.#use(name));
     if (!isFresh) return fd;
@@ -186,7 +186,7 @@ export class ProcessFiles {
       this.#close(name);
       throw error;
     }
-    // To read psinfo may have closed it again, when others take every descriptor.
+    // Reading psinfo may have closed it again if descriptors are scarce.
     const again = ofProcess(this.pid, () => this.#use(name));
     if (!again.isFresh) return again.fd;
     this.#close(name);
@@ -210,7 +210,7 @@ export class ProcessFiles {
   }
 }
 
-/** Does something with a process; errors become errors of that process. */
+/** Runs a step for a process, and turns its errors into errors of that process. */
 export function ofProcess<T>(pid: number, step: () => T): T {
   try {
     return step();
@@ -219,12 +219,12 @@ export function ofProcess<T>(pid: number, step: () => T): T {
   }
 }
 
-/** What a failure means for a process; an error of another kind is returned as it is. */
+/** Turns a failure into an error of a process; returns other errors unchanged. */
 export function processError(pid: number, error: unknown): unknown {
   if (error instanceof MalformedData) {
     return new ProcessError(
       pid,
-      `process ${pid}: what the system tells of it makes no sense: ${error.message}`,
+      `process ${pid}: the system's data about it makes no sense: ${error.message}`,
       { cause: error },
     );
   }

@@ -48,7 +48,7 @@ import { type ProcAccess, ProcessFiles } from "./process_files.ts";
 import type { XmapEntry } from "./xmap_file.ts";
 import { xmapResidency } from "./xmap_residency.ts";
 
-/** How processes are seen, and controlled. */
+/** How processes are accessed and controlled. */
 export interface IllumosAccess extends ProcAccess {
   readonly libproc: Libproc;
 }
@@ -59,9 +59,9 @@ export class IllumosProcessMemory implements MonitoredMemory {
   readonly #id: ProcessId;
   readonly #access: IllumosAccess;
   readonly #files: ProcessFiles;
-  /** The address space that is observed, or was last read. */
+  /** The layout of the address space that is observed, or was last read. */
   #layout: string | undefined;
-  /** Which pages were mapped by the hardware when pagedata was last read. */
+  /** Pagedata as last read with the bits that show which pages the hardware maps. */
   #mapped: Pagedata | undefined;
 
   constructor(id: ProcessId, access: IllumosAccess) {
@@ -80,8 +80,8 @@ export class IllumosProcessMemory implements MonitoredMemory {
   }
 
   /**
-   * Reads pagedata. The system resets the bits of whatever is read, for any
-   * purpose: what was read has to be merged with what is read next.
+   * Reads pagedata. For every purpose, the system resets the bits that are read: the
+   * result has to be merged with that of the next read.
    */
   async read(purpose: "scan" | "glance" | "inspect"): Promise<Pagedata> {
     if (purpose !== "inspect") return await this.readPagedata();
@@ -130,7 +130,7 @@ export class IllumosProcessMemory implements MonitoredMemory {
   }
 
   refresh(): Promise<void> {
-    // The system itself has the processors note again what it resets.
+    // The system itself makes processors mark pages again after a reset.
     return Promise.resolve();
   }
 
@@ -191,23 +191,23 @@ export class IllumosProcessMemory implements MonitoredMemory {
     );
   }
 
-  /** @throws ProcessError when the address space is not the one that is observed. */
+  /** @throws ProcessError if the address space is not the one that is observed. */
   #checkLayout(): void {
     const { layout } = this.#files.readPsinfo();
     if (this.#layout !== undefined && this.#layout !== layout) {
-      // Its pagedata was that of the address space that is gone.
+      // The open pagedata belongs to the address space that no longer exists.
       this.closePagedata();
       throw replaced(this.pid);
     }
     this.#layout = layout;
   }
 
-  /** What a mapping is of. */
+  /** The name of a mapping: its kind, or the path of its object. */
   #nameOf({ flags, object }: XmapEntry, names: Map<string, string>): string {
     if (flags & MA_STACK) return "[stack]";
     if (flags & MA_BREAK) return "[heap]";
     if (flags & (MA_ISM | MA_SHM)) return "[shm]";
-    // The name is a file's in /proc/PID/path; beyond that are other files.
+    // The object is a name in /proc/PID/path; a slash would lead to other files.
     if (object === "" || object.includes("/")) return "";
     let name = names.get(object);
     if (name === undefined) {
@@ -217,7 +217,7 @@ export class IllumosProcessMemory implements MonitoredMemory {
     return name;
   }
 
-  /** The path of a mapped object; its name where the system does not know the path. */
+  /** The path of a mapped object; its name if the system does not know the path. */
   #pathOf(object: string): string {
     try {
       return this.#files.readLink(`path/${object}`);
@@ -228,16 +228,15 @@ export class IllumosProcessMemory implements MonitoredMemory {
   }
 }
 
-/** Permissions as Linux writes them. */
+/** Permissions in the notation of Linux. */
 function permOf(flags: number): string {
   return (flags & MA_READ ? "r" : "-") + (flags & MA_WRITE ? "w" : "-") +
     (flags & MA_EXEC ? "x" : "-") + (flags & MA_SHARED ? "s" : "p");
 }
 
 /**
- * Why a scan passes a mapping over: only the two reasons that the algorithm knows,
- * and the second is that what a private mapping has from its file is also in the
- * memory of others who map it.
+ * Why a scan skips a mapping, of the reasons that the algorithm knows. The pages that a
+ * private mapping has from its file are shared with every process that maps the file.
  */
 function reasonOf(entry: XmapEntry): SkipReason | undefined {
   const { bytes, flags, pageSize, resident } = entry;

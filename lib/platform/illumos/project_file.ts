@@ -1,6 +1,6 @@
 /**
- * `/etc/project` of illumos: the projects of the machine, and the caps that stand
- * there as the attribute `rcap.max-rss`. The format is described in project(5).
+ * `/etc/project` of illumos: the projects of the machine, and their caps, which are
+ * the attribute `rcap.max-rss`. The format is described in project(5).
  *
  * @module
  */
@@ -13,11 +13,11 @@ import type { ProjectCap, ProjectCaps, ProjectCapSource } from "../platform.ts";
 export interface Project {
   readonly name: string;
   readonly id: number;
-  /** Its cap, in bytes. */
+  /** Its cap, in bytes; `undefined` if it has none. */
   readonly maxRss: number | undefined;
 }
 
-/** What the file says, and what is wrong with it, a line each. */
+/** The contents of the file, and its problems, one line each. */
 export interface Projects {
   readonly projects: readonly Project[];
   readonly problems: readonly string[];
@@ -26,13 +26,13 @@ export interface Projects {
 /** The attribute that holds a cap. */
 const ATTRIBUTE = "rcap.max-rss";
 
-/** The largest id: `MAXPROJID` of <sys/param.h>. */
+/** The largest project id: `MAXPROJID` of <sys/param.h>. */
 const LARGEST_ID = 2 ** 31 - 1;
 
 /**
- * Parses the file. A line that is not as it should be is left out and told of.
+ * Parses the file. Leaves out invalid lines and reports them.
  *
- * @param path for what is told.
+ * @param path the file, for messages.
  */
 export function parseProjects(text: string, path: string): Projects {
   const projects: Project[] = [];
@@ -46,25 +46,25 @@ export function parseProjects(text: string, path: string): Projects {
     const fields = line.split(":");
     if (fields.length !== 6) {
       problem(
-        `a project has six fields with a colon between two of them (name:id:comment:users:groups:attributes), and this line has ${fields.length}`,
+        `a project has six fields separated by colons (name:id:comment:users:groups:attributes), but this line has ${fields.length}`,
       );
       continue;
     }
     const [name, idText, , , , attributes] = fields;
     const id = wholeNumber(idText);
     if (!/^[A-Za-z][\w.-]*$/.test(name)) {
-      problem(`"${name}" is no name of a project`);
+      problem(`"${name}" is not a valid project name`);
       continue;
     }
     if (id === undefined || id > LARGEST_ID) {
       problem(
-        `"${idText}" is no id of a project; those are whole numbers up to ${LARGEST_ID}`,
+        `"${idText}" is not a valid project id; ids are whole numbers up to ${LARGEST_ID}`,
       );
       continue;
     }
     const before = taken.get(name) ?? taken.get(id);
     if (before !== undefined) {
-      problem(`the name or the id of this project is taken, by line ${before}`);
+      problem(`line ${before} already defines a project with this name or id`);
       continue;
     }
     taken.set(name, number).set(id, number);
@@ -79,7 +79,7 @@ export function parseProjects(text: string, path: string): Projects {
       problem(
         `project "${name}": ${ATTRIBUTE}=${
           values[0]
-        } is no cap; write a whole number of bytes`,
+        } is not a valid cap; write a whole number of bytes`,
       );
     }
     projects.push({ name, id, maxRss: maxRss === 0 ? undefined : maxRss });
@@ -87,13 +87,13 @@ export function parseProjects(text: string, path: string): Projects {
   return { projects, problems };
 }
 
-/** A whole number in decimal, `undefined` when it is none or not exact. */
+/** Parses a decimal whole number; `undefined` if it is not one, or cannot be represented exactly. */
 function wholeNumber(text: string): number | undefined {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
   return Number.isSafeInteger(value) ? value : undefined;
 }
 
-/** The file, read when it is asked. */
+/** The file, which is read for every query. */
 export class ProjectFile implements ProjectCapSource {
   readonly path: string;
   readonly #libc: Pick<IllumosLibc, "open" | "read" | "close">;
@@ -107,16 +107,16 @@ export class ProjectFile implements ProjectCapSource {
     this.#libc = libc;
   }
 
-  /** The id of a project by name; `undefined` when the file has none of that name. */
+  /** The id of a project by name; `undefined` if the file has no such project. */
   idOf(name: string): number | undefined {
     const { projects } = parseProjects(this.#read().text, this.path);
     return projects.find((project) => project.name === name)?.id;
   }
 
   /**
-   * The caps of projects; `undefined` when the file is as it was when this was last
-   * asked. A file that is not there has none; one that cannot be read is told of,
-   * and changes nothing.
+   * The caps of projects; `undefined` if the file has not changed since the last call.
+   * A missing file has no caps. A file that cannot be read is reported as a problem,
+   * with no change to the caps.
    */
   changedCaps(): ProjectCaps | undefined {
     const { text, problem } = this.#read();

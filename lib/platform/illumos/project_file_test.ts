@@ -9,7 +9,7 @@ import { SystemError } from "../../errors.ts";
 import { IllumosErrno } from "../../../ffi/illumos_libc.ts";
 import { parseProjects, ProjectFile } from "./project_file.ts";
 
-/** What a fresh illumos has, and some more. */
+/** The file of a new illumos installation, with some additions. */
 const TEXT = `\
 system:0::::
 user.root:1::::
@@ -41,29 +41,32 @@ Deno.test("projects are read, and the caps among their attributes", () => {
   );
 });
 
-Deno.test("what is wrong is told with its line, and hurts no other", () => {
+Deno.test("a problem is reported with its line, and does not affect other lines", () => {
   const cases: [line: string, problem: string][] = [
     [
       "web:100",
-      "a project has six fields with a colon between two of them (name:id:comment:users:groups:attributes), and this line has 2",
+      "a project has six fields separated by colons (name:id:comment:users:groups:attributes), but this line has 2",
     ],
     ["a:5:::::", "a project has six fields"],
-    [":5::::", `"" is no name of a project`],
-    ["1a:5::::", `"1a" is no name of a project`],
-    ["a:-1::::", `"-1" is no id of a project; those are whole numbers`],
-    ["a:2147483648::::", `"2147483648" is no id of a project`],
-    ["a:::::", `"" is no id of a project`],
-    ["good:7::::", "the name or the id of this project is taken, by line 1"],
-    ["other:6::::", "the name or the id of this project is taken, by line 1"],
+    [":5::::", `"" is not a valid project name`],
+    ["1a:5::::", `"1a" is not a valid project name`],
+    ["a:-1::::", `"-1" is not a valid project id; ids are whole numbers`],
+    ["a:2147483648::::", `"2147483648" is not a valid project id`],
+    ["a:::::", `"" is not a valid project id`],
+    ["good:7::::", "line 1 already defines a project with this name or id"],
+    ["other:6::::", "line 1 already defines a project with this name or id"],
     [
       "a:5::::rcap.max-rss=2G",
-      `project "a": rcap.max-rss=2G is no cap; write a whole number of bytes`,
+      `project "a": rcap.max-rss=2G is not a valid cap; write a whole number of bytes`,
     ],
-    ["a:5::::rcap.max-rss=", `project "a": rcap.max-rss= is no cap`],
-    ["a:5::::rcap.max-rss", `project "a": rcap.max-rss= is no cap`],
-    ["a:5::::rcap.max-rss=0", `project "a": rcap.max-rss=0 is no cap`],
-    ["a:5::::rcap.max-rss=-1", `project "a": rcap.max-rss=-1 is no cap`],
-    ["a:5::::rcap.max-rss=99999999999999999999", "is no cap"],
+    ["a:5::::rcap.max-rss=", `project "a": rcap.max-rss= is not a valid cap`],
+    ["a:5::::rcap.max-rss", `project "a": rcap.max-rss= is not a valid cap`],
+    ["a:5::::rcap.max-rss=0", `project "a": rcap.max-rss=0 is not a valid cap`],
+    [
+      "a:5::::rcap.max-rss=-1",
+      `project "a": rcap.max-rss=-1 is not a valid cap`,
+    ],
+    ["a:5::::rcap.max-rss=99999999999999999999", "is not a valid cap"],
     [
       "a:5::::rcap.max-rss=1;rcap.max-rss=2",
       `project "a" has rcap.max-rss more than once`,
@@ -115,7 +118,7 @@ class OneFile {
   }
 }
 
-Deno.test("caps are told once, until the file changes", () => {
+Deno.test("caps are returned once, until the file changes", () => {
   const system = new OneFile(TEXT);
   const file = new ProjectFile("/p", system);
   const caps = [
@@ -124,7 +127,7 @@ Deno.test("caps are told once, until the file changes", () => {
   ];
   assertEquals(file.changedCaps(), { caps, problems: [] });
   assertEquals(file.changedCaps(), undefined);
-  // Same size, another cap.
+  // The same size, with another cap.
   system.text = TEXT.replace("1073741824", "1073741825");
   assertEquals(file.changedCaps()?.caps?.[0].maxRss, 2 ** 30 + 1);
   assertEquals(file.changedCaps(), undefined);
@@ -134,7 +137,7 @@ Deno.test("caps are told once, until the file changes", () => {
   assertEquals(system.opened, 0);
 });
 
-Deno.test("a file that cannot be read is told of, and changes no cap", () => {
+Deno.test("an unreadable file is reported, and changes no cap", () => {
   const system = new OneFile();
   const file = new ProjectFile("/p", system);
   assertEquals(file.changedCaps(), { caps: [], problems: [] });

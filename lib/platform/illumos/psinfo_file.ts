@@ -1,5 +1,5 @@
 /**
- * `/proc/<pid>/psinfo` of illumos: what ps(1) tells of a process. The format is
+ * `/proc/<pid>/psinfo` of illumos: what ps(1) shows of a process. The format is
  * described in proc(5) and `<sys/procfs.h>` of illumos.
  *
  * @module
@@ -10,7 +10,7 @@ import { MalformedData, StructReader } from "../../../ffi/struct.ts";
 import type { Usage } from "../../../ffi/usage.ts";
 import type { ProcessEntry } from "../platform.ts";
 
-/** What rcap needs of a psinfo. */
+/** The parts of a psinfo that rcap uses. */
 export interface Psinfo extends ProcessEntry {
   /** The real user id. */
   readonly uid: number;
@@ -18,16 +18,16 @@ export interface Psinfo extends ProcessEntry {
   readonly zoneId: number;
 }
 
-/** More kilobytes than any machine has, and few enough to count in bytes. */
+/** A limit in kilobytes: more than any machine has, and exact when converted to bytes. */
 const MOST_KILOBYTES = 2 ** 43;
 
-/** More seconds since 1970 than any process has started at: the year 2242. */
+/** A limit for times in seconds since 1970: the year 2242. */
 const MOST_SECONDS = 2 ** 33;
 
 /**
- * What a process uses, by its psinfo.
+ * Decodes the resource usage of a process from its psinfo.
  *
- * @throws MalformedData when it is none.
+ * @throws MalformedData if the file is not valid.
  */
 export function decodeUsage(file: Uint8Array): Usage {
   const { rss } = decodePsinfo(file);
@@ -38,10 +38,10 @@ export function decodeUsage(file: Uint8Array): Usage {
 }
 
 /**
- * Decodes a psinfo file. The start time is in microseconds since 1970, the layout
- * is what a new program brings with it: its name, arguments and their places.
+ * Decodes a psinfo file. The start time is in microseconds since 1970. The layout
+ * consists of what changes with a new program: its name, arguments and their addresses.
  *
- * @throws MalformedData when it is none.
+ * @throws MalformedData if the file is not valid.
  */
 export function decodePsinfo(file: Uint8Array): Psinfo {
   if (file.length !== PSINFO.size) {
@@ -67,7 +67,7 @@ export function decodePsinfo(file: Uint8Array): Psinfo {
     startTime: reader.count("pr_start_sec", MOST_SECONDS) * 1e6 +
       Math.floor(reader.count("pr_start_nsec", 1e9) / 1000),
     layout,
-    // What belongs to the system has no address space of its own.
+    // Processes of the system have no address space of their own.
     isSystem: !isZombie && image === 0,
     isZombie,
     rss: reader.count("pr_rssize", MOST_KILOBYTES) * 1024,

@@ -1,5 +1,5 @@
 /**
- * illumos, as rcap chooses it.
+ * The operating system illumos, as rcap uses it.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import {
 } from "./illumos_platform.ts";
 import { ProjectFile } from "./project_file.ts";
 
-/** illumos, with its parts where they are said to be. */
+/** illumos, with its interfaces at the given paths. */
 export function illumos(paths: IllumosPaths): OperatingSystem {
   const libc = lazily(() => new IllumosLibc(paths.libc));
   const system = lazily(() => new IllumosSystem(paths.libc, libc()));
@@ -36,13 +36,13 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
     get files() {
       return files();
     },
-    // filesystem(7): for the system's own files that a restart does away with.
+    // filesystem(7): for temporary files of the system, which a restart removes.
     stateDirectory: "/var/run/rcap",
     boottimeSeconds: () => system().monotonicSeconds(),
     ownUsage: () => ownUsage(place()),
     openFilesLimit: () => system().descriptorLimit(),
     endConnection: (local, remote) => sockets().endConnection(local, remote),
-    // A zone does not see the processes of others.
+    // A zone does not see the processes of other zones.
     processSpace: () => `zone:${system().zoneId()}`,
     fateOf: (id) => fateOf(place(), id),
     hold: (id) => holdProcess(place(), id),
@@ -50,7 +50,7 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
       try {
         return system().ignoresHangup();
       } catch (error) {
-        // The command that is asked for will say what is wrong; doctor says more.
+        // The command itself will report what is wrong; doctor says more.
         if (!(error instanceof CapabilityError)) throw error;
         return false;
       }
@@ -60,7 +60,7 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
     projectIdOf: (name) => projects().idOf(name),
     zoneIdOf: (name) => system().zoneIdOf(name),
     projectCaps: projects,
-    // A process sees its own zone's processes only, by one name.
+    // A process only sees its own zone, in which pids are unique.
     requireOwnProcesses() {},
     requirePrivileges() {
       const uid = system().effectiveUid();
@@ -71,13 +71,13 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
     },
     heldBy: () => [],
     trimOwnMemory() {
-      // Its C library gives back by itself what it can.
+      // The C library gives back memory by itself.
     },
     examine: () => examine(paths),
   };
 }
 
-/** Makes a value when it is first asked for. */
+/** Creates a value when it is first used. */
 function lazily<T>(make: () => T): () => T {
   let made: { value: T } | undefined;
   return () => (made ??= { value: make() }).value;

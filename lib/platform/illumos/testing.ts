@@ -1,5 +1,5 @@
 /**
- * Help for tests: writes the files of illumos's `/proc`.
+ * Test helpers: encode the files of illumos's `/proc`.
  *
  * @module
  */
@@ -12,11 +12,11 @@ import {
 } from "../../../ffi/illumos_structs.ts";
 import type { Struct } from "../../../ffi/struct.ts";
 
-/** Values by field: of numbers, or a text. */
+/** Values by field: numbers or texts. */
 type Values<Name extends string> = Partial<Record<Name, Value>>;
 type Value = number | bigint | string;
 
-/** Writes a structure at a place of some bytes. */
+/** Writes a structure into a buffer. */
 function writeStruct<Name extends string>(
   bytes: Uint8Array,
   at: number,
@@ -38,7 +38,7 @@ function writeStruct<Name extends string>(
   }
 }
 
-/** A mapping of pagedata, with a byte a page. */
+/** A mapping of pagedata, with one byte per page. */
 export interface PagedataExample {
   readonly start: bigint;
   readonly pageSize: number;
@@ -46,7 +46,7 @@ export interface PagedataExample {
   readonly bits: Uint8Array;
 }
 
-/** Writes a pagedata file. */
+/** Encodes a pagedata file. */
 export function encodePagedata(
   mappings: readonly PagedataExample[],
 ): Uint8Array<ArrayBuffer> {
@@ -83,7 +83,7 @@ export function encodePagedata(
   return file;
 }
 
-/** A mapping of xmap. Counts in pages. */
+/** A mapping of xmap. Counts are in pages. */
 export interface XmapExample {
   readonly start: bigint;
   readonly bytes: number;
@@ -95,7 +95,7 @@ export interface XmapExample {
   readonly object?: string;
 }
 
-/** Writes an xmap file. */
+/** Encodes an xmap file. */
 export function encodeXmap(
   mappings: readonly XmapExample[],
 ): Uint8Array<ArrayBuffer> {
@@ -120,7 +120,7 @@ export function encodeXmap(
   return file;
 }
 
-/** Writes a psinfo file. */
+/** Encodes a psinfo file. */
 export function encodePsinfo(
   values: Values<keyof typeof PSINFO.fields>,
 ): Uint8Array<ArrayBuffer> {

@@ -1,5 +1,5 @@
 /**
- * `/proc/<pid>/xmap` of illumos: what is resident of every mapping. The format is
+ * `/proc/<pid>/xmap` of illumos: how much of every mapping is resident. The format is
  * described in proc(5) and `<sys/procfs.h>` of illumos.
  *
  * @module
@@ -18,35 +18,35 @@ export interface XmapEntry {
   readonly flags: number;
   /** Page size, in bytes. */
   readonly pageSize: number;
-  /** In pages. */
+  /** Resident pages. */
   readonly resident: number;
-  /** Of the resident pages, those that belong to no file. */
+  /** Resident pages that belong to no file. */
   readonly anonymous: number;
-  /** In pages. */
+  /** Locked pages. */
   readonly locked: number;
-  /** Name of the object in `/proc/<pid>/path`; empty for none. */
+  /** Name of the object in `/proc/<pid>/path`; empty if there is none. */
   readonly object: string;
 }
 
-/** Pages are counted in units that are not smaller than this, in bytes. */
+/** The smallest unit in which pages are counted, in bytes. */
 const SMALLEST_PAGE = 4096;
 
 /**
- * Whether a file of this size can be an xmap.
+ * Checks the size of an xmap file.
  *
- * @throws MalformedData when it cannot.
+ * @throws MalformedData if no xmap file can have this size.
  */
 export function checkXmapSize(size: number): void {
   if (size % PRXMAP.size === 0) return;
   throw new MalformedData(
-    `xmap has ${size} bytes, which is no multiple of ${PRXMAP.size}`,
+    `xmap has ${size} bytes, which is not a multiple of ${PRXMAP.size}`,
   );
 }
 
 /**
- * Decodes an xmap file: mappings in the order of their addresses.
+ * Decodes an xmap file. Mappings are in address order.
  *
- * @throws MalformedData when it is none.
+ * @throws MalformedData if the file is not valid.
  */
 export function decodeXmap(file: Uint8Array): XmapEntry[] {
   checkXmapSize(file.length);

@@ -1,7 +1,7 @@
 /**
- * Residency as illumos counts it: `xmap` knows resident and anonymous pages, and
- * of a private mapping only the anonymous ones are worth a page-out, since the
- * others are shared with every process that maps the same file.
+ * Residency on illumos. `xmap` counts resident and anonymous pages. Of a private
+ * mapping only the anonymous pages are worth paging out, since the others are shared
+ * with every process that maps the same file.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 import { MA_SHARED } from "../../memory/mapping_flags.ts";
 import type { Residency } from "../../memory/process_memory.ts";
 
-/** Translates one mapping's figures of xmap. Sizes in bytes, counts in pages. */
+/** Converts the figures of one mapping in xmap. Sizes are in bytes, counts in pages. */
 export function xmapResidency(
   { start, bytes, flags, resident, anonymous }: {
     start: bigint;

@@ -1,5 +1,5 @@
 /**
- * Tests of how xmap's counts become residency.
+ * Tests of converting xmap's counts to residency.
  *
  * @module
  */

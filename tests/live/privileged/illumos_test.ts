@@ -337,7 +337,7 @@ Deno.test("doctor knows the platform", async () => {
   const table = await onIllumos("doctor");
   assertMatch(
     table.stdout,
-    /projects +degraded +0 caps in .*rcap\.max-rss=1G is no cap/,
+    /projects +degraded +0 caps in .*rcap\.max-rss=1G is not a valid cap/,
   );
 
   // A file that is not a library, and a library that lacks functions.
