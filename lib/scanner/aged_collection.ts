@@ -1,6 +1,6 @@
 /**
- * What passes of the policy `coldest` work on and leave behind: processes with the
- * ages of their pages.
+ * The state of the passes of the policy `coldest`: the processes of a collection, and
+ * the ages of their pages.
  *
  * @module
  */
@@ -13,12 +13,12 @@ import {
   type ScanTarget,
 } from "./collection.ts";
 
-/** One process of a collection, as passes know it. */
+/** One process of a collection, as passes see it. */
 export class AgedProcess implements ScanTarget {
   readonly memory: ProcessMemory;
-  /** How long its pages have not been used. */
+  /** For how long its pages have been idle. */
   ages: PageAges = new PageAges();
-  /** What of its mappings can go, where that was read. */
+  /** Which of its mappings can be paged out; `undefined` if not read. */
   residency: ReadonlyMap<bigint, Residency> | undefined = undefined;
   unscannable = false;
 
@@ -30,7 +30,7 @@ export class AgedProcess implements ScanTarget {
     return this.memory.pid;
   }
 
-  /** Whether its ages are known: one interval has ended. */
+  /** Whether its ages are known, which takes one interval. */
   get isAged(): boolean {
     return this.ages.pagedata !== undefined;
   }
@@ -40,14 +40,14 @@ export class AgedProcess implements ScanTarget {
   }
 }
 
-/** The processes that share one cap. */
+/** The processes of a collection. */
 export class AgedCollection {
   processes: AgedProcess[];
-  /** Completed passes, whether or not anything was to go. */
+  /** Completed passes, including those that paged out nothing. */
   passes = 0;
   readonly statistics: ScanStatistics;
 
-  /** @param statistics what passes add to. */
+  /** @param statistics the totals that passes update. */
   constructor(
     processes: AgedProcess[],
     statistics: ScanStatistics = noStatistics(),

@@ -1,10 +1,10 @@
 /**
- * The passes of the policy `coldest`: the oldest pages of a collection go first,
- * whichever process they belong to.
+ * The passes of the policy `coldest`, which page out the oldest pages of a collection
+ * first, whichever process they belong to.
  *
- * It pages out in two phases. Candidates are cooled, and go in the next pass if
- * nothing has touched them until then. Where much is to go at once, the oldest half
- * of it goes without.
+ * Page-out has two phases: candidates are cooled, and paged out in the next pass if
+ * they were not used until then. If the excess is large, half of it is paged out at
+ * once, oldest first, without cooling.
  *
  * @module
  */
@@ -18,36 +18,36 @@ import { bandOf, cut, DONE_BITS, eachRange, RANKS } from "./ranked_ranges.ts";
 import type { ScanEvent, ScanOptions, ScanResult } from "./scan.ts";
 import { skipReason } from "./walk.ts";
 
-/** Every this many passes, what did not go is tried again. */
+/** Pages that could not be paged out are tried again after this many passes. */
 const TRIED_LIFE = 60;
 
-/** How often the rest is chosen anew, after what did not go. */
+/** How many times a single scan chooses pages to make up for those that stayed. */
 const ROUNDS = 4;
 
-/** A scan that lowers a large excess by less than this share has no effect. */
+/** A scan that lowers a large excess by less than this share is ineffective. */
 const LEAST_EFFECT = 1 / 16;
 
 export interface ColdestOptions extends ScanOptions {
   /**
-   * How much should be cooled for the next pass, in bytes. Without, there is no
-   * next pass, and everything goes at once.
+   * How much to cool for the next pass, in bytes. Without it there is no next pass, and
+   * the whole excess is paged out at once.
    */
   reserve?: number;
-  /** How much more may go where it is idle, in bytes. */
+  /** How much to page out beyond the excess, from idle memory only, in bytes. */
   headroom?: number;
 }
 
 export interface ColdestResult extends ScanResult {
-  /** How much was idle for an interval or longer, before anything went; in bytes. */
+  /** How much was idle for an interval or longer before the scan, in bytes. */
   idle: number;
 }
 
 /**
- * Scans a collection once. Every process's ages are up to date: those of
- * `process.ages`.
+ * Scans a collection once. The ages of every process (`process.ages`) must be up to
+ * date.
  *
- * A process that cannot be controlled or paged out is passed over and reported by
- * an event; it never ends the scan.
+ * A process that cannot be controlled or paged out is skipped and reported by an event.
+ * It never ends the scan.
  */
 export async function scanColdest(
   collection: AgedCollection,
@@ -64,7 +64,7 @@ export async function scanColdest(
     collection.passes++;
     statistics.completedScanTime = statistics.scanTime;
   }
-  // A pass that only cooled what may go next is no scan.
+  // A pass that only cooled pages does not count as a scan.
   if (options.reserve !== undefined && statistics.attempted === attempted) {
     return result;
   }
@@ -73,48 +73,48 @@ export async function scanColdest(
   return result;
 }
 
-/** Which pages a choice is among. */
+/** The pages that are eligible for a choice. */
 interface Eligible {
-  /** What was done with them: {@linkcode DONE_BITS} of their bits. */
+  /** Their accepted values of {@linkcode DONE_BITS}: what was done with them. */
   readonly done: readonly number[];
-  /** The youngest band. */
+  /** Their youngest band. */
   readonly least: number;
 }
 
-/** Pages that were cooled, and not touched since. */
+/** Pages that were cooled, and not used since. */
 const RIPE: Eligible = { done: [COOLED], least: 1 };
-/** Pages that were not touched for an interval. */
+/** Pages that were not used for an interval. */
 const IDLE: Eligible = { done: [0, COOLED], least: 1 };
-/** Those of them that are still to be cooled. */
+/** Idle pages that were not cooled yet. */
 const UNCOOLED: Eligible = { done: [0], least: 1 };
-/** Everything. */
+/** All pages. */
 const ALL: Eligible = { done: [0, COOLED], least: 0 };
 
-/** The best of what is eligible: all better than a rank, and some of that rank. */
+/** The best eligible pages: all with a lower rank, and some with the last rank. */
 interface Choice {
   readonly eligible: Eligible;
   readonly rank: number;
-  /** How much of the last rank, in bytes. */
+  /** How much to take of the last rank, in bytes. */
   readonly ofRank: number;
-  /** Size of all, in bytes. */
+  /** The total size, in bytes. */
   readonly bytes: number;
 }
 
-/** How many processes are under control at a time: each takes descriptors. */
+/** How many processes may be controlled at a time: each takes descriptors. */
 const MOST_CONTROLLED = 8;
 
 /** One scan in progress. */
 class Pass implements Disposable {
   readonly #collection: AgedCollection;
   readonly #options: ColdestOptions;
-  /** Without those that cannot be controlled. */
+  /** The processes of the collection, without those that cannot be controlled. */
   readonly #processes: Set<AgedProcess>;
-  /** Processes under control, the one that was used last at the end. */
+  /** Processes under control, the most recently used last. */
   readonly #turns = new Map<AgedProcess, Turn>();
-  /** Processes that were under control. */
+  /** All processes that were under control so far. */
   readonly #victims = new Set<AgedProcess>();
   #excess: number;
-  /** What {@linkcode Pass.#measure} found, while that holds. */
+  /** The result of {@linkcode Pass.#measure}, while it is valid. */
   #sizes: Float64Array | undefined;
 
   constructor(collection: AgedCollection, options: ColdestOptions) {
@@ -145,8 +145,8 @@ class Pass implements Disposable {
         if (this.#excess > reserve) {
           const half = this.#excess / 2;
           await this.#pageOut(IDLE, () => half);
-          // Only where the idle pages cannot have sufficed: that more came
-          // meanwhile says nothing of them.
+          // Only if idle pages could not suffice, not because the group has grown
+          // meanwhile.
           if (idle < half) await this.#pageOutInUse(() => half - idle);
         }
       }
@@ -159,7 +159,7 @@ class Pass implements Disposable {
     return { excess: this.#excess, complete, idle };
   }
 
-  /** Whether what could not wait did not go. */
+  /** Whether the part of the excess that could not wait was not paged out. */
   #isIneffective(): boolean {
     const { excess, reserve } = this.#options;
     if (reserve === undefined) return this.#excess > 0;
@@ -170,7 +170,7 @@ class Pass implements Disposable {
     return this.#options.signal?.aborted ?? false;
   }
 
-  /** Tells of the mappings that are passed over, and why. */
+  /** Reports the mappings that are skipped, and why. */
   #tellSkipped(): void {
     for (const process of this.#processes) {
       for (const mapping of process.ages.pagedata!.mappings) {
@@ -184,7 +184,7 @@ class Pass implements Disposable {
     this.#options.onEvent?.(event);
   }
 
-  /** Pages out what is in use too, where the rest has not sufficed. */
+  /** Pages out memory in use, if idle memory did not suffice. */
   async #pageOutInUse(wanted: () => number): Promise<void> {
     const { spareReferenced = false } = this.#options;
     if (spareReferenced || wanted() <= 0 || this.#isStopped) return;
@@ -195,9 +195,9 @@ class Pass implements Disposable {
     await this.#pageOut(ALL, wanted);
   }
 
-  /** Pages out the best of what is eligible, until no more is wanted or there is no more. */
+  /** Pages out the best eligible pages until enough is paged out or none are left. */
   async #pageOut(eligible: Eligible, wanted: () => number): Promise<void> {
-    // The next pass chooses what did not go in this one.
+    // If another pass follows, that one makes up for pages that stayed.
     const rounds = this.#options.reserve === undefined ? ROUNDS : 1;
     for (let round = 0; round < rounds; round++) {
       const bytes = wanted();
@@ -212,7 +212,7 @@ class Pass implements Disposable {
     }
   }
 
-  /** @returns what is left to choose of the last rank. */
+  /** @returns how much of the last rank is left to choose, in bytes. */
   async #pageOutOf(process: AgedProcess, choice: Choice): Promise<number> {
     const ranges: ChosenRange[] = [];
     const left = this.#collect(process, choice, ranges);
@@ -231,7 +231,7 @@ class Pass implements Disposable {
       const failed = last?.result === "failed";
       const done = failed ? results.length - 1 : results.length;
       if (failed && !last.isPassing) process.unscannable = true;
-      // No victim of this pass any more.
+      // It is not a victim of this pass any more.
       if (failed) this.#processes.delete(process);
       for (const { bytes, offset, pages } of batch.slice(0, done)) {
         statistics.attempted += bytes;
@@ -252,7 +252,7 @@ class Pass implements Disposable {
     return left;
   }
 
-  /** Cools what should go next, as far as it is not cooled yet. */
+  /** Cools the next candidates, unless they are cooled already. */
   async #cool(bytes: number): Promise<void> {
     const ripe = this.#choose(RIPE, Infinity).bytes;
     const choice = this.#choose(UNCOOLED, bytes - ripe);
@@ -275,7 +275,7 @@ class Pass implements Disposable {
   }
 
   /**
-   * Finds how far down the ranks a choice has to go.
+   * Finds out how far down the ranks a choice has to go.
    *
    * @param wanted how much to choose, in bytes.
    */
@@ -296,7 +296,7 @@ class Pass implements Disposable {
     return { eligible, rank: RANKS, ofRank: 0, bytes };
   }
 
-  /** How much there is of each rank, by what was done with it; in bytes. */
+  /** Measures the size of each rank, by what was done with its pages, in bytes. */
   #measure(): Float64Array {
     const sizes = new Float64Array((DONE_BITS + 1) * RANKS);
     for (const process of this.#processes) {
@@ -309,10 +309,9 @@ class Pass implements Disposable {
   }
 
   /**
-   * Collects the ranges of a process that a choice takes; those next to each other
-   * become one.
+   * Collects the ranges of a process that belong to a choice. Merges adjacent ones.
    *
-   * @returns what is left to choose of the last rank.
+   * @returns how much of the last rank is left to choose, in bytes.
    */
   #collect(
     process: AgedProcess,
@@ -363,7 +362,7 @@ class Pass implements Disposable {
     return left;
   }
 
-  /** Takes control of a process; `undefined` when that fails. */
+  /** Takes control of a process; `undefined` if that fails. */
   async #control(process: AgedProcess): Promise<Turn | undefined> {
     const known = this.#turns.get(process);
     if (known) {
@@ -395,7 +394,7 @@ class Pass implements Disposable {
     }
   }
 
-  /** Lets go of those that were used longest ago, until so many are left. */
+  /** Releases the least recently used processes until a number of them are left. */
   #releaseDownTo(count: number): void {
     for (const [process, { control }] of this.#turns) {
       if (this.#turns.size <= count) return;
@@ -404,7 +403,7 @@ class Pass implements Disposable {
     }
   }
 
-  /** Accounts for the fall of RSS since it was last read; 0 when it cannot be read. */
+  /** Accounts for the fall of RSS since it was last read; 0 if it cannot be read. */
   #accountFall(turn: Turn): number {
     const fell = takeFall(turn.process, turn);
     this.#excess -= fell;
@@ -425,7 +424,7 @@ interface Turn {
   rss: number;
 }
 
-/** A range with its place in the bits and ages. */
+/** A range, and its place in the bits and ages. */
 interface ChosenRange extends PageRange {
   end: bigint;
   bytes: number;

@@ -1,6 +1,6 @@
 /**
- * What the scan loop of the policy `clock` works on and leaves behind: the processes
- * that share a cap, the place of the clock's hand, and statistics.
+ * The state of the scan loop of the policy `clock`: the processes of a collection, the
+ * position of the clock's hand, and statistics.
  *
  * @module
  */
@@ -11,20 +11,20 @@ import type { ProcessMemory } from "../memory/process_memory.ts";
 import { IgnoredSet } from "./ignored_set.ts";
 import { mergePagedata } from "./merge.ts";
 
-/** One process, as every scan knows it. */
+/** One process, as all scans see it. */
 export interface ScanTarget {
   readonly memory: ProcessMemory;
   readonly pid: number;
-  /** Size of its unreferenced pages at the last reading, in bytes. */
+  /** Size of its unreferenced pages when last read, in bytes. */
   readonly unreferenced: number;
-  /** Whether page-outs of it failed, so that it is no victim any more. */
+  /** Whether page-outs of it failed, so that it is not a victim any more. */
   readonly unscannable: boolean;
 }
 
-/** One process of a collection, as the scan loop knows it. */
+/** One process of a collection, as the scan loop sees it. */
 export class ScannedProcess implements ScanTarget {
   readonly memory: ProcessMemory;
-  /** What was referenced or modified since the last page-out walk; none before the first reading. */
+  /** What was referenced or modified since the last page-out walk; `undefined` before the first read. */
   pagedata: Pagedata | undefined = undefined;
   readonly ignored: IgnoredSet = new IgnoredSet();
   unreferenced = 0;
@@ -38,7 +38,7 @@ export class ScannedProcess implements ScanTarget {
     return this.memory.pid;
   }
 
-  /** Adds a reading to what is accumulated: no reference that either knows is lost. */
+  /** Adds newly read pagedata to the accumulated pagedata. No reference in either is lost. */
   merge(reading: Pagedata): void {
     const changed = !this.pagedata || mergePagedata(this.pagedata, reading);
     this.pagedata = reading;
@@ -46,7 +46,7 @@ export class ScannedProcess implements ScanTarget {
     this.unreferenced = unreferencedBytes(reading);
   }
 
-  /** Forgets what is accumulated for a reading, or for nothing: history starts anew. */
+  /** Replaces the accumulated pagedata, or discards it: history starts again. */
   restart(reading?: Pagedata): void {
     this.pagedata = reading;
     this.ignored.clear();
@@ -54,15 +54,15 @@ export class ScannedProcess implements ScanTarget {
   }
 }
 
-/** Statistics of a collection since it was made. Sizes in bytes, times in seconds. */
+/** Statistics of a collection since it was created. Sizes are in bytes, times in seconds. */
 export interface ScanStatistics {
-  /** Size of the ranges that were paged out or left out as ignored. */
+  /** Size of the ranges that were paged out, or skipped as ignored. */
   attempted: number;
-  /** By how much that lowered RSS. */
+  /** By how much RSS fell. */
   effective: number;
-  /** Completed scans: those that reached the end of the last process. */
+  /** Completed scans, which reached the end of the last process. */
   scanCount: number;
-  /** Completed scans that began at the beginning and did not cover the excess. */
+  /** Completed scans that started at the beginning and did not cover the excess. */
   ineffective: number;
   /** Time spent in scans. */
   scanTime: number;
@@ -70,7 +70,7 @@ export interface ScanStatistics {
   completedScanTime: number;
 }
 
-/** The statistics of a collection that was not scanned yet. */
+/** The statistics of a collection that has not been scanned yet. */
 export function noStatistics(): ScanStatistics {
   return {
     attempted: 0,
@@ -82,16 +82,16 @@ export function noStatistics(): ScanStatistics {
   };
 }
 
-/** The processes that share one cap, in list order, and where the next scan goes on. */
+/** The processes of a collection, in list order, and where the next scan continues. */
 export class ScanCollection {
   processes: ScannedProcess[];
-  /** The process that the next scan begins with. */
+  /** The process at which the next scan starts. */
   victim: ScannedProcess | undefined = undefined;
-  /** The address in it to go on from; its beginning when `undefined`. */
+  /** The address in it at which the next scan starts; `undefined` for its beginning. */
   resumeAddress: bigint | undefined = undefined;
   readonly statistics: ScanStatistics;
 
-  /** @param statistics what scans add to. */
+  /** @param statistics the totals that scans update. */
   constructor(
     processes: ScannedProcess[],
     statistics: ScanStatistics = noStatistics(),
@@ -102,10 +102,10 @@ export class ScanCollection {
 }
 
 /**
- * By how much the RSS of a process has fallen since it was last read, in bytes; 0
- * when it cannot be read: the next step finds out whether the process is gone.
+ * Returns by how much the RSS of a process has fallen since it was last read, in bytes;
+ * 0 if it cannot be read: the next step finds out whether the process has exited.
  *
- * @param last takes the RSS that is read.
+ * @param last the RSS as last read, which is updated.
  */
 export function takeFall(
   { memory }: ScanTarget,

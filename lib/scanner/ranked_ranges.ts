@@ -1,9 +1,8 @@
 /**
- * Ranges of pages that are alike, and which of them should go sooner.
+ * Ranges of similar pages, ranked by which to page out first.
  *
- * Pages of one age are as alike as pages can be, so among them goes first what
- * costs least: clean pages of files, which need no swap, and long ranges, whole
- * large pages among them.
+ * Among pages of the same age, those that cost least come first: clean pages of files,
+ * which need no swap, and long ranges, which include whole large pages.
  *
  * @module
  */
@@ -19,33 +18,33 @@ import { BAND_OF_AGE, BANDS } from "./ages.ts";
 import { COOLED, TRIED } from "./carry_ages.ts";
 import { skipReason } from "./walk.ts";
 
-/** Pages that are cut together or not at all, in bytes: a large page. */
+/** The size of a large page, in bytes: ranges are not cut inside one. */
 const LARGE_PAGE = 2 << 20;
 
 /** Classes of length: the class is the logarithm of a range's pages to base 2. */
 const LENGTHS = 16;
 
-/** What a page-out costs: clean file pages, and all others. */
+/** Classes of cost: clean file pages, and all others. */
 const KINDS = 2;
 
-/** What was done with a page. */
+/** The bits that show what was done with a page. */
 export const DONE_BITS = COOLED | TRIED;
 
-/** Recorded pages next to each other, of one band and alike in what was done. One object serves all. */
+/** Adjacent recorded pages with the same band and the same {@linkcode DONE_BITS}. The object is reused for all ranges. */
 export interface RankedRange {
   mapping: PagedataMapping;
-  /** What was done with them: {@linkcode DONE_BITS} of their bits. */
+  /** Their {@linkcode DONE_BITS}: what was done with them. */
   done: number;
-  /** What is lower goes first. */
+  /** Ranges with a lower rank are paged out first. */
   rank: number;
-  /** Counted from the start of the mapping. */
+  /** The first page, counted from the start of the mapping. */
   firstPage: number;
-  /** Where it stands in the bits and ages. */
+  /** Its index in the bits and ages. */
   offset: number;
   pages: number;
 }
 
-/** How many ranks there are. */
+/** The number of ranks. */
 export const RANKS = BANDS * KINDS * LENGTHS;
 
 /** The rank of a range of at least one page. */
@@ -71,7 +70,7 @@ export function eachRange(
 ): void {
   if (!pagedata) return;
   const { bits, runPage, runOffset } = pagedata;
-  // What pages of one range have in common.
+  // The band and the done bits, which are the same for all pages of a range.
   const likeness = (at: number) =>
     BAND_OF_AGE[ages[at]] << 4 | bits[at] & DONE_BITS;
   for (const mapping of pagedata.mappings) {
@@ -109,15 +108,17 @@ export function eachRange(
   }
 }
 
-/** Whether the pages of a mapping need only be dropped: they are of a file and cannot be written. */
+/** Whether the pages of a mapping can simply be dropped: they belong to a file and are not writable. */
 function isCleanFile({ flags }: PagedataMapping): boolean {
   return (flags & (MA_ANON | MA_WRITE)) === 0;
 }
 
 /**
- * How many pages to take of a range from which not all is wanted. Large pages go
- * whole or not at all: the range ends where one ends, even if that is a little
- * more than is wanted.
+ * Returns how many pages to take from a range that is larger than wanted. Large pages
+ * are not split: the part ends where a large page ends, even if it is slightly larger
+ * than wanted.
+ *
+ * @param wanted in bytes.
  */
 export function cut(
   { mapping, firstPage, pages }: Pick<
