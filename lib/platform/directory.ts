@@ -1,9 +1,8 @@
 /**
- * Directories held open, and the names in them.
+ * Directories that are held open, and the names in them.
  *
- * Whoever holds a directory works in that one, whatever becomes of the path that
- * led to it. Nothing here follows a symbolic link, and nothing waits for the other
- * end of a pipe.
+ * Operations on a held directory work in that directory, even if the path that led to
+ * it changes. Nothing here follows a symbolic link or waits for the other end of a pipe.
  *
  * @module
  */
@@ -14,18 +13,18 @@ import { CommonErrno, RcapError, SystemError } from "../errors.ts";
 
 export type { FileCalls, OpenFile };
 
-/** What should be a regular file is something else. */
+/** Something is not a regular file. */
 export class NotAFile extends RcapError {
   override name = "NotAFile";
 }
 
 /**
- * Something in the file system, held without being opened. Where it is a directory,
- * the names in it can be worked with; else that fails with `ENOTDIR`. Closed by
- * `using`.
+ * An entry of the file system, held without being opened. Methods that take a name work
+ * on the names in it; they fail with `ENOTDIR` if it is not a directory. Disposal closes
+ * it.
  */
 export class Entry implements Disposable {
-  /** The calls by which it was found. */
+  /** The calls through which it was found. */
   readonly files: FileCalls;
   /** Where it was found, for messages. */
   readonly path: string;
@@ -42,15 +41,15 @@ export class Entry implements Disposable {
     return new Entry(files, files.holdRoot(), "/");
   }
 
-  /** What was true when it was found. */
+  /** Its status when it was found. */
   get status(): FileStatus {
     return this.#held.status;
   }
 
   /**
-   * What a name stands for here; a symbolic link for itself.
+   * Returns the entry with a name. Does not follow a symbolic link.
    *
-   * @throws SystemError when there is no such name, or it may not be looked at.
+   * @throws SystemError if there is no such name, or this user may not look it up.
    */
   entry(name: string): Entry {
     const place = this.#placeOf(name);
@@ -58,8 +57,8 @@ export class Entry implements Disposable {
   }
 
   /**
-   * Where it leads to, of a symbolic link. The directory that it was found in must
-   * still be held.
+   * The target of a symbolic link. The directory in which the link was found must still
+   * be held.
    */
   target(): string {
     return this.#held.target();
@@ -72,31 +71,31 @@ export class Entry implements Disposable {
     return this.path === "/" ? `/${name}` : `${this.path}/${name}`;
   }
 
-  /** The status of what a name stands for; `undefined` when there is no such name. */
+  /** The status of the entry with a name; `undefined` if there is no such name. */
   statusOf(name: string): FileStatus | undefined {
     return this.files.statusAt(this.#placeOf(name));
   }
 
-  /** The names in it. @throws SystemError when it cannot be read. */
+  /** The names in it. @throws SystemError if it cannot be read. */
   names(): string[] {
     return this.files.names(this.#placeOf(".").directory, this.path);
   }
 
   /**
-   * Opens a regular file to read it.
+   * Opens a regular file for reading.
    *
-   * @throws NotAFile when it is a pipe, a device or a socket.
-   * @throws SystemError `EISDIR` for a directory, `ELOOP` for a symbolic link, and
-   * when it cannot be opened.
+   * @throws NotAFile if it is a pipe, a device or a socket.
+   * @throws SystemError `EISDIR` if it is a directory, `ELOOP` if it is a symbolic link,
+   * and other errors if it cannot be opened.
    */
   openFile(name: string): OpenFile {
     return this.#openRegular(name, "read");
   }
 
   /**
-   * Opens a regular file to read and write it, which is made where there is none.
+   * Opens a regular file for reading and writing. Creates it if there is none.
    *
-   * @param mode its permissions where it is made, less the umask.
+   * @param mode the permissions of a new file, less the umask.
    * @throws NotAFile, SystemError as {@linkcode Entry.openFile}.
    */
   openOrMakeFile(name: string, mode: number): OpenFile {
@@ -109,7 +108,7 @@ export class Entry implements Disposable {
     mode?: number,
   ): OpenFile {
     const place = this.#placeOf(name);
-    // To open a device alone can have an effect, so it is looked at before.
+    // Opening a device can have side effects, so the type is checked first.
     const seen = this.files.statusAt(place);
     if (seen) this.#assertFile(seen, place);
     using cleanup = new DisposableStack();
@@ -125,14 +124,14 @@ export class Entry implements Disposable {
     if (type === "symbolic link") {
       throw this.files.error(`open ${path}`, "ELOOP");
     }
-    throw new NotAFile(`${path} is a ${type}, and no file`);
+    throw new NotAFile(`${path} is a ${type}, not a regular file`);
   }
 
   /**
-   * Makes a file, and opens it to write.
+   * Creates a file and opens it for writing.
    *
-   * @param mode its permissions, whatever the umask is.
-   * @throws SystemError `EEXIST` when there is one already.
+   * @param mode its permissions, regardless of the umask.
+   * @throws SystemError `EEXIST` if the name exists already.
    */
   makeFile(name: string, mode: number): OpenFile {
     using cleanup = new DisposableStack();
@@ -145,10 +144,10 @@ export class Entry implements Disposable {
   }
 
   /**
-   * Makes a directory.
+   * Creates a directory.
    *
    * @param mode its permissions, less the umask.
-   * @returns whether there was none.
+   * @returns false if the name exists already.
    */
   makeDirectory(name: string, mode: number): boolean {
     return unless(
@@ -157,7 +156,7 @@ export class Entry implements Disposable {
     );
   }
 
-  /** Gives a file in it another name, in place of any other file of that name. */
+  /** Renames a file in it; replaces any file with the new name. */
   rename(from: string, to: string): void {
     this.files.rename(this.#placeOf(from), to);
   }
@@ -168,15 +167,15 @@ export class Entry implements Disposable {
   }
 
   /**
-   * Has two files in it change their names, at once.
+   * Exchanges the names of two files in it atomically.
    *
-   * @throws SystemError `EINVAL` where the file system cannot do that.
+   * @throws SystemError `EINVAL` if the file system does not support that.
    */
   exchange(one: string, other: string): void {
     this.files.exchange?.(this.#placeOf(one), other);
   }
 
-  /** Removes a file, if it is there. */
+  /** Removes a file, if it exists. */
   remove(name: string): void {
     unless(
       CommonErrno.ENOENT,
@@ -184,7 +183,7 @@ export class Entry implements Disposable {
     );
   }
 
-  /** Removes an empty directory, if it is there. */
+  /** Removes an empty directory, if it exists. */
   removeDirectory(name: string): void {
     unless(
       CommonErrno.ENOENT,
@@ -192,7 +191,7 @@ export class Entry implements Disposable {
     );
   }
 
-  /** A name in this directory. @throws SystemError when this is none. */
+  /** A name in this directory. @throws SystemError if this is not a directory. */
   #placeOf(name: string): Place {
     const { fd } = this.#held;
     const path = this.pathOf(name);
@@ -206,7 +205,7 @@ export class Entry implements Disposable {
   }
 }
 
-/** Does something; returns false when that fails with one certain error. */
+/** Runs a step; returns false if it fails with a particular error. */
 function unless(errno: number, step: () => void): boolean {
   try {
     step();
@@ -217,14 +216,14 @@ function unless(errno: number, step: () => void): boolean {
   }
 }
 
-/** Most files that are read come in one read. */
+/** The size of the first read, in bytes, which suffices for most files. */
 const FIRST_READ = 16 * 1024;
 
 /**
  * Reads a file to its end.
  *
- * @param most how large it may be, in bytes.
- * @returns `undefined` when it is larger.
+ * @param most the largest size allowed, in bytes.
+ * @returns `undefined` if the file is larger.
  */
 export function readUpTo(
   file: OpenFile,

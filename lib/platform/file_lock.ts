@@ -34,7 +34,7 @@ const MOST_TRIES = 10;
 /** Identities of the files that this process has locked. */
 const held = new Set<string>();
 
-/** A lock on a file; released by `using` or by the end of the process. */
+/** A lock on a file; released by disposal or by the end of the process. */
 export class FileLock implements Disposable {
   readonly #file: OpenFile;
   readonly #identity: string;
@@ -47,11 +47,11 @@ export class FileLock implements Disposable {
   }
 
   /**
-   * Locks a file of a directory. Makes the file if there is none.
+   * Locks a file of a directory. Creates the file if there is none.
    *
-   * @returns `undefined` when another process, or this one, holds it already.
-   * @throws NotAFile, SystemError when the file cannot be opened, made or locked.
-   * @throws RcapError when a process that should not be able to has locked it for
+   * @returns `undefined` if another process, or this one, already holds the lock.
+   * @throws NotAFile, SystemError if the file cannot be opened, created or locked.
+   * @throws RcapError if a process that should not be able to has locked it for
    * reading, and this system cannot replace the file.
    */
   static tryLock(directory: Entry, name: string): FileLock | undefined {
@@ -81,8 +81,8 @@ export class FileLock implements Disposable {
   }
 
   /**
-   * Replaces a file that somebody has locked for reading by one that this process
-   * has locked.
+   * Replaces a file that another process has locked for reading by one that this
+   * process has locked.
    *
    * @returns `undefined` if another process replaced the file first.
    */
@@ -96,7 +96,7 @@ export class FileLock implements Disposable {
     const file = cleanup.use(directory.makeFile(other, LOCK_FILE_MODE));
     try {
       if (!directory.files.lock(file.fd)) return undefined;
-      // Unlike a rename, this loses nothing: what was in its place can be looked at.
+      // Unlike a rename, an exchange keeps the file that was replaced, to check it.
       directory.exchange(other, name);
       if (!isSame(directory, other, locked)) {
         // Another process was first, and holds the lock.
@@ -170,7 +170,7 @@ export function lockHolder(directory: Entry, name: string): number | undefined {
   return conflict?.isForWriting ? Math.max(0, conflict.pid) : undefined;
 }
 
-/** Opens a file to read; `undefined` when there is none. */
+/** Opens a file for reading; `undefined` if there is none. */
 function openIfAny(directory: Entry, name: string): OpenFile | undefined {
   try {
     return directory.openFile(name);

@@ -1,5 +1,5 @@
 /**
- * The choice of the platform by the operating system that rcap runs on.
+ * Chooses the platform for the operating system that rcap runs on.
  *
  * @module
  */
@@ -13,17 +13,17 @@ import { linux } from "./linux/system.ts";
 import type { OperatingSystem } from "./operating_system.ts";
 
 /**
- * The operating system that rcap runs on.
+ * Returns the operating system that rcap runs on.
  *
- * @throws CapabilityError when it is none that rcap knows.
- * @throws UsageError when the environment names none that can be tested here.
+ * @throws CapabilityError if rcap does not support it.
+ * @throws UsageError if the environment names a platform that does not exist.
  */
 export function operatingSystem(): OperatingSystem {
   return systemOf(Deno.build.os);
 }
 
 /**
- * What rcap knows an operating system by.
+ * Returns the operating system with a name.
  *
  * @throws CapabilityError, UsageError as {@linkcode operatingSystem}.
  */
@@ -46,12 +46,12 @@ function chooseOnLinux(): OperatingSystem {
   if (name !== "illumos") {
     throw new UsageError(
       `${VARIABLES.platform}: "${name}" is not a platform`,
-      "there are linux and illumos",
+      "choose linux or illumos",
     );
   }
   if (isSecureExecution()) {
     throw new CapabilityError(
-      `${VARIABLES.platform} names libraries to load, which whoever starts a program with privileges of its own may not do`,
+      `${VARIABLES.platform} names libraries to load, which is not allowed for a program that was started with privileges of its own`,
     );
   }
   return illumos({
@@ -63,7 +63,7 @@ function chooseOnLinux(): OperatingSystem {
   });
 }
 
-/** What a variable says; `undefined` when it says nothing. */
+/** The value of a variable; `undefined` if it is empty or not set. */
 function variable(name: keyof typeof VARIABLES): string | undefined {
   return Deno.env.get(VARIABLES[name]) || undefined;
 }
@@ -73,6 +73,6 @@ function required(name: "libc" | "libproc" | "libsocket"): string {
   if (value !== undefined) return value;
   throw new UsageError(
     `${VARIABLES.platform} is illumos and ${VARIABLES[name]} is not set`,
-    "name the library that stands for it",
+    "set it to the path of the library to use",
   );
 }

@@ -1,6 +1,6 @@
 /**
- * What rcap needs of an operating system beside its processes, for commands and the
- * daemon as a service. `main.ts` chooses one and hands it in.
+ * The interface to an operating system besides its processes, for commands and the
+ * daemon as a service. `main.ts` chooses one and passes it on.
  *
  * @module
  */
@@ -18,48 +18,48 @@ import type {
   ProjectCapSource,
 } from "./platform.ts";
 
-/** A signal that tells a daemon something. */
+/** A signal that a daemon handles. */
 export type DaemonSignal = "SIGHUP" | "SIGUSR1";
 
-/** One process: what is done through this reaches that process or none. */
+/** One process. Signals sent through this reach that process or none. */
 export interface HeldProcess extends Disposable {
   /**
    * Sends a signal.
    *
-   * @throws NoSuchProcess when it has ended.
-   * @throws ProcessAccessDenied when this user may not.
+   * @throws NoSuchProcess if it has ended.
+   * @throws ProcessAccessDenied if this user may not signal it.
    */
   signal(name: DaemonSignal): void;
 }
 
-/** What systemd wants of a service, and has to give it. */
+/** The interface to systemd for a service. */
 export interface Systemd {
   /**
    * Opens a socket to the service manager.
    *
-   * @param address as `NOTIFY_SOCKET` has it.
-   * @throws SystemError when that is no address, or no descriptor is free.
+   * @param address the value of `NOTIFY_SOCKET`.
+   * @throws SystemError if the address is not valid, or no descriptor is free.
    */
   notifySocket(address: string): Pick<NotifySocket, "send" | keyof Disposable>;
-  /** Microseconds of the clock that the service manager compares with. */
+  /** The time in microseconds, on the clock that the service manager uses. */
   monotonicMicroseconds(): bigint;
-  /** All capabilities that the daemon needs: capabilities(7). */
+  /** The capabilities that the daemon needs: capabilities(7). */
   readonly capabilities: readonly string[];
 }
 
-/** An operating system that rcap runs on: what it has, and what can be asked of it at once. */
+/** An operating system that rcap runs on. */
 export interface OperatingSystem {
-  /** Names of the sources of reference bits, the better first. */
+  /** Names of the sources of reference bits, the best first. */
   readonly pagedataSources: readonly PagedataSourceName[];
   /** Whether a process is stopped while it is paged out. */
   readonly stopsToPageOut: boolean;
   /**
-   * Opens the system's processes.
+   * Opens the platform.
    *
-   * @param choice which source of reference bits; `auto` takes the best that works.
-   * @param warn told why, when `auto` does not get the best.
-   * @param signal has nobody wait for a process any longer.
-   * @throws CapabilityError when the chosen one does not work here.
+   * @param choice the source of reference bits; `auto` takes the best that works.
+   * @param warn called with the reason if `auto` does not take the best.
+   * @param signal ends all waiting for processes.
+   * @throws CapabilityError if the chosen source does not work here.
    */
   open(
     choice: PagedataSourceName | "auto",
@@ -68,81 +68,79 @@ export interface OperatingSystem {
   ): Platform;
   /** Files, directories and locks. */
   readonly files: FileCalls;
-  /** Where a daemon keeps its state unless told otherwise. */
+  /** The default state directory of a daemon. */
   readonly stateDirectory: string;
   /**
-   * What a service manager with the protocol of sd_notify(3) wants, on a system that
+   * The interface to a service manager with the protocol of sd_notify(3), if the system
    * has one.
    */
   readonly systemd?: Systemd;
   /**
-   * Seconds since some moment before this process started. Every process reads the
-   * same, and nobody sets that clock.
+   * The time in seconds on a monotonic clock, which is the same for all processes.
    */
   boottimeSeconds(): number;
-  /** What this process itself uses now. */
+  /** The current resource usage of this process. */
   ownUsage(): Usage;
   /** How many descriptors this process may have open. */
   openFilesLimit(): number;
   /**
-   * Ends a TCP connection of this process in both directions, so that whatever waits
-   * on it fails.
+   * Shuts down a TCP connection of this process in both directions, so that everything
+   * that waits on it fails.
    *
-   * @param local this side of it, and `remote` the other: no two connections have both.
+   * @param local this end; together with `remote`, the other end, it identifies the
+   * connection.
    * @returns whether there is such a connection.
    */
   endConnection(local: Endpoint, remote: Endpoint): boolean;
   /**
-   * A name for the processes that this one sees by their pids: two processes with
-   * different names may give one pid to different processes. `null` where that is not
-   * known.
+   * A name for the set of processes that this process sees: where the names differ, one
+   * pid may mean different processes. `null` if it is not known.
    */
   processSpace(): string | null;
-  /** Whether a process still runs; `unknown` where it cannot be seen. */
+  /** Whether a process still runs; `unknown` if it is not visible. */
   fateOf(id: ProcessId): "runs" | "ended" | "unknown";
   /**
    * Holds exactly one process, to send it signals.
    *
-   * @throws NoSuchProcess when it has ended.
-   * @throws ProcessAccessDenied when this user may not.
-   * @throws CapabilityError when this is refused whatever the process.
+   * @throws NoSuchProcess if it has ended.
+   * @throws ProcessAccessDenied if this user may not signal it.
+   * @throws CapabilityError if the system refuses this for every process.
    */
   hold(id: ProcessId): HeldProcess;
-  /** Whether SIGHUP is ignored, as nohup(1) has it, while nobody listens to it. */
+  /** Whether SIGHUP is ignored, as under nohup(1). Only valid without a listener for it. */
   ignoresHangup(): boolean;
-  /** Memory of the machine now. */
+  /** The current state of the machine's memory. */
   memory(): MachineMemory;
   /**
-   * The id of a user by name, from every source that the system knows; `undefined`
-   * for none. It may take long, and nothing else waits meanwhile.
+   * The id of a user by name, from all sources of the system; `undefined` if there is no
+   * such user. May take long, but does not block the event loop.
    *
-   * @throws SystemError when it cannot be found out.
+   * @throws SystemError if the lookup fails.
    */
   uidOfUser(name: string): Promise<number | undefined>;
-  /** The id of a project by name, where the system has such; `undefined` for none. */
+  /** The id of a project by name, if the system has projects; `undefined` if there is none of that name. */
   projectIdOf?(name: string): number | undefined;
-  /** The id of a zone by name, where the system has such; `undefined` for none. */
+  /** The id of a zone by name, if the system has zones; `undefined` if there is none of that name. */
   zoneIdOf?(name: string): number | undefined;
-  /** A new look at the caps of projects, where the system has such. */
+  /** A new source of the caps of projects, if the system has projects. */
   projectCaps?(): ProjectCapSource;
   /**
-   * Makes sure that processes can be told apart: that what is read of a pid and what
-   * is done with it are of the same process.
+   * Checks that reading a pid and acting on it concern the same process.
    *
-   * @throws CapabilityError when they cannot.
+   * @throws CapabilityError if they do not.
    */
   requireOwnProcesses(): void;
   /**
-   * Makes sure that the processes of every user can be scanned.
+   * Checks that the processes of every user can be scanned.
    *
-   * @throws CapabilityError when a privilege is missing, or what is asked for is
-   * refused whatever the privileges.
+   * @throws CapabilityError if a privilege is missing, or the system refuses a call
+   * regardless of privileges.
    */
   requirePrivileges(): Promise<void>;
-  /** The processes that keep rcap from ending, since nothing ends its calls on them, by pid. */
+  /** The pids of processes that keep rcap from ending, because its calls on them cannot be ended. */
   heldBy(): number[];
-  /** Gives back memory that rcap itself holds and does not use, where that can be told. */
+  /** Gives unused memory of rcap itself back to the system, as far as it is known. */
   trimOwnMemory(): void;
-  /** Tries everything that rcap can use. */
+  /** Tries every capability that rcap can use. */
   examine(): Promise<Finding[]>;
 }

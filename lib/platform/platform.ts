@@ -1,5 +1,5 @@
 /**
- * What rcap needs of an operating system.
+ * The interface to the processes of an operating system and their memory.
  *
  * @module
  */
@@ -18,114 +18,112 @@ export type PagedataSourceName =
   | "proc";
 
 /**
- * What a reading is for.
+ * The purpose of a read.
  *
- * - `scan`: which pages can go. Pages that no page-out could take are not
- *   recorded, so that they do not count as unreferenced. The reference bits are
- *   reset right after they are read.
- * - `glance`: the same, and nothing is reset.
+ * - `scan`: which pages can be paged out. Other pages are not recorded, so that they do
+ *   not count as unreferenced. The reference bits are reset right after they are read.
+ * - `glance`: the same, but nothing is reset.
  * - `inspect`: how every resident page is used. Nothing is reset.
  */
 export type PagedataPurpose = "scan" | "glance" | "inspect";
 
-/** What the system says of one mapping. Sizes in bytes. */
+/** The system's figures of one mapping. Sizes are in bytes. */
 export interface MappingFigures {
   readonly start: bigint;
   readonly end: bigint;
-  /** As Linux has it: `rw-p`, with `s` instead of `p` for shared. */
+  /** In the notation of Linux: `rw-p`, with `s` instead of `p` for shared. */
   readonly perm: string;
   /** Path of the file, or a name like `[heap]`; empty for anonymous memory. */
   readonly name: string;
   readonly pageSize: number;
   readonly rss: number;
-  /** Of `rss`, what belongs to no file. */
+  /** The part of `rss` that belongs to no file. */
   readonly anonymous: number;
-  /** What of it is in swap; 0 where the system does not tell. */
+  /** How much of it is in swap; 0 if the system does not report this. */
   readonly swapped: number;
-  /** Of `rss`, what is locked in memory. */
+  /** The part of `rss` that is locked in memory. */
   readonly locked: number;
-  /** Of `rss`, what was referenced and modified; 0 where only pagedata tells. */
+  /** The parts of `rss` that were referenced and modified; 0 if only pagedata shows this. */
   readonly referenced: number;
   readonly modified: number;
-  /** Why a page-out could take nothing of it; `undefined` when it could. */
+  /** Why nothing of it can be paged out; `undefined` if it can. */
   readonly reason: SkipReason | undefined;
 }
 
-/** The memory of one process, with what the commands need beside the scanner. */
+/** The memory of one process, with what the commands need besides the scanner. */
 export interface MonitoredMemory extends ProcessMemory {
   /**
-   * Finds out whether the process can be read, before anything is done to it.
+   * Checks that the process can be read, before anything is done to it.
    *
-   * @throws NoSuchProcess when it has exited.
-   * @throws ProcessAccessDenied when this user may not read it.
+   * @throws NoSuchProcess if it has exited.
+   * @throws ProcessAccessDenied if this user may not read it.
    */
   checkAccess(): Promise<void>;
-  /** Resets the bits without reading them: an observation starts. */
+  /** Resets the bits without reading them, to start an observation. */
   reset(): Promise<void>;
-  /** Has what is in use show once more, shortly before an observation ends. */
+  /** Makes references to pages in use visible again, shortly before an observation ends. */
   refresh(): Promise<void>;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
   /**
    * Whether the process may have run, and used memory, since its pagedata was last
-   * read. What happened within the last tenth of a second may be missed.
+   * read. May miss what happened within the last tenth of a second.
    */
   hasRun(): boolean;
   /**
-   * Why the process is set aside, for a person: it has not answered before, and is
-   * tried again less and less often. `undefined` when it is not.
+   * Why the process is set aside, in words for users: it has not answered, and is tried
+   * again less and less often. `undefined` if it is not set aside.
    */
   readonly silence?: string;
   /**
-   * Why the process is known more coarsely than others, for a person: more of it
-   * would have to be kept than is kept of one. `undefined` when it is not, or was not
-   * read yet.
+   * Why the process is known more coarsely than others, in words for users: its records
+   * would exceed the limit of one process. `undefined` if it is not, or was not read yet.
    */
   readonly coarseness?: string;
-  /** Whether the system tells of proportional sizes. */
+  /** Whether the system reports proportional sizes. */
   readonly knowsProportional: boolean;
   /**
-   * Proportional set size in bytes: every page counts divided by the number of
-   * processes that map it. The RSS, which is more, where that is not for this
-   * user, or the system does not tell. Costs a walk of the page tables.
+   * Reads the proportional set size in bytes: every page counts divided by the number of
+   * processes that map it. Returns the RSS, which is larger, if this user may not read
+   * it, or the system does not report it. Walks the page tables.
    */
   readProportional(): Promise<number>;
   /**
-   * The mappings with all figures, in address order.
+   * Reads the mappings with all figures, in address order.
    *
-   * @param purpose `inspect`, as by default, tells of each by its name; otherwise
-   * they are those of a scan, without their names.
+   * @param purpose with `inspect`, the default, mappings have names; otherwise they are
+   * those of a scan, without names.
    */
   readMappings(purpose?: PagedataPurpose): Promise<MappingFigures[]>;
-  /** The state of every page of a range, a byte a page: `PAGE_*` of `../memory/page_states.ts`. */
+  /** Reads the state of every page of a range, one byte per page: `PAGE_*` of `../memory/page_states.ts`. */
   readPageStates(span: PageSpan): Promise<Uint8Array>;
 }
 
-/** A process, told apart from every other that has or had the same pid. */
+/** Identifies a process, even if its pid is reused. */
 export interface ProcessId {
   readonly pid: number;
-  /** When it started. What it counts is the system's own affair. */
+  /** When it started. The unit depends on the system. */
   readonly startTime: number;
 }
 
-/** One process, as the list of processes shows it. */
+/** One process, as listed by the system. */
 export interface ProcessEntry extends ProcessId {
   /** Name of the command, without its path. */
   readonly comm: string;
   readonly ppid: number;
   /**
-   * Tells address spaces of one process apart: it changes when the process starts
-   * another program. What it says is the system's own affair.
+   * Identifies the address space: changes when the process executes another program.
+   * The format depends on the system.
    */
   readonly layout: string;
   /** Whether it belongs to the system, like a kernel thread, and has no memory of its own. */
   readonly isSystem: boolean;
   /** Whether it has exited and only waits to be reaped. */
   readonly isZombie: boolean;
-  /** Resident set size and image size in bytes, as the list has them: cheap, and about right. */
+  /** Resident set size and image size in bytes: cheap to read, and approximate. */
   readonly rss: number;
   readonly image: number;
-  /** Page faults that had to wait for a disk since it started; 0 where the system does not tell. */
+  /** Page faults that waited for a disk since it started; 0 if the system does not report this. */
   readonly majorFaults: number;
 }
 
@@ -133,7 +131,7 @@ export interface ProcessEntry extends ProcessId {
 export interface MachineMemory {
   /** Physical memory. */
   readonly totalMemory: number;
-  /** How much of it programs can have without anything being paged out. */
+  /** How much of it programs can allocate without anything being paged out. */
   readonly availableMemory: number;
   readonly totalSwap: number;
   readonly freeSwap: number;
@@ -143,66 +141,66 @@ export interface MachineMemory {
 export interface Platform extends Disposable {
   /** Where reference bits come from. */
   readonly pagedata: PagedataSourceName;
-  /** Whether references are known a page or only a mapping at a time. */
+  /** Whether references are known for every page, or only for every mapping. */
   readonly granularity: "page" | "mapping";
-  /** Size of a page in bytes; the smallest where there are several. */
+  /** Size of a page in bytes; the smallest if there are several. */
   readonly pageSize: number;
-  /** The pid of every process there is, in no order. */
+  /** The pids of all processes, in no particular order. */
   listPids(): number[];
-  /** Every process there is, of the system and zombies too, by pid. */
+  /** All processes, including zombies and those of the system, ordered by pid. */
   listProcesses(): ProcessEntry[];
   /**
-   * One process. Cheap: hundreds can be read every few seconds.
+   * Reads one process. Cheap enough to read hundreds every few seconds.
    *
-   * @throws NoSuchProcess when there is none with that pid.
+   * @throws NoSuchProcess if there is no process with that pid.
    */
   readProcess(pid: number): ProcessEntry;
   /**
-   * The real user id of a process; `undefined` where that cannot be seen.
+   * The real user id of a process; `undefined` if it is not visible.
    *
-   * @throws NotKnown, as all that look closer at a process, when it cannot be found
-   * out for the moment.
+   * @throws NotKnown if it cannot be found out at the moment, as all methods below that
+   * examine a process.
    */
   userOf(entry: ProcessEntry): number | undefined;
   /**
-   * Whether the path of its program matches, and is where the machine has that
-   * program: not only where the process itself sees it.
+   * Whether the path of its program matches, and leads to that program for the machine
+   * too, not only for the process itself.
    *
-   * @param matches is asked before the file is looked for.
+   * @param matches called before the file is looked up.
    */
   runsProgram(
     entry: ProcessEntry,
     matches: (path: string) => boolean,
   ): Promise<boolean>;
-  /** The paths of its cgroups; none where that cannot be seen. */
+  /** The paths of its cgroups; empty if they are not visible. */
   cgroupsOf(entry: ProcessEntry): readonly string[];
-  /** The path of the cgroup that systemd has it in, where the system has that. */
+  /** The path of the cgroup in which systemd keeps it, if the system has systemd. */
   systemdCgroupOf?(entry: ProcessEntry): string | undefined;
   /**
    * The directory of the cgroup whose owner wants the process to be left alone;
-   * `undefined` when there is none.
+   * `undefined` if there is none.
    */
   avoidanceOf?(entry: ProcessEntry): string | undefined;
-  /** The id of its project, where the system has such. */
+  /** The id of its project, if the system has projects. */
   projectOf?(entry: ProcessEntry): number | undefined;
-  /** The id of its zone, where the system has such. */
+  /** The id of its zone, if the system has zones. */
   zoneOf?(entry: ProcessEntry): number | undefined;
   /**
-   * Access to the memory of a process. Opens nothing that would have to be closed.
+   * Gives access to the memory of a process. The result need not be closed.
    *
-   * @param group whose processes share a limit on calls that do not come back.
+   * @param group the group whose processes share a limit on calls that do not return.
    */
   open(entry: ProcessEntry, group?: string): MonitoredMemory;
   /**
-   * Why processes cannot be reached that have done nothing for it, for a person;
-   * `undefined` while all can.
+   * Why processes cannot be reached through no fault of theirs, in words for users;
+   * `undefined` if all can.
    */
   readonly overload?: string;
-  /** Memory of the machine now. */
+  /** The current state of the machine's memory. */
   memory(): MachineMemory;
 }
 
-/** One thing that rcap can use, and whether it works on this machine. */
+/** One capability that rcap can use, and whether it works on this machine. */
 export interface Finding {
   readonly name: string;
   readonly status: "ok" | "degraded" | "missing";
@@ -210,13 +208,13 @@ export interface Finding {
   readonly detail: string;
   /** What it means for rcap. */
   readonly meaning: string;
-  /** What to do about it; null where nothing need be done. */
+  /** What to do about it; null if nothing need be done. */
   readonly remedy: string | null;
-  /** Whether no scan works without it. */
+  /** Whether scans depend on it. */
   readonly required: boolean;
 }
 
-/** The cap of a project, where the system has such. */
+/** The cap of a project. */
 export interface ProjectCap {
   readonly name: string;
   readonly id: number;
@@ -224,17 +222,17 @@ export interface ProjectCap {
   readonly maxRss: number;
 }
 
-/** Caps of projects, and what is wrong with what the system says of them, for a person. */
+/** Caps of projects, and problems in their definitions, in words for users. */
 export interface ProjectCaps {
-  /** `undefined` when they cannot be read: those there were hold on. */
+  /** `undefined` if they cannot be read: then the previous caps stay in force. */
   readonly caps: readonly ProjectCap[] | undefined;
   readonly problems: readonly string[];
 }
 
-/** Where the system keeps caps of projects. */
+/** The system's source of caps of projects. */
 export interface ProjectCapSource {
   /** The file, for messages. */
   readonly path: string;
-  /** The caps; `undefined` when nothing has changed since this was last asked. */
+  /** The caps; `undefined` if nothing has changed since the last call. */
   changedCaps(): ProjectCaps | undefined;
 }

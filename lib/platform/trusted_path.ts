@@ -119,8 +119,8 @@ export function openFileIn(
   const path = directory.pathOf(name);
   const { files } = directory;
   const finding = { files, path, directory, ofOwner };
-  // Before it is opened, since a stranger's file system would be asked for that;
-  // and afterwards, since it may be another by then.
+  // Checked before it is opened, since opening would contact a stranger's file system,
+  // and again afterwards, since it may have been replaced meanwhile.
   const seen = directory.statusOf(name);
   if (seen?.type === "file") trust(seen, finding);
   using cleanup = new DisposableStack();
@@ -144,7 +144,7 @@ export function assertTrusted(directory: Entry, name: string): void {
   }
 }
 
-/** A walk along a path; `using` closes its directory. */
+/** A walk along a path. Disposal closes its directory. */
 class Walk implements Disposable {
   readonly #files: FileCalls;
   readonly #options: WalkOptions;
@@ -164,7 +164,7 @@ class Walk implements Disposable {
         ? `${files.workingDirectory()}/${path}`
         : path,
     );
-    // What was handed in is not this walk's to close.
+    // The caller closes the directory that it passed in, so the walk uses its own.
     this.#here = isFromRoot ? Entry.root(files) : from.entry(".");
     if (isFromRoot) this.#examine(this.#here, undefined);
   }
@@ -350,7 +350,7 @@ function distrustOf(
     : undefined;
 }
 
-/** How others can make names in a directory, also when they cannot change those there are. */
+/** How others can create names in a directory, even if they cannot change existing ones. */
 function whyOpenToOthers(
   { path, status, files }: Entry,
 ): DistrustError | undefined {
@@ -403,8 +403,8 @@ function notOnlyOurs(
 }
 
 /**
- * As `chmod(1)` has them, a group other than root's, and others; and those that an
- * access control list names.
+ * Who else can write: a group other than root's and others, in the notation of
+ * `chmod(1)`, and those that an access control list names.
  */
 type Writers = "g" | "o" | "list";
 

@@ -1,8 +1,8 @@
 /**
- * What works on this machine, and why not the rest: every capability that rcap
- * can use is tried, on rcap itself.
+ * Finds out what works on this machine, and why the rest does not. Tries every
+ * capability that rcap can use, on rcap itself.
  *
- * No examination can end the others: what one of them throws is what it found.
+ * A failing examination does not end the others: its error becomes its finding.
  *
  * @module
  */
@@ -51,25 +51,25 @@ import {
 import { isSysMounted } from "./sysfs.ts";
 import { openPidfd, requirePageout, systemMemory } from "./system_calls.ts";
 
-/** What an examination found: a text where all is well, else what differs from what it says. */
+/** The result of an examination: the detail if all is well, otherwise what deviates from its texts. */
 type Seen =
   | string
   | Pick<Finding, "status" | "detail"> & Partial<Finding>;
 
-/** One thing to try. */
+/** One capability to try. */
 interface Examination {
   readonly name: string;
   readonly required: boolean;
-  /** What it means that it works. */
+  /** What it means if it works. */
   readonly meaning: string;
-  /** What it means that it does not. */
+  /** What it means if it does not. */
   readonly without: string;
   /** What to do about that. */
   readonly remedy: string;
   look(): Seen | Promise<Seen>;
 }
 
-/** Tries everything. */
+/** Tries every capability. */
 export async function examine(): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const examination of EXAMINATIONS) {
@@ -96,7 +96,7 @@ async function findingOf(
       ...what,
       status: "missing",
       meaning: isWithoutProc(error)
-        ? "this cannot be told without /proc"
+        ? "this cannot be found out without /proc"
         : without,
       detail: (error instanceof CapabilityError && error.problem) ||
         (error instanceof Error && error.message) || String(error),
@@ -105,7 +105,7 @@ async function findingOf(
   }
 }
 
-/** What to do about an error, where it tells. */
+/** What to do about an error, if known. */
 function remedyOf(error: unknown): string | undefined {
   if (error instanceof CapabilityError) return error.remedy;
   if (isDenied(error)) {
@@ -116,7 +116,7 @@ function remedyOf(error: unknown): string | undefined {
   return isWithoutProc(error) || isReadOnly ? "see proc" : undefined;
 }
 
-/** Whether an examination found nothing to look at, since `/proc` is not as it should be. */
+/** Whether an examination failed because `/proc` is not as it should be. */
 function isWithoutProc(error: unknown): boolean {
   return isMissing(error) && procProblem() !== undefined;
 }
@@ -126,7 +126,7 @@ const privileges: Examination = {
   required: true,
   meaning: "processes of every user can be inspected and scanned",
   without:
-    "inspect works on your own processes only, scan on none but as a dry run",
+    "inspect works on your own processes only, and scan only as a dry run on them",
   remedy:
     "run as root, or give the binary what it needs: setcap cap_sys_ptrace,cap_sys_nice,cap_dac_override,cap_bpf,cap_perfmon+ep /usr/local/bin/rcap",
   look() {
@@ -146,7 +146,7 @@ const privileges: Examination = {
         detail:
           `${whoami()}, with ${held} in a user namespace only: they do not reach beyond it`,
         meaning:
-          "inspect works on processes of this namespace only, scan on none but as a dry run",
+          "inspect works on processes of this namespace only, and scan only as a dry run on them",
         remedy: USER_NAMESPACE.remedy,
       };
     }
@@ -185,7 +185,7 @@ const proc: Examination = {
         status: "degraded",
         detail: `${own}; subset=pid`,
         meaning:
-          "scan and inspect work; run does not, for it is not known how much memory is available",
+          "scan and inspect work; run does not, since it is not known how much memory is available",
         remedy:
           "mount proc without subset=pid (ProcSubset=all in a systemd unit)",
       };
@@ -194,7 +194,7 @@ const proc: Examination = {
   },
 };
 
-/** What it means that rcap is in a namespace of its own, and the option by which a container is not. */
+/** What it means that rcap is in a namespace of its own, and the container option that avoids it. */
 const NESTED: Readonly<
   Record<NamespaceKind, { meaning: string; option: string }>
 > = {
@@ -209,7 +209,7 @@ const NESTED: Readonly<
   },
   cgroup: {
     meaning:
-      "cgroup: and unit: see paths from rcap's own cgroup on, with /../ for what lies beside it",
+      "cgroup: and unit: see paths from rcap's own cgroup on, with /../ for cgroups outside of it",
     option: "--cgroupns=host",
   },
 };
@@ -293,7 +293,7 @@ const smaps: Examination = {
   remedy: "use a kernel with CONFIG_PROC_PAGE_MONITOR",
   look() {
     return readTextFile("/proc/self/smaps").includes("\nReferenced:")
-      ? "/proc/PID/smaps tells of references"
+      ? "/proc/PID/smaps shows references"
       : { status: "missing", detail: "/proc/PID/smaps has no Referenced" };
   },
 };
@@ -363,7 +363,7 @@ function swapDevices(): string[] {
   return parseSwaps(readTextFile("/proc/swaps"));
 }
 
-/** The names in a `/proc/swaps`, behind its line of titles. */
+/** The names in a `/proc/swaps`, without its header line. */
 export function parseSwaps(text: string): string[] {
   return text.trimEnd().split("\n").slice(1)
     .map((line) => line.split(/\s+/)[0]);
@@ -382,7 +382,7 @@ const zram: Examination = {
   name: "zram",
   required: false,
   meaning: "what is paged out stays in memory, compressed",
-  without: "what is paged out goes to a disk, if to anything",
+  without: "what is paged out goes to a disk, if there is swap",
   remedy:
     "modprobe zram; zramctl --find --size 4G, then mkswap and swapon on the device it names",
   look() {
@@ -391,14 +391,14 @@ const zram: Examination = {
       return {
         status: "degraded",
         detail: "/proc/swaps does not tell whether it is used as swap",
-        meaning: "it is not known where what is paged out goes",
+        meaning: "it is not known where paged-out memory goes",
         remedy: "see proc",
       };
     }
     const inUse = devices.filter((name) => /^\/dev\/zram\d+$/.test(name));
     if (inUse.length > 0) return inUse.map(zramUse).join("; ");
     requireSys();
-    // Not by hot_add in zram-control: reading that makes a device.
+    // Not by reading hot_add in zram-control, which would create a device.
     return readDirectory("/sys/class").includes("zram-control")
       ? {
         status: "degraded",
@@ -424,7 +424,7 @@ function zramUse(device: string): string {
   } in ${formatSize(used)} of memory`;
 }
 
-/** @throws CapabilityError where the kernel cannot be asked by files. */
+/** @throws CapabilityError if no sysfs is mounted. */
 function requireSys(): void {
   if (isSysMounted()) return;
   throw new CapabilityError("no sysfs is mounted at /sys", {

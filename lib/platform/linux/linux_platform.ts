@@ -48,9 +48,9 @@ export class LinuxPlatform implements Platform {
   readonly #avoidance = new Avoidance();
 
   /**
-   * Takes over the source: it is closed with the platform.
+   * Takes ownership of the source, which is closed with the platform.
    *
-   * @param signal has nobody wait for a process any longer.
+   * @param signal ends all waiting for processes.
    */
   constructor(source: PagedataSource, signal?: AbortSignal) {
     this.#source = source;
@@ -150,9 +150,9 @@ export class LinuxPlatform implements Platform {
 }
 
 /**
- * Looks into a process's directory; `undefined` where there is nothing to be seen.
+ * Looks something up in a process's directory; `undefined` if it is not visible.
  *
- * @throws NotKnown when that cannot be told for the moment.
+ * @throws NotKnown if it cannot be found out at the moment.
  */
 function lookUp<T>(
   process: ProcessEntry,
@@ -168,7 +168,7 @@ function lookUp<T>(
   }
 }
 
-/** Passes over an error that says that a process is gone, or not for this user. */
+/** Ignores errors that mean that a process has exited, or is not visible to this user. */
 function throwUnlessHidden({ pid }: ProcessEntry, error: unknown): void {
   if (error instanceof NotKnown || !(error instanceof ProcessError)) {
     throw error;
@@ -179,13 +179,13 @@ function throwUnlessHidden({ pid }: ProcessEntry, error: unknown): void {
 }
 
 /**
- * The real uid in a `/proc/<pid>/status`.
+ * Returns the real uid in a `/proc/<pid>/status`.
  *
- * @throws SyntaxError when there is none.
+ * @throws SyntaxError if there is none.
  */
 export function realUid(status: string): number {
-  // A user may choose the name of a process, which stands first in its line: the
-  // kernel escapes its line feeds.
+  // Users choose the name of a process, which is in the first line; the kernel escapes
+  // its line feeds.
   const uid = Number(/^Uid:\s+(\d{1,10})\s/m.exec(status)?.[1]);
   if (Number.isNaN(uid)) {
     throw new SyntaxError(`no Uid in status: ${status.slice(0, 80)}`);
@@ -198,8 +198,8 @@ function placesOf(directory: ProcDir): CgroupPlace[] {
 }
 
 /**
- * Memory of the machine now: sysinfo(2), and `MemAvailable` of proc_meminfo(5),
- * which is read when it is asked for.
+ * The current state of the machine's memory: sysinfo(2), and `MemAvailable` of
+ * proc_meminfo(5), which is only read on access.
  */
 export function machineMemory(): MachineMemory {
   return {
@@ -210,7 +210,7 @@ export function machineMemory(): MachineMemory {
   };
 }
 
-/** `MemAvailable` in a `meminfo`, in bytes; 0 where there is none. */
+/** `MemAvailable` in a `meminfo`, in bytes; 0 if there is none. */
 export function parseMemAvailable(meminfo: string): number {
   const kilobytes = /^MemAvailable: *(\d{1,12}) kB$/m.exec(meminfo)?.[1];
   return Number(kilobytes ?? 0) * 1024;
@@ -219,14 +219,14 @@ export function parseMemAvailable(meminfo: string): number {
 /**
  * `MemAvailable` of proc_meminfo(5), in bytes.
  *
- * @throws CapabilityError when `/proc` does not tell.
+ * @throws CapabilityError if `/proc` does not show it.
  */
 export function availableMemory(): number {
   try {
     const meminfo = readTextFile("/proc/meminfo");
     return parseMemAvailable(meminfo);
   } catch (error) {
-    // Whatever else is in the way passes, as a want of descriptors.
+    // Other errors are temporary, such as a lack of descriptors.
     if (
       !(error instanceof SystemError) || !isMissing(error) && !isDenied(error)
     ) throw error;

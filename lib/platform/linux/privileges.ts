@@ -22,41 +22,42 @@ const CAPABILITIES = {
 /** The name of a capability. */
 export type Capability = keyof typeof CAPABILITIES;
 
-/** What scanning the processes of every user takes. */
+/** The capabilities for scanning the processes of every user. */
 export const SCAN_CAPABILITIES = [
-  // Reads maps and smaps of those, and may advise on their memory.
+  // Permits reading their maps and smaps, and advising on their memory.
   "CAP_SYS_PTRACE",
-  // Advises: process_madvise(2).
+  // Permits process_madvise(2).
   "CAP_SYS_NICE",
-  // Opens clear_refs and pagemap of the processes of every user.
+  // Permits opening their clear_refs and pagemap.
   "CAP_DAC_OVERRIDE",
 ] as const satisfies readonly Capability[];
 
-/** What reading their page tables takes. */
+/** The capabilities for reading page tables. */
 export const PTE_CAPABILITIES = [
-  // Loads the programs that read page tables.
+  // Permits loading the programs that read page tables.
   "CAP_BPF",
-  // Lets those read kernel memory.
+  // Permits these programs to read kernel memory.
   "CAP_PERFMON",
 ] as const satisfies readonly Capability[];
 
-/** All that the daemon needs. */
+/** All capabilities that the daemon needs. */
 export const DAEMON_CAPABILITIES = [
   ...PTE_CAPABILITIES,
   ...SCAN_CAPABILITIES,
 ] as const;
 
 /**
- * Which of some capabilities this process lacks: `CapEff` of proc_pid_status(5).
+ * Returns those of some capabilities that this process lacks: `CapEff` of
+ * proc_pid_status(5).
  *
- * @throws SystemError when that cannot be read.
+ * @throws SystemError if that cannot be read.
  */
 export function lacking(names: readonly Capability[]): Capability[] {
   const held = BigInt(`0x${ownStatus("CapEff") ?? "0"}`);
   const has = (name: Capability) =>
     (held >> BigInt(CAPABILITIES[name]) & 1n) !== 0n;
   return names.filter((name) =>
-    // CAP_SYS_ADMIN stands for what was taken from it: capabilities(7).
+    // CAP_SYS_ADMIN includes the capabilities split off from it: capabilities(7).
     !has(name) && !(isForPte(name) && has("CAP_SYS_ADMIN"))
   );
 }
@@ -65,16 +66,16 @@ function isForPte(name: Capability): boolean {
   return PTE_CAPABILITIES.some((other) => other === name);
 }
 
-/** Who rcap is, for messages. */
+/** The user that rcap runs as, for messages. */
 export function whoami(): string {
   const uid = effectiveUid();
   return uid === 0 ? "root" : `uid ${uid}`;
 }
 
 /**
- * What to do when access to a process is denied.
+ * Returns what to do if access to a process is denied.
  *
- * @param takes the capabilities by which root has it.
+ * @param takes the capabilities that access requires.
  */
 export function accessRemedy(takes: readonly Capability[]): string {
   if (isNested("user")) {
@@ -95,10 +96,10 @@ export const USER_NAMESPACE = {
   remedy: "run it outside, as root of the machine",
 } as const;
 
-/** @throws CapabilityError when the processes of other users cannot be scanned. */
+/** @throws CapabilityError if the processes of other users cannot be scanned. */
 export function requireCapabilities(): void {
   if (isNested("user")) {
-    // Not those inside either: mm/madvise.c asks for CAP_SYS_NICE in the first one.
+    // Not even those inside it: mm/madvise.c requires CAP_SYS_NICE in the initial one.
     throw new CapabilityError(
       `${whoami()} here cannot page out any process: ${USER_NAMESPACE.cause}`,
       { remedy: USER_NAMESPACE.remedy },
@@ -109,6 +110,6 @@ export function requireCapabilities(): void {
   throw new CapabilityError(
     `${effectiveUid() === 0 ? "root here" : whoami()} is without ${
       names.join(", ")
-    }, and so cannot scan the processes of others; run as root, or with these capabilities (rcap doctor tells more)`,
+    }, so it cannot scan the processes of others; run as root, or with these capabilities (rcap doctor tells more)`,
   );
 }

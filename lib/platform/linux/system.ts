@@ -1,5 +1,5 @@
 /**
- * Linux, as rcap chooses it.
+ * The operating system Linux, as rcap uses it.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export const linux: OperatingSystem = {
   stopsToPageOut: false,
   open(choice, warn, signal) {
     requireOwnProc();
-    // Here in words, since page-outs ask for it all the time.
+    // Checked here, to fail with a clear message: page-outs read it all the time.
     systemMemory();
     warnIfHidden(warn);
     return new LinuxPlatform(openPagedataSource(choice, warn), signal);
@@ -59,7 +59,7 @@ export const linux: OperatingSystem = {
     requireOwnProc();
     requireCapabilities();
     await requirePageout();
-    // A daemon compares that with its threshold all the time.
+    // A daemon compares this with its threshold all the time.
     availableMemory();
   },
   heldBy: unstoppableProcesses,

@@ -356,7 +356,7 @@ Deno.test("the environment chooses the platform, or a message says what is wrong
   const cases: [env: Record<string, string>, message: string][] = [
     [
       { RCAP_PLATFORM: "solaris9" },
-      `RCAP_PLATFORM: "solaris9" is not a platform; there are linux and illumos`,
+      `RCAP_PLATFORM: "solaris9" is not a platform; choose linux or illumos`,
     ],
     [
       { RCAP_PLATFORM: "illumos" },
