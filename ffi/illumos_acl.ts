@@ -1,8 +1,8 @@
 /**
  * Access control lists of illumos: acl(2), acl(7), and `<sys/acl.h>`.
  *
- * ZFS and NFS version 4 keep lists of `ace_t`, of which the mode of a file shows a
- * part only; UFS and tmpfs keep POSIX-draft lists of `aclent_t`.
+ * ZFS and NFS version 4 keep lists of `ace_t`, which the mode of a file shows only in
+ * part; UFS and tmpfs keep POSIX-draft lists of `aclent_t`.
  *
  * @module
  */
@@ -30,7 +30,7 @@ const ACE_GROUP = 0x2000;
 const ACE_EVERYONE = 0x4000;
 const ACE_ACCESS_ALLOWED_ACE_TYPE = 0;
 
-/** What changes a file or directory, or who may, beside what a mode shows. */
+/** Rights to change a file or directory, or its permissions, that its mode does not show. */
 const HIDDEN_WRITES = ACE_DELETE_CHILD | ACE_DELETE | ACE_WRITE_ACL |
   ACE_WRITE_OWNER;
 const WRITES = HIDDEN_WRITES | ACE_WRITE_DATA | ACE_APPEND_DATA;
@@ -42,7 +42,7 @@ const MAY_WRITE = 0o2;
 
 const ROOT = 0;
 
-/** `facl(2)` on one file; a failed call throws `SystemError`. */
+/** `facl(2)` on one file; throws `SystemError` if the call fails. */
 export type Facl = (
   command: number,
   count: number,
@@ -50,12 +50,12 @@ export type Facl = (
 ) => number;
 
 /**
- * Whether a list lets somebody write to a file, or change who may, who is neither its
- * owner nor root nor this user, and whom its mode does not show. Entries that deny are
- * not counted.
+ * Whether a list lets a stranger write to a file or change its permissions: somebody
+ * other than its owner, root and this user, whom its mode does not show. Ignores entries
+ * that deny access.
  *
  * @param uid this user.
- * @throws SystemError when the list cannot be read.
+ * @throws SystemError if the list cannot be read.
  */
 export function hasStrangeWriter(
   { facl, uid }: { facl: Facl; uid: number },
@@ -66,7 +66,7 @@ export function hasStrangeWriter(
   return entries.some((entry) => isStrangeEntry(entry, uid));
 }
 
-/** The entries of a list; `undefined` where the file system has no such lists. */
+/** The entries of a list; `undefined` if the file system has no such lists. */
 function entriesOf(
   facl: Facl,
   count: number,

@@ -2,9 +2,9 @@
  * Files, directories and locks of illumos: openat(2), fstatat(2), mkdirat(2),
  * renameat(2), unlinkat(2), readlinkat(2), facl(2), and record locks of fcntl(2).
  *
- * illumos has no descriptors of files that are not open (`O_PATH` of Linux). So
- * directories are held, which `O_SEARCH` opens for nothing but the names in them, and
- * what else a name stands for is looked at by fstatat(2).
+ * illumos has no descriptors of files that are not open (`O_PATH` of Linux). So only
+ * directories are held, opened with `O_SEARCH` just to look up names in them. Everything
+ * else is examined with fstatat(2).
  *
  * Facts: those man pages, and `<sys/fcntl.h>`, `<sys/acl.h>` and `<sys/stat.h>` of
  * illumos.
@@ -75,7 +75,7 @@ const OPEN_FLAGS: Readonly<Record<OpenPurpose, number>> = {
   update: O_RDWR | O_CREAT,
   make: O_WRONLY | O_CREAT | O_EXCL,
 };
-/** Nobody is waited for, and no link is followed. */
+/** Never wait, and never follow a symbolic link. */
 const ALWAYS = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
 
 /** Longest path: `MAXPATHLEN` of <sys/param.h>. */
@@ -91,8 +91,8 @@ export class IllumosFiles implements FileCalls {
   readonly #calls: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
   /**
-   * @param path the C library that `libc` is of.
-   * @throws CapabilityError when it lacks a function.
+   * @param path the C library of `libc`.
+   * @throws CapabilityError if it lacks a function.
    */
   constructor(path: string, libc: IllumosLibc) {
     this.#libc = libc;
@@ -113,7 +113,7 @@ export class IllumosFiles implements FileCalls {
     };
   }
 
-  /** Fails with `ENOTDIR` where it is none by now, and with `ELOOP` where it is a link. */
+  /** Fails with `ENOTDIR` if it is not a directory any more, and with `ELOOP` if it is a link. */
   #holdDirectory(place: Place): Held {
     const { path } = place;
     const fd = this.#openAt(place, O_SEARCH);
@@ -129,7 +129,7 @@ export class IllumosFiles implements FileCalls {
     }
   }
 
-  /** A link cannot be held, so it is looked at again after it was read. */
+  /** A link cannot be held, so it is examined again after it was read. */
   #targetOf(place: Place, seen: FileStatus): string {
     const { directory, name, path } = place;
     const buffer = new Uint8Array(PATH_MAX);
@@ -201,7 +201,7 @@ export class IllumosFiles implements FileCalls {
     }
   }
 
-  /** What a name stands for. Its access control list shows once it is open only. */
+  /** The status of a name. Its access control list can be read only once it is open. */
   #look({ directory, name, path }: Place): FileStatus {
     const stat = new Uint8Array(STAT.size);
     this.#libc.checked(
@@ -260,7 +260,7 @@ export class IllumosFiles implements FileCalls {
   lock(fd: number): boolean {
     if (this.#calls.fcntl(fd, F_SETLK, writeLock()) >= 0) return true;
     const errno = this.#libc.errno();
-    // POSIX allows either for a lock that somebody else holds.
+    // POSIX allows either error for a lock that another process holds.
     if (errno === IllumosErrno.EAGAIN || errno === IllumosErrno.EACCES) {
       return false;
     }
@@ -293,7 +293,7 @@ export class IllumosFiles implements FileCalls {
     return this.#calls.geteuid();
   }
 
-  /** illumos itself has no file system that a user's program serves. */
+  /** illumos itself has no file systems that users' programs serve. */
   serverOf(): undefined {}
 
   error(

@@ -1,5 +1,5 @@
 /**
- * The part of illumos's C library through which files are read.
+ * The part of illumos's C library that reads and writes files.
  *
  * Facts: the man pages open(2), fstat(2), read(2), pread(2), write(2), getdents(2),
  * close(2), and `<sys/errno.h>` of illumos, whose numbers up to 34 are those of Linux.
@@ -39,7 +39,7 @@ const O_RDONLY = 0;
 export const O_WRONLY = 1;
 const O_CLOEXEC = 0x80_0000;
 
-/** Error numbers of illumos that rcap tells apart. */
+/** Error numbers of illumos that rcap distinguishes. */
 export const IllumosErrno = {
   ...CommonErrno,
   E2BIG: 7,
@@ -64,7 +64,7 @@ const WORDS: ReadonlyMap<number, string> = new Map([
   [IllumosErrno.EBUSY, "busy (EBUSY)"],
   [IllumosErrno.EINVAL, "invalid argument (EINVAL)"],
   [IllumosErrno.EIO, "input or output failed (EIO)"],
-  [IllumosErrno.EEXIST, "it exists already (EEXIST)"],
+  [IllumosErrno.EEXIST, "already exists (EEXIST)"],
   [IllumosErrno.ENOTDIR, "Not a directory (ENOTDIR)"],
   [IllumosErrno.EISDIR, "Is a directory (EISDIR)"],
   [IllumosErrno.ENOSPC, "no space left (ENOSPC)"],
@@ -76,7 +76,7 @@ const WORDS: ReadonlyMap<number, string> = new Map([
   [IllumosErrno.EMFILE, "too many open files (EMFILE)"],
 ]);
 
-/** What an error number of illumos means. */
+/** Describes an error number of illumos. */
 export function illumosErrorWords(errno: number): string {
   return WORDS.get(errno) ?? `error ${errno}`;
 }
@@ -84,7 +84,7 @@ export function illumosErrorWords(errno: number): string {
 /**
  * Opens a library.
  *
- * @throws CapabilityError when it cannot be loaded, or lacks a function.
+ * @throws CapabilityError if it cannot be loaded, or lacks a function.
  */
 export function openLibrary<S extends Deno.ForeignLibraryInterface>(
   path: string,
@@ -102,30 +102,30 @@ export function openLibrary<S extends Deno.ForeignLibraryInterface>(
 
 const decoder = new TextDecoder();
 
-/** Files by descriptor, and the error number of what has just failed. */
+/** File operations on descriptors, and the error number of the last failure. */
 export class IllumosLibc {
   readonly #calls: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
   readonly #stat = new Uint8Array(STAT.size);
   readonly #statReader = new StructReader(STAT, this.#stat);
 
   /**
-   * @param path `libc.so.1`, or where it is.
-   * @throws CapabilityError when it cannot be loaded, or lacks a function.
+   * @param path the path of the library, usually `libc.so.1`.
+   * @throws CapabilityError if it cannot be loaded, or lacks a function.
    */
   constructor(path: string) {
     this.#calls = openLibrary(path, SYMBOLS);
   }
 
-  /** The error number of this thread, right after a call that failed. */
+  /** The error number of this thread, to be read right after a failed call. */
   errno(): number {
     const at = this.#calls.___errno();
     return at === null ? 0 : new Deno.UnsafePointerView(at).getInt32();
   }
 
   /**
-   * Opens a file, to read it unless flags say otherwise; returns its descriptor.
+   * Opens a file, by default for reading, and returns its descriptor.
    *
-   * @throws SystemError when it cannot be opened.
+   * @throws SystemError if it cannot be opened.
    */
   open(path: string, flags = O_RDONLY): number {
     return this.checked(
@@ -140,7 +140,7 @@ export class IllumosLibc {
     return this.#statReader.number("st_size");
   }
 
-  /** Reads from the file's position; returns how many bytes. */
+  /** Reads from the file's position; returns the number of bytes read. */
   read(fd: number, buffer: Uint8Array<ArrayBuffer>): number {
     return this.checked(
       this.#calls.read(fd, buffer, BigInt(buffer.length)),
@@ -148,18 +148,18 @@ export class IllumosLibc {
     );
   }
 
-  /** {@linkcode read} on another thread, for what the system takes long to make. */
+  /** {@linkcode read} on another thread, for data that the system takes long to produce. */
   async readAway(
     fd: number,
     buffer: Uint8Array<ArrayBuffer>,
   ): Promise<number> {
     const size = BigInt(buffer.length);
     const length = await this.#calls.readAway(fd, buffer, size);
-    // errno stayed on the other thread: the same call here fails the same way.
+    // errno is that of the other thread: the same call here fails in the same way.
     return length < 0 ? this.read(fd, buffer) : Number(length);
   }
 
-  /** Reads from a place of the file; returns how many bytes. */
+  /** Reads from an offset in the file; returns the number of bytes read. */
   readFrom(
     fd: number,
     offset: bigint,
@@ -171,7 +171,7 @@ export class IllumosLibc {
     );
   }
 
-  /** Writes some bytes; returns how many were written. */
+  /** Writes bytes; returns how many were written. */
   write(fd: number, bytes: Uint8Array<ArrayBuffer>): number {
     return this.checked(
       this.#calls.write(fd, bytes, BigInt(bytes.length)),
@@ -180,7 +180,7 @@ export class IllumosLibc {
   }
 
   /**
-   * The names in an open directory from its position on, without `.` and `..`.
+   * Reads the names in an open directory from its position on, without `.` and `..`.
    *
    * @param path the directory, for messages.
    */
@@ -215,9 +215,9 @@ export class IllumosLibc {
   }
 
   /**
-   * The result of a call that returns a negative number when it fails.
+   * Checks the result of a call that returns a negative number on failure.
    *
-   * @throws SystemError when it failed.
+   * @throws SystemError if it failed.
    */
   checked(result: number | bigint, call: string): number {
     const value = Number(result);

@@ -22,8 +22,8 @@ export class IllumosSockets {
   readonly #openFilesLimit: () => number;
 
   /**
-   * @param path `libsocket.so.1`, or where it is.
-   * @throws CapabilityError when it cannot be loaded, or lacks a function.
+   * @param path the path of the library, usually `libsocket.so.1`.
+   * @throws CapabilityError if it cannot be loaded, or lacks a function.
    */
   constructor(path: string, openFilesLimit: () => number) {
     this.#calls = openLibrary(path, SYMBOLS);

@@ -1,6 +1,6 @@
 /**
- * The structures of illumos that rcap reads, as 64-bit programs see them, and the
- * constants that go with them.
+ * The structures of illumos that rcap reads, in their 64-bit layout, and related
+ * constants.
  *
  * Facts: proc(5), `<sys/procfs.h>`, `<sys/stat.h>`, `<sys/fcntl.h>`, `<sys/dirent.h>`,
  * `<sys/signal.h>`, `<sys/swap.h>` and `<pwd.h>` of illumos.
@@ -10,7 +10,7 @@
 
 import { defineStruct } from "./struct.ts";
 
-/** Begins a `/proc/<pid>/pagedata`. */
+/** The header of a `/proc/<pid>/pagedata`. */
 export const PRPAGEHEADER = defineStruct({
   name: "prpageheader_t",
   size: 32,
@@ -22,7 +22,7 @@ export const PRPAGEHEADER = defineStruct({
   },
 });
 
-/** One mapping in a `/proc/<pid>/pagedata`; a byte a page follows. */
+/** The header of one mapping in a `/proc/<pid>/pagedata`, followed by one byte per page. */
 export const PRASMAP = defineStruct({
   name: "prasmap_t",
   size: 104,
@@ -84,7 +84,7 @@ export const PSINFO = defineStruct({
   },
 });
 
-/** What fstat(2) tells. */
+/** The result of fstat(2). */
 export const STAT = defineStruct({
   name: "struct stat",
   size: 128,
@@ -113,7 +113,7 @@ export const FLOCK = defineStruct({
   },
 });
 
-/** One entry of the table that swapctl(2) fills. */
+/** One entry of the table that swapctl(2) fills in. */
 export const SWAPENT = defineStruct({
   name: "swapent_t",
   size: 48,
@@ -124,7 +124,7 @@ export const SWAPENT = defineStruct({
   },
 });
 
-/** What sigaction(2) tells. */
+/** The result of sigaction(2). */
 export const SIGACTION = defineStruct({
   name: "struct sigaction",
   size: 32,
@@ -134,17 +134,17 @@ export const SIGACTION = defineStruct({
   },
 });
 
-/** The head of an entry that getdents(2) gives; its name begins at {@linkcode DIRENT_NAME}. */
+/** The offset of the length of an entry of getdents(2); its name starts at {@linkcode DIRENT_NAME}. */
 export const DIRENT_RECLEN = 16;
 export const DIRENT_NAME = 18;
 
-/** Where the user id stands in `struct passwd`. */
+/** The offset of the user id in `struct passwd`. */
 export const PASSWD_UID = 16;
 
-// Bits of a page in pagedata, beside those of lib/memory/pagedata.ts.
+// Bits of a page in pagedata, besides those of lib/memory/pagedata.ts.
 export const PG_HWMAPPED = 0x04;
 
-// Flags of a mapping, beside those of lib/memory/mapping_flags.ts.
+// Flags of a mapping, besides those of lib/memory/mapping_flags.ts.
 export const MA_BREAK = 0x10;
 export const MA_STACK = 0x20;
 export const MA_ISM = 0x80;

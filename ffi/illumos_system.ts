@@ -1,5 +1,5 @@
 /**
- * Facts about an illumos machine beside its processes: directories, memory, swap,
+ * Facts about an illumos machine besides its processes: directories, memory, swap,
  * users, zones, limits, signals, clocks.
  *
  * Facts: the man pages readlink(2), sigaction(2), swapctl(2), sysconf(3C),
@@ -21,7 +21,7 @@ import { uidByName } from "./user_name.ts";
 const SYMBOLS = {
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
-  // What <pwd.h> makes of getpwnam_r for a program that asks for that of POSIX.
+  // The name that <pwd.h> gives to the POSIX variant of getpwnam_r.
   getpwnamAway: {
     name: "__posix_getpwnam_r",
     parameters: ["buffer", "buffer", "buffer", "usize", "buffer"],
@@ -50,13 +50,13 @@ const SC_GETNSWP = 4;
 const SIGHUP = 1;
 const SIG_IGN = 1n;
 
-/** <sys/time_impl.h> of illumos: since some moment in the past, and nobody sets it. */
+/** <sys/time_impl.h> of illumos: a monotonic clock. */
 const CLOCK_HIGHRES = 4;
 
 /** Longest path: `MAXPATHLEN` of <sys/param.h>. */
 const PATH_MAX = 1024;
 
-/** What swap there is, in bytes. */
+/** Swap of the machine, in bytes. */
 export interface Swap {
   readonly total: number;
   readonly free: number;
@@ -70,8 +70,8 @@ export class IllumosSystem {
   readonly #calls: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
   /**
-   * @param path the C library that `libc` is of.
-   * @throws CapabilityError when it lacks a function.
+   * @param path the C library of `libc`.
+   * @throws CapabilityError if it lacks a function.
    */
   constructor(path: string, libc: IllumosLibc) {
     this.#libc = libc;
@@ -98,13 +98,13 @@ export class IllumosSystem {
     return this.#configured(SC_OPEN_MAX);
   }
 
-  /** Swap devices and files, taken together. */
+  /** The total of all swap devices and files. */
   swap(): Swap {
     const count = this.#libc.checked(
       this.#calls.swapctl(SC_GETNSWP, null),
       "swapctl SC_GETNSWP",
     );
-    // struct swaptable: how many entries, then the entries, each with a place
+    // struct swaptable: the number of entries, then the entries, each with a buffer
     // for its path.
     const table = new Uint8Array(8 + count * SWAPENT.size);
     const paths = new Uint8Array(Math.max(1, count * PATH_MAX));
@@ -133,7 +133,7 @@ export class IllumosSystem {
     return { total: total * this.pageSize(), free: free * this.pageSize() };
   }
 
-  /** Seconds of a clock that every process reads alike and that nobody sets. */
+  /** The time in seconds on a monotonic clock, which is the same for all processes. */
   monotonicSeconds(): number {
     const timespec = new BigInt64Array(2);
     this.#libc.checked(
@@ -148,7 +148,7 @@ export class IllumosSystem {
     return this.#libc.checked(this.#calls.getzoneid(), "getzoneid");
   }
 
-  /** Whether SIGHUP is ignored, as nohup(1) has it. */
+  /** Whether SIGHUP is ignored, as under nohup(1). */
   ignoresHangup(): boolean {
     const action = new Uint8Array(SIGACTION.size);
     this.#libc.checked(
@@ -164,9 +164,10 @@ export class IllumosSystem {
   }
 
   /**
-   * The id of a user by name; `undefined` for none. It is asked on another thread.
+   * The id of a user by name; `undefined` if there is no such user. Looks it up on
+   * another thread.
    *
-   * @throws SystemError when it cannot be found out.
+   * @throws SystemError if the lookup fails.
    */
   uidOfUser(name: string): Promise<number | undefined> {
     return uidByName(name, {
@@ -176,13 +177,13 @@ export class IllumosSystem {
     });
   }
 
-  /** The id of a zone that is up, by name; `undefined` for none. */
+  /** The id of a booted zone by name; `undefined` if there is none. */
   zoneIdOf(name: string): number | undefined {
     const id = this.#calls.getzoneidbyname(cString(name));
     return id < 0 ? undefined : id;
   }
 
-  /** Where a symbolic link points to. */
+  /** The target of a symbolic link. */
   readLink(path: string): string {
     const buffer = new Uint8Array(PATH_MAX);
     const length = this.#libc.checked(
@@ -195,7 +196,7 @@ export class IllumosSystem {
   /**
    * The names in a directory, without `.` and `..`.
    *
-   * @throws SystemError when it cannot be read.
+   * @throws SystemError if it cannot be read.
    */
   readDirectory(path: string): string[] {
     const fd = this.#libc.open(path);

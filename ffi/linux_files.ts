@@ -24,7 +24,7 @@ import { checked, cString, Errno, errno, libc, systemError } from "./libc.ts";
 import { statusAt, statusOf } from "./statx.ts";
 import { effectiveUid } from "./system.ts";
 
-// <fcntl.h> of Linux; O_NOFOLLOW is another one on arm64.
+// <fcntl.h> of Linux; O_NOFOLLOW has another value on arm64.
 const O_NOCTTY = 0o400;
 const O_NONBLOCK = 0o4000;
 const O_NOFOLLOW = Deno.build.arch === "aarch64" ? 0o100000 : 0o400000;
@@ -34,7 +34,7 @@ const F_SETLK = 6;
 const F_RDLCK = 0;
 const F_WRLCK = 1;
 
-/** <linux/fs.h>: the two names change places, at once. */
+/** <linux/fs.h>: exchanges two names atomically. */
 const RENAME_EXCHANGE = 2;
 
 // struct flock, 64-bit: l_type 0 and l_whence 2 (short), l_start 8 and l_len 16
@@ -91,7 +91,7 @@ export const linuxFiles: FileCalls = {
   lock(fd) {
     if (libc().fcntlLock(fd, F_SETLK, writeLock()) >= 0) return true;
     const number = errno();
-    // POSIX allows either for a lock that somebody else holds.
+    // POSIX allows either error for a lock that another process holds.
     if (number === Errno.EAGAIN || number === Errno.EACCES) return false;
     throw systemError("lock", number);
   },
@@ -113,7 +113,7 @@ export const linuxFiles: FileCalls = {
     const buffer = new Uint8Array(4096);
     const result = libc().getcwd(buffer, BigInt(buffer.length));
     const path = decoder.decode(buffer.subarray(0, buffer.indexOf(0)));
-    // A directory that was removed, or lies outside of the root, has no path.
+    // A directory that was removed, or is outside of the root, has no path.
     if (result === null || !path.startsWith("/")) {
       throw systemError("find the working directory", Errno.ENOENT);
     }
@@ -137,7 +137,7 @@ function hold({ directory, name, path }: Place): Held {
   const file = cleanup.use(File.own(fd, path));
   const status = statusOf(fd, path);
   cleanup.move();
-  // readlinkat(2) with an empty path reads the link that the descriptor is of.
+  // readlinkat(2) with an empty path reads the link that the descriptor refers to.
   return { fd, status, target: () => file.readLinkAt("") };
 }
 
@@ -163,10 +163,10 @@ function writeLock(): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * The user who answers for a file system with a program: `user_id=` of FUSE, which
- * mounts for users. The kernel's Documentation/filesystems/fuse.rst, "Mount options".
+ * The user whose program serves a file system: `user_id=` of FUSE, see "Mount options"
+ * in Documentation/filesystems/fuse.rst of the kernel.
  *
- * @param device its device, as `FileStatus.device`.
+ * @param device the device of the file system, as in `FileStatus.device`.
  */
 function serverOf(device: string): number | undefined {
   // proc_pid_mountinfo(5): field 3 is the device; type, source and options of the
@@ -186,10 +186,10 @@ function mounts(): string[] {
   try {
     return readTextFile("/proc/self/mountinfo").split("\n");
   } catch (error) {
-    // Where that is missing, so is not the file that is looked for.
+    // A missing mountinfo must not look as if the file in question were missing.
     if (!isMissing(error)) throw error;
     throw new RcapError(
-      `whose file systems there are cannot be found out, since /proc has no entry of this process; mount the /proc of this pid namespace`,
+      `it is not known which users serve file systems, since /proc has no entry for this process; mount the /proc of this pid namespace`,
       { cause: error },
     );
   }

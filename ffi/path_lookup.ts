@@ -1,11 +1,10 @@
 /**
- * What a path leads to below a directory, for paths that somebody else has chosen:
- * `openat2(2)` and `statx(2)`.
+ * Resolves untrusted paths below a directory: `openat2(2)` and `statx(2)`.
  *
- * A path may lead into a file system whose server does not answer. So it is
- * followed as far as the kernel remembers the way (`RESOLVE_CACHED`), which waits
- * for nobody. Where that does not suffice, a path can be followed on another thread
- * within one mount, for file systems whose server may be asked.
+ * A path may lead into a file system whose server does not answer. So it is resolved
+ * from the kernel's cache only (`RESOLVE_CACHED`), which never waits. If the cache does
+ * not suffice, a path can be resolved on another thread within one mount, for file
+ * systems whose server may be contacted.
  *
  * @module
  */
@@ -28,17 +27,17 @@ import {
   STATX_SIZE,
 } from "./statx.ts";
 
-/** What tells a file from every other, of one moment. */
+/** Identifies a file among all files of one moment. */
 export interface FileIdentity {
   /** The device that it is on. */
   readonly device: bigint;
-  /** `undefined` where the file system does not tell this user. */
+  /** `undefined` if the file system does not reveal it to this user. */
   readonly inode: bigint | undefined;
-  /** The mount by which it was found. */
+  /** The mount through which it was found. */
   readonly mount: bigint;
 }
 
-/** Whether two files are one. */
+/** Whether two identities are of the same file. */
 export function isSameFile(a: FileIdentity, b: FileIdentity): boolean {
   return a.inode !== undefined && a.device === b.device && a.inode === b.inode;
 }
@@ -48,27 +47,27 @@ type Bytes = Uint8Array<ArrayBuffer>;
 // <fcntl.h> of Linux.
 const AT_NO_AUTOMOUNT = 0x800;
 
-// <linux/stat.h>: what to ask.
+// <linux/stat.h>: which fields to fill in.
 const STATX_INO = 0x100;
 const STATX_MNT_ID = 0x1000;
 
-/** Holds what is found, without opening it. */
+/** Holds the result without opening it. */
 function openHow(resolve: bigint): BigUint64Array<ArrayBuffer> {
   return openat2How(O_PATH, resolve);
 }
 
-/** How often the kernel may be disturbed while it follows what it remembers. */
+/** How often to try a lookup in the cache that concurrent changes disturb. */
 const ATTEMPTS = 8;
 
-/** The kernel does not remember the way. */
+/** The path cannot be resolved from the cache. */
 export const NOT_CACHED = Symbol("not cached");
 
 /**
- * What a path leads to below a directory, as far as the kernel remembers the way.
+ * Resolves a path below a directory from the kernel's cache only.
  *
  * @param path ends with a zero byte.
- * @returns `undefined` when there is nothing.
- * @throws SystemError when it cannot be told.
+ * @returns `undefined` if there is no such file.
+ * @throws SystemError if the lookup fails.
  */
 export function openCached(
   root: File,
@@ -91,12 +90,12 @@ export function openCached(
 }
 
 /**
- * What a path leads to from the root of a mount, within that mount, however long its
- * file system takes.
+ * Resolves a path from the root of a mount, within that mount, however long its file
+ * system takes.
  *
- * @param path from there; ends with a zero byte.
- * @returns `undefined` when there is nothing.
- * @throws SystemError when it cannot be told.
+ * @param path relative to the mount; ends with a zero byte.
+ * @returns `undefined` if there is no such file.
+ * @throws SystemError if the lookup fails.
  */
 export async function identityWithin(
   mount: File,
@@ -118,10 +117,9 @@ export async function identityWithin(
 }
 
 /**
- * The identity of an open file, or with a name of what that leads to in an open
- * directory.
+ * Returns the identity of an open file, or of a name in an open directory.
  *
- * @throws SystemError when it cannot be told.
+ * @throws SystemError if the lookup fails.
  */
 export async function identityOf(
   { fd }: { readonly fd: number },
@@ -133,7 +131,7 @@ export async function identityOf(
     new Uint8Array(STATX_SIZE),
   ];
   const asked = calls.stat(fd, name, { ...question(name), into: stat });
-  // A FUSE file system that is another user's tells only who asks for nothing.
+  // Another user's FUSE file system only answers a query for no fields.
   calls.stat(fd, name, { ...question(name), mask: 0, into: least });
   await calls.make();
   const result = calls.result(asked) ?? 0;
@@ -141,7 +139,7 @@ export async function identityOf(
   return { ...identityIn(least), inode: undefined };
 }
 
-/** No more than a zero byte: the open file itself. */
+/** An empty name, which means the open file itself. */
 const EMPTY: Bytes = new Uint8Array(1);
 
 function question(name: Bytes) {
@@ -157,7 +155,7 @@ function identity(stat: Bytes, result: number): FileIdentity {
   return identityIn(stat);
 }
 
-/** Whether an error says that a path leads nowhere. */
+/** Whether an error means that a path leads nowhere. */
 function isNowhere(error: unknown): boolean {
   const nowhere: readonly number[] = [
     Errno.ENOENT,

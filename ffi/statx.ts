@@ -1,5 +1,5 @@
 /**
- * What the file system says of a file: `statx(2)`.
+ * The status of files: `statx(2)`.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { type FileStatus, partsOfMode } from "./file_status.ts";
 // <linux/fcntl.h> and <linux/stat.h>.
 const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_EMPTY_PATH = 0x1000;
-/** Takes what is known: the server of a network or FUSE file system is not asked. */
+/** Uses cached values: does not contact the server of a network or FUSE file system. */
 export const AT_STATX_DONT_SYNC = 0x4000;
 const STATX_BASIC_STATS = 0x7ff;
 
@@ -26,15 +26,15 @@ const STX_DEV_MAJOR = 136;
 const STX_DEV_MINOR = 140;
 const STX_MNT_ID = 144;
 
-/** inode(7). */
+/** S_IWGRP of inode(7). */
 const GROUP_WRITES = 0o020;
 
 /**
- * The status of what a name in a directory stands for; of a symbolic link, its own.
+ * Returns the status of a name in a directory. Does not follow a symbolic link.
  *
- * @param path the file for messages.
- * @returns `undefined` when there is no such name.
- * @throws SystemError when it cannot be had.
+ * @param path the file, for messages.
+ * @returns `undefined` if there is no such name.
+ * @throws SystemError if the call fails otherwise.
  */
 export function statusAt(
   directory: number,
@@ -57,9 +57,9 @@ export function statusAt(
 }
 
 /**
- * The status of an open file.
+ * Returns the status of an open file.
  *
- * @param path the file for messages.
+ * @param path the file, for messages.
  */
 export function statusOf(fd: number, path: string): FileStatus {
   const stat = new Uint8Array(STATX_SIZE);
@@ -84,8 +84,9 @@ function parse(
     uid: view.getUint32(STX_UID, true),
     gid,
     get isWritableByList() {
-      // The group's bits of the mode are the mask of a list, the most that any user or
-      // group named in it may do: acl(5). They show all unless the group is root's.
+      // With a list, the group's bits of the mode are its mask, the most that any user or
+      // group named in it may do: acl(5). So only if the group is root's, whose bits are
+      // not checked elsewhere, can a list be overlooked.
       const mayHide = gid === 0 && (parts.mode & GROUP_WRITES) !== 0;
       return fd !== undefined && mayHide && hasAccessList(fd);
     },
@@ -96,7 +97,7 @@ function parse(
   };
 }
 
-/** What a `struct statx` says of which file it is. */
+/** Returns the identity of the file in a `struct statx`. */
 export function identityIn(stat: Uint8Array<ArrayBuffer>): {
   /** Major number in the upper half, minor in the lower. */
   device: bigint;
@@ -118,7 +119,7 @@ export function identityIn(stat: Uint8Array<ArrayBuffer>): {
  * Whether a file has an access control list, or may have one: acl(5), xattr(7).
  */
 function hasAccessList(fd: number): boolean {
-  // fgetxattr(2) takes no descriptor of a file that is not open (O_PATH).
+  // fgetxattr(2) does not accept a descriptor of a file that is not open (O_PATH).
   const path = cString(`/proc/self/fd/${fd}`);
   const name = cString("system.posix_acl_access");
   if (libc().getxattr(path, name, null, 0n) >= 0) return true;
