@@ -73,7 +73,10 @@ export class LineQueue {
     }
     this.#reportLoss();
     this.#push(bytes);
-    this.#draining ??= this.#drain().finally(() => this.#draining = undefined);
+    if (this.#draining) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#draining = promise;
+    this.#drain().then(resolve);
   }
 
   /**
@@ -118,6 +121,8 @@ export class LineQueue {
       if (this.#isClosed) this.#waiting = [];
       else this.#reportLoss();
     }
+    // At once: a line that is added from now on starts another drain.
+    this.#draining = undefined;
   }
 
   /**

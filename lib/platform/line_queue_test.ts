@@ -118,3 +118,35 @@ Deno.test("after the reader has gone, nothing is kept", async () => {
   await queue.flush(10_000);
   assertEquals(reader.writes, 1);
 });
+
+Deno.test("a line that is added while a write ends is written too", async () => {
+  for (let steps = 0; steps < 20; steps++) {
+    const written: string[] = [];
+    const ended = Promise.withResolvers<void>();
+    const queue = new LineQueue((bytes) => {
+      written.push(new TextDecoder().decode(bytes));
+      queueMicrotask(ended.resolve);
+      return Promise.resolve(true);
+    });
+    queue.add("first\n", describe);
+    await ended.promise;
+    for (let step = 0; step < steps; step++) await undefined;
+    queue.add("second\n", describe);
+    await queue.flush(1000);
+    assertEquals(written, ["first\n", "second\n"], `after ${steps} steps`);
+  }
+});
+
+Deno.test("a write that throws at once holds up no other", async () => {
+  const written: string[] = [];
+  const queue = new LineQueue((bytes) => {
+    const line = new TextDecoder().decode(bytes);
+    if (line === "first\n") throw new Error("no");
+    written.push(line);
+    return Promise.resolve(true);
+  });
+  queue.add("first\n", describe);
+  queue.add("second\n", describe);
+  await queue.flush(1000);
+  assertEquals(written, ["second\n"]);
+});
