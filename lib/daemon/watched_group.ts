@@ -126,7 +126,7 @@ export class WatchedGroup {
     if (!outcome.isPartial) await this.#backOff(outcome, options.interval);
   }
 
-  /** Backs off if scans are ineffective, and warns once why. */
+  /** Makes scans less frequent while they are ineffective, and warns once why. */
   async #backOff(
     { ineffective, effective }: ScanOutcome,
     interval: number,
