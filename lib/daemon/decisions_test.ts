@@ -41,7 +41,7 @@ Deno.test("history is renewed after a minute, or after twelve intervals", async 
   await simulation.run(50);
   assertEquals(process.resets, 1, "it is kept");
   await simulation.run(10);
-  assertEquals(process.resets, 2, "it is begun anew");
+  assertEquals(process.resets, 2, "it is renewed");
   await simulation.run(60);
   assertEquals(process.resets, 3);
   // With a longer interval it is kept for longer.
@@ -139,7 +139,7 @@ for (const policy of POLICIES) {
     const { resets } = process;
     process.touch("more");
     await simulation.run(INTERVAL);
-    assertEquals(process.resets, resets + 1, "they are recorded anew");
+    assertEquals(process.resets, resets + 1, "recording starts again");
   });
 }
 

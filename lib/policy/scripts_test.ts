@@ -124,7 +124,7 @@ for (const name of POLICIES) {
   const test = (what: string, run: () => Promise<void>) =>
     Deno.test(`${name}: ${what}`, run);
 
-  test("hot memory stays, idle memory goes until the cap is met", async () => {
+  test("hot memory stays, idle memory is paged out until the cap is met", async () => {
     const bench = new Bench(name, 3000);
     const process = bench.start("one", hot("hot"));
     process.fill("idle", 3000);

@@ -237,7 +237,7 @@ const namespaces: Examination = {
 const pidfd: Examination = {
   name: "pidfd",
   required: true,
-  meaning: "a process is told apart from another that gets its pid",
+  meaning: "a process is distinguished from another that reuses its pid",
   without: "nothing can be paged out",
   remedy: "use Linux 5.3 or newer",
   look() {
