@@ -11,16 +11,16 @@
 import type { SystemError } from "../lib/errors.ts";
 import type { FileStatus } from "./file_status.ts";
 
-/** Something in the file system, held without being opened where the system can. */
+/** An entry of the file system, held without being opened if the system can do that. */
 export interface Held {
-  /** `undefined` where the system holds nothing but directories. */
+  /** `undefined` if the system can hold only directories, and this is not one. */
   readonly fd: number | undefined;
-  /** What was true when it was found. */
+  /** Its status when it was found. */
   readonly status: FileStatus;
   /**
-   * Reads where it leads to, of a symbolic link. The directory must still be open.
+   * Reads the target of a symbolic link. The directory must still be open.
    *
-   * @throws SystemError when it is no link, or another by now.
+   * @throws SystemError if the entry is not a link, or has been replaced.
    */
   target(): string;
 }
@@ -28,17 +28,17 @@ export interface Held {
 /** An open file; closed by `using`. */
 export interface OpenFile extends Disposable {
   readonly fd: number;
-  /** Reads from the file's position; returns how many bytes, 0 at the end. */
+  /** Reads from the file position. Returns the number of bytes; 0 at the end. */
   read(buffer: Uint8Array<ArrayBuffer>): number;
   /** Writes a text of any length. */
   writeAll(text: string): void;
-  /** Sets the permissions, whatever the umask is. */
+  /** Sets the permissions, regardless of the umask. */
   setMode(mode: number): void;
 }
 
 /**
- * How a file is opened: to read it, to read and write it and make it where there is
- * none, or to write it and fail with `EEXIST` where there is one.
+ * How a file is opened: to read it; to read and write it, and create it if there is
+ * none; or to create and write it, which fails with `EEXIST` if there is one.
  */
 export type OpenPurpose = "read" | "update" | "make";
 
@@ -46,7 +46,7 @@ export type OpenPurpose = "read" | "update" | "make";
 export interface LockConflict {
   /** Whether it is a lock for writing, which excludes all others. */
   readonly isForWriting: boolean;
-  /** 0 or less for a process that cannot be seen. */
+  /** 0 or less for a process that is not visible here. */
   readonly pid: number;
 }
 
@@ -57,26 +57,26 @@ export interface Place {
   readonly path: string;
 }
 
-/** All calls throw `SystemError` when they fail. */
+/** The calls. All of them throw `SystemError` if they fail. */
 export interface FileCalls {
   /** Holds the root directory. */
   holdRoot(): Held;
-  /** Holds what a name stands for; a symbolic link itself. */
+  /** Holds the entry with a name; does not follow a symbolic link. */
   hold(place: Place): Held;
-  /** Opens a file. `mode` is that of a file it makes, less the umask. */
+  /** Opens a file. `mode` is the mode of a file that this creates, less the umask. */
   open(place: Place, purpose: OpenPurpose, mode?: number): OpenFile;
   close(fd: number): void;
-  /** The names in a directory, without `.` and `..`. */
+  /** Returns the names in a directory, without `.` and `..`. */
   names(directory: number, path: string): string[];
-  /** The status of what a name stands for; `undefined` when there is no such name. */
+  /** Returns the status of the entry with a name; `undefined` if there is none. */
   statusAt(place: Place): FileStatus | undefined;
-  /** The status of an open file. */
+  /** Returns the status of an open file. */
   statusOf(fd: number, path: string): FileStatus;
-  /** Makes a directory, with permissions less the umask. */
+  /** Creates a directory with these permissions, less the umask. */
   makeDirectory(place: Place, mode: number): void;
-  /** Gives a file another name in its directory, in place of any other of that name. */
+  /** Renames a file within its directory; replaces any file with the new name. */
   rename(place: Place, to: string): void;
-  /** Has two files of a directory change their names, at once, where the system can. */
+  /** Exchanges the names of two files of a directory atomically, if the system can. */
   exchange?(place: Place, other: string): void;
   /** Removes a file. */
   remove(place: Place): void;
@@ -85,25 +85,25 @@ export interface FileCalls {
   /**
    * Locks a whole file for writing, for this process: a POSIX record lock.
    *
-   * @returns whether nobody else has locked it.
+   * @returns false if another process holds a lock on it.
    */
   lock(fd: number): boolean;
-  /** The lock of another process that keeps this one from locking a file. */
+  /** Returns the lock of another process that conflicts with a lock of this one. */
   conflictOn(fd: number, path: string): LockConflict | undefined;
-  /** The path of the working directory. */
+  /** Returns the path of the working directory. */
   workingDirectory(): string;
-  /** The user whose permissions rcap has. */
+  /** Returns the effective user id of rcap. */
   effectiveUid(): number;
   /**
-   * The user whose program answers for a file system; `undefined` where the kernel
-   * does.
+   * Returns the user whose program serves a file system; `undefined` if the kernel
+   * serves it.
    *
    * @param device as of {@linkcode FileStatus}.
    */
   serverOf(device: string): number | undefined;
-  /** The command that takes the access control list from a file, without its path. */
+  /** The command that removes the access control list of a file, without the path. */
   readonly removeList: string;
-  /** The error of this system by its name, for what was found out without a call. */
+  /** Returns an error of this system by name, for a failure found without a call. */
   error(
     call: string,
     name: "EISDIR" | "ELOOP" | "ENOENT" | "ENOTDIR",

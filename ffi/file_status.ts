@@ -1,10 +1,10 @@
 /**
- * What a file system says of a file, in the words of any system: inode(7).
+ * The status of a file, independent of the system: inode(7).
  *
  * @module
  */
 
-/** What a name in a directory leads to; a `file` is a regular one. */
+/** The type of an entry; a `file` is a regular file. */
 export type FileType =
   | "device"
   | "directory"
@@ -13,7 +13,7 @@ export type FileType =
   | "socket"
   | "symbolic link";
 
-/** What the file system says of a file. */
+/** The status of a file. */
 export interface FileStatus {
   readonly type: FileType;
   /** Permission bits, with set-id and sticky bits. */
@@ -21,14 +21,14 @@ export interface FileStatus {
   readonly uid: number;
   readonly gid: number;
   /**
-   * Whether an access control list lets users or groups other than root write to it,
-   * and `mode` and `gid` do not show that. It is looked at when this is first read,
-   * for which the file has to be open still; `false` where the file was not opened.
+   * Whether an access control list lets users or groups other than root write to the
+   * file, which `mode` and `gid` do not show. The list is read on first use, when the
+   * file must still be open; `false` if the file was not opened.
    *
-   * @throws SystemError when it cannot be read.
+   * @throws SystemError if the list cannot be read.
    */
   readonly isWritableByList: boolean;
-  /** How many names it has. */
+  /** Number of hard links. */
   readonly links: number;
   /** In bytes. */
   readonly size: number;

@@ -15,10 +15,9 @@ import { progress } from "../platform/output.ts";
 export const TRUSTED_OBSERVATION = 2000;
 
 /**
- * Says that an observation is too short to be trusted.
+ * Returns a warning if an observation is too short to be trusted.
  *
- * @param milliseconds its length.
- * @returns `undefined` if it is not.
+ * @param milliseconds the length of the observation.
  */
 export function describeShortObservation(
   milliseconds: number,
@@ -31,7 +30,7 @@ export function describeShortObservation(
   } s or more are better`;
 }
 
-/** How often what is in use is looked at during an observation. */
+/** Number of glances during an observation. */
 const GLANCES = 8;
 /**
  * The glance after which references are refreshed: out of step with anything else

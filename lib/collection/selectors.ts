@@ -93,7 +93,7 @@ const PROJECT_HELP = [
   ["zone:NAME", "all processes of a zone, by name or id"],
 ] as const;
 
-/** What the selectors look like on a system, for help and messages. */
+/** Returns the forms of selectors on a system, for help and messages. */
 export function selectorHelp(
   names: NameLookup,
 ): (readonly [form: string, what: string])[] {
@@ -112,8 +112,8 @@ const LARGEST_PID = 2 ** 22;
  * Parses the selectors of a command line.
  *
  * @param signal ends the lookup of users early.
- * @throws UsageError when one is none, or something that joins two has none beside it.
- * @throws UserNotKnown when the name service does not tell who a user is.
+ * @throws UsageError if a text is not a valid selector, or a joint is not between two.
+ * @throws UserNotKnown if the name service did not resolve a user.
  */
 export async function parseArguments(
   texts: readonly string[],
@@ -158,9 +158,10 @@ const NO_NAMES: NameLookup = { uidOfUser: () => Promise.resolve(undefined) };
 /**
  * Parses a selector of one word.
  *
- * @param users knows every user that it may name; none of them by default.
- * @throws UsageError when it is none; the message says what would be one.
- * @throws UserNotKnown when the name service has not told who a user is.
+ * @param users has looked up every user that the selector may name; none by default.
+ * @throws UsageError if the text is not a valid selector; the message says what is
+ * valid.
+ * @throws UserNotKnown if the name service did not resolve a user.
  */
 export function parseSelector(
   text: string,

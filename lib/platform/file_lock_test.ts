@@ -243,7 +243,7 @@ testLocks(
 );
 
 testLocks(
-  "who has locked the file for reading is told of where it cannot be replaced",
+  "a reader of the lock file is reported if the file cannot be replaced",
   async () => {
     using place = new LockPlace();
     Deno.writeTextFileSync(place.file, "");
