@@ -12,7 +12,7 @@ import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, stateDirectoryOption } from "./options.ts";
 
 const HELP = `
-Groups whose selectors stay the same keep their history and totals.
+Groups whose name and selectors stay the same keep their history and totals.
 
 ${
   exitStatusHelp({

@@ -48,11 +48,11 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
 const HELP = `
 INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT, stat goes
 on until it is interrupted. The first table covers the time since the daemon
-started, every other the time since the one before.
+started, each later one the time since the one before.
 
 Columns: ${columnNames(STAT_COLUMNS)}
   nproc      processes               vm     size of their address spaces
-  rss        resident size           cap    the limit of that
+  rss        resident size           cap    the limit of rss
   at         tried to page out       avgat  the same, average per scan
   pg         fall of rss             avgpg  the same, average per scan
   backed_off intervals without a scan because paged-out memory had come back

@@ -1,5 +1,5 @@
 /**
- * Membership: the processes that selectors match.
+ * Selection: the processes that selectors match at one moment.
  *
  * @module
  */

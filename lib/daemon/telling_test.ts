@@ -297,7 +297,7 @@ Deno.test("groups keep their members while processes cannot be listed", async ()
   simulation.platform.listFailure = undefined;
   await simulation.run(2 * INTERVAL);
   assertEquals(simulation.daemon.problem(), undefined);
-  assertEquals(simulation.said("those that did still do").length, 1);
+  assertEquals(simulation.said("every process stays in its group").length, 1);
   assertEquals(
     simulation.said("it is known again which process belongs to which cap")
       .length,

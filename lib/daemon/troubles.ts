@@ -75,7 +75,7 @@ export class Troubles {
       }
     } else if (this.#exhausted === undefined) {
       this.#log.warn(
-        `it is not known which processes belong to which cap (${exhausted}); those that did still do`,
+        `it is not known which processes belong to which cap (${exhausted}); every process stays in its group`,
       );
     }
     this.#exhausted = exhausted;

@@ -226,7 +226,10 @@ export class CappedGroup {
     };
   }
 
-  /** Why the cap cannot be met, and which members do not answer; `null` if nothing is wrong. */
+  /**
+   * Why the cap cannot be met, which members do not answer, and which are known
+   * coarsely; `null` if nothing is wrong.
+   */
   #warnings(): string | null {
     const { members } = this;
     const all = [

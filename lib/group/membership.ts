@@ -130,7 +130,7 @@ export class Membership {
     }
   }
 
-  /** When the process started that selectors name by a pid; `undefined` when none do. */
+  /** The start time of the process that selectors name by a pid; `undefined` if none does. */
   namedStartTime(pid: number): number | undefined {
     return this.#named.get(pid);
   }

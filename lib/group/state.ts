@@ -21,7 +21,7 @@ export interface DaemonState {
   readonly monotonic: number;
   /** How often this is written. */
   readonly reportInterval: number;
-  /** Where reference bits come from: `pte` or `smaps`. */
+  /** Where reference bits come from: `pte` or `smaps`, on illumos `proc`. */
   readonly pagedata: string;
   /** Physical memory of the machine. */
   readonly memory: {
@@ -67,7 +67,10 @@ export interface GroupState {
    */
   readonly idle: readonly IdleBytes[] | null;
   readonly statistics: GroupStatistics;
-  /** Why the cap cannot be met, in words for users; null if nothing is wrong. */
+  /**
+   * Why the cap cannot be met, which members do not answer, and which are known
+   * coarsely, in words for users; null if nothing is wrong.
+   */
   readonly warning: string | null;
 }
 

@@ -272,7 +272,7 @@ class ClockGroup implements GroupPolicy {
 
   /**
    * Observes references once more, and adds them. Others may have reset them
-   * meanwhile: the kernel does to find pages to reclaim, and DAMON for its statistics.
+   * meanwhile: the kernel does so to find pages to reclaim, and DAMON for its statistics.
    */
   async #lookAgain(
     members: readonly ClockMember[],
