@@ -5,11 +5,24 @@
  */
 
 import { Command } from "@commander-js/extra-typings";
-import { UsageError } from "../lib/errors.ts";
+import { RcapError, UsageError } from "../lib/errors.ts";
 import { lines } from "../lib/report/escape.ts";
+import { countOf } from "../lib/report/units.ts";
 import { reloadConfiguration } from "../lib/service/control.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, stateDirectoryOption } from "./options.ts";
+
+/** It is not known whether the configuration is valid. */
+class Unchecked extends RcapError {
+  override name = "Unchecked";
+  override readonly details: readonly string[];
+
+  /** @param details more lines below the message. */
+  constructor(message: string, details: readonly string[]) {
+    super(message);
+    this.details = details;
+  }
+}
 
 const HELP = `
 Groups whose name and selectors stay the same keep their history and totals.
@@ -18,7 +31,7 @@ ${
   exitStatusHelp({
     done: true,
     failed:
-      "rcap is not running, does not answer, or its state directory cannot be trusted",
+      "rcap is not running, does not answer, or its state directory cannot be trusted; or the configuration cannot be checked at the moment",
     usage:
       "the configuration is invalid, so the current one stays in force; or wrong usage",
     incapable: "this user may not signal the daemon",
@@ -40,13 +53,22 @@ export function reloadCommand({ system, print }: Context) {
         system,
         directory: options.stateDir,
       });
-      if (configuration.problems.length > 0) {
+      const { problems, isPassing } = configuration;
+      if (problems.length > 0 && isPassing) {
+        throw new Unchecked(
+          "the configuration cannot be checked at the moment; the current one stays in force:",
+          problems,
+        );
+      }
+      if (problems.length > 0) {
         throw new UsageError(
           "the configuration is invalid; the current one stays in force:",
           undefined,
-          configuration.problems,
+          problems,
         );
       }
-      await print(lines(`configuration loaded: ${groups.length} caps`));
+      await print(
+        lines(`configuration loaded: ${countOf(groups.length, "cap")}`),
+      );
     });
 }

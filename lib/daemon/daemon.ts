@@ -17,6 +17,7 @@ import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";
 import { policyOf } from "../policy/policies.ts";
+import { countOf } from "../report/units.ts";
 import { Reloading } from "./reloading.ts";
 import { shareOut } from "./threshold.ts";
 import { Ticker } from "./ticker.ts";
@@ -79,6 +80,8 @@ export class Daemon {
   #loadedAt: number;
   #serial = 1;
   #problems: readonly string[] = [];
+  /** Whether all of these are temporary. */
+  #isPassing = false;
   #sampledAt: number;
   /** Whether the caps set by hand are to be read on the next turn of the loop. */
   #hasNewOverrides = false;
@@ -240,6 +243,7 @@ export class Daemon {
   #takeOver({ config, problems, isPassing }: Reloaded): void {
     const { log, onReload, clock } = this.#around;
     this.#problems = problems;
+    this.#isPassing = isPassing ?? false;
     this.#serial++;
     for (const problem of problems) log.warn(problem);
     if (!config) {
@@ -259,7 +263,9 @@ export class Daemon {
     // New groups get their members at once.
     process.hurry(now);
     this.#applyOverrides();
-    log.info(`configuration loaded again: ${config.caps.length} caps`);
+    log.info(
+      `configuration loaded again: ${countOf(config.caps.length, "cap")}`,
+    );
     onReload?.();
   }
 
@@ -324,6 +330,7 @@ export class Daemon {
         serial: this.#serial,
         loadedAt: this.#loadedAt,
         problems: this.#problems,
+        isPassing: this.#isPassing,
       },
       groups: this.#watchList.groups.map((group) => group.state()),
     };

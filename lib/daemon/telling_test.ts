@@ -219,6 +219,7 @@ for (
     const { configuration, groups } = simulation.state;
     assertEquals(configuration.serial, 2);
     assertEquals(configuration.problems, ["rcap.toml:3: no cap"]);
+    assertEquals(configuration.isPassing, isPassing);
     assertEquals(configuration.loadedAt, 1_700_000_000);
     assertEquals(groups.length, 1);
     assertEquals(simulation.said("rcap.toml:3: no cap").length, 1);

@@ -39,6 +39,8 @@ export interface DaemonState {
     readonly loadedAt: number;
     /** What is wrong with the current files, if they could not be loaded. */
     readonly problems: readonly string[];
+    /** Whether all of these are temporary, so that the files may be valid. */
+    readonly isPassing: boolean;
   };
   readonly groups: readonly GroupState[];
 }

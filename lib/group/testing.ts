@@ -57,7 +57,12 @@ export function daemonState(given: Partial<DaemonState> = {}): DaemonState {
     pagedata: "pte",
     memory: { total: 2 ** 34, used: 2 ** 33, threshold: 0 },
     own: { cpu: 0.25, rss: 50 * 2 ** 20 },
-    configuration: { serial: 1, loadedAt: 1_700_000_000, problems: [] },
+    configuration: {
+      serial: 1,
+      loadedAt: 1_700_000_000,
+      problems: [],
+      isPassing: false,
+    },
     groups: [],
     ...given,
   };

@@ -89,6 +89,7 @@ const STATE = v.looseObject({
     serial: whole,
     loadedAt: amount,
     problems: v.array(v.string()),
+    isPassing: v.boolean(),
   }),
   groups: v.array(GROUP),
   pidNamespace: v.nullable(v.string()),

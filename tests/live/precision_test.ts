@@ -112,7 +112,7 @@ for (const source of SOURCES) {
     );
     assertEquals(recordedBytes(pagedata, blocks), 96 * MIB);
     assert(pagedata.bits.length <= 8 * MIB / PAGE, `${pagedata.bits.length}`);
-    assertStringIncludes(memory.coarseness ?? "", "known by 2.0M");
+    assertStringIncludes(memory.coarseness ?? "", "known in blocks of 2.0M");
     const residency = await memory.readResidency();
     assertEquals(residency.get(blocks.start)?.bytes, 96 * MIB);
     using control = await memory.control();
