@@ -93,22 +93,24 @@ class FalseState implements Disposable {
       mode?: number;
     },
   ) {
-    const { state } = this.place;
-    Deno.mkdirSync(state);
+    const { path } = this;
+    Deno.mkdirSync(path);
     const { startTime } = readProcess(pid);
-    const text = JSON.stringify(daemonState({
+    const state = daemonState({
       pid,
       startTime,
       monotonic: boottimeSeconds(),
       reportInterval: 3600,
       groups: [groupState({ name: "one" })],
-    }));
+    });
+    const pidNamespace = Deno.readLinkSync("/proc/self/ns/pid");
+    const text = JSON.stringify({ ...state, pidNamespace });
     for (const [name, contents] of [["state.json", text], ["lock", ""]]) {
-      Deno.writeTextFileSync(`${state}/${name}`, contents);
-      Deno.chownSync(`${state}/${name}`, uid, uid);
+      Deno.writeTextFileSync(`${path}/${name}`, contents);
+      Deno.chownSync(`${path}/${name}`, uid, uid);
     }
-    Deno.chownSync(state, uid, uid);
-    Deno.chmodSync(state, mode);
+    Deno.chownSync(path, uid, uid);
+    Deno.chmodSync(path, mode);
     Deno.writeTextFileSync(this.place.config, HARMLESS);
   }
 
@@ -518,7 +520,7 @@ Deno.test("a file that is not a valid override is reported once and ends nothing
     const name of ["two", "pipe", "device", "directory", "link", "text", "long"]
   ) {
     const told = stderr.split("\n").filter((line) =>
-      line.includes(`${overrides}/${name} is no cap`)
+      line.includes(`${overrides}/${name} is not a cap`)
     );
     assertEquals(told.length, 1, `${name}: ${stderr}`);
   }
