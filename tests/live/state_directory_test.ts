@@ -350,7 +350,10 @@ Deno.test("stat names the user whose state it shows, and inconsistencies", async
     Deno.chownSync(path, NOBODY, NOBODY);
     const wrong = await stat();
     assertEquals([wrong.code, wrong.stdout], [1, ""], text);
-    assertMatch(wrong.stderr, /no state that this version of rcap has written/);
+    assertMatch(
+      wrong.stderr,
+      /is not a state of this version of rcap; restart rcap/,
+    );
   }
 });
 
