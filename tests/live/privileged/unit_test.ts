@@ -278,10 +278,16 @@ Deno.test("in the unit's sandbox, doctor finds nothing missing", async () => {
 Deno.test("in the unit's sandbox, metrics are served", async () => {
   await using manager = await ServiceManager.start();
   const script = new URL(
-    "../../../lib/service/metrics_child.ts",
+    "../../support/metrics_child.ts",
     import.meta.url,
   );
-  const args = ["run", "--quiet", "--no-prompt", "--allow-net"];
+  const args = [
+    "run",
+    "--quiet",
+    "--no-prompt",
+    "--allow-net",
+    "--allow-ffi",
+  ];
   const out = `${manager.folder}/out`;
   await manager.install(
     "rcap.service",
