@@ -54,6 +54,12 @@ export function partsOf(
   return parts;
 }
 
+/**
+ * Room beyond the expected pages, as a share of them: the kernel's counts of a
+ * process's pages lag behind a little, and to make room later copies everything.
+ */
+const ROOM_SHARE = 1 / 64;
+
 /** Limits of what is recorded. */
 export interface RecorderLimits {
   /** In units of {@linkcode UNIT_BYTES}. */
@@ -95,9 +101,10 @@ export class PageRecorder {
   ) {
     this.#most = most;
     this.#step = step;
-    const pages = expectedPages === undefined
-      ? undefined
-      : Math.min(expectedPages, step === 0 ? most : most / BLOCK_PAGES);
+    const pages = expectedPages === undefined ? undefined : Math.min(
+      Math.ceil(expectedPages * (1 + ROOM_SHARE)) + BLOCK_PAGES,
+      step === 0 ? most : most / BLOCK_PAGES,
+    );
     this.#builder = new PagedataBuilder(pages);
   }
 
