@@ -26,6 +26,14 @@ export function replacedPid(pid: number): NoSuchProcess {
   );
 }
 
+/** Returns the error of a process whose address space is not the observed one. */
+export function replaced(pid: number): ProcessError {
+  return new ProcessError(
+    pid,
+    `process ${pid} has started another program (exec); its memory is not the one that was observed`,
+  );
+}
+
 /**
  * What a failed system call means for a process. Any other error is returned as it is.
  *

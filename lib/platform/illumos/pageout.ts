@@ -26,7 +26,7 @@ import type {
 import type { ProcessId } from "../platform.ts";
 import type { DescriptorPool } from "./descriptor_pool.ts";
 import { systemClock } from "../clock.ts";
-import { exited } from "../process_errors.ts";
+import { exited, replaced } from "../process_errors.ts";
 import type { ProcessFiles } from "./process_files.ts";
 
 /** How long a process may take to stop, in milliseconds. */
@@ -252,12 +252,4 @@ function staysInForeground(): Disposable {
       Deno.removeSignalListener("SIGTSTP", listener);
     },
   };
-}
-
-/** The error for a process whose address space is not the one that was observed. */
-export function replaced(pid: number): ProcessError {
-  return new ProcessError(
-    pid,
-    `process ${pid} has started another program (exec); its memory is not the one that was observed`,
-  );
 }

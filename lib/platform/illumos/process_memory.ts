@@ -43,7 +43,8 @@ import type {
   MonitoredMemory,
   ProcessId,
 } from "../platform.ts";
-import { IllumosPageout, replaced } from "./pageout.ts";
+import { replaced } from "../process_errors.ts";
+import { IllumosPageout } from "./pageout.ts";
 import { type ProcAccess, ProcessFiles } from "./process_files.ts";
 import type { XmapEntry } from "./xmap_file.ts";
 import { xmapResidency } from "./xmap_residency.ts";

@@ -34,8 +34,8 @@ import {
   type PieceOptions,
   piecesOf,
 } from "./pageout_pieces.ts";
-import { ProcDir, replaced } from "./proc_dir.ts";
-import { exited } from "../process_errors.ts";
+import { ProcDir } from "./proc_dir.ts";
+import { exited, replaced } from "../process_errors.ts";
 import { runningOn } from "./running_on.ts";
 
 /**

@@ -128,14 +128,6 @@ export async function ofProcessSlowly<T>(
   }
 }
 
-/** Returns the error of a process whose address space is not the observed one. */
-export function replaced(pid: number): ProcessError {
-  return new ProcessError(
-    pid,
-    `process ${pid} has started another program (exec); its memory is not the one that was observed`,
-  );
-}
-
 /**
  * Converts an error of a system call, or a `SyntaxError` of a file of `/proc`, to
  * the error of a process. Returns any other error unchanged.

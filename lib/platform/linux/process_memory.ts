@@ -30,7 +30,8 @@ import { MemoryFiles, readSizes } from "./memory_files.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
 import { LinuxPageout } from "./pageout.ts";
 import { Precision, type PrecisionBudgets } from "./precision.ts";
-import { ofProcessSlowly, ProcDir, replaced } from "./proc_dir.ts";
+import { replaced } from "../process_errors.ts";
+import { ofProcessSlowly, ProcDir } from "./proc_dir.ts";
 import type { SmapsParser } from "./smaps.ts";
 
 /** The means to access the memory of processes. */
