@@ -12,18 +12,6 @@ import { reloadConfiguration } from "../lib/service/control.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, stateDirectoryOption } from "./options.ts";
 
-/** It is not known whether the configuration is valid. */
-class Unchecked extends RcapError {
-  override name = "Unchecked";
-  override readonly details: readonly string[];
-
-  /** @param details more lines below the message. */
-  constructor(message: string, details: readonly string[]) {
-    super(message);
-    this.details = details;
-  }
-}
-
 const HELP = `
 Groups whose name and selectors stay the same keep their history and totals.
 
@@ -55,9 +43,9 @@ export function reloadCommand({ system, print }: Context) {
       });
       const { problems, isPassing } = configuration;
       if (problems.length > 0 && isPassing) {
-        throw new Unchecked(
+        throw new RcapError(
           "the configuration cannot be checked at the moment; the current one stays in force:",
-          problems,
+          { details: problems },
         );
       }
       if (problems.length > 0) {

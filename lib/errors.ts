@@ -56,7 +56,17 @@ export class RcapError extends Error {
   /** The exit code a command ends with when this error ends it. */
   readonly exitCode: number = EXIT_CODES.failed.code;
   /** More lines below the message. */
-  readonly details: readonly string[] = [];
+  readonly details: readonly string[];
+
+  constructor(
+    message?: string,
+    { details = [], ...options }: ErrorOptions & {
+      details?: readonly string[];
+    } = {},
+  ) {
+    super(message, options);
+    this.details = details;
+  }
 }
 
 /** The command line or a value on it is wrong. */
@@ -67,7 +77,6 @@ export class UsageError extends RcapError {
   readonly problem: string;
   /** What to do about it, if the message says. */
   readonly remedy: string | undefined;
-  override readonly details: readonly string[];
 
   /** @param details more lines below the message. */
   constructor(
@@ -75,10 +84,11 @@ export class UsageError extends RcapError {
     remedy?: string,
     details: readonly string[] = [],
   ) {
-    super(remedy === undefined ? problem : `${problem}; ${remedy}`);
+    super(remedy === undefined ? problem : `${problem}; ${remedy}`, {
+      details,
+    });
     this.problem = problem;
     this.remedy = remedy;
-    this.details = details;
   }
 }
 
