@@ -15,7 +15,7 @@ import type { Member } from "../group/member.ts";
 import type { Platform } from "../platform/platform.ts";
 import { ScanCollection, ScannedProcess } from "../scanner/collection.ts";
 import { scan, type ScanOptions, type ScanResult } from "../scanner/scan.ts";
-import { KnownMembers, lookSoon, tolerate } from "./members.ts";
+import { concludeScan, KnownMembers, lookSoon, tolerate } from "./members.ts";
 import {
   type EnforceOptions,
   type GroupPolicy,
@@ -246,18 +246,14 @@ class ClockGroup implements GroupPolicy {
       // New pagedata starts a new window.
       if (known.scanned.pagedata !== readings.get(known)) known.judged(started);
     }
-    const left = result.excess - headroom;
-    // A scan that falls short of the headroom alone is still effective.
-    const ineffective = statistics.ineffective > before.ineffective && left > 0;
-    if (ineffective) group.ineffectiveScans++;
-    return {
-      attempted: statistics.attempted - before.attempted,
-      effective: statistics.effective - before.effective,
-      left,
-      ineffective,
+    return concludeScan(group, {
+      before,
+      statistics,
+      // A scan that falls short of the headroom alone is still effective.
+      left: result.excess - headroom,
       isPartial: spareReferenced,
       seconds: (clock.now() - started) / 1000,
-    };
+    });
   }
 
   /** How far below the cap a scan can go with unreferenced memory alone, in bytes. */

@@ -12,7 +12,7 @@ import { AgedCollection, AgedProcess } from "../scanner/aged_collection.ts";
 import { type IdleBytes, idleBytes, PageAges } from "../scanner/ages.ts";
 import { scanColdest } from "../scanner/coldest.ts";
 import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
-import { KnownMembers, lookSoon, tolerate } from "./members.ts";
+import { concludeScan, KnownMembers, lookSoon, tolerate } from "./members.ts";
 import {
   type EnforceOptions,
   type GroupPolicy,
@@ -288,17 +288,13 @@ class ColdestGroup implements GroupPolicy {
     this.#sizeThen = group.size - effective;
     if (statistics.attempted === before.attempted) return undefined;
     group.scans++;
-    const left = result.excess;
-    const ineffective = statistics.ineffective > before.ineffective && left > 0;
-    if (ineffective) group.ineffectiveScans++;
-    return {
-      attempted: statistics.attempted - before.attempted,
-      effective,
-      left,
-      ineffective,
+    return concludeScan(group, {
+      before,
+      statistics,
+      left: result.excess,
       isPartial: known.length < members.length,
       seconds: (clock.now() - started) / 1000,
-    };
+    });
   }
 
   /**

@@ -9,7 +9,8 @@ import { ProcessError } from "../errors.ts";
 import type { CappedGroup } from "../group/capped_group.ts";
 import type { Member } from "../group/member.ts";
 import type { Log } from "../platform/output.ts";
-import type { PolicySurroundings } from "./policy.ts";
+import type { ScanStatistics } from "../scanner/collection.ts";
+import type { PolicySurroundings, ScanOutcome } from "./policy.ts";
 
 /** What a policy knows of a member. */
 interface Known {
@@ -68,6 +69,30 @@ export async function lookSoon(
     if (signal.aborted) return;
     await tolerate(known.member, log, () => known.glance());
   }
+}
+
+/**
+ * Concludes a scan of a group: counts it if it was ineffective, and returns its outcome.
+ *
+ * @param before the statistics as of the beginning of the scan.
+ * @param left the rest of the excess, in bytes.
+ */
+export function concludeScan(
+  group: CappedGroup,
+  { before, statistics, left, isPartial, seconds }:
+    & { before: ScanStatistics; statistics: ScanStatistics }
+    & Pick<ScanOutcome, "left" | "isPartial" | "seconds">,
+): ScanOutcome {
+  const ineffective = statistics.ineffective > before.ineffective && left > 0;
+  if (ineffective) group.ineffectiveScans++;
+  return {
+    attempted: statistics.attempted - before.attempted,
+    effective: statistics.effective - before.effective,
+    left,
+    ineffective,
+    isPartial,
+    seconds,
+  };
 }
 
 /** Runs a step for a member; skips the member if it has exited or cannot be read. */
