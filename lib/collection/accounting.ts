@@ -50,7 +50,7 @@ export async function sizeBy(
     try {
       total += accounting === "rss"
         ? memory.readSizes().rss
-        : await memory.readProportional();
+        : (await memory.readFootprint()).proportional;
     } catch (error) {
       // The process has exited and does not count.
       if (!(error instanceof ProcessError)) throw error;

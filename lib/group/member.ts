@@ -54,9 +54,8 @@ export class Member {
   /** Reads the proportional size. */
   async readProportional(now: number): Promise<void> {
     try {
-      const { rss } = this.memory.readSizes();
-      const bytes = await this.memory.readProportional();
-      this.#proportional = { bytes, rss, at: now };
+      const { proportional, rss } = await this.memory.readFootprint();
+      this.#proportional = { bytes: proportional, rss, at: now };
     } catch (error) {
       // It has exited, which the next sample notices.
       if (!(error instanceof ProcessError)) throw error;

@@ -17,12 +17,18 @@ export type SkipReason =
   | "hugetlb"
   /** Device memory, or a page that the kernel provides. */
   | "special"
-  /** Also mapped by other processes. */
+  /** Mapped more than once: by several processes, or several times by one. */
   | "shared"
+  /** Pinned by a device or by the kernel, as io_uring's registered buffers are. */
+  | "pinned"
+  /** Used by a virtual machine or device whose references the page tables do not show. */
+  | "secondary-mmu"
   /** Not in memory. */
   | "nonresident"
   /** It could only be paged out to swap, and no swap is free. */
   | "no-swap"
+  /** It could only be paged out to swap, and a cgroup of the process allows it no more. */
+  | "swap-limit"
   /** Earlier page-outs have shown that it cannot be paged out. */
   | "ignored";
 

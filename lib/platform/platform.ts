@@ -50,6 +50,23 @@ export interface MappingFigures {
   readonly reason: SkipReason | undefined;
 }
 
+/**
+ * The resident memory of a process, counted page by page, in bytes. Proportional: each
+ * page counts divided by how often it is mapped. `file` parts belong to files and
+ * shared memory, the rest is anonymous.
+ */
+export interface Footprint {
+  readonly rss: number;
+  readonly fileRss: number;
+  readonly proportional: number;
+  readonly fileProportional: number;
+}
+
+/** The footprint of a process if nothing is known of it but its RSS: an upper bound. */
+export function unshared({ rss }: { readonly rss: number }): Footprint {
+  return { rss, fileRss: 0, proportional: rss, fileProportional: 0 };
+}
+
 /** The memory of one process, with what the commands need besides the scanner. */
 export interface MonitoredMemory extends ProcessMemory {
   /**
@@ -83,11 +100,10 @@ export interface MonitoredMemory extends ProcessMemory {
   /** Whether the system reports proportional sizes. */
   readonly knowsProportional: boolean;
   /**
-   * Reads the proportional set size in bytes: every page counts divided by the number of
-   * processes that map it. Returns the RSS, which is larger, if this user may not read
-   * it, or the system does not report it. Walks the page tables.
+   * Counts the resident memory. Walks the page tables. If this user may not, or the
+   * system does not report it, proportional sizes are those of RSS, which are larger.
    */
-  readProportional(): Promise<number>;
+  readFootprint(): Promise<Footprint>;
   /**
    * Reads the mappings with all figures, in address order.
    *

@@ -20,6 +20,7 @@ import type {
   SkipReason,
 } from "../memory/process_memory.ts";
 import type {
+  Footprint,
   MappingFigures,
   MonitoredMemory,
   PagedataPurpose,
@@ -315,11 +316,20 @@ export class FakeProcessMemory implements MonitoredMemory {
   }
 
   // deno-lint-ignore require-await -- As above.
-  async readProportional(): Promise<number> {
-    return this.#read().regions.reduce(
-      (sum, region) => sum + residentOf(region) * PAGE / (region.sharers ?? 1),
-      0,
-    );
+  async readFootprint(): Promise<Footprint> {
+    const sum = (size: (region: Region) => number) =>
+      this.#read().regions.reduce((sum, region) => sum + size(region), 0);
+    const rss = (region: Region) => residentOf(region) * PAGE;
+    const proportional = (region: Region) =>
+      rss(region) / (region.sharers ?? 1);
+    const ofFile = (size: (region: Region) => number) => (region: Region) =>
+      region.isFile ? size(region) : 0;
+    return {
+      rss: sum(rss),
+      fileRss: sum(ofFile(rss)),
+      proportional: sum(proportional),
+      fileProportional: sum(ofFile(proportional)),
+    };
   }
 
   // deno-lint-ignore require-await -- As above.

@@ -10,9 +10,13 @@ const WORDS: Readonly<Record<SkipReason, string>> = {
   locked: "locked in memory",
   hugetlb: "in huge pages of hugetlb, which cannot be paged out",
   special: "device or kernel pages",
-  shared: "shared with other processes",
+  shared: "mapped more than once, which the kernel does not page out",
+  pinned: "pinned by a device or the kernel",
+  "secondary-mmu":
+    "in use by a virtual machine or device, whose references are not visible",
   nonresident: "not in memory",
   "no-swap": "anonymous, and no swap is free: add swap or zram",
+  "swap-limit": "anonymous, and its cgroup may not swap more",
   ignored: "memory that did not go before",
 };
 

@@ -38,10 +38,12 @@ import type {
   Residency,
   SkipReason,
 } from "../../memory/process_memory.ts";
-import type {
-  MappingFigures,
-  MonitoredMemory,
-  ProcessId,
+import {
+  type Footprint,
+  type MappingFigures,
+  type MonitoredMemory,
+  type ProcessId,
+  unshared,
 } from "../platform.ts";
 import { replaced } from "../process_errors.ts";
 import { IllumosPageout } from "./pageout.ts";
@@ -135,8 +137,8 @@ export class IllumosProcessMemory implements MonitoredMemory {
     return Promise.resolve();
   }
 
-  readProportional(): Promise<number> {
-    return Promise.resolve(this.readSizes().rss);
+  readFootprint(): Promise<Footprint> {
+    return Promise.resolve(unshared(this.readSizes()));
   }
 
   async readMappings(): Promise<MappingFigures[]> {

@@ -116,7 +116,7 @@ Deno.test("fuzz: mountinfo", () => {
 
 const STATM = "2345 678 90 1 0 345 0\n";
 const ROLLUP =
-  "55c79c0b6000-7ffd2000 ---p 00000000 00:00 0    [rollup]\nRss:   8 kB\nPss:                4 kB\n";
+  "55c79c0b6000-7ffd2000 ---p 00000000 00:00 0    [rollup]\nRss:   8 kB\nPss:                4 kB\nPss_Anon: 1 kB\nAnonymous: 2 kB\n";
 const MEMINFO = "MemTotal: 100 kB\nMemAvailable:   23456 kB\nSwapTotal: 0 kB\n";
 const SWAPS =
   "Filename\tType\tSize\tUsed\tPriority\n/dev/zram0 partition 1 0 -2\n";
@@ -125,7 +125,12 @@ const CGROUP =
 
 Deno.test("fuzz: the small files of /proc", () => {
   assertEquals(parseStatm(STATM).rss % 678, 0);
-  assertEquals(parseRollup(ROLLUP), 4096);
+  assertEquals(parseRollup(ROLLUP), {
+    rss: 8192,
+    fileRss: 6144,
+    proportional: 4096,
+    fileProportional: 3072,
+  });
   assertEquals(parseMemAvailable(MEMINFO), 23456 * 1024);
   assertEquals(parseSwaps(SWAPS), ["/dev/zram0"]);
   assertEquals(

@@ -14,6 +14,7 @@ import { systemError } from "../../../ffi/libc.ts";
 import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import type { ProcessSizes } from "../../memory/process_memory.ts";
+import type { Footprint } from "../platform.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 import type { Attempt } from "./memory_calls.ts";
 import { MemoryDevicesParser } from "./memory_devices.ts";
@@ -83,10 +84,12 @@ export class MemoryFiles {
     return parser.devices;
   }
 
-  /** Reads the proportional set size, in bytes. Makes the kernel walk the page tables. */
-  async readProportional(): Promise<number> {
+  /** Reads the footprint from `smaps_rollup`. Makes the kernel walk the page tables. */
+  async readFootprint(): Promise<Footprint> {
     let text = "";
     await this.#read("smaps_rollup", (bytes) => text += decoder.decode(bytes));
+    // If the address space is gone, the file is empty.
+    if (text === "") throw exited(this.pid);
     return ofProcess(this.pid, () => parseRollup(text));
   }
 
@@ -255,18 +258,27 @@ export function parseStatm(text: string): ProcessSizes {
 }
 
 /**
- * Parses the proportional set size in a `smaps_rollup`; returns bytes, 0 if it is
- * missing.
+ * Parses a `smaps_rollup`: proc_pid_smaps(5) and Documentation/filesystems/proc.rst.
  *
- * @throws SyntaxError if the size is malformed.
+ * @throws SyntaxError if a size is missing or malformed.
  */
-export function parseRollup(text: string): number {
-  const kilobytes = /^Pss:(.*)$/m.exec(text)?.[1] ?? " 0 kB";
-  const [, number] = /^ *(\d{1,12}) kB$/.exec(kilobytes) ?? [];
-  if (number === undefined) {
-    throw new SyntaxError(
-      `not a size in smaps_rollup:${kilobytes.slice(0, 80)}`,
-    );
-  }
-  return Number(number) * 1024;
+export function parseRollup(text: string): Footprint {
+  const size = (name: string) => {
+    const value = new RegExp(`^${name}: *(\\d{1,12}) kB$`, "m").exec(text)?.[1];
+    if (value === undefined) {
+      throw new SyntaxError(
+        `no ${name} in smaps_rollup: ${text.slice(0, 80)}`,
+      );
+    }
+    return Number(value) * 1024;
+  };
+  const rss = size("Rss");
+  const proportional = size("Pss");
+  return {
+    rss,
+    fileRss: Math.max(0, rss - size("Anonymous")),
+    proportional,
+    // In every smaps_rollup since Linux 5.4.
+    fileProportional: Math.max(0, proportional - size("Pss_Anon")),
+  };
 }

@@ -17,11 +17,13 @@ import type {
   ProcessSizes,
   Residency,
 } from "../../memory/process_memory.ts";
-import type {
-  MappingFigures,
-  MonitoredMemory,
-  PagedataPurpose,
-  ProcessId,
+import {
+  type Footprint,
+  type MappingFigures,
+  type MonitoredMemory,
+  type PagedataPurpose,
+  type ProcessId,
+  unshared,
 } from "../platform.ts";
 import { pageable, type PageableContext } from "./candidates.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
@@ -176,12 +178,12 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return readSizes(directory);
   }
 
-  async readProportional(): Promise<number> {
+  async readFootprint(): Promise<Footprint> {
     try {
-      return await this.#withFiles((files) => files.readProportional());
+      return await this.#withFiles((files) => files.readFootprint());
     } catch (error) {
       if (!(error instanceof ProcessAccessDenied)) throw error;
-      return this.readSizes().rss;
+      return unshared(this.readSizes());
     }
   }
 

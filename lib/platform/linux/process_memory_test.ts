@@ -30,7 +30,7 @@ Deno.test("sizes grow with resident and with mapped memory", () => {
 });
 
 Deno.test("the proportional size of unshared memory is close to its RSS", async () => {
-  const proportional = await self.readProportional();
+  const { proportional } = await self.readFootprint();
   const { rss } = self.readSizes();
   assert(proportional > 0.3 * rss, `${proportional} of ${rss}`);
   assert(proportional < 1.1 * rss, `${proportional} of ${rss}`);
