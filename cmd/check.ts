@@ -54,7 +54,6 @@ Examples:
 /** The command. */
 export function checkCommand(context: Context) {
   return new Command("check")
-    .summary("validate a configuration")
     .description(
       "Reports every problem in the files of a configuration, with line and remedy.\n" +
         "Needs no privileges.",

@@ -52,7 +52,6 @@ ${
 export function doctorCommand(context: Context) {
   return addTableOptions(
     new Command("doctor")
-      .summary("what works on this machine, and why the rest does not")
       .description(
         "Tries everything that rcap can use on this machine, on rcap itself. Explains\n" +
           "what each finding means, and how to fix what does not work.",

@@ -123,7 +123,6 @@ const PAGES_PER_LINE = 64;
 export function inspectCommand(context: Context) {
   return addTableOptions(
     new Command("inspect")
-      .summary("the mappings of one process, optionally page by page")
       .description(
         "Watches one process for a while and shows, for each mapping, what is in\n" +
           "memory, what was touched, and what a scan would do with it.",

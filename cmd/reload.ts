@@ -29,7 +29,6 @@ ${
 /** The command. */
 export function reloadCommand({ system, print }: Context) {
   return new Command("reload")
-    .summary("make a running daemon read its configuration again")
     .description(
       "Makes the running daemon read its configuration again. If the configuration is\n" +
         "invalid, reports every problem, and the current one stays in force.",

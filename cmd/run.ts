@@ -67,7 +67,6 @@ export function runCommand(context: Context) {
   const { system } = context;
   return addTableOptions(
     new Command("run")
-      .summary("enforce the caps of a configuration, as a daemon")
       .description(
         "Watches groups of processes and pages out what they do not use when they\n" +
           `exceed their caps.\n${harmlessness(system)}`,

@@ -88,7 +88,6 @@ export function scanCommand(context: Context) {
   const { system } = context;
   return addTableOptions(
     new Command("scan")
-      .summary("scan some processes once, for real or as a dry run")
       .description(
         "Watches what some processes use, then pages out what they do not until\n" +
           `their resident memory is down to a cap.\n${harmlessness(system)}`,

@@ -37,7 +37,6 @@ Examples:
 export function setCommand(context: Context) {
   const { system } = context;
   return new Command("set")
-    .summary("override one cap of a running daemon")
     .description(
       "Replaces the cap of one group of the running daemon, within a second and\n" +
         "until the daemon ends. The configuration stays as it is.",

@@ -76,7 +76,6 @@ Examples:
 export function statCommand(context: Context) {
   return addTableOptions(
     new Command("stat")
-      .summary("what a running daemon has done, every few seconds")
       .description(
         "Shows, for each group of the running daemon, its size, its cap, and what was\n" +
           "paged out. Needs no privileges.",

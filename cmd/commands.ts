@@ -1,0 +1,61 @@
+/**
+ * The commands, in the order in which help lists them. A command is loaded when it is
+ * called: most of them are small, and shell loops feel the rest.
+ *
+ * @module
+ */
+
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+import type { Context } from "./options.ts";
+
+/** One command. */
+export interface CommandEntry {
+  readonly name: string;
+  /** One line for the list of commands. */
+  readonly summary: string;
+  /** Loads its module. */
+  readonly load: () => Promise<(context: Context) => CommandUnknownOpts>;
+}
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "run",
+    summary: "enforce the caps of a configuration, as a daemon",
+    load: async () => (await import("./run.ts")).runCommand,
+  },
+  {
+    name: "scan",
+    summary: "scan some processes once, for real or as a dry run",
+    load: async () => (await import("./scan.ts")).scanCommand,
+  },
+  {
+    name: "inspect",
+    summary: "the mappings of one process, optionally page by page",
+    load: async () => (await import("./inspect.ts")).inspectCommand,
+  },
+  {
+    name: "stat",
+    summary: "what a running daemon has done, every few seconds",
+    load: async () => (await import("./stat.ts")).statCommand,
+  },
+  {
+    name: "set",
+    summary: "override one cap of a running daemon",
+    load: async () => (await import("./set.ts")).setCommand,
+  },
+  {
+    name: "reload",
+    summary: "make a running daemon read its configuration again",
+    load: async () => (await import("./reload.ts")).reloadCommand,
+  },
+  {
+    name: "check",
+    summary: "validate a configuration",
+    load: async () => (await import("./check.ts")).checkCommand,
+  },
+  {
+    name: "doctor",
+    summary: "what works on this machine, and why the rest does not",
+    load: async () => (await import("./doctor.ts")).doctorCommand,
+  },
+];
