@@ -7,7 +7,7 @@
 import { Command } from "@commander-js/extra-typings";
 import { lines } from "../lib/report/escape.ts";
 import { describeExcessiveCap, parseCapSize } from "../lib/config/cap_size.ts";
-import { formatSize } from "../lib/report/units.ts";
+import { formatBeside, formatSize } from "../lib/report/units.ts";
 import { setCap } from "../lib/service/control.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, stateDirectoryOption, totalMemory } from "./options.ts";
@@ -63,13 +63,14 @@ export function setCommand(context: Context) {
         size,
       );
       const { cap, rss } = after;
+      const format = formatBeside(cap, rss);
       const result = {
         json: { version: 1, name, before: before.cap, cap, rss },
         text: () =>
           lines(
-            `${name}: the cap is ${formatSize(cap)} now, it was ${
+            `${name}: the cap is ${format(cap)} now, it was ${
               formatSize(before.cap)
-            }; ${formatSize(rss)} resident`,
+            }; ${format(rss)} resident`,
           ),
       };
       await printResult(result, options, context);

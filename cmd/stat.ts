@@ -9,7 +9,11 @@ import { UsageError } from "../lib/errors.ts";
 import type { DaemonState } from "../lib/group/state.ts";
 import { lines, type Printable } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
-import { formatSize, parseDuration } from "../lib/report/units.ts";
+import {
+  formatBeside,
+  formatSize,
+  parseDuration,
+} from "../lib/report/units.ts";
 import {
   followStates,
   statReport,
@@ -28,8 +32,8 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
   { name: "name", kind: "text", value: ({ name }) => name },
   { name: "nproc", kind: "number", value: ({ processes }) => processes },
   { name: "vm", kind: "size", value: ({ addressSpace }) => addressSpace },
-  { name: "rss", kind: "size", value: ({ rss }) => rss },
-  { name: "cap", kind: "size", value: ({ cap }) => cap },
+  { name: "rss", kind: "size", value: ({ rss }) => rss, format: besideCap },
+  { name: "cap", kind: "size", value: ({ cap }) => cap, format: besideCap },
   { name: "at", kind: "size", value: ({ attempted }) => attempted },
   {
     name: "avgat",
@@ -44,6 +48,11 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
   },
   { name: "backed_off", kind: "number", value: ({ backedOff }) => backedOff },
 ];
+
+/** A group over its cap never reads as if it met it. */
+function besideCap({ rss, cap }: StatRow): (bytes: number) => string {
+  return formatBeside(cap, rss);
+}
 
 const HELP = `
 INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT, stat goes

@@ -5,7 +5,7 @@
  */
 
 import { UsageError } from "../errors.ts";
-import { exactSize, formatSize, parseSize } from "../report/units.ts";
+import { exactSize, formatBeside, parseSize } from "../report/units.ts";
 
 /** The smallest page there is: nothing resident is smaller. */
 const LEAST_CAP = 4096;
@@ -44,7 +44,8 @@ export function describeExcessiveCap(
   totalMemory: number,
 ): string | undefined {
   if (cap <= totalMemory) return undefined;
-  return `${formatSize(cap)} is larger than the ${
-    formatSize(totalMemory)
+  const format = formatBeside(totalMemory, cap);
+  return `${format(cap)} is larger than the ${
+    format(totalMemory)
   } of memory of this machine`;
 }

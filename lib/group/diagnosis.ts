@@ -7,7 +7,7 @@
 import { ProcessError } from "../errors.ts";
 import type { SkipReason } from "../memory/process_memory.ts";
 import { describeSkipReason } from "../report/skip_reasons.ts";
-import { formatSize } from "../report/units.ts";
+import { formatBeside, formatSize } from "../report/units.ts";
 import type { CappedGroup } from "./capped_group.ts";
 
 /**
@@ -37,7 +37,8 @@ export async function whyNotMet(group: CappedGroup): Promise<string> {
   const why = found.length > 0
     ? found.join("; ")
     : `its working set is larger than the cap`;
-  return `${name}: ${formatSize(size)} cannot be brought under the cap of ${
-    formatSize(cap)
+  const format = formatBeside(cap, size);
+  return `${name}: ${format(size)} cannot be brought under the cap of ${
+    format(cap)
   }: ${why}`;
 }

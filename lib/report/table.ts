@@ -17,6 +17,8 @@ export interface Column<Row> {
   readonly kind: "text" | "number" | "size";
   /** Returns the content of a cell; `null` if it is empty. */
   readonly value: (row: Row) => string | number | null;
+  /** Returns how the sizes of a row are written; {@linkcode formatSize} by default. */
+  readonly format?: (row: Row) => (bytes: number) => string;
   /** Colours the text on a terminal. */
   readonly style?: (text: string, row: Row) => string;
 }
@@ -74,7 +76,9 @@ export function renderTable<Row>(
     if (column.kind !== "size" || typeof value !== "number") {
       return escapeLine(String(value));
     }
-    return exact ? String(value) : formatSize(value);
+    if (exact) return String(value);
+    const format = column.format?.(row) ?? formatSize;
+    return format(value);
   };
   if (bare) {
     return printable(

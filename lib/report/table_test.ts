@@ -46,6 +46,16 @@ longer name  1000  123456
   );
 });
 
+Deno.test("a column may write its sizes in its own way, unless they are exact", () => {
+  const columns: Column<Row>[] = [{
+    ...COLUMNS[1],
+    format: ({ count }) => (bytes) => `${bytes / 1024}K:${count}`,
+  }];
+  const rows = ROWS.slice(0, 1);
+  assertEquals(renderTable(columns, { ...BARE, rows }), "1.5K:7\n");
+  assertEquals(renderTable(columns, { ...BARE, rows, exact: true }), "1536\n");
+});
+
 Deno.test("totals follow after an empty line", () => {
   const totals = [{ name: "total", size: 2536, count: 123463 }];
   assertEquals(

@@ -56,13 +56,49 @@ function sizeOf(text: string, totalMemory: () => number): number | undefined {
 
 /** Formats a size for people: `512.0M`; `512` below one kibibyte. */
 export function formatSize(bytes: number): string {
+  return formatWith(bytes, 1);
+}
+
+function formatWith(bytes: number, decimals: number): string {
+  const { value, unit } = scaled(bytes);
+  return unit === 0
+    ? String(value)
+    : `${value.toFixed(decimals)}${UNITS[unit]}`;
+}
+
+/** A size in the largest unit of which it has at least one. */
+function scaled(bytes: number): { value: number; unit: number } {
   let value = bytes;
   let unit = 0;
   while (Math.abs(value) >= 1024 && unit < UNITS.length - 1) {
     value /= 1024;
     unit++;
   }
-  return unit === 0 ? String(value) : `${value.toFixed(1)}${UNITS[unit]}`;
+  return { value, unit };
+}
+
+/**
+ * Returns the format of a cap and of the sizes that are printed beside it. All have one
+ * decimal, or as many as it takes for each size over the cap to read as more than the
+ * cap: `60.005M of 60.000M`. A size at or under the cap never reads as more, because
+ * both are rounded alike.
+ *
+ * @param cap in bytes.
+ * @param sizes in bytes.
+ */
+export function formatBeside(
+  cap: number,
+  ...sizes: number[]
+): (bytes: number) => string {
+  let decimals = 1;
+  const read = (bytes: number) => {
+    const { value, unit } = scaled(bytes);
+    return Number(value.toFixed(decimals)) * 1024 ** unit;
+  };
+  for (const size of sizes) {
+    while (size > cap && read(size) <= read(cap)) decimals++;
+  }
+  return (bytes) => formatWith(bytes, decimals);
 }
 
 /** Formats a size so that {@linkcode parseSize} reads back the exact value: `1536M`. */

@@ -11,6 +11,7 @@ import {
   exactDuration,
   exactPercent,
   exactSize,
+  formatBeside,
   formatSize,
   hex,
   parseDuration,
@@ -112,6 +113,56 @@ Deno.test("sizes for people", () => {
     [2000 * 2 ** 50, "2000.0P"],
   ];
   for (const [bytes, text] of sizes) assertEquals(formatSize(bytes), text);
+});
+
+Deno.test("a size over a cap reads as more than the cap", () => {
+  const K = 1024;
+  const pairs: [size: number, cap: number, texts: [string, string]][] = [
+    [60 * MIB, 60 * MIB, ["60.0M", "60.0M"]],
+    [60 * MIB - 5 * K, 60 * MIB, ["60.0M", "60.0M"]],
+    [60 * MIB + 5 * K, 60 * MIB, ["60.005M", "60.000M"]],
+    [60 * MIB + 50 * K, 60 * MIB, ["60.05M", "60.00M"]],
+    [579.5 * MIB, 579 * MIB, ["579.5M", "579.0M"]],
+    [5 * K, 8 * MIB, ["5.0K", "8.0M"]],
+    // Below a mebibyte, but "1024.0K" with one decimal.
+    [MIB, MIB - 4 * K, ["1.0M", "1020.0K"]],
+    [MIB, MIB - 1, ["1.000M", "1023.999K"]],
+    [1000, 999, ["1000", "999"]],
+    [2 ** 43 + 4096, 2 ** 43, ["8.000000004T", "8.000000000T"]],
+  ];
+  for (const [size, cap, texts] of pairs) {
+    const format = formatBeside(cap, size);
+    assertEquals([format(size), format(cap)], texts);
+  }
+  const format = formatBeside(MIB, 3 * MIB, MIB + 4 * K);
+  assertEquals([3 * MIB, MIB, MIB + 4 * K].map(format), [
+    "3.000M",
+    "1.000M",
+    "1.004M",
+  ]);
+});
+
+Deno.test("a size reads as more than its cap exactly if it is", () => {
+  const sizes = fc.nat(50).chain((bits) => fc.nat(2 ** bits - 1));
+  const near = fc.integer({ min: -100_000, max: 100_000 });
+  const pairs = fc.oneof(
+    fc.tuple(sizes, sizes),
+    fc.tuple(sizes, near).map(([cap, by]): [number, number] => [
+      cap,
+      Math.max(0, cap + by),
+    ]),
+  );
+  const read = (text: string) => {
+    const [, number, unit] = /^([\d.]+)([KMGTP]?)$/.exec(text)!;
+    return Number(number) * 1024 ** " KMGTP".indexOf(unit || " ");
+  };
+  fc.assert(
+    fc.property(pairs, ([cap, size]) => {
+      const format = formatBeside(cap, size);
+      assertEquals(read(format(size)) > read(format(cap)), size > cap);
+    }),
+    { seed: 20_260_102, numRuns: 5000 },
+  );
 });
 
 Deno.test("addresses", () => {
