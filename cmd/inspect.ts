@@ -47,6 +47,7 @@ const COLUMNS: readonly Column<Row>[] = [
   { name: "start", kind: "text", value: ({ start }) => start },
   { name: "size", kind: "size", value: ({ size }) => size },
   { name: "rss", kind: "size", value: ({ rss }) => rss },
+  { name: "own", kind: "size", value: ({ own }) => own },
   { name: "anon", kind: "size", value: ({ anon }) => anon },
   { name: "ref", kind: "size", value: ({ referenced }) => referenced },
   { name: "mod", kind: "size", value: ({ modified }) => modified },
@@ -81,13 +82,16 @@ const AGE_COLUMNS: readonly Column<AgeRow>[] = [
 
 const HELP = `
 Columns: ${columnNames(COLUMNS)}
-  rss     in memory                anon    of that, not backed by a file
+  rss     in memory                own     of that, mapped exactly once
+  anon    of rss, not of a file    swap    in swap
   ref     referenced meanwhile     mod     modified meanwhile
-  swap    in swap                  locked  cannot be paged out
+  locked  cannot be paged out
 
 The verdict says what a scan would do. It pages out cold mappings, and the
-unused part of warm ones; hot ones are fully in use. It skips the others:
-locked, hugetlb, special, shared, nonresident, no-swap. With --pagedata smaps,
+unused part of warm ones; hot ones are fully in use. Only what own shows can go:
+pages that are mapped more than once, by several processes or several times by
+one, stay. A mapping is shared if less than 1% of it is mapped once. A scan
+skips the others: locked, hugetlb, special, nonresident, no-swap. With --pagedata smaps,
 which has one figure per mapping, a warm mapping counts as fully in use. If the
 kernel keeps no soft-dirty bits, mod is an upper bound: the pages that are
 referenced and differ from their file or swap.

@@ -22,6 +22,7 @@ const process = new ScannedProcess(
       source: new SmapsSource(),
       calls: new MemoryCalls(),
     }),
+    { free: 0 },
   ),
 );
 process.unreferenced = 3 * MIB;

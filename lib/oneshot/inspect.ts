@@ -41,6 +41,8 @@ export type Verdict = "cold" | "warm" | "hot" | SkipReason;
 export interface MappingSizes {
   readonly size: number;
   readonly rss: number;
+  /** The part of `rss` that is mapped exactly once: only this can be paged out. */
+  readonly own: number;
   readonly anon: number;
   /** Referenced while observing. */
   readonly referenced: number;
@@ -361,7 +363,7 @@ function mappingReport(
   mapping: MappingFigures,
   { referenced, modified }: Touched,
 ): MappingReport {
-  const { start, end, perm, name, pageSize, rss, anonymous } = mapping;
+  const { start, end, perm, name, pageSize, rss, own, anonymous } = mapping;
   const { swapped, locked, reason } = mapping;
   return {
     start: hex(start),
@@ -371,17 +373,28 @@ function mappingReport(
     pageSize,
     size: Number(end - start),
     rss,
+    own,
     anon: anonymous,
     referenced,
     modified,
     swapped,
     locked,
-    verdict: reason ?? temperature(rss, referenced),
+    verdict: reason ?? temperature(mapping, referenced),
   };
 }
 
-/** What a scan would do with memory that can be paged out. */
-function temperature(rss: number, referenced: number): Verdict {
+/**
+ * A mapping counts as `shared` if less than this share of its resident memory is mapped
+ * once, although a scan takes even that.
+ */
+const LITTLE = 0.01;
+
+/** What a scan would do with memory of which at least a part can be paged out. */
+function temperature(
+  { rss, own }: MappingFigures,
+  referenced: number,
+): Verdict {
+  if (own < rss * LITTLE) return "shared";
   if (referenced === 0) return "cold";
   return referenced < rss ? "warm" : "hot";
 }
@@ -393,6 +406,7 @@ function totalsOf(mappings: readonly MappingReport[]): MappingSizes {
   return {
     size: sum(({ size }) => size),
     rss: sum(({ rss }) => rss),
+    own: sum(({ own }) => own),
     anon: sum(({ anon }) => anon),
     referenced: sum(({ referenced }) => referenced),
     modified: sum(({ modified }) => modified),

@@ -1,12 +1,56 @@
 /**
- * Tests of the address ranges of `rcap inspect --pages`.
+ * Tests of the verdicts of `rcap inspect`, and of the address ranges of its `--pages`.
  *
  * @module
  */
 
 import { assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../errors.ts";
-import { parseAddressRange } from "./inspect.ts";
+import {
+  FakeClock,
+  FakePlatform,
+  hot,
+  PAGE,
+  TICK,
+} from "../platform/fake_testing.ts";
+import { inspect, parseAddressRange } from "./inspect.ts";
+
+Deno.test("the verdict, and how much of a mapping is mapped once", async () => {
+  const clock = new FakeClock();
+  const platform = new FakePlatform(clock);
+  const process = platform.start("one", hot("hot", "in use and shared"));
+  process.fill("hot", 10);
+  process.fill("cold", 20);
+  process.fill("shared", 300, { sharers: 2 });
+  process.fill("in use and shared", 400, { sharers: 2 });
+  process.fill("all but a little is shared", 500, { sharers: 2, own: 4 });
+  process.fill("partly shared", 500, { sharers: 2, own: 5 });
+  process.fill("locked", 30, { isLocked: true });
+  let isOver = false;
+  const inspected = inspect({
+    pid: process.pid,
+    observation: 2000,
+    signal: new AbortController().signal,
+    log: { warn() {}, info() {}, debug() {} },
+    platform,
+    clock,
+  }).finally(() => isOver = true);
+  while (!isOver) await clock.advance(TICK);
+  const { mappings, totals } = await inspected;
+  assertEquals(
+    mappings.map(({ rss, own, verdict }) => [rss / PAGE, own / PAGE, verdict]),
+    [
+      [10, 10, "hot"],
+      [20, 20, "cold"],
+      [300, 0, "shared"],
+      [400, 0, "shared"],
+      [500, 4, "shared"],
+      [500, 5, "cold"],
+      [30, 30, "locked"],
+    ],
+  );
+  assertEquals(totals.own, 69 * PAGE);
+});
 
 Deno.test("a range is a start, or a start and an end, with or without 0x", () => {
   assertEquals(parseAddressRange("7f30c8000000"), {

@@ -23,6 +23,7 @@ import type {
 } from "../platform/platform.ts";
 import { policyOf } from "../policy/policies.ts";
 import type { ObservedProcess } from "../policy/policy.ts";
+import { type Stay, stayed } from "./stayed.ts";
 import { formatSize, hex } from "../report/units.ts";
 import type { ScanTarget } from "../scanner/collection.ts";
 import type { ScanEvent } from "../scanner/scan.ts";
@@ -77,9 +78,12 @@ export interface ScanReport {
   readonly attempted: number;
   /** Null in a dry run. */
   readonly effective: number | null;
-  /** An estimate in a dry run. */
+  /** As measured after the scan; an estimate in a dry run. */
   readonly rssAfter: number;
+  /** Whether `rssAfter` is at or under the cap. */
   readonly capMet: boolean;
+  /** What stays and why, the most first; empty if there was nothing to do. */
+  readonly stayed: readonly Stay[];
   /** Whether memory in use went, too, because unreferenced memory did not suffice. */
   readonly workingSetToo: boolean;
   /** How long the scan itself took. */
@@ -111,6 +115,8 @@ export interface ScanOnceOptions {
 /** A process to scan, and its report. */
 interface Target {
   readonly memory: MonitoredMemory;
+  /** Plans instead of paging out; only in a dry run. */
+  readonly plan: DryRunMemory | undefined;
   readonly observed: ObservedProcess;
   readonly report: ProcessReport;
 }
@@ -134,15 +140,20 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   for (const problem of problems) log.warn(problem);
 
   const memories = processes.map((process) => platform.open(process));
+  const swap = { free: platform.memory().freeSwap };
+  const plans = memories.map((memory) =>
+    dryRun ? new DryRunMemory(memory, swap) : undefined
+  );
   const policy = policyOf(options.policy).forScan(
-    memories.map((memory) => ({
+    memories.map((memory, index) => ({
       memory,
-      scanMemory: dryRun ? new DryRunMemory(memory) : memory,
+      scanMemory: plans[index] ?? memory,
     })),
     platform.granularity,
   );
   const targets = processes.map((process, index): Target => ({
     memory: memories[index],
+    plan: plans[index],
     observed: policy.processes[index],
     report: newReport(process),
   }));
@@ -161,13 +172,13 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     targets.map(({ observed, report }) => [observed.target, report]),
   );
   let left = size.excess;
-  let workingSetToo = false;
+  let unused = Infinity;
   if (size.excess > 0) {
     for (const { observed, report } of targets) {
       await tolerate(report, () => observed.end());
     }
     const onEvent = (event: ScanEvent) => {
-      if (event.type === "insufficient") workingSetToo = true;
+      if (event.type === "insufficient") unused = event.unreferenced;
       record(event, reports);
       narrate(event).forEach((line) => log.debug(line));
     };
@@ -191,9 +202,12 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     throw signal.reason;
   }
 
+  const seconds = Math.round(clock.now() - started) / 1000;
   const rssAfter = dryRun || isUnder
     ? size.bytes - (size.excess - left)
     : await sizeBy(size.accounting, memories);
+  const capMet = rssAfter <= size.cap;
+  const tried = targets.reduce((sum, { report }) => sum + report.attempted, 0);
   return {
     version: 1,
     dryRun,
@@ -207,9 +221,18 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     attempted,
     effective: dryRun ? null : effective,
     rssAfter,
-    capMet: left <= 0 || rssAfter <= size.cap,
-    workingSetToo,
-    seconds: Math.round(clock.now() - started) / 1000,
+    capMet,
+    stayed: size.excess > 0
+      ? await stayed(
+        targets.map(({ memory, plan }) => () =>
+          plan?.readMappingsAfter() ?? memory.readMappings("scan")
+        ),
+        { accounting: size.accounting, capMet },
+      )
+      : [],
+    // What was tried beyond the unused memory was in use.
+    workingSetToo: tried > unused && (dryRun || effective > 0),
+    seconds,
   };
 }
 

@@ -110,6 +110,87 @@ for (const policy of POLICIES) {
     assertEquals(process.rss, 2000 * PAGE);
   });
 
+  test("the cap is met only if that is measured at the end", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("idle", 2000);
+    // What goes is used again at once: the sum of the falls covers the excess.
+    process.afterPageOut = () => {
+      if (process.rss <= 1500 * PAGE) process.touch("idle");
+    };
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.rssAfter, process.rss);
+    assert(report.rssAfter > report.cap);
+    assertEquals(report.capMet, false);
+  });
+
+  test("several processes are measured at the end as before the scan", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const processes = [1, 2].map(() => platform.start("one"));
+    for (const process of processes) {
+      process.fill("shared", 1000, { sharers: 2 });
+      process.fill("idle", 500);
+    }
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.accounting, "pss");
+    assertEquals(report.rss, 2000 * PAGE);
+    assertEquals(report.capMet, true);
+    assert(report.rssAfter <= 1500 * PAGE);
+    assertEquals(report.stayed, [{ reason: "shared", bytes: 1000 * PAGE }]);
+  });
+
+  for (const dryRun of [false, true]) {
+    const run = dryRun ? "a dry run" : "a scan";
+
+    test(`${run} says what stays and why`, async () => {
+      const platform = new FakePlatform(new FakeClock());
+      const process = platform.start("one");
+      process.fill("shared", 1000, { sharers: 3 });
+      process.fill("locked", 800, { isLocked: true });
+      process.fill("idle", 300);
+      const report = await scanOne(platform, { policy, dryRun });
+      assertEquals(report.rssAfter, 1800 * PAGE);
+      assertEquals(report.capMet, false);
+      assertEquals(report.stayed, [
+        { reason: "shared", bytes: 1000 * PAGE },
+        { reason: "locked", bytes: 800 * PAGE },
+      ]);
+      // All of it was unused, so no memory in use went.
+      assertEquals(report.workingSetToo, false);
+    });
+
+    test(`${run} of memory that cannot go does not say that memory in use went`, async () => {
+      const platform = new FakePlatform(new FakeClock());
+      const process = platform.start("one", hot("shared"));
+      process.fill("shared", 2000, { sharers: 3 });
+      const report = await scanOne(platform, { policy, dryRun });
+      assertEquals(report.attempted, 0);
+      assertEquals(report.workingSetToo, false);
+      assertEquals(report.rssAfter, 2000 * PAGE);
+    });
+
+    test(`${run} without enough swap leaves the rest`, async () => {
+      const platform = new FakePlatform(new FakeClock());
+      platform.totalSwap = 200 * PAGE;
+      const process = platform.start("one");
+      process.fill("idle", 2000);
+      const report = await scanOne(platform, { policy, dryRun });
+      assertEquals(report.rssAfter, 1800 * PAGE);
+      assertEquals(report.capMet, false);
+      assertEquals(report.stayed, [{ reason: "no-swap", bytes: 1800 * PAGE }]);
+    });
+  }
+
+  test("what came back stays for no known reason", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("idle", 2000);
+    process.afterPageOut = () => process.touch("idle");
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.capMet, false);
+    assertEquals(report.stayed, [{ reason: null, bytes: 2000 * PAGE }]);
+  });
+
   test("under the cap nothing is observed", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one");

@@ -6,12 +6,13 @@
 
 import { lines, type Printable } from "../report/escape.ts";
 import { describeSkipReason } from "../report/skip_reasons.ts";
-import { countOf, formatSize } from "../report/units.ts";
+import { countOf, formatBeside, formatSize } from "../report/units.ts";
 import type { ScanReport } from "./scan_once.ts";
 
 /** Describes a scan in the lines below its table. */
 export function describeScan(report: ScanReport): Printable {
-  const { dryRun, rss, cap, excess, attempted, rssAfter, capMet } = report;
+  const { dryRun, rss, cap, excess, rssAfter, capMet } = report;
+  const format = formatBeside(cap, rss, rssAfter);
   const summary: string[] = [""];
   if (dryRun) {
     summary.push(
@@ -22,56 +23,65 @@ export function describeScan(report: ScanReport): Printable {
   }
   const what = report.accounting === "rss" ? "resident" : "proportional";
   if (excess === 0) {
+    const where = rss === cap ? "at" : "under";
     summary.push(
-      `${formatSize(rss)} ${what}, under the cap of ${
-        formatSize(cap)
+      `${format(rss)} ${what}, ${where} the cap of ${
+        format(cap)
       }: nothing to do.`,
     );
     return lines(...summary);
   }
-  const ranges = report.processes.reduce((n, p) => n + p.pageouts.length, 0);
   summary.push(
-    `${formatSize(rss)} ${what}, ${formatSize(excess)} over the cap of ${
-      formatSize(cap)
+    `${format(rss)} ${what}, ${formatSize(excess)} over the cap of ${
+      format(cap)
     }.`,
     dryRun
-      ? `Would page out ${formatSize(attempted)} in ${
-        countOf(ranges, "range")
-      }.`
-      : `Paged out ${pagedOut(report)} in ${countOf(ranges, "range")} within ${
-        report.seconds.toFixed(2)
-      } s.`,
+      ? `Would page out ${wouldGo(report)}.`
+      : `Paged out ${went(report)}.`,
     ...(report.workingSetToo
       ? [
-        `Unused memory did not suffice: memory in use ${
-          dryRun ? "would go" : "went"
-        }, too.`,
+        `Unused memory ${
+          dryRun ? "would not suffice" : "did not suffice"
+        }: memory in use ${dryRun ? "would go" : "went"}, too.`,
       ]
       : []),
-    ...skippedLines(report),
+    ...report.stayed.map(({ reason, bytes }) =>
+      `${dryRun ? "Would stay" : "Stayed"}: ${formatSize(bytes)} ${
+        reason ? describeSkipReason(reason) : UNKNOWN
+      }.`
+    ),
     dryRun
-      ? `That would leave ${formatSize(rssAfter)}: the cap would ${
+      ? `That would leave ${format(rssAfter)}: the cap would ${
         capMet ? "" : "not "
       }be met.`
-      : `Now ${formatSize(rssAfter)}: the cap is ${capMet ? "" : "not "}met.`,
+      : `Now ${format(rssAfter)}: the cap is ${capMet ? "" : "not "}met.`,
   );
   return lines(...summary);
 }
 
-/** The paged-out size, and the attempted size if it differs. */
-function pagedOut({ attempted, effective }: ScanReport): string {
-  const [tried, went] = [attempted, effective ?? 0].map(formatSize);
-  return went === tried ? went : `${went} of ${tried}`;
+const UNKNOWN = "in use again, or for a reason that is not known";
+
+/** What a scan would take, in words. */
+function wouldGo({ rss, rssAfter, processes }: ScanReport): string {
+  const bytes = rss - rssAfter;
+  return bytes > 0
+    ? `${formatSize(bytes)} in ${countOf(rangesOf(processes), "range")}`
+    : "nothing";
 }
 
-/** How many mappings were skipped, by reason; without those that are not resident. */
-function skippedLines({ processes }: ScanReport): string[] {
-  const skipped = processes.flatMap((process) => process.skipped)
-    .filter(({ reason }) => reason !== "nonresident");
-  return [...Map.groupBy(skipped, ({ reason }) => reason)].map(
-    ([reason, mappings]) =>
-      `Passed over ${countOf(mappings.length, "mapping")}: ${
-        describeSkipReason(reason)
-      }.`,
-  );
+/** What a scan took, and tried to take if that differs, in words. */
+function went(
+  { attempted, effective, processes, seconds }: ScanReport,
+): string {
+  const time = `within ${seconds.toFixed(2)} s`;
+  const ranges = rangesOf(processes);
+  if (ranges === 0) return `nothing ${time}`;
+  const [tried, fell] = [formatSize(attempted), formatSize(effective ?? 0)];
+  return `${fell === tried ? fell : `${fell} of ${tried}`} in ${
+    countOf(ranges, "range")
+  } ${time}`;
+}
+
+function rangesOf(processes: ScanReport["processes"]): number {
+  return processes.reduce((sum, { pageouts }) => sum + pageouts.length, 0);
 }

@@ -5,7 +5,6 @@
  */
 
 import { assertEquals } from "@std/assert";
-import type { SkipReason } from "../memory/process_memory.ts";
 import type { ProcessReport, ScanReport } from "./scan_once.ts";
 import { describeScan } from "./scan_summary.ts";
 
@@ -38,6 +37,7 @@ const REPORT: ScanReport = {
   effective: 200 * MIB,
   rssAfter: 100 * MIB,
   capMet: true,
+  stayed: [],
   workingSetToo: false,
   seconds: 0.414,
 };
@@ -53,25 +53,63 @@ Now 100.0M: the cap is met.
   );
 });
 
-Deno.test("the summary of a scan that did not meet the cap lists skipped mappings", () => {
-  const reasons: SkipReason[] = ["locked", "nonresident", "no-swap", "locked"];
-  const skipped = reasons.map((reason) => ({ ...RANGE, reason }));
+Deno.test("the summary of a scan that did not meet the cap says what stayed and why", () => {
   assertEquals(
     describeScan({
       ...REPORT,
       accounting: "pss",
-      processes: [{ ...PROCESS, skipped }, PROCESS],
+      processes: [PROCESS, PROCESS],
       effective: 150 * MIB,
       rssAfter: 150 * MIB,
       capMet: false,
+      stayed: [
+        { reason: "locked", bytes: 90 * MIB },
+        { reason: "no-swap", bytes: 50 * MIB },
+        { reason: null, bytes: 10 * MIB },
+      ],
     }),
     `
 300.0M proportional, 200.0M over the cap of 100.0M.
 Paged out 150.0M of 200.0M in 2 ranges within 0.41 s.
-Passed over 2 mappings: locked in memory.
-Passed over 1 mapping: anonymous, and no swap is free: add swap or zram.
+Stayed: 90.0M locked in memory.
+Stayed: 50.0M anonymous, and no swap is free: add swap or zram.
+Stayed: 10.0M in use again, or for a reason that is not known.
 Now 150.0M: the cap is not met.
 `,
+  );
+});
+
+Deno.test("a size over the cap reads as more in the whole summary", () => {
+  const rssAfter = 100 * MIB + 8192;
+  const report = { ...REPORT, rssAfter, capMet: false };
+  assertEquals(
+    describeScan(report).split("\n").slice(1),
+    [
+      "300.00M resident, 200.0M over the cap of 100.00M.",
+      "Paged out 200.0M in 1 range within 0.41 s.",
+      "Now 100.01M: the cap is not met.",
+      "",
+    ],
+  );
+});
+
+Deno.test("the summary of a scan that took nothing does not say that anything went", () => {
+  const processes = [{ ...PROCESS, pageouts: [], attempted: 0, effective: 0 }];
+  const none = { ...REPORT, processes, attempted: 0, effective: 0 };
+  const stayed = [{ reason: "hugetlb" as const, bytes: 300 * MIB }];
+  const report = { ...none, rssAfter: 300 * MIB, capMet: false, stayed };
+  assertEquals(
+    describeScan(report),
+    `
+300.0M resident, 200.0M over the cap of 100.0M.
+Paged out nothing within 0.41 s.
+Stayed: 300.0M in huge pages of hugetlb, which cannot be paged out.
+Now 300.0M: the cap is not met.
+`,
+  );
+  assertEquals(
+    describeScan({ ...report, dryRun: true, effective: null }).split("\n")[3],
+    "Would page out nothing.",
   );
 });
 

@@ -1,6 +1,6 @@
 /**
  * A dry run: reads the real process, pages out nothing, and answers the scanner as
- * if every page-out had succeeded.
+ * if every page-out had taken what it can take.
  *
  * @module
  */
@@ -12,9 +12,26 @@ import type {
   ProcessSizes,
 } from "../memory/process_memory.ts";
 import { WrappedMemory } from "../memory/wrapped_memory.ts";
+import type { MappingFigures, MonitoredMemory } from "./platform.ts";
+
+/** Swap that all processes of a dry run fill, in bytes. */
+export interface PlannedSwap {
+  free: number;
+}
+
+/** What a plan can still take of a mapping. Sizes are in bytes. */
+interface Plannable {
+  readonly figures: MappingFigures;
+  /** How much of `figures.pageable` is left. */
+  left: number;
+}
 
 /** The memory of a process, with page-outs that are only planned. */
 export class DryRunMemory extends WrappedMemory {
+  readonly #memory: MonitoredMemory;
+  readonly #swap: PlannedSwap;
+  /** Its mappings in address order, as first read. */
+  #mappings: readonly Plannable[] | undefined;
   #planned = 0;
   /**
    * The sizes as first read, so that the plan does not depend on later changes of
@@ -22,21 +39,89 @@ export class DryRunMemory extends WrappedMemory {
    */
   #sizes: ProcessSizes | undefined;
 
+  constructor(memory: MonitoredMemory, swap: PlannedSwap) {
+    super(memory);
+    this.#memory = memory;
+    this.#swap = swap;
+  }
+
   override readSizes(): ProcessSizes {
     this.#sizes ??= super.readSizes();
     const { rss, image } = this.#sizes;
     return { rss: rss - this.#planned, image };
   }
 
-  override control(): Promise<PageoutControl> {
-    return Promise.resolve({
+  override async control(): Promise<PageoutControl> {
+    await this.#readMappings();
+    return {
       maxRanges: Infinity,
-      pageOut: (ranges: readonly PageRange[]) => {
-        for (const { bytes } of ranges) this.#planned += bytes;
-        const planned: PageoutResult = { result: "planned" };
-        return Promise.resolve(ranges.map(() => planned));
-      },
+      pageOut: (ranges) =>
+        Promise.resolve(ranges.map((range) => this.#plan(range))),
       [Symbol.dispose]() {},
+    };
+  }
+
+  /**
+   * Plans a range. Of a mapping no more is planned than its figures say can go: its
+   * pages may be mapped more than once, or need more swap than is free.
+   */
+  #plan({ start, bytes }: PageRange): PageoutResult {
+    const mapping = mappingAt(this.#mappings ?? [], start);
+    // The process has unmapped it since.
+    if (!mapping) return PLANNED;
+    const { pageable, toSwap, reason } = mapping.figures;
+    const swapShare = pageable > 0 ? toSwap / pageable : 0;
+    const wanted = Math.min(bytes, mapping.left);
+    const { free } = this.#swap;
+    const taken = Math.min(
+      wanted,
+      swapShare > 0 ? Math.floor(free / swapShare) : Infinity,
+    );
+    mapping.left -= taken;
+    this.#swap.free = Math.max(0, free - taken * swapShare);
+    this.#planned += taken;
+    if (taken < wanted) return { ...PLANNED, reason: "no-swap" };
+    return taken > 0 ? PLANNED : { ...PLANNED, reason: reason ?? "shared" };
+  }
+
+  /** Reads the mappings as they would be after what is planned. */
+  async readMappingsAfter(): Promise<MappingFigures[]> {
+    const mappings = await this.#readMappings();
+    return mappings.map(({ figures, left }) => {
+      const { rss, own, proportional, pageable, toSwap } = figures;
+      const gone = pageable - left;
+      const hasRoom = toSwap === 0 || this.#swap.free > 0;
+      return {
+        ...figures,
+        rss: rss - gone,
+        own: own - gone,
+        proportional: proportional - gone,
+        pageable: hasRoom ? left : 0,
+        reason: figures.reason ??
+          (hasRoom ? undefined : "no-swap"),
+      };
     });
   }
+
+  async #readMappings(): Promise<readonly Plannable[]> {
+    return this.#mappings ??= (await this.#memory.readMappings("scan"))
+      .map((figures) => ({ figures, left: figures.pageable }));
+  }
+}
+
+const PLANNED: PageoutResult = { result: "planned" };
+
+/** Finds the mapping that holds an address by bisection. */
+function mappingAt(
+  mappings: readonly Plannable[],
+  address: bigint,
+): Plannable | undefined {
+  let [from, to] = [0, mappings.length];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if (mappings[middle].figures.end <= address) from = middle + 1;
+    else to = middle;
+  }
+  const mapping = mappings.at(from);
+  return mapping && mapping.figures.start <= address ? mapping : undefined;
 }

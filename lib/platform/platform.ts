@@ -37,6 +37,10 @@ export interface MappingFigures {
   readonly name: string;
   readonly pageSize: number;
   readonly rss: number;
+  /** The part of `rss` that is mapped exactly once. */
+  readonly own: number;
+  /** `rss`, with each page divided by how often it is mapped, where that is known. */
+  readonly proportional: number;
   /** The part of `rss` that belongs to no file. */
   readonly anonymous: number;
   /** How much of it is in swap; 0 if the system does not report this. */
@@ -46,7 +50,11 @@ export interface MappingFigures {
   /** The parts of `rss` that were referenced and modified; 0 if only pagedata shows this. */
   readonly referenced: number;
   readonly modified: number;
-  /** Why nothing of it can be paged out; `undefined` if it can. */
+  /** The part of `rss` that can be paged out. */
+  readonly pageable: number;
+  /** The part of `pageable` that can only go to swap; 0 if this is not known. */
+  readonly toSwap: number;
+  /** Why `pageable` is 0; `undefined` if it is not. */
   readonly reason: SkipReason | undefined;
 }
 

@@ -41,8 +41,10 @@ export interface RegionOptions {
   /** Of a file that nobody writes to, instead of anonymous. */
   readonly isFile?: boolean;
   readonly isLocked?: boolean;
-  /** How many processes share it. */
+  /** How many processes map it. */
   readonly sharers?: number;
+  /** How many of its pages, from the first on, are mapped once despite sharers. */
+  readonly own?: number;
 }
 
 /** A mapping of a process. */
@@ -206,7 +208,14 @@ export class FakeProcess {
   }
 }
 
-function residentOf({ pages }: Region): number {
+/** How many pages of a region, from the first on, are mapped once. */
+function ownOf(
+  { sharers = 1, own = 0, pages }: Pick<Region, "sharers" | "own" | "pages">,
+): number {
+  return sharers > 1 ? own : pages.length;
+}
+
+function residentOf({ pages }: Pick<Region, "pages">): number {
   let count = 0;
   for (const page of pages) count += page & RESIDENT;
   return count;
@@ -241,8 +250,9 @@ export class FakeProcessMemory implements MonitoredMemory {
   }
 
   /** Why nothing of a region can go. */
-  #reason({ isLocked, isFile }: Region): SkipReason | undefined {
+  #reason({ isLocked, isFile, ...region }: Region): SkipReason | undefined {
     if (isLocked) return "locked";
+    if (ownOf(region) === 0) return "shared";
     return !isFile && this.#machine.freeSwap === 0 ? "no-swap" : undefined;
   }
 
@@ -335,20 +345,29 @@ export class FakeProcessMemory implements MonitoredMemory {
   // deno-lint-ignore require-await -- As above.
   async readMappings(): Promise<MappingFigures[]> {
     return this.#read().regions.map((region) => {
+      const { isFile, isLocked, sharers = 1, pages } = region;
       const rss = residentOf(region) * PAGE;
+      const own = residentOf({ pages: pages.subarray(0, ownOf(region)) }) *
+        PAGE;
+      const reason = this.#reason(region);
+      const pageable = reason ? 0 : own;
       return {
         start: region.start,
         end: region.start + BigInt(region.pages.length * PAGE),
-        perm: region.isFile ? "r--p" : "rw-p",
+        perm: isFile ? "r--p" : "rw-p",
         name: "",
         pageSize: PAGE,
         rss,
-        anonymous: region.isFile ? 0 : rss,
+        own,
+        proportional: own + (rss - own) / sharers,
+        anonymous: isFile ? 0 : rss,
         swapped: 0,
-        locked: region.isLocked ? rss : 0,
+        locked: isLocked ? rss : 0,
         referenced: 0,
         modified: 0,
-        reason: this.#reason(region),
+        pageable,
+        toSwap: isFile ? 0 : pageable,
+        reason,
       };
     });
   }

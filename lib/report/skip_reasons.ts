@@ -6,7 +6,8 @@
 
 import type { SkipReason } from "../memory/process_memory.ts";
 
-const WORDS: Readonly<Record<SkipReason, string>> = {
+/** Every reason, with its words. */
+export const SKIP_REASONS: Readonly<Record<SkipReason, string>> = {
   locked: "locked in memory",
   hugetlb: "in huge pages of hugetlb, which cannot be paged out",
   special: "device or kernel pages",
@@ -25,5 +26,5 @@ const WORDS: Readonly<Record<SkipReason, string>> = {
  * follows a size or a number of mappings: `5.0M locked in memory`.
  */
 export function describeSkipReason(reason: SkipReason): string {
-  return WORDS[reason];
+  return SKIP_REASONS[reason];
 }

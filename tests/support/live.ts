@@ -9,6 +9,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { POLICIES, type PolicyName } from "../../lib/config/policy_names.ts";
 import type { ScanReport } from "../../lib/oneshot/scan_once.ts";
+import { SKIP_REASONS } from "../../lib/report/skip_reasons.ts";
 import { rcapJson, type RunOptions } from "./rcap.ts";
 import {
   isRunning,
@@ -168,9 +169,16 @@ export function assertScanReport(report: ScanReport): void {
     effective: isEffective,
     rssAfter: isBytes,
     capMet: isBoolean,
+    stayed: Array.isArray,
     workingSetToo: isBoolean,
     seconds: isSeconds,
   });
+  for (const stay of report.stayed) {
+    assertFields("stayed", stay, {
+      reason: (value) => isNull(value) && !report.capMet || isSkipReason(value),
+      bytes: isBytes,
+    });
+  }
   for (const process of report.processes) {
     assertFields("process", process, {
       pid: isBytes,
@@ -197,15 +205,7 @@ export function assertScanReport(report: ScanReport): void {
       assertFields("skipped", skip, {
         start: isAddress,
         end: isAddress,
-        reason: oneOf(
-          "locked",
-          "hugetlb",
-          "special",
-          "shared",
-          "nonresident",
-          "no-swap",
-          "ignored",
-        ),
+        reason: isSkipReason,
       });
     }
   }
@@ -219,6 +219,8 @@ const isText: Check = (value) => typeof value === "string";
 const isBytes: Check = (value) =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 const isSeconds: Check = (value) => typeof value === "number" && value >= 0;
+const isSkipReason: Check = (value) =>
+  oneOf(...Object.keys(SKIP_REASONS))(value);
 const isAddress: Check = (value) =>
   typeof value === "string" && /^0x[0-9a-f]+$/.test(value);
 

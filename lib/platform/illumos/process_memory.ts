@@ -146,19 +146,26 @@ export class IllumosProcessMemory implements MonitoredMemory {
     const names = new Map<string, string>();
     return entries.map((entry) => {
       const { start, bytes, flags, pageSize } = entry;
+      const rss = entry.resident * pageSize;
+      const pageable = xmapResidency(entry).pageable * pageSize;
+      const reason = reasonOf(entry);
       return {
         start,
         end: start + BigInt(bytes),
         perm: permOf(flags),
         name: this.#nameOf(entry, names),
         pageSize,
-        rss: entry.resident * pageSize,
+        rss,
+        own: pageable,
+        proportional: rss,
         anonymous: entry.anonymous * pageSize,
         swapped: 0,
         locked: entry.locked * pageSize,
         referenced: 0,
         modified: 0,
-        reason: reasonOf(entry),
+        pageable: reason ? 0 : pageable,
+        toSwap: 0,
+        reason,
       };
     });
   }

@@ -2,7 +2,7 @@
  * Which memory of a Linux process a page-out can take, and why the rest stays.
  *
  * Facts: mm/madvise.c of the kernel (`MADV_PAGEOUT` refuses locked, hugetlb and PFN
- * mappings and skips pages that other processes map too), and the `VmFlags` of
+ * mappings and skips pages that are mapped more than once), and the `VmFlags` of
  * Documentation/filesystems/proc.rst.
  *
  * @module
@@ -16,6 +16,8 @@ import { isFileName, isSpecialName } from "./mapping_names.ts";
 export interface Pageable {
   /** In bytes. */
   readonly bytes: number;
+  /** The part of it that can only go to swap. */
+  readonly toSwap: number;
   /** Why `bytes` is 0. */
   readonly reason?: SkipReason;
 }
@@ -33,16 +35,18 @@ export function pageable(
   mapping: LinuxMapping,
   context: PageableContext,
 ): Pageable {
-  const { rss, shared, anonymous } = mapping;
+  const { rss, own, anonymous } = mapping;
   const reason = whyNever(mapping);
-  if (reason) return { bytes: 0, reason };
-  if (rss === 0) return { bytes: 0, reason: "nonresident" };
-  if (shared >= rss) return { bytes: 0, reason: "shared" };
-  const own = rss - shared;
-  if (context.swapFree) return { bytes: own };
-  if (!isFile(mapping, context)) return { bytes: 0, reason: "no-swap" };
-  const file = Math.min(own, rss - anonymous);
-  return file > 0 ? { bytes: file } : { bytes: 0, reason: "no-swap" };
+  if (reason) return nothing(reason);
+  if (rss === 0) return nothing("nonresident");
+  if (own === 0) return nothing("shared");
+  const file = isFile(mapping, context) ? Math.min(own, rss - anonymous) : 0;
+  if (context.swapFree) return { bytes: own, toSwap: own - file };
+  return file > 0 ? { bytes: file, toSwap: 0 } : nothing("no-swap");
+}
+
+function nothing(reason: SkipReason): Pageable {
+  return { bytes: 0, toSwap: 0, reason };
 }
 
 /** Whether a page-out may take pages of a mapping, judged without its figures. */

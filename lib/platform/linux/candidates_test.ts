@@ -25,7 +25,8 @@ function mapping(
     name: "",
     pageSize: 4096,
     rss: 4 * MIB,
-    shared: 0,
+    own: rest.rss ?? 4 * MIB,
+    proportional: rest.rss ?? 4 * MIB,
     dirty: 0,
     referenced: 0,
     anonymous: rest.name?.startsWith("/") ? 0 : 4 * MIB,
@@ -93,18 +94,26 @@ Deno.test("each reason why memory stays", () => {
     ["special", { name: "[vvar]", rss: 0 }],
     ["special", { name: "[vsyscall]", rss: 0 }],
     ["nonresident", { rss: 0, anonymous: 0, swap: 4 * MIB }],
-    ["shared", { shared: 4 * MIB }],
-    ["shared", { ...FILE, shared: 4 * MIB }],
+    ["shared", { own: 0 }],
+    ["shared", { ...FILE, own: 0 }],
   ];
   for (const [reason, which] of reasons) {
     assertEquals(verdicts(which), [reason, reason], reason);
   }
 });
 
-Deno.test("of partly shared memory, the unshared part can go", () => {
-  assertEquals(verdicts({ shared: 3 * MIB }), [1, "no-swap"]);
-  assertEquals(verdicts({ ...FILE, shared: 1 * MIB, anonymous: 2 * MIB }), [
-    3,
-    2,
-  ]);
+Deno.test("what is mapped once can go, the rest of the mapping stays", () => {
+  assertEquals(verdicts({ own: 1 * MIB }), [1, "no-swap"]);
+  assertEquals(verdicts({ ...FILE, own: 3 * MIB, anonymous: 2 * MIB }), [3, 2]);
+});
+
+Deno.test("how much needs swap", () => {
+  const toSwap = (which: Parameters<typeof mapping>[0]) =>
+    pageable(mapping(which), withSwap).toSwap / MIB;
+  assertEquals(toSwap({}), 4);
+  assertEquals(toSwap({ own: 1 * MIB }), 1);
+  assertEquals(toSwap(FILE), 0);
+  assertEquals(toSwap({ ...FILE, anonymous: 3 * MIB }), 3);
+  assertEquals(toSwap({ name: "/memfd:a (deleted)", perm: "rw-s" }), 4);
+  assertEquals(toSwap({ flags: ["lo"] }), 0);
 });

@@ -118,7 +118,8 @@ function isAlike(a: LinuxMapping, b: LinuxMapping): boolean {
 function join(a: LinuxMapping, b: LinuxMapping): void {
   a.end = b.end;
   a.rss += b.rss;
-  a.shared += b.shared;
+  a.own += b.own;
+  a.proportional += b.proportional;
   a.dirty += b.dirty;
   a.referenced += b.referenced;
   a.anonymous += b.anonymous;

@@ -28,8 +28,10 @@ export interface LinuxMapping {
   /** Page size of the mapping's page table entries. */
   pageSize: number;
   rss: number;
-  /** The part of `rss` that other processes map too. */
-  shared: number;
+  /** The part of `rss` that is mapped exactly once. */
+  own: number;
+  /** `rss`, with each page divided by how often it is mapped. */
+  proportional: number;
   /** The part of `rss` that differs from its file or swap. */
   dirty: number;
   /** The part of `rss` accessed since references were last cleared. */

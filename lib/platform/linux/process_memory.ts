@@ -227,8 +227,9 @@ function figuresOf(
   mapping: LinuxMapping,
   context: PageableContext,
 ): MappingFigures {
-  const { start, end, perm, name, pageSize, rss, anonymous } = mapping;
-  const { swap, locked, referenced, dirty } = mapping;
+  const { start, end, perm, name, pageSize, rss, own, proportional } = mapping;
+  const { anonymous, swap, locked, referenced, dirty } = mapping;
+  const { bytes, toSwap, reason } = pageable(mapping, context);
   return {
     start,
     end,
@@ -236,11 +237,15 @@ function figuresOf(
     name,
     pageSize,
     rss,
+    own,
+    proportional,
     anonymous,
     swapped: swap,
     locked,
     referenced,
     modified: Math.min(referenced, dirty),
-    reason: pageable(mapping, context).reason,
+    pageable: bytes,
+    toSwap,
+    reason,
   };
 }

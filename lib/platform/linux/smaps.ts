@@ -29,12 +29,13 @@ const FIELDS: readonly {
   "Swap:": (m: LinuxMapping, bytes: number) => m.swap = bytes,
   "Locked:": (m: LinuxMapping, bytes: number) => m.locked = bytes,
   "KernelPageSize:": (m: LinuxMapping, bytes: number) => m.pageSize = bytes,
-  "Shared_Clean:": (m: LinuxMapping, bytes: number) => m.shared += bytes,
-  "Shared_Dirty:": (m: LinuxMapping, bytes: number) => {
-    m.shared += bytes;
+  "Pss:": (m: LinuxMapping, bytes: number) => m.proportional = bytes,
+  "Shared_Dirty:": (m: LinuxMapping, bytes: number) => m.dirty += bytes,
+  "Private_Clean:": (m: LinuxMapping, bytes: number) => m.own += bytes,
+  "Private_Dirty:": (m: LinuxMapping, bytes: number) => {
+    m.own += bytes;
     m.dirty += bytes;
   },
-  "Private_Dirty:": (m: LinuxMapping, bytes: number) => m.dirty += bytes,
 }).map(([name, add]) => ({ name: new TextEncoder().encode(name), add }));
 
 /** The fields by their first byte. */
@@ -216,7 +217,8 @@ class Headers {
       name: this.#names.at(text, this.#at, to),
       pageSize: PAGE_BYTES,
       rss: 0,
-      shared: 0,
+      own: 0,
+      proportional: 0,
       dirty: 0,
       referenced: 0,
       anonymous: 0,

@@ -36,6 +36,7 @@ const NOT = ["--observe", "0"];
 const SIZES = [
   "size",
   "rss",
+  "own",
   "anon",
   "referenced",
   "modified",

@@ -334,12 +334,12 @@ Deno.test("scan exits with 3 if the cap cannot be met, and reports what it passe
 
   const { code: again, stdout } = await rcap(["scan", ...args]);
   assertEquals(again, 3);
-  assertStringIncludes(stdout, "Passed over 1 mapping: locked in memory.\n");
+  assertStringIncludes(stdout, "Stayed: 32.0M locked in memory.\n");
   assertMatch(
     stdout,
-    /^Passed over \d+ mappings: shared with other processes\.$/m,
+    /^Stayed: \d\d\.\dM mapped more than once, which the kernel does not page out\.$/m,
   );
-  assertMatch(stdout, /^Passed over \d+ mappings: device or kernel pages\.$/m);
+  assertMatch(stdout, /^Stayed: \d+\.\dK device or kernel pages\.$/m);
   assertMatch(stdout, /^Now \d+\.\dM: the cap is not met\.$/m);
   await assertIntact(workload);
 });
