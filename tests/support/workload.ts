@@ -360,6 +360,8 @@ export class Workload implements AsyncDisposable {
 export interface MappingFigures {
   size: number;
   rss: number;
+  /** The part of `rss` that is mapped exactly once. */
+  own: number;
   anonymous: number;
   swap: number;
   referenced: number;
@@ -380,6 +382,7 @@ export function mappingFigures(pid: number, start: bigint): MappingFigures {
   return {
     size: field(mapping, "Size"),
     rss: field(mapping, "Rss"),
+    own: field(mapping, "Private_Clean") + field(mapping, "Private_Dirty"),
     anonymous: field(mapping, "Anonymous"),
     swap: field(mapping, "Swap"),
     referenced: field(mapping, "Referenced"),

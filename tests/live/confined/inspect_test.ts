@@ -190,11 +190,12 @@ Deno.test("figures, verdicts and totals are right for every kind of memory", asy
         Object.entries(mapping).filter(([key]) => key in fields),
       );
       assertEquals<object>(found, fields, region.name);
-      const { size, rss, anonymous, swap } = mappingFigures(pid, region.start);
+      const figures = mappingFigures(pid, region.start);
+      const { size, rss, own, anonymous, swap } = figures;
       const { rss: resident, anon, swapped } = mapping;
       assertEquals(
-        { size: mapping.size, resident, anon, swapped },
-        { size, resident: rss, anon: anonymous, swapped: swap },
+        { size: mapping.size, resident, own: mapping.own, anon, swapped },
+        { size, resident: rss, own, anon: anonymous, swapped: swap },
         region.name,
       );
     }
@@ -260,8 +261,11 @@ Deno.test("memory that others map too is shared", async () => {
   await workload.fork();
   const report = await inspect(workload, NOT);
   for (const region of [anon, library]) {
-    const { verdict, rss } = mappingOf(report, region);
-    assertEquals({ verdict, rss }, { verdict: "shared", rss: region.size });
+    const { verdict, rss, own } = mappingOf(report, region);
+    assertEquals(
+      { verdict, rss, own },
+      { verdict: "shared", rss: region.size, own: 0 },
+    );
   }
 });
 
@@ -415,12 +419,12 @@ Deno.test("the table for people and for scripts", async () => {
   const people = lines((await rcap(args)).stdout);
   assertMatch(
     people[0],
-    /^START +SIZE +RSS +ANON +REF +MOD +SWAP +LOCKED +PERM +VERDICT +NAME$/,
+    /^START +SIZE +RSS +OWN +ANON +REF +MOD +SWAP +LOCKED +PERM +VERDICT +NAME$/,
   );
   const row = people.find((line) => line.startsWith(`${address} `));
   assertMatch(
     row ?? "",
-    /^0x\w+ +1\.5M +1\.5M +1\.5M +\S+ +\S+ +0 +0 +rw-p +(cold|no-swap|hot|warm)( +\[anon:cold\])?$/,
+    /^0x\w+ +1\.5M +1\.5M +1\.5M +1\.5M +\S+ +\S+ +0 +0 +rw-p +(cold|no-swap|hot|warm)( +\[anon:cold\])?$/,
   );
   assertMatch(
     people.at(-1) ?? "",
@@ -468,7 +472,7 @@ Deno.test("names stay on one line in the table, and are exact in JSON", async ()
   const { stdout } = await rcap(["inspect", `${workload.pid}`, ...NOT, "-H"]);
   const rows = lines(stdout).map((line) => line.split("\t"));
   assertEquals(rows.length, report.mappings.length);
-  assert(rows.every((row) => row.length === 11));
+  assert(rows.every((row) => row.length === 12));
   for (const [region, name] of regions) {
     assertEquals(mappingOf(report, region).name, name);
     const row = rows.find(([start]) => BigInt(start) === region.start);
