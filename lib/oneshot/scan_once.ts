@@ -52,7 +52,7 @@ export interface ProcessReport {
   rss: number | null;
   /** Size of the unreferenced pages; null if they were not observed. */
   unreferenced: number | null;
-  /** Size of the ranges that were paged out, or would be. */
+  /** Size of the ranges that were to be paged out; in a dry run, how much would go. */
   attempted: number;
   /** By how much that lowered RSS; null in a dry run. */
   effective: number | null;
@@ -179,7 +179,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     }
     const onEvent = (event: ScanEvent) => {
       if (event.type === "insufficient") unused = event.unreferenced;
-      record(event, reports);
+      record(event, reports, dryRun);
       narrate(event).forEach((line) => log.debug(line));
     };
     const scanOptions = { excess: size.excess, signal, onEvent };
@@ -192,7 +192,11 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     report.unreferenced = observed.unreferenced();
     if (dryRun) report.effective = null;
   }
-  const { attempted, effective } = policy.statistics;
+  const { effective } = policy.statistics;
+  const attempted = targets.reduce(
+    (sum, { report }) => sum + report.attempted,
+    0,
+  );
   if (signal.aborted) {
     log.warn(
       `interrupted; ${
@@ -207,7 +211,6 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     ? size.bytes - (size.excess - left)
     : await sizeBy(size.accounting, memories);
   const capMet = rssAfter <= size.cap;
-  const tried = targets.reduce((sum, { report }) => sum + report.attempted, 0);
   return {
     version: 1,
     dryRun,
@@ -231,7 +234,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
       )
       : [],
     // What was tried beyond the unused memory was in use.
-    workingSetToo: tried > unused && (dryRun || effective > 0),
+    workingSetToo: attempted > unused && (dryRun || effective > 0),
     seconds,
   };
 }
@@ -376,6 +379,7 @@ function throwIfAll(
 function record(
   event: ScanEvent,
   reports: ReadonlyMap<ScanTarget, ProcessReport>,
+  dryRun: boolean,
 ): void {
   if (!("process" in event)) return;
   const report = reports.get(event.process);
@@ -398,8 +402,10 @@ function record(
         report.pageouts.push({ start, end, bytes, result });
         if (reason) report.skipped.push({ start, end, reason });
         if (result === "failed") report.error = message ?? "page-out failed";
-        else report.attempted += bytes;
+        else if (!dryRun) report.attempted += bytes;
       }
+      // Of a range, less may be mapped once than is resident.
+      if (dryRun) report.attempted += event.fell;
       report.effective = (report.effective ?? 0) + Math.max(0, event.fell);
       break;
   }

@@ -47,7 +47,7 @@ export function describeScan(report: ScanReport): Printable {
       : []),
     ...report.stayed.map(({ reason, bytes }) =>
       `${dryRun ? "Would stay" : "Stayed"}: ${formatSize(bytes)} ${
-        reason ? describeSkipReason(reason) : UNKNOWN
+        reason ? describeSkipReason(reason) : dryRun ? UNKNOWN : CAME_BACK
       }.`
     ),
     dryRun
@@ -59,7 +59,8 @@ export function describeScan(report: ScanReport): Printable {
   return lines(...summary);
 }
 
-const UNKNOWN = "in use again, or for a reason that is not known";
+const UNKNOWN = "for a reason that is not known";
+const CAME_BACK = `in use again, or ${UNKNOWN}`;
 
 /** What a scan would take, in words. */
 function wouldGo({ rss, rssAfter, processes }: ScanReport): string {
@@ -76,8 +77,10 @@ function went(
   const time = `within ${seconds.toFixed(2)} s`;
   const ranges = rangesOf(processes);
   if (ranges === 0) return `nothing ${time}`;
-  const [tried, fell] = [formatSize(attempted), formatSize(effective ?? 0)];
-  return `${fell === tried ? fell : `${fell} of ${tried}`} in ${
+  const tried = formatSize(attempted);
+  // RSS also falls if the process gives memory back meanwhile.
+  const fell = formatSize(Math.min(effective ?? 0, attempted));
+  return `${fell === tried ? tried : `${fell} of ${tried}`} in ${
     countOf(ranges, "range")
   } ${time}`;
 }
