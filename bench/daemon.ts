@@ -77,7 +77,10 @@ async function measure(
   const group = new CappedGroup(
     1,
     definition,
-    (entry) => new Member(entry, platform.open(entry), () => {}),
+    {
+      platform,
+      newMember: (entry) => new Member(entry, platform.open(entry), () => {}),
+    },
   );
   const histories = new Map<Member, ScannedProcess>();
   const historyOf = (member: Member) => {
@@ -98,7 +101,7 @@ async function measure(
         group.update(members);
       }),
       sampling: await cost(() => {
-        group.sample(platform, performance.now());
+        group.sample(performance.now());
       }),
       clearing: await cost(async () => {
         for (const { memory } of group.members) await memory.reset();

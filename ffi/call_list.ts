@@ -27,6 +27,7 @@ const NUMBERS = {
     gettid: 186,
     sched_setaffinity: 203,
     openat: 257,
+    kcmp: 312,
     statx: 332,
     openat2: 437,
     process_madvise: 440,
@@ -40,6 +41,7 @@ const NUMBERS = {
     pread64: 67,
     sched_setaffinity: 122,
     gettid: 178,
+    kcmp: 272,
     statx: 291,
     openat2: 437,
     process_madvise: 440,
@@ -62,6 +64,9 @@ export const LOOPS: Readonly<Record<keyof typeof NUMBERS, string>> = {
     "40f9610a41a9631242a9651a40f9e803092a010000d4601e00f9690644f8b50600d1" +
     "89fe0fb76000f8b740feffb529fe17b6f50b40f9f353c2a8c0035fd6",
 };
+
+/** <linux/kcmp.h>. */
+const KCMP_VM = 1;
 
 /** Words of a call, and the index of its result. */
 const CALL_WORDS = 8;
@@ -209,6 +214,14 @@ export class CallList {
   ): number {
     const address = this.#keep(iovecs);
     return this.#add("process_madvise", [pidfd, address, count, advice, 0]);
+  }
+
+  /**
+   * Compares the address spaces of two processes: `kcmp(2)`, `KCMP_VM`. The result is 0
+   * if they are one, otherwise 1 or 2, an order that is the same for all. May fail.
+   */
+  compareMemory(pid: number, other: number): number {
+    return this.#add("kcmp", [pid, other, KCMP_VM, 0, 0], MAY_FAIL);
   }
 
   /** Returns the id of the thread that makes the calls: `gettid(2)`. */

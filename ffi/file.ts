@@ -26,6 +26,9 @@ const SEEK_SET = 0;
 /** Permissions of a file that `O_CREAT` makes, less the umask. */
 const NEW_FILE_MODE = 0o644;
 
+/** Size of an entry of a directory with a name as long as a number, in bytes. */
+const NAME_SIZE = 32;
+
 /** Large enough to read a directory and most files at once. */
 const READ_SIZE = 64 * 1024;
 
@@ -176,11 +179,12 @@ export class File implements Disposable {
   /**
    * The names in this directory, without `.` and `..`.
    *
+   * @param most about how many to read at most.
    * @throws SystemError if it cannot be read.
    */
-  names(): string[] {
+  names(most = Infinity): string[] {
     const names: string[] = [];
-    const buffer = new Uint8Array(READ_SIZE);
+    const buffer = new Uint8Array(Math.min(READ_SIZE, most * NAME_SIZE));
     const view = new DataView(buffer.buffer);
     checked(libc().lseek(this.fd, 0n, SEEK_SET), `rewind ${this.#name}`);
     for (;;) {
@@ -195,6 +199,7 @@ export class File implements Disposable {
         const name = decoder.decode(buffer.subarray(at + 19, end));
         if (name !== "." && name !== "..") names.push(name);
       }
+      if (names.length >= most) return names;
     }
   }
 

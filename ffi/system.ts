@@ -11,10 +11,19 @@ import { uidByName } from "./user_name.ts";
 
 // <bits/confname.h> of glibc.
 const SC_PAGESIZE = 30;
+const SC_NPROCESSORS_CONF = 83;
 
 /** Size of a page, in bytes. */
 export function pageSize(): number {
   return checked(libc().sysconf(SC_PAGESIZE), "sysconf _SC_PAGESIZE");
+}
+
+/** How many processors the machine has, including those that are offline. */
+export function processors(): number {
+  return checked(
+    libc().sysconf(SC_NPROCESSORS_CONF),
+    "sysconf _SC_NPROCESSORS_CONF",
+  );
 }
 
 /** Physical memory and swap, in bytes. */

@@ -5,6 +5,7 @@
  */
 
 import { ProcessError } from "../errors.ts";
+import type { ProcessSizes } from "../memory/process_memory.ts";
 import type { MonitoredMemory } from "../platform/platform.ts";
 
 /** The resident size of a collection. */
@@ -12,18 +13,18 @@ export interface ResidentSize {
   /** In bytes. */
   readonly bytes: number;
   /**
-   * `rss`: the sum of resident set sizes. It is exact for one process and an upper
-   * bound for several, because a shared page counts once for each process. `pss`:
-   * the sum of proportional set sizes.
+   * `rss`: the sum of resident set sizes, an upper bound, because a page counts as often
+   * as it is mapped. `pss`: the sum of proportional set sizes, in which each page counts
+   * once.
    */
   readonly accounting: "rss" | "pss";
 }
 
 /**
  * Returns the resident size of processes. Processes that have exited are left out.
- * Proportional sizes are read only if the system reports them, there are several
- * processes and their RSS sum exceeds the limit, because they cost a walk of the
- * page tables.
+ * Proportional sizes, which cost a walk of the page tables and are exact, are read only
+ * if the system reports them and the sum of RSS exceeds the limit, or may because it is
+ * not exact.
  *
  * @param limit in bytes.
  */
@@ -31,30 +32,40 @@ export async function residentSize(
   memories: readonly MonitoredMemory[],
   limit: number,
 ): Promise<ResidentSize> {
-  const bytes = await sizeBy("rss", memories);
-  const isFinal = memories.length < 2 ||
-    !memories.some(({ knowsProportional }) => knowsProportional);
-  if (isFinal || bytes <= limit) {
-    return { bytes, accounting: "rss" };
-  }
-  return { bytes: await sizeBy("pss", memories), accounting: "pss" };
+  const sizes = memories.flatMap((memory) => sizesIfAny(memory) ?? []);
+  const bytes = sizes.reduce((sum, { rss }) => sum + rss, 0);
+  const error = sizes.reduce((sum, { rssError = 0 }) => sum + rssError, 0);
+  const isFinal = !memories.some(({ knowsProportional }) => knowsProportional);
+  return isFinal || bytes + error <= limit
+    ? { bytes, accounting: "rss" }
+    : { bytes: await proportionalSize(memories), accounting: "pss" };
 }
 
-/** Returns the resident size of processes by one way of accounting, in bytes. */
-export async function sizeBy(
-  accounting: ResidentSize["accounting"],
+/**
+ * Returns the sum of the proportional sizes of processes, in bytes. A process that does
+ * not answer counts by its RSS.
+ */
+async function proportionalSize(
   memories: readonly MonitoredMemory[],
 ): Promise<number> {
   let total = 0;
   for (const memory of memories) {
     try {
-      total += accounting === "rss"
-        ? memory.readSizes().rss
-        : (await memory.readFootprint()).proportional;
+      total += (await memory.readFootprint()).proportional;
     } catch (error) {
-      // The process has exited and does not count.
       if (!(error instanceof ProcessError)) throw error;
+      total += sizesIfAny(memory)?.rss ?? 0;
     }
   }
   return total;
+}
+
+/** Returns the sizes of a process; `undefined` if it has exited and does not count. */
+function sizesIfAny(memory: MonitoredMemory): ProcessSizes | undefined {
+  try {
+    return memory.readSizes();
+  } catch (error) {
+    if (error instanceof ProcessError) return undefined;
+    throw error;
+  }
 }

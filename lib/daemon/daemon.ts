@@ -203,6 +203,8 @@ export class Daemon {
       groups.filter((_, index) => wanting[index])
         .map((group) => group.observeOnce(observation)),
     );
+    sampleAll();
+    for (const { group } of groups) await group.measure(clock.now());
     const samples = sampleAll();
     const excesses = this.#shareOut(samples);
     for (const [index, group] of groups.entries()) {
@@ -214,10 +216,7 @@ export class Daemon {
         isOnlyScan: true,
       });
     }
-    for (const watched of groups) {
-      watched.sample();
-      await watched.group.measure(clock.now());
-    }
+    for (const { group } of groups) await group.measureAnew(clock.now());
     return this.#state();
   }
 

@@ -45,8 +45,11 @@ export class WatchList {
     const group = new CappedGroup(
       this.#nextId++,
       definition,
-      (entry) =>
-        new Member(entry, platform.open(entry, definition.name), onRead),
+      {
+        platform,
+        newMember: (entry) =>
+          new Member(entry, platform.open(entry, definition.name), onRead),
+      },
     );
     return new WatchedGroup(group, policy, this.#around);
   }
@@ -88,9 +91,10 @@ export class WatchList {
 
   /** Searches for the members of all groups. Discards the result if the caps were redefined meanwhile. */
   async refresh(): Promise<void> {
-    const { signal, log, troubles } = this.#around;
+    const { signal, log, troubles, platform } = this.#around;
     const membership = this.#membership;
     const pass = await membership.refresh(signal);
+    const shared = await platform.sharedMemory?.(pass.members.flat());
     if (signal.aborted || membership !== this.#membership) return;
     troubles.pass(pass);
     for (const [index, watched] of this.#groups.entries()) {
@@ -104,6 +108,22 @@ export class WatchList {
       }
       if (joined + left > 0) {
         log.debug(`${group.name}: ${joined} processes in, ${left} out`);
+      }
+    }
+    this.#share(shared ?? new Map());
+  }
+
+  /**
+   * Tells members which of them have one address space, which counts in the first cap.
+   *
+   * @param shared for each process, the pid of the first that has its address space.
+   */
+  #share(shared: ReadonlyMap<number, number>): void {
+    const members = this.#groups.flatMap(({ group }) => group.processes);
+    const firstOf = ({ entry: { pid } }: Member) => shared.get(pid) ?? pid;
+    for (const sharers of Map.groupBy(members, firstOf).values()) {
+      for (const member of sharers) {
+        member.sharers = sharers.length > 1 ? sharers : [];
       }
     }
   }

@@ -43,6 +43,8 @@ export class WatchedGroup {
   readonly #around: GroupSurroundings;
   /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
+  /** The reading of footprints that runs, if any. */
+  #measuring: Promise<void> | undefined;
 
   constructor(group: CappedGroup, policy: Policy, around: GroupSurroundings) {
     this.group = group;
@@ -52,8 +54,7 @@ export class WatchedGroup {
 
   /** Reads the sizes of all members. This is cheap. */
   sample(): JudgedSample {
-    const { platform, clock } = this.#around;
-    const sample = this.group.sample(platform, clock.now());
+    const sample = this.group.sample(this.#around.clock.now());
     return { ...sample, ...this.#policy.judge(sample) };
   }
 
@@ -64,17 +65,17 @@ export class WatchedGroup {
    * @param interval the time between two samples, in milliseconds.
    */
   act(
-    { wantsHistory, suffers, excess, isOld }: JudgedSample,
+    { wantsHistory, suffers, excess, needsReading }: JudgedSample,
     mayTake: number,
     interval: number,
   ): void {
     const { group } = this;
     const { clock, log, turns } = this.#around;
     if (excess === 0) this.#settle();
+    const measured = needsReading ? this.#measure() : undefined;
     if (this.#isBusy) return;
     if (!wantsHistory) {
       this.#policy.forget();
-      if (isOld) this.#beside(() => this.#measureAnew());
       return;
     }
     let take = mayTake;
@@ -90,7 +91,7 @@ export class WatchedGroup {
       group.circumstances(this.#hasFreeSwap()),
     );
     this.#beside(async () => {
-      if (isOld) await this.#measureAnew();
+      await measured;
       if (waits) take = 0;
       await this.#policy.observe({ interval });
       if (!this.#policy.hasWork(take)) return;
@@ -122,13 +123,13 @@ export class WatchedGroup {
       left: Math.max(0, left),
       seconds,
     });
-    if (left <= 0) this.#settle();
+    if (this.group.size <= this.group.cap) this.#settle();
     if (!outcome.isPartial) await this.#backOff(outcome, options.interval);
   }
 
   /** Makes scans less frequent while they are ineffective, and warns once why. */
   async #backOff(
-    { ineffective, effective }: ScanOutcome,
+    { ineffective }: ScanOutcome,
     interval: number,
   ): Promise<void> {
     const { group } = this;
@@ -136,10 +137,7 @@ export class WatchedGroup {
     group.backoff.record(ineffective, {
       now: clock.now(),
       interval,
-      circumstances: {
-        ...group.circumstances(this.#hasFreeSwap()),
-        size: group.size - effective,
-      },
+      circumstances: group.circumstances(this.#hasFreeSwap()),
     });
     if (!group.backoff.isHopeless || group.warning !== null) return;
     group.warning = await whyNotMet(group);
@@ -157,8 +155,18 @@ export class WatchedGroup {
     this.#around.log.info(`${group.name}: under its cap again`);
   }
 
-  async #measureAnew(): Promise<void> {
-    await this.group.measureAnew(this.#around.clock.now());
+  /** Measures the group, beside whatever else is done to it. */
+  #measure(): Promise<void> {
+    const { clock, log, work } = this.#around;
+    if (this.#measuring) return this.#measuring;
+    const done = this.group.measure(clock.now()).then(() => {}, (error) => {
+      log.warn(`${this.group.name}: ${describeError(error)}`);
+    }).finally(() => {
+      this.#measuring = undefined;
+      work.delete(done);
+    });
+    work.add(done);
+    return this.#measuring = done;
   }
 
   #hasFreeSwap(): boolean {

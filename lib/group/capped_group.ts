@@ -8,7 +8,11 @@
 import { whyNot } from "../collection/members.ts";
 import type { CapConfig } from "../config/config.ts";
 import { NoSuchProcess, ProcessError } from "../errors.ts";
-import type { Platform, ProcessEntry } from "../platform/platform.ts";
+import type {
+  Platform,
+  ProcessEntry,
+  ProcessSample,
+} from "../platform/platform.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
@@ -23,18 +27,20 @@ const MOST_WARNINGS = 5;
 
 /** One sample of a group. Sizes are in bytes. */
 export interface Sample {
-  /** The size that counts against the cap, or an upper bound of it that is within the cap. */
+  /** The size that counts against the cap. A member whose footprint was never read counts by RSS. */
   readonly size: number;
   readonly accounting: "rss" | "pss";
   /** Whether references should be recorded. */
   readonly wantsHistory: boolean;
-  /** Whether the size is based on proportional sizes that were read long ago. */
-  readonly isOld: boolean;
+  /** Whether footprints of members have to be read, for the first time or again. */
+  readonly needsReading: boolean;
   /** By how much scans have lowered the size since the sample before. */
   readonly pagedOut: number;
   /** How much was read back from a disk or swap since the sample before. */
   readonly cameBack: number;
 }
+
+type GroupSize = Pick<Sample, "size" | "accounting">;
 
 /** One group. Sizes are in bytes, times in milliseconds of a monotonic clock. */
 export class CappedGroup {
@@ -57,6 +63,7 @@ export class CappedGroup {
   /** Called with each member that leaves; a scan goes on without it. */
   onLeave: (member: Member) => void = () => {};
   #definition: CapConfig;
+  readonly #platform: Platform;
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** By pid, in the order in which they joined. */
   #members = new Map<number, Member>();
@@ -67,17 +74,25 @@ export class CappedGroup {
   #samples = 0;
   #least: number | null = null;
   #most: number | null = null;
-  #last: Pick<Sample, "size" | "accounting"> = { size: 0, accounting: "rss" };
+  /** Whether its size is estimated from footprints. */
+  #isProportional = false;
+  #last: GroupSize = { size: 0, accounting: "rss" };
+  /** How many page faults of members since the last sample waited for a disk. */
+  #faults = 0;
   /** `effective` as of the last sample. */
   #effectiveThen = 0;
 
   constructor(
     id: number,
     definition: CapConfig,
-    newMember: (entry: ProcessEntry) => Member,
+    { platform, newMember }: {
+      platform: Platform;
+      newMember: (entry: ProcessEntry) => Member;
+    },
   ) {
     this.id = id;
     this.#definition = definition;
+    this.#platform = platform;
     this.#newMember = newMember;
   }
 
@@ -94,11 +109,24 @@ export class CappedGroup {
     return this.override ?? this.#definition.maxRss;
   }
 
+  /** The members, without those whose memory counts as that of another one. */
   get members(): Member[] {
+    return [...this.#members.values()].filter((member) =>
+      !member.countsElsewhere
+    );
+  }
+
+  /** All members, even if several have one address space. */
+  get processes(): Member[] {
     return [...this.#members.values()];
   }
 
-  /** The size as of the last sample. */
+  /** The members that something can be paged out of. */
+  get victims(): Member[] {
+    return this.members.filter(({ entry }) => !entry.mainThreadExited);
+  }
+
+  /** The size that was last measured: by a sample, or from footprints. */
   get size(): number {
     return this.#last.size;
   }
@@ -136,6 +164,7 @@ export class CappedGroup {
     const member = this.#members.get(pid);
     if (!member) return;
     this.#members.delete(pid);
+    member.hasLeft = true;
     this.#left++;
     this.onLeave(member);
   }
@@ -144,72 +173,130 @@ export class CappedGroup {
   #put(entry: ProcessEntry): void {
     const before = this.#members.get(entry.pid);
     this.#members.set(entry.pid, this.#newMember(entry));
-    if (before) this.onLeave(before);
+    if (!before) return;
+    before.hasLeft = true;
+    this.onLeave(before);
   }
 
   /** Reads the sizes of all members, which is cheap, and drops those that have exited. */
-  sample(platform: Platform, now: number): Sample {
-    let rss = 0;
-    let faults = 0;
-    for (const [pid, member] of this.#members) {
-      const entry = reread(platform, member.entry);
-      if (!entry) {
-        this.#remove(pid);
-        continue;
-      }
-      faults += Math.max(0, entry.majorFaults - member.entry.majorFaults);
-      if (member.is(entry)) member.entry = entry;
-      // It has executed another program; it keeps its place.
-      else this.#put(entry);
-      rss += entry.rss;
-    }
+  sample(now: number): Sample {
+    this.#resample();
+    const faults = this.#faults;
+    this.#faults = 0;
     const { effective } = this.statistics;
     const pagedOut = effective - this.#effectiveThen;
     this.#effectiveThen = effective;
-    this.#last = this.#sizeOf(rss);
-    const { size, accounting } = this.#last;
+    const { size, accounting } = this.#updateSize();
     this.#samples++;
-    this.#least = Math.min(this.#least ?? size, size);
-    this.#most = Math.max(this.#most ?? size, size);
     return {
-      ...this.#last,
+      size,
+      accounting,
       wantsHistory: size >= this.cap * HISTORY_SHARE,
-      isOld: accounting === "pss" &&
-        this.members.some((member) => member.isProportionalOld(now)),
+      needsReading: this.#mayExceed &&
+        this.members.some((member) => member.isDue(now)),
       pagedOut,
-      cameBack: faults * platform.pageSize,
+      cameBack: faults * this.#platform.pageSize,
     };
   }
 
-  /** The size that counts against the cap, or its upper bound, without reading anything. */
-  #sizeOf(rss: number): Pick<Sample, "size" | "accounting"> {
-    if (this.#members.size < 2 || rss <= this.cap) {
-      return { size: rss, accounting: "rss" };
+  #resample(): void {
+    for (const [pid, member] of this.#members) {
+      const sample = resample(this.#platform, member);
+      if (!sample) {
+        this.#remove(pid);
+        continue;
+      }
+      this.#countFaults(member, sample);
+      // If it has executed another program, it keeps its place.
+      if (!member.is(sample)) this.#put(sample);
+      this.#members.get(pid)?.take(sample);
     }
-    const bound = this.members.reduce(
-      (sum, member) => sum + member.proportionalBound,
-      0,
-    );
-    return { size: bound, accounting: "pss" };
+  }
+
+  #countFaults({ entry }: Member, { majorFaults }: ProcessSample): void {
+    this.#faults += Math.max(0, majorFaults - entry.majorFaults);
+  }
+
+  /** Whether the RSS of all members exceeds the cap, or may, as exact as it is known. */
+  get #mayExceed(): boolean {
+    return this.#upperBound > this.cap;
+  }
+
+  get #upperBound(): number {
+    return sumOf(this.members, ({ sizes }) => sizes.rss + sizes.rssError);
   }
 
   /**
-   * Reads the size that counts against the cap. Reads proportional sizes only if
-   * several members together exceed the cap, since they may share memory.
+   * The size that counts against the cap as of the last sample.
+   *
+   * Up to the cap it is the sum of RSS, an upper bound; beyond, it is based on
+   * footprints. It stays so until it is far from the cap again, lest it jump.
    */
-  async measure(now: number): Promise<number> {
-    if (this.#last.accounting === "rss" || this.#last.size <= this.cap) {
-      return this.#last.size;
-    }
-    return await this.measureAnew(now);
+  #sizeNow(): GroupSize {
+    const bound = this.#upperBound;
+    this.#isProportional = bound > this.cap ||
+      this.#isProportional && bound > this.cap * HISTORY_SHARE;
+    const { members } = this;
+    return this.#isProportional
+      ? {
+        size: sumOf(members, ({ proportional }) => proportional),
+        accounting: members.some(({ memory, wasRead }) =>
+            wasRead && memory.knowsProportional
+          )
+          ? "pss"
+          : "rss",
+      }
+      : { size: sumOf(members, ({ sizes }) => sizes.rss), accounting: "rss" };
   }
 
-  /** Reads the proportional sizes of all members. */
+  /**
+   * Updates the size that is reported. It stays as it is while the footprint of a new
+   * member is not known, which would count too much of what it shares.
+   */
+  #updateSize(): GroupSize {
+    const size = this.#sizeNow();
+    const isKnown = !this.#isProportional ||
+      this.members.every(({ wasRead }) => wasRead);
+    if (isKnown) {
+      this.#least = Math.min(this.#least ?? size.size, size.size);
+      this.#most = Math.max(this.#most ?? size.size, size.size);
+    }
+    if (isKnown || this.#least === null) this.#last = size;
+    return size;
+  }
+
+  /**
+   * Measures the size that counts against the cap. Reads the footprints that are
+   * missing or old, if RSS may exceed the cap.
+   */
+  async measure(now: number): Promise<number> {
+    return await this.#measure(now, (member) => member.isDue(now));
+  }
+
+  /**
+   * Measures the size anew, as after a scan. Reads all footprints, if RSS may exceed the
+   * cap.
+   */
   async measureAnew(now: number): Promise<number> {
-    for (const member of this.members) await member.readProportional(now);
-    const rss = this.members.reduce((sum, { entry }) => sum + entry.rss, 0);
-    this.#last = this.#sizeOf(rss);
-    return this.#last.size;
+    this.#resample();
+    return await this.#measure(now, () => true);
+  }
+
+  async #measure(
+    now: number,
+    isDue: (member: Member) => boolean,
+  ): Promise<number> {
+    if (this.#mayExceed) {
+      for (const member of this.members.filter(isDue)) {
+        await member.readFootprint(now, () => {
+          const sample = resample(this.#platform, member);
+          if (!sample || !member.is(sample)) return undefined;
+          this.#countFaults(member, sample);
+          return sample;
+        });
+      }
+    }
+    return this.#updateSize().size;
   }
 
   /** The members that have stopped answering, in words, and those that answer again, by pid. */
@@ -267,10 +354,7 @@ export class CappedGroup {
       configuredCap: this.#definition.maxRss,
       processes: this.#members.size,
       avoided: this.avoided,
-      addressSpace: this.members.reduce(
-        (sum, { entry }) => sum + entry.image,
-        0,
-      ),
+      addressSpace: sumOf(this.members, ({ entry }) => entry.image),
       rss: this.#last.size,
       accounting: this.#last.accounting,
       idle,
@@ -294,20 +378,27 @@ export class CappedGroup {
   }
 }
 
-/** Reads a process again; `undefined` if it has exited or cannot be a member any more. */
-function reread(
+/** Samples a member; `undefined` if it has exited or cannot be a member any more. */
+function resample(
   platform: Platform,
-  before: ProcessEntry,
-): ProcessEntry | undefined {
+  { entry, sizes }: Member,
+): ProcessSample | undefined {
   try {
-    const entry = platform.readProcess(before.pid);
-    return entry.startTime === before.startTime && !whyNot(entry)
-      ? entry
+    const sample = platform.sampleProcess(entry.pid);
+    return sample.startTime === entry.startTime && !whyNot(sample)
+      ? sample
       : undefined;
   } catch (error) {
     if (error instanceof NoSuchProcess) return undefined;
     // It cannot be read at the moment, for example because no descriptor is free.
-    if (error instanceof ProcessError) return before;
+    if (error instanceof ProcessError) return { ...entry, ...sizes };
     throw error;
   }
+}
+
+function sumOf(
+  members: readonly Member[],
+  size: (member: Member) => number,
+): number {
+  return members.reduce((sum, member) => sum + size(member), 0);
 }

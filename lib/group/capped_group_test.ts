@@ -15,7 +15,10 @@ function makeGroup() {
   const group = new CappedGroup(
     1,
     { name: "one", select: [], maxRss: 1000 * PAGE, place: "test:1" },
-    (entry) => new Member(entry, platform.open(entry), () => {}),
+    {
+      platform,
+      newMember: (entry) => new Member(entry, platform.open(entry), () => {}),
+    },
   );
   const left: Member[] = [];
   group.onLeave = (member) => left.push(member);
@@ -55,7 +58,7 @@ Deno.test("a process that executes another program becomes a new member in the s
   group.update([a.entry, b.entry]);
   const [before] = group.members;
   a.layout = "second";
-  group.sample(platform, 0);
+  group.sample(0);
   assertEquals(group.members.map(({ entry }) => entry.comm), ["a", "b"]);
   assertEquals(group.members[0] === before, false);
   assertEquals(left, [before]);
@@ -69,16 +72,16 @@ Deno.test("a sample drops members that have exited, and counts what came back", 
   a.fill("idle", 300);
   b.fill("idle", 500);
   group.update([a.entry, b.entry]);
-  assertEquals(group.sample(platform, 0).size, 800 * PAGE);
+  assertEquals(group.sample(0).size, 800 * PAGE);
   group.statistics.effective += 40 * PAGE;
   a.majorFaults += 7;
   b.exit();
-  const sample = group.sample(platform, 0);
+  const sample = group.sample(0);
   assertEquals(sample, {
     size: 300 * PAGE,
     accounting: "rss",
     wantsHistory: false,
-    isOld: false,
+    needsReading: false,
     pagedOut: 40 * PAGE,
     cameBack: 7 * PAGE,
   });

@@ -6,11 +6,20 @@
 
 import { ProcessError } from "../errors.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
-import type { MonitoredMemory, ProcessEntry } from "../platform/platform.ts";
+import type {
+  MonitoredMemory,
+  ProcessEntry,
+  ProcessSample,
+} from "../platform/platform.ts";
 import { MeasuredMemory, type OnRead } from "./measured_memory.ts";
+import {
+  estimateSize,
+  type FootprintReading,
+  type SampledSizes,
+} from "./size_estimate.ts";
 
-/** How old a proportional size may get, in milliseconds. */
-const PROPORTIONAL_LIFE = 60_000;
+/** How old a footprint may get, in milliseconds. */
+const FOOTPRINT_LIFE = 60_000;
 
 /** A member. Times are in milliseconds of a monotonic clock, sizes in bytes. */
 export class Member {
@@ -19,10 +28,19 @@ export class Member {
   readonly scanMemory: ProcessMemory;
   /** As of the last sample. */
   entry: ProcessEntry;
-  #proportional: { bytes: number; rss: number; at: number } | undefined;
+  /** As of the last sample. */
+  sizes: SampledSizes;
+  /** Whether it is a member no more. */
+  hasLeft = false;
+  /** The members of all groups that have its address space, in order; empty if it has it alone. */
+  sharers: readonly Member[] = [];
+  #reading: FootprintReading | undefined;
+  /** When its footprint was last read, or could not be. */
+  #triedAt = -Infinity;
 
   constructor(entry: ProcessEntry, memory: MonitoredMemory, onRead: OnRead) {
     this.entry = entry;
+    this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;
     this.scanMemory = new MeasuredMemory(memory, onRead);
   }
@@ -34,31 +52,55 @@ export class Member {
       entry.layout === layout;
   }
 
+  /** Takes over a new sample of it. */
+  take(sample: ProcessSample): void {
+    this.entry = sample;
+    this.sizes = sample;
+  }
+
+  /** Whether its memory counts, and is paged out, as that of a member before it. */
+  get countsElsewhere(): boolean {
+    const first = this.sharers.find(({ hasLeft }) => !hasLeft);
+    return first !== undefined && first !== this;
+  }
+
+  /** Its proportional size, estimated from the last footprint; RSS if there is none. */
+  get proportional(): number {
+    return this.#reading
+      ? estimateSize(this.#reading, this.sizes)
+      : this.sizes.rss;
+  }
+
+  /** Whether its footprint was read, or could not be. */
+  get wasRead(): boolean {
+    return this.#triedAt > -Infinity;
+  }
+
+  /** Whether its footprint has to be read, for the first time or again: others may share its pages by now. */
+  isDue(now: number): boolean {
+    return now - this.#triedAt >= FOOTPRINT_LIFE;
+  }
+
   /**
-   * An upper bound of the proportional size, which reads nothing: the size as last
-   * read plus the growth of RSS since.
+   * Reads the footprint.
+   *
+   * @param sample samples the process right afterwards; `undefined` if it has exited.
    */
-  get proportionalBound(): number {
-    const { rss } = this.entry;
-    const read = this.#proportional;
-    if (!read) return rss;
-    return Math.min(rss, read.bytes + Math.max(0, rss - read.rss));
-  }
-
-  /** Whether the proportional size was read long ago: fewer processes may share pages by now. */
-  isProportionalOld(now: number): boolean {
-    return this.#proportional !== undefined &&
-      now - this.#proportional.at > PROPORTIONAL_LIFE;
-  }
-
-  /** Reads the proportional size. */
-  async readProportional(now: number): Promise<void> {
+  async readFootprint(
+    now: number,
+    sample: () => ProcessSample | undefined,
+  ): Promise<void> {
     try {
-      const { proportional, rss } = await this.memory.readFootprint();
-      this.#proportional = { bytes: proportional, rss, at: now };
+      const footprint = await this.memory.readFootprint();
+      const then = sample();
+      if (!then) return;
+      this.take(then);
+      this.#reading = { footprint, then };
     } catch (error) {
-      // It has exited, which the next sample notices.
+      // It has exited, which the next sample notices, or does not answer.
       if (!(error instanceof ProcessError)) throw error;
+    } finally {
+      this.#triedAt = now;
     }
   }
 }

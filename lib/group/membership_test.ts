@@ -46,6 +46,7 @@ function counting(platform: Platform): {
       listPids: () => platform.listPids(),
       listProcesses: () => platform.listProcesses(),
       readProcess: (pid) => platform.readProcess(pid),
+      sampleProcess: (pid) => platform.sampleProcess(pid),
       userOf: counted((entry) => platform.userOf(entry)),
       runsProgram: (entry, matches) => {
         count(entry);

@@ -29,6 +29,8 @@ export type SkipReason =
   | "no-swap"
   /** It could only be paged out to swap, and a cgroup of the process allows it no more. */
   | "swap-limit"
+  /** Of a process whose main thread has exited while others run. */
+  | "no-main-thread"
   /** Earlier page-outs have shown that it cannot be paged out. */
   | "ignored";
 
@@ -50,6 +52,8 @@ export interface ProcessSizes {
   readonly rss: number;
   /** Size of the whole address space, resident or not. */
   readonly image: number;
+  /** The most by which `rss` may differ from what the page tables hold; 0 by default. */
+  readonly rssError?: number;
 }
 
 /**

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { residentSize, sizeBy } from "../collection/accounting.ts";
+import { residentSize } from "../collection/accounting.ts";
 import { selectProcesses } from "../collection/members.ts";
 import { narrate } from "../collection/narrate.ts";
 import { watch, type Watched } from "../collection/observe.ts";
@@ -15,6 +15,7 @@ import { mappingEnd } from "../memory/pagedata.ts";
 import type { PageoutResult, SkipReason } from "../memory/process_memory.ts";
 import { type Clock, systemClock } from "../platform/clock.ts";
 import { DryRunMemory } from "../platform/dry_run.ts";
+import { mainThreadExited } from "../platform/process_errors.ts";
 import type {
   MonitoredMemory,
   PagedataSourceName,
@@ -48,7 +49,7 @@ export interface SkipReport {
 export interface ProcessReport {
   readonly pid: number;
   readonly comm: string;
-  /** RSS before the scan; null if it could not be read. */
+  /** RSS before the scan; null if it could not be read, or counts as that of another process. */
   rss: number | null;
   /** Size of the unreferenced pages; null if they were not observed. */
   unreferenced: number | null;
@@ -112,13 +113,18 @@ export interface ScanOnceOptions {
   readonly clock?: Clock;
 }
 
-/** A process to scan, and its report. */
-interface Target {
+/** A process whose memory counts, and its report. */
+interface Counted {
+  readonly process: ProcessEntry;
   readonly memory: MonitoredMemory;
+  readonly report: ProcessReport;
+}
+
+/** A process to scan. */
+interface Target extends Counted {
   /** Plans instead of paging out; only in a dry run. */
   readonly plan: DryRunMemory | undefined;
   readonly observed: ObservedProcess;
-  readonly report: ProcessReport;
 }
 
 /**
@@ -139,33 +145,50 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   );
   for (const problem of problems) log.warn(problem);
 
-  const memories = processes.map((process) => platform.open(process));
+  const processReports = processes.map(newReport);
+  const shared = await platform.sharedMemory?.(processes);
+  const counted = processes.flatMap((process, index): Counted[] => {
+    const report = processReports[index];
+    const first = shared?.get(process.pid);
+    if (first === undefined) {
+      return [{ process, report, memory: platform.open(process) }];
+    }
+    report.error = describeShared(process, first);
+    return [];
+  });
+  const { yes: victims = [], no: others = [] } = Object.groupBy(
+    counted,
+    ({ process }) => process.mainThreadExited ? "no" : "yes",
+  );
+  for (const { process, report } of others) {
+    report.error = mainThreadExited(process).message;
+  }
   const swap = { free: platform.memory().freeSwap };
-  const plans = memories.map((memory) =>
+  const plans = victims.map(({ memory }) =>
     dryRun ? new DryRunMemory(memory, swap) : undefined
   );
   const policy = policyOf(options.policy).forScan(
-    memories.map((memory, index) => ({
+    victims.map(({ memory }, index) => ({
       memory,
       scanMemory: plans[index] ?? memory,
     })),
     platform.granularity,
   );
-  const targets = processes.map((process, index): Target => ({
-    memory: memories[index],
+  const targets = victims.map((victim, index): Target => ({
+    ...victim,
     plan: plans[index],
     observed: policy.processes[index],
-    report: newReport(process),
   }));
-  const before = await sizeOf(targets, goal);
+  const before = await sizeOf(counted, goal);
   const isUnder = before.excess <= 0;
   if (isUnder) {
     log.debug(`under the cap: nothing to observe, nothing to do`);
   } else {
+    if (targets.length === 0) throw mainThreadExited(counted[0].process);
     await prepare(targets, { dryRun, signal });
     await observe(targets, { ...options, clock });
   }
-  const size = isUnder ? before : await sizeOf(targets, goal);
+  const size = isUnder ? before : await sizeOf(counted, goal);
 
   const started = clock.now();
   const reports = new Map(
@@ -209,7 +232,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   const seconds = Math.round(clock.now() - started) / 1000;
   const rssAfter = dryRun || isUnder
     ? size.bytes - (size.excess - left)
-    : await sizeBy(size.accounting, memories);
+    : (await residentSize(counted.map(({ memory }) => memory), 0)).bytes;
   const capMet = rssAfter <= size.cap;
   return {
     version: 1,
@@ -220,16 +243,19 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     rss: size.bytes,
     cap: size.cap,
     excess: Math.max(0, size.excess),
-    processes: targets.map(({ report }) => report),
+    processes: processReports,
     attempted,
     effective: dryRun ? null : effective,
     rssAfter,
     capMet,
     stayed: size.excess > 0
       ? await stayed(
-        targets.map(({ memory, plan }) => () =>
-          plan?.readMappingsAfter() ?? memory.readMappings("scan")
-        ),
+        [
+          ...targets.map(({ memory, plan }) => () =>
+            plan?.readMappingsAfter() ?? memory.readMappings("scan")
+          ),
+          ...others.map(({ memory }) => () => memory.readMappings("scan")),
+        ],
         { accounting: size.accounting, capMet },
       )
       : [],
@@ -237,6 +263,11 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     workingSetToo: attempted > unused && (dryRun || effective > 0),
     seconds,
   };
+}
+
+/** Returns the message that a process has the address space of another one. */
+function describeShared({ pid }: ProcessEntry, first: number): string {
+  return `process ${pid} shares the memory of process ${first}, as which it counts`;
 }
 
 function newReport({ pid, comm }: ProcessEntry): ProcessReport {
@@ -260,12 +291,12 @@ function describe(targets: readonly Target[]): string {
 }
 
 /**
- * Reads the size of the targets, and by how much it exceeds the goal, in bytes.
+ * Reads the size of processes, and by how much it exceeds the goal, in bytes.
  *
  * @throws ProcessError if none of them can be read.
  */
 async function sizeOf(
-  targets: readonly Target[],
+  targets: readonly Counted[],
   goal: ScanOnceOptions["goal"],
 ) {
   readRss(targets);
@@ -281,11 +312,11 @@ async function sizeOf(
 }
 
 /**
- * Reads the RSS of every target.
+ * Reads the RSS of every process.
  *
  * @throws ProcessError if none can be read.
  */
-function readRss(targets: readonly Target[]): void {
+function readRss(targets: readonly Counted[]): void {
   const errors: ProcessError[] = [];
   for (const { memory, report } of targets) {
     try {
@@ -368,7 +399,7 @@ function noted(error: unknown, report: ProcessReport): ProcessError {
 /** Throws if every target has failed; prefers an error that has a remedy. */
 function throwIfAll(
   errors: readonly ProcessError[],
-  targets: readonly Target[],
+  targets: readonly Counted[],
 ): void {
   if (errors.length < targets.length) return;
   throw errors.find((error) => error instanceof ProcessAccessDenied) ??

@@ -11,6 +11,7 @@ import type {
   MonitoredMemory,
   Platform,
   ProcessEntry,
+  ProcessSample,
 } from "./platform.ts";
 import { FakeProcess, FakeProcessMemory, PAGE } from "./process_testing.ts";
 
@@ -102,6 +103,20 @@ export class FakePlatform implements Platform {
 
   readProcess(pid: number): ProcessEntry {
     return this.#find(pid).entry;
+  }
+
+  sampleProcess(pid: number): ProcessSample {
+    return this.#find(pid).sample;
+  }
+
+  sharedMemory(
+    entries: readonly ProcessEntry[],
+  ): Promise<ReadonlyMap<number, number>> {
+    const pids = new Set(entries.map(({ pid }) => pid));
+    const pairs = this.#running.flatMap(({ pid, memoryOf }) =>
+      memoryOf && pids.has(memoryOf.pid) ? [[pid, memoryOf.pid] as const] : []
+    );
+    return Promise.resolve(new Map(pairs));
   }
 
   userOf(): number {

@@ -144,11 +144,24 @@ export interface ProcessEntry extends ProcessId {
   readonly isSystem: boolean;
   /** Whether it has exited and only waits to be reaped. */
   readonly isZombie: boolean;
+  /**
+   * Whether its main thread has exited while others run. Nothing of it can be paged
+   * out, because the kernel finds the memory of a process through its main thread.
+   */
+  readonly mainThreadExited: boolean;
   /** Resident set size and image size in bytes: cheap to read, and approximate. */
   readonly rss: number;
   readonly image: number;
   /** Page faults that waited for a disk since it started; 0 if the system does not report this. */
   readonly majorFaults: number;
+}
+
+/** A process and its sizes at one moment, in bytes. `rss` is as exact as it can be read cheaply. */
+export interface ProcessSample extends ProcessEntry {
+  /** The part of `rss` that belongs to files and shared memory; 0 if the system does not report this. */
+  readonly fileRss: number;
+  /** The most by which `rss` may differ from what the page tables hold. */
+  readonly rssError: number;
 }
 
 /** Memory of the machine, in bytes. */
@@ -179,6 +192,23 @@ export interface Platform extends Disposable {
    * @throws NoSuchProcess if there is no process with that pid.
    */
   readProcess(pid: number): ProcessEntry;
+  /**
+   * Reads one process and its sizes, all of the same process. Cheap enough to sample
+   * hundreds every few seconds.
+   *
+   * @throws NoSuchProcess if there is no process with that pid.
+   */
+  sampleProcess(pid: number): ProcessSample;
+  /**
+   * Finds the processes that share one address space, as after `clone(CLONE_VM)` or
+   * `vfork`. A process that cannot be examined counts as one that shares nothing.
+   *
+   * @returns for each process whose memory is that of one before it in the list, the
+   * pid of the first such process.
+   */
+  sharedMemory?(
+    entries: readonly ProcessEntry[],
+  ): Promise<ReadonlyMap<number, number>>;
   /**
    * The real user id of a process; `undefined` if it is not visible.
    *

@@ -34,6 +34,14 @@ export function replaced(pid: number): ProcessError {
   );
 }
 
+/** Returns the error of a process that nothing can be paged out of. */
+export function mainThreadExited({ pid }: { pid: number }): ProcessError {
+  return new ProcessError(
+    pid,
+    `process ${pid}: its main thread has exited while others run; the kernel answers ESRCH, so it cannot be paged out`,
+  );
+}
+
 /**
  * What a failed system call means for a process. Any other error is returned as it is.
  *

@@ -25,6 +25,7 @@ import type {
   MonitoredMemory,
   PagedataPurpose,
   ProcessEntry,
+  ProcessSample,
 } from "./platform.ts";
 
 /** Size of every page, in bytes. */
@@ -74,6 +75,15 @@ export class FakeProcess {
   layout = "first";
   majorFaults = 0;
   hasExited = false;
+  /** Whether its main thread has exited while others run. */
+  mainThreadExited = false;
+  /** The process whose address space it has, too. */
+  memoryOf: FakeProcess | undefined;
+  /** By how much its counter of RSS is off, and by how much it may be, in bytes. */
+  rssOffset = 0;
+  rssError = 0;
+  /** How often its footprint was read. */
+  footprints = 0;
   /** Its memory does not answer, for this reason. */
   silence: string | undefined;
   /** Why its memory cannot be read, when it cannot. */
@@ -102,7 +112,7 @@ export class FakeProcess {
   }
 
   get regions(): Region[] {
-    return [...this.#regions.values()];
+    return this.memoryOf?.regions ?? [...this.#regions.values()];
   }
 
   /** Maps a region of so many pages; nothing of it is in memory until it is touched. */
@@ -136,7 +146,12 @@ export class FakeProcess {
 
   /** Has a region shared with nobody any more. */
   unshare(name: string): void {
-    this.#region(name).sharers = 1;
+    this.share(name, 1);
+  }
+
+  /** Has a region shared by so many processes. */
+  share(name: string, sharers: number): void {
+    this.#region(name).sharers = sharers;
   }
 
   /** Uses pages of a region; those that were paged out come back. */
@@ -189,6 +204,7 @@ export class FakeProcess {
 
   get entry(): ProcessEntry {
     const { pid, comm, startTime, layout, majorFaults, rss } = this;
+    const { mainThreadExited } = this;
     const pages = this.regions.reduce(
       (sum, { pages }) => sum + pages.length,
       0,
@@ -204,6 +220,18 @@ export class FakeProcess {
       ppid: 1,
       isSystem: false,
       isZombie: false,
+      mainThreadExited,
+    };
+  }
+
+  get sample(): ProcessSample {
+    const { entry, rssError, rssOffset } = this;
+    const files = this.regions.filter(({ isFile }) => isFile);
+    return {
+      ...entry,
+      rss: entry.rss + rssOffset,
+      fileRss: files.reduce((sum, one) => sum + residentOf(one) * PAGE, 0),
+      rssError,
     };
   }
 }
@@ -251,6 +279,7 @@ export class FakeProcessMemory implements MonitoredMemory {
 
   /** Why nothing of a region can go. */
   #reason({ isLocked, isFile, ...region }: Region): SkipReason | undefined {
+    if (this.#process.mainThreadExited) return "no-main-thread";
     if (isLocked) return "locked";
     if (ownOf(region) === 0) return "shared";
     return !isFile && this.#machine.freeSwap === 0 ? "no-swap" : undefined;
@@ -321,12 +350,13 @@ export class FakeProcessMemory implements MonitoredMemory {
   }
 
   readSizes(): ProcessSizes {
-    const { rss, entry: { image } } = this.#read();
-    return { rss, image };
+    const { sample: { rss, image, rssError } } = this.#read();
+    return { rss, image, rssError };
   }
 
   // deno-lint-ignore require-await -- As above.
   async readFootprint(): Promise<Footprint> {
+    this.#read().footprints++;
     const sum = (size: (region: Region) => number) =>
       this.#read().regions.reduce((sum, region) => sum + size(region), 0);
     const rss = (region: Region) => residentOf(region) * PAGE;

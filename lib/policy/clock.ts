@@ -202,7 +202,7 @@ class ClockGroup implements GroupPolicy {
     const wanted = Math.min(
       excess,
       over,
-      await group.measure(now) - group.cap,
+      await group.measure(clock.now()) - group.cap,
     );
     if (wanted <= 0 || signal.aborted) return undefined;
     return await this.#scan(judged, wanted, options);
@@ -232,8 +232,9 @@ class ClockGroup implements GroupPolicy {
     );
     const spareReferenced = collection.processes.length < members.length;
     const headroom = isBounded ? 0 : this.#headroom(wanted);
+    const goal = group.size - wanted;
     group.scans++;
-    const result = await scan(collection, {
+    await scan(collection, {
       excess: wanted + headroom,
       spareReferenced,
       signal,
@@ -246,13 +247,13 @@ class ClockGroup implements GroupPolicy {
       // New pagedata starts a new window.
       if (known.scanned.pagedata !== readings.get(known)) known.judged(started);
     }
-    return concludeScan(group, {
+    return await concludeScan(group, clock, {
       before,
       statistics,
       // A scan that falls short of the headroom alone is still effective.
-      left: result.excess - headroom,
+      goal,
       isPartial: spareReferenced,
-      seconds: (clock.now() - started) / 1000,
+      started,
     });
   }
 

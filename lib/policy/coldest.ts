@@ -267,6 +267,7 @@ class ColdestGroup implements GroupPolicy {
       await tolerate(one.member, log, () => one.keepResidency(clock.now()));
     }
     collection.processes = known.map(({ aged }) => aged);
+    const goal = Math.max(cap, group.size - wanted);
     const before = { ...statistics };
     let tookInUse = false;
     const result = await scanColdest(collection, {
@@ -284,17 +285,18 @@ class ColdestGroup implements GroupPolicy {
     this.#tookInUse = tookInUse;
     // If little is idle, ages have to tell pages apart sooner.
     this.#agesFaster = result.idle < (allowed + reserve) * 2;
-    const effective = statistics.effective - before.effective;
-    this.#sizeThen = group.size - effective;
+    this.#sizeThen = group.size;
     if (statistics.attempted === before.attempted) return undefined;
     group.scans++;
-    return concludeScan(group, {
+    const outcome = await concludeScan(group, clock, {
       before,
       statistics,
-      left: result.excess,
+      goal,
       isPartial: known.length < members.length,
-      seconds: (clock.now() - started) / 1000,
+      started,
     });
+    this.#sizeThen = group.size;
+    return outcome;
   }
 
   /**

@@ -26,7 +26,10 @@ Deno.test("memory in use stays, even if others reset references before each read
   const group = new CappedGroup(
     1,
     { name: "one", select: [], maxRss: 12 * PAGE, place: "test:1" },
-    (entry) => new Member(entry, platform.open(entry), () => {}),
+    {
+      platform,
+      newMember: (entry) => new Member(entry, platform.open(entry), () => {}),
+    },
   );
   const policy = coldest.forGroup(group, {
     clock,
@@ -34,7 +37,7 @@ Deno.test("memory in use stays, even if others reset references before each read
     signal: new AbortController().signal,
   });
   group.update([process.entry]);
-  group.sample(platform, clock.now());
+  group.sample(clock.now());
   const interval = 5000;
   for (let count = 0; count < 4; count++) {
     process.resetReferences();

@@ -8,6 +8,7 @@ import { SOON } from "../collection/observe.ts";
 import { ProcessError } from "../errors.ts";
 import type { CappedGroup } from "../group/capped_group.ts";
 import type { Member } from "../group/member.ts";
+import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
 import type { ScanStatistics } from "../scanner/collection.ts";
 import type { PolicySurroundings, ScanOutcome } from "./policy.ts";
@@ -45,7 +46,7 @@ export class KnownMembers<T extends Known> {
 
   /** The records of all members, in the order of the group. */
   all(): T[] {
-    return this.#group.members.map((member) => {
+    return this.#group.victims.map((member) => {
       let known = this.#known.get(member);
       if (!known) this.#known.set(member, known = this.#newMember(member));
       return known;
@@ -72,17 +73,26 @@ export async function lookSoon(
 }
 
 /**
- * Concludes a scan of a group: counts it if it was ineffective, and returns its outcome.
+ * Concludes a scan of a group: measures the group, counts the scan if it was
+ * ineffective, and returns its outcome.
  *
  * @param before the statistics as of the beginning of the scan.
- * @param left the rest of the excess, in bytes.
+ * @param goal the size that the group should have now, in bytes.
+ * @param started when the scan began.
  */
-export function concludeScan(
+export async function concludeScan(
   group: CappedGroup,
-  { before, statistics, left, isPartial, seconds }:
-    & { before: ScanStatistics; statistics: ScanStatistics }
-    & Pick<ScanOutcome, "left" | "isPartial" | "seconds">,
-): ScanOutcome {
+  clock: Clock,
+  { before, statistics, goal, isPartial, started }: {
+    before: ScanStatistics;
+    statistics: ScanStatistics;
+    goal: number;
+    isPartial: boolean;
+    started: number;
+  },
+): Promise<ScanOutcome> {
+  const seconds = (clock.now() - started) / 1000;
+  const left = await group.measureAnew(clock.now()) - goal;
   const ineffective = statistics.ineffective > before.ineffective && left > 0;
   if (ineffective) group.ineffectiveScans++;
   return {

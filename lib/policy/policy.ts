@@ -120,12 +120,15 @@ export interface ObservedProcess extends Watched {
   unreferenced(): number | null;
 }
 
-/** The result of a scan. Sizes are in bytes, times in seconds. */
+/**
+ * The result of a scan, after which the group was measured again. Sizes are in bytes,
+ * times in seconds.
+ */
 export interface ScanOutcome {
-  /** By how much the resident set fell. */
+  /** By how much the resident sets fell while they were paged out; some of it may be back. */
   readonly effective: number;
   readonly attempted: number;
-  /** What is left of the excess; 0 or less if nothing is. */
+  /** By how much the group is above the size that the scan was to reach; 0 or less if it is not. */
   readonly left: number;
   /** Whether it went through everything once and did not cover the excess. */
   readonly ineffective: boolean;
@@ -142,13 +145,13 @@ export function hasComeBack({ pagedOut, cameBack }: Sample): boolean {
   return pagedOut > 0 && cameBack > pagedOut * SUFFERING_SHARE;
 }
 
-/** Describes the result of a scan in words. */
+/** Describes the result of a scan in words, with the size of the group measured after it. */
 export function describeOutcome(
   { name, size, cap }: CappedGroup,
   { effective, left, seconds }: ScanOutcome,
 ): string {
   return `${name}: paged out ${formatSize(effective)} in ${
     seconds.toFixed(2)
-  } s; ${formatSize(size - effective)} of ${formatSize(cap)}` +
+  } s; ${formatSize(size)} of ${formatSize(cap)}` +
     (left > 0 ? `, ${formatSize(left)} too much` : "");
 }

@@ -54,7 +54,11 @@ class Bench {
     this.group = new CappedGroup(
       1,
       { name: "one", select: [], maxRss: pages * PAGE, place: "test:1" },
-      (entry) => new Member(entry, this.platform.open(entry), () => {}),
+      {
+        platform: this.platform,
+        newMember: (entry) =>
+          new Member(entry, this.platform.open(entry), () => {}),
+      },
     );
     this.policy = policyOf(name).forGroup(this.group, {
       clock: this.clock,
@@ -81,11 +85,11 @@ class Bench {
   /** Lets intervals pass, doing in each what the daemon does. */
   async run(intervals: number): Promise<void> {
     for (let count = 0; count < intervals; count++) {
-      const { policy, clock, group, platform } = this;
+      const { policy, clock, group } = this;
       const interval = this.#interval;
       const next = clock.now() + interval;
       this.update();
-      const sample = group.sample(platform, clock.now());
+      const sample = group.sample(clock.now());
       const { excess, suffers } = policy.judge(sample);
       if (!sample.wantsHistory) policy.forget();
       else {
@@ -288,7 +292,7 @@ Deno.test("coldest: growth that has ended is no longer expected", async () => {
   await bench.run(10);
   const judge = () =>
     bench.policy.judge(
-      bench.group.sample(bench.platform, bench.clock.now()),
+      bench.group.sample(bench.clock.now()),
     );
   isOver = true;
   await bench.run(10);
@@ -330,7 +334,7 @@ Deno.test("coldest goes below the cap by the growth of an interval", async () =>
   process.fill("leak", 9500);
   await bench.run(30);
   const { excess } = bench.policy.judge(
-    bench.group.sample(bench.platform, bench.clock.now()),
+    bench.group.sample(bench.clock.now()),
   );
   // It grows by 200 pages per interval, which is expected again.
   assertEquals(excess > 0, bench.pages + 200 > 10_000);

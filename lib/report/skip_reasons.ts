@@ -18,6 +18,8 @@ export const SKIP_REASONS: Readonly<Record<SkipReason, string>> = {
   nonresident: "not in memory",
   "no-swap": "anonymous, and no swap is free: add swap or zram",
   "swap-limit": "anonymous, and its cgroup may not swap more",
+  "no-main-thread":
+    "in processes whose main thread has exited while others run, which the kernel does not page out (ESRCH)",
   ignored: "memory that did not go before",
 };
 

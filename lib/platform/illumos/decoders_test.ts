@@ -131,6 +131,7 @@ Deno.test("psinfo is decoded", () => {
     startTime: 1_700_000_000_123_456,
     isSystem: false,
     isZombie: false,
+    mainThreadExited: false,
     rss: 2 ** 20,
     image: 2 ** 21,
     majorFaults: 0,

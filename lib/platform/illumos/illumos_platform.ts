@@ -18,6 +18,7 @@ import type {
   MonitoredMemory,
   Platform,
   ProcessEntry,
+  ProcessSample,
 } from "../platform.ts";
 import { DescriptorPool } from "./descriptor_pool.ts";
 import { readPsinfo } from "./held_process.ts";
@@ -100,6 +101,11 @@ export class IllumosPlatform implements Platform {
       pid,
       () => decodePsinfo(readPsinfo(this.#access, pid, open)),
     );
+  }
+
+  /** The system counts each page of a process, but says nothing of files. */
+  sampleProcess(pid: number): ProcessSample {
+    return { ...this.readProcess(pid), fileRss: 0, rssError: 0 };
   }
 
   userOf(entry: ProcessEntry): number | undefined {

@@ -70,6 +70,8 @@ export function decodePsinfo(file: Uint8Array): Psinfo {
     // Processes of the system have no address space of their own.
     isSystem: !isZombie && image === 0,
     isZombie,
+    // Processes are paged out by their address space there, whichever threads they have.
+    mainThreadExited: false,
     rss: reader.count("pr_rssize", MOST_KILOBYTES) * 1024,
     image,
     majorFaults: 0,

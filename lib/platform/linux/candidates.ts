@@ -28,6 +28,8 @@ export interface PageableContext {
   readonly swapFree: boolean;
   /** Devices of memory file systems, in the form of {@linkcode LinuxMapping.device}. */
   readonly memoryDevices: ReadonlySet<string>;
+  /** As in `ProcessEntry`. */
+  readonly mainThreadExited?: boolean;
 }
 
 /** Returns how much of a mapping a page-out can take, by its smaps figures. */
@@ -39,6 +41,7 @@ export function pageable(
   const reason = whyNever(mapping);
   if (reason) return nothing(reason);
   if (rss === 0) return nothing("nonresident");
+  if (context.mainThreadExited) return nothing("no-main-thread");
   if (own === 0) return nothing("shared");
   const file = isFile(mapping, context) ? Math.min(own, rss - anonymous) : 0;
   if (context.swapFree) return { bytes: own, toSwap: own - file };
@@ -54,7 +57,8 @@ export function mayBePageable(
   mapping: LinuxMapping,
   context: PageableContext,
 ): boolean {
-  return !whyNever(mapping) && (context.swapFree || isFile(mapping, context));
+  return !whyNever(mapping) && !context.mainThreadExited &&
+    (context.swapFree || isFile(mapping, context));
 }
 
 /** Returns why the kernel never pages out any of a mapping, whatever its resident size. */

@@ -21,6 +21,7 @@ import type {
   PagedataSourceName,
   Platform,
   ProcessEntry,
+  ProcessSample,
 } from "../platform.ts";
 import { Avoidance } from "./avoidance.ts";
 import {
@@ -33,8 +34,14 @@ import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
 import { precisionBudgets } from "./precision.ts";
 import { ofProcess, ProcDir } from "./proc_dir.ts";
-import { listPids, listProcesses, readProcess } from "./process_list.ts";
+import {
+  listPids,
+  listProcesses,
+  readProcess,
+  sampleProcess,
+} from "./process_list.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
+import { firstOfSpaces, kcmp, SpaceOrder } from "./shared_memory.ts";
 import { ProgramFiles } from "./program_file.ts";
 import { systemMemory } from "./system_calls.ts";
 
@@ -43,6 +50,7 @@ export class LinuxPlatform implements Platform {
   readonly pageSize: number = pageSize();
   readonly #source: PagedataSource;
   readonly #calls: MemoryCalls;
+  readonly #order: SpaceOrder;
   readonly #budgets = precisionBudgets(systemMemory().totalMemory);
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
@@ -58,6 +66,7 @@ export class LinuxPlatform implements Platform {
       lookAtLock: source.lookAtLock?.bind(source),
       signal,
     });
+    this.#order = new SpaceOrder(kcmp(this.#calls));
   }
 
   get pagedata(): PagedataSourceName {
@@ -78,6 +87,19 @@ export class LinuxPlatform implements Platform {
 
   readProcess(pid: number): ProcessEntry {
     return readProcess(pid);
+  }
+
+  sampleProcess(pid: number): ProcessSample {
+    return sampleProcess(pid);
+  }
+
+  async sharedMemory(
+    entries: readonly ProcessEntry[],
+  ): Promise<ReadonlyMap<number, number>> {
+    const spaces = this.#source.addressSpaces?.();
+    return spaces
+      ? firstOfSpaces(entries, ({ pid }) => spaces.get(pid))
+      : await this.#order.search(entries);
   }
 
   userOf(process: ProcessEntry): number | undefined {

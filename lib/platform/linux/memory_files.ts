@@ -12,7 +12,7 @@ import { CallList, OPENED } from "../../../ffi/call_list.ts";
 import { File, O_RDONLY, O_WRONLY } from "../../../ffi/file.ts";
 import { systemError } from "../../../ffi/libc.ts";
 import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
-import { pageSize } from "../../../ffi/system.ts";
+import { kernelRelease, pageSize, processors } from "../../../ffi/system.ts";
 import type { ProcessSizes } from "../../memory/process_memory.ts";
 import type { Footprint } from "../platform.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
@@ -20,6 +20,7 @@ import type { Attempt } from "./memory_calls.ts";
 import { MemoryDevicesParser } from "./memory_devices.ts";
 import { exited } from "../process_errors.ts";
 import { ofProcess, ofProcessSlowly, type ProcDir } from "./proc_dir.ts";
+import { rssErrorInPages } from "./rss_error.ts";
 import { SmapsParser } from "./smaps.ts";
 
 const encoder = new TextEncoder();
@@ -232,13 +233,28 @@ function takeParts(
   return true;
 }
 
+/** Sizes of a process as `statm` has them, in bytes. */
+export interface StatmSizes extends ProcessSizes {
+  /** The part of RSS that belongs to files and shared memory. */
+  readonly fileRss: number;
+}
+
+let machine: { release: string; processors: number } | undefined;
+
 /**
- * Reads RSS and image size from fields 2 and 1 of statm, which are in pages:
- * proc_pid_statm(5).
+ * Reads image size, RSS and its part of files from fields 1 to 3 of statm, which are
+ * in pages: proc_pid_statm(5). How exact they are, `rss_error.ts` says.
  */
-export function readSizes(directory: ProcDir): ProcessSizes {
+export function readSizes(directory: ProcDir): Required<StatmSizes> {
+  machine ??= { release: kernelRelease(), processors: processors() };
+  const { release, processors: count } = machine;
+  const { threads } = directory.opened;
   const text = directory.readText("statm");
-  return ofProcess(directory.pid, () => parseStatm(text));
+  return {
+    ...ofProcess(directory.pid, () => parseStatm(text)),
+    rssError: rssErrorInPages(release, { processors: count, threads }) *
+      pageSize(),
+  };
 }
 
 /**
@@ -246,14 +262,16 @@ export function readSizes(directory: ProcDir): ProcessSizes {
  *
  * @throws SyntaxError if the text is not a line of statm.
  */
-export function parseStatm(text: string): ProcessSizes {
-  const [, image, rss] = /^(\d{1,12}) (\d{1,12}) /.exec(text) ?? [];
-  if (rss === undefined) {
+export function parseStatm(text: string): StatmSizes {
+  const [, image, rss, file] =
+    /^(\d{1,12}) (\d{1,12}) (\d{1,12}) /.exec(text) ?? [];
+  if (file === undefined) {
     throw new SyntaxError(`not a line of statm: ${text.slice(0, 80)}`);
   }
   return {
     rss: Number(rss) * pageSize(),
     image: Number(image) * pageSize(),
+    fileRss: Math.min(Number(file), Number(rss)) * pageSize(),
   };
 }
 

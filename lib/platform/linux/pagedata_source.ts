@@ -39,6 +39,11 @@ export interface PagedataSource extends Disposable {
   /** Whether a process may have run since it was last read. */
   hasRun(pid: number): boolean;
   /**
+   * Identifies the address spaces of all processes, by pid, where that is possible: one
+   * object for each space.
+   */
+  addressSpaces?(): ReadonlyMap<number, object>;
+  /**
    * Looks at the mmap lock of a process without taking it, where that is possible.
    *
    * @param anew whether earlier information about the process may be outdated.

@@ -35,7 +35,7 @@ import {
   piecesOf,
 } from "./pageout_pieces.ts";
 import { ProcDir } from "./proc_dir.ts";
-import { exited, replaced } from "../process_errors.ts";
+import { exited, mainThreadExited, replaced } from "../process_errors.ts";
 import { runningOn } from "./running_on.ts";
 
 /**
@@ -125,6 +125,7 @@ export class LinuxPageout implements PageoutControl {
       // A pagemap stays with the address space that it was opened for, so the
       // layout is compared afterwards.
       using directory = ProcDir.open(id);
+      if (directory.opened.mainThreadExited) throw mainThreadExited(id);
       const files = new MemoryFiles(directory, attempt);
       const pagemap = held.use(await files.openPagemap());
       if (layout !== undefined && directory.stat().layout !== layout) {
@@ -268,7 +269,12 @@ export class LinuxPageout implements PageoutControl {
       if (!(error instanceof SystemError)) throw error;
       // The range is locked or otherwise refused, or at least partly unmapped by
       // now.
-      const { EINVAL, ENOMEM, EAGAIN, EINTR } = Errno;
+      const { EINVAL, ENOMEM, EAGAIN, EINTR, ESRCH } = Errno;
+      // The address space is there, or `alive` would have ended the list.
+      if (error.errno === ESRCH) {
+        const { message } = mainThreadExited(this.#id);
+        return { result: "failed", message };
+      }
       const isBusy = [EINVAL, ENOMEM, EAGAIN, EINTR].some((e) =>
         e === error.errno
       );

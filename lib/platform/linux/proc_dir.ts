@@ -4,15 +4,18 @@
  * Files opened through it always belong to that process: once it has exited,
  * opening fails, even if another process now has its pid.
  *
+ * If the main thread has exited while others run, the files in the process's directory
+ * show no memory; those of a thread that runs do: `/proc/<pid>/task/<tid>`.
+ *
  * @module
  */
 
-import { File } from "../../../ffi/file.ts";
-import { ProcessError } from "../../errors.ts";
-import type { ProcessEntry, ProcessId } from "../platform.ts";
+import { File, O_PATH } from "../../../ffi/file.ts";
+import { ProcessError, SystemError } from "../../errors.ts";
+import type { ProcessId } from "../platform.ts";
 import { processErrorOf, replacedPid } from "../process_errors.ts";
 import { accessRemedy } from "./privileges.ts";
-import { parseStat } from "./stat.ts";
+import { parseStat, type ProcStat } from "./stat.ts";
 
 const decoder = new TextDecoder();
 
@@ -23,11 +26,19 @@ const decoder = new TextDecoder();
  */
 const MOST_TEXT = 1 << 20;
 
+/**
+ * How many threads are looked at to find one that runs: the kernel lists them in the
+ * order in which they started, and forgets them when they exit.
+ */
+const MOST_THREADS = 32;
+
 /** The directory of a process; closed by `using`. */
 export class ProcDir implements Disposable {
   readonly pid: number;
   readonly #directory: File;
-  #opened: ProcessEntry | undefined;
+  /** The directory of a thread that runs, if the main thread has exited. */
+  #thread: File | undefined;
+  #opened: ProcStat | undefined;
 
   private constructor(pid: number, directory: File) {
     this.pid = pid;
@@ -64,47 +75,90 @@ export class ProcDir implements Disposable {
     throw replacedPid(pid);
   }
 
+  /** The directory with the files. */
+  get #files(): File {
+    return this.#thread ?? this.#directory;
+  }
+
   /** The descriptor of the directory, for opening files. */
   get fd(): number {
-    return this.#directory.fd;
+    return this.#files.fd;
   }
 
   /** The result of {@linkcode stat} when it was first read. */
-  get opened(): ProcessEntry {
+  get opened(): ProcStat {
     return this.#opened ??= this.stat();
   }
 
   /** Opens one of its files; `using` closes it. */
   openFile(name: string, flags?: number): File {
-    return ofProcess(this.pid, () => this.#directory.openAt(name, flags));
+    return ofProcess(this.pid, () => this.#files.openAt(name, flags));
   }
 
   /** Reads the text of one of its short files; of a long one, the beginning. */
   readText(name: string): string {
-    return ofProcess(this.pid, () => {
-      using file = this.#directory.openAt(name);
-      return decoder.decode(file.readAll(MOST_TEXT));
-    });
+    return ofProcess(this.pid, () => readTextAt(this.#files, name));
   }
 
   /** Reads the target of one of its symbolic links, such as `exe`. */
   readLink(name: string): string {
-    return ofProcess(this.pid, () => this.#directory.readLinkAt(name));
+    return ofProcess(this.pid, () => this.#files.readLinkAt(name));
   }
 
   /** Reads the target of one of its symbolic links as bytes. */
   readLinkBytes(name: string): Uint8Array<ArrayBuffer> {
-    return ofProcess(this.pid, () => this.#directory.readLinkBytesAt(name));
+    return ofProcess(this.pid, () => this.#files.readLinkBytesAt(name));
   }
 
-  /** Reads `/proc/<pid>/stat`. */
-  stat(): ProcessEntry {
-    return ofProcess(this.pid, () => parseStat(this.readText("stat")));
+  /**
+   * Reads `/proc/<pid>/stat`. Layout and sizes are those of a thread that runs, if the
+   * main thread has exited and one is found.
+   */
+  stat(): ProcStat {
+    return ofProcess(this.pid, () => {
+      const stat = parseStat(readTextAt(this.#directory, "stat"));
+      if (!stat.mainThreadExited) return stat;
+      this.#thread?.[Symbol.dispose]();
+      const running = runningThread(this.#directory, this.pid);
+      this.#thread = running?.directory;
+      if (!running) return stat;
+      const { layout, rss, image } = running.stat;
+      return { ...stat, layout, rss, image };
+    });
   }
 
   [Symbol.dispose](): void {
+    this.#thread?.[Symbol.dispose]();
     this.#directory[Symbol.dispose]();
   }
+}
+
+function readTextAt(directory: File, name: string): string {
+  using file = directory.openAt(name);
+  return decoder.decode(file.readAll(MOST_TEXT));
+}
+
+/** Finds a thread that runs and has memory, other than the main thread. */
+function runningThread(
+  process: File,
+  pid: number,
+): { directory: File; stat: ProcStat } | undefined {
+  using tasks = process.openAt("task");
+  for (const name of tasks.names(MOST_THREADS)) {
+    if (Number(name) === pid) continue;
+    using held = new DisposableStack();
+    try {
+      const directory = held.use(tasks.openAt(name, O_PATH));
+      const stat = parseStat(readTextAt(directory, "stat"));
+      if (stat.image === 0) continue;
+      held.move();
+      return { directory, stat };
+    } catch (error) {
+      // It has exited since it was listed.
+      if (!(error instanceof SystemError)) throw error;
+    }
+  }
+  return undefined;
 }
 
 /** Runs a step on a process; converts system errors to errors of that process. */

@@ -5,9 +5,10 @@
  */
 
 import { File, readDirectory } from "../../../ffi/file.ts";
-import type { ProcessEntry } from "../platform.ts";
+import type { ProcessEntry, ProcessSample } from "../platform.ts";
 import { NoSuchProcess } from "../../errors.ts";
-import { ofProcess } from "./proc_dir.ts";
+import { readSizes } from "./memory_files.ts";
+import { ofProcess, ProcDir } from "./proc_dir.ts";
 import { parseStat } from "./stat.ts";
 
 /** Returns the pids of all processes, including kernel threads and zombies. */
@@ -39,7 +40,21 @@ const statBuffer = new Uint8Array(4096);
  * @throws NoSuchProcess if no process has that pid.
  */
 export function readProcess(pid: number): ProcessEntry {
-  return ofProcess(pid, () => parseStat(readStat(`/proc/${pid}/stat`)));
+  const stat = ofProcess(pid, () => parseStat(readStat(`/proc/${pid}/stat`)));
+  if (!stat.mainThreadExited) return stat;
+  using directory = ProcDir.openPid(pid);
+  return directory.opened;
+}
+
+/**
+ * Reads one process and its sizes from `stat` and `statm`, through one descriptor of its
+ * directory. The sizes of `stat` are approximate even where those of `statm` are exact.
+ *
+ * @throws NoSuchProcess if no process has that pid.
+ */
+export function sampleProcess(pid: number): ProcessSample {
+  using directory = ProcDir.openPid(pid);
+  return { ...directory.opened, ...readSizes(directory) };
 }
 
 /**

@@ -94,6 +94,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
         swapFree,
         // The file system of a file matters only without swap.
         memoryDevices: swapFree ? NO_DEVICES : await files.readMemoryDevices(),
+        mainThreadExited: directory.opened.mainThreadExited,
       };
       const precision = this.#precision;
       const request = { purpose, context, precision };
@@ -121,6 +122,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
       const context: PageableContext = {
         swapFree: memoryInfo().freeSwap > 0,
         memoryDevices: await files.readMemoryDevices(),
+        mainThreadExited: files.directory.opened.mainThreadExited,
       };
       return { mappings, context };
     });

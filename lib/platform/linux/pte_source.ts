@@ -125,6 +125,11 @@ export class PteSource implements PagedataSource {
     return !space || this.#runtimes.get(space.topTable) !== space.runtime;
   }
 
+  addressSpaces(): ReadonlyMap<number, AddressSpace> {
+    this.#list();
+    return this.#spaces;
+  }
+
   lookAtLock(pid: number, anew: boolean): LockLook | undefined {
     // If the address space has just gone, the result is arbitrary, and the next
     // look reads a new list.
@@ -138,12 +143,14 @@ export class PteSource implements PagedataSource {
    */
   #space(pid: number, life = LIST_LIFE): AddressSpace | undefined {
     const isOld = performance.now() - this.#listed > life;
-    if (isOld || !this.#spaces.has(pid)) {
-      this.#spaces = this.#tables.addressSpaces();
-      this.#listed = performance.now();
-      this.#forgetGone();
-    }
+    if (isOld || !this.#spaces.has(pid)) this.#list();
     return this.#spaces.get(pid);
+  }
+
+  #list(): void {
+    this.#spaces = this.#tables.addressSpaces();
+    this.#listed = performance.now();
+    this.#forgetGone();
   }
 
   #forgetGone(): void {

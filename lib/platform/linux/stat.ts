@@ -19,13 +19,20 @@ export function statFields(text: string): string[] {
   return text.slice(text.lastIndexOf(")") + 2).trimEnd().split(" ");
 }
 
+/** What a `stat` line says. */
+export interface ProcStat extends ProcessEntry {
+  /** How many threads it has. */
+  readonly threads: number;
+}
+
 /**
- * Parses a `stat` line. The start time is in clock ticks since boot; the layout is
+ * Parses a `stat` line. The state is that of the main thread, which may exit before
+ * others; then the line has no layout and no sizes. The start time is in clock ticks since boot; the layout is
  * the place of code and stack, all zero without ptrace access.
  *
  * @throws SyntaxError if the text is not a `stat` line.
  */
-export function parseStat(text: string): ProcessEntry {
+export function parseStat(text: string): ProcStat {
   const open = text.indexOf("(");
   const close = text.lastIndexOf(")");
   const fields = statFields(text);
@@ -34,7 +41,8 @@ export function parseStat(text: string): ProcessEntry {
   }
   // Field N of the man page.
   const number = (n: number) => wholeNumber(fields[n - 3], text);
-  const state = fields[0];
+  const hasExited = fields[0] === "Z" || fields[0] === "X";
+  const threads = number(20);
   return {
     pid: wholeNumber(text.slice(0, open - 1), text),
     comm: text.slice(open + 1, close),
@@ -42,10 +50,12 @@ export function parseStat(text: string): ProcessEntry {
     startTime: number(22),
     layout: `${fields[23]} ${fields[24]} ${fields[25]}`,
     isSystem: (number(9) & PF_KTHREAD) !== 0,
-    isZombie: state === "Z" || state === "X",
+    isZombie: hasExited && threads < 2,
+    mainThreadExited: hasExited && threads > 1,
     rss: number(24) * pageSize(),
     image: number(23),
     majorFaults: number(12),
+    threads,
   };
 }
 

@@ -11,9 +11,10 @@ import { parseStat } from "./stat.ts";
 
 /** A stat line: 52 fields since Linux 3.5, see proc_pid_stat(5). */
 function line(
-  { comm = "perl", state = "S", flags = 0x400000, code = 0x5555 } = {},
+  { comm = "perl", state = "S", flags = 0x400000, code = 0x5555, threads = 1 } =
+    {},
 ): string {
-  return `4242 (${comm}) ${state} 17 4242 17 34816 4242 ${flags} 500 0 7 0 3 1 0 0 20 0 1 0 ` +
+  return `4242 (${comm}) ${state} 17 4242 17 34816 4242 ${flags} 500 0 7 0 3 1 0 0 20 0 ${threads} 0 ` +
     `987654 12345678 900 18446744073709551615 ${code} 2 3 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 ` +
     `4 5 6 7 8 9 10 0\n`;
 }
@@ -27,9 +28,11 @@ Deno.test("the fields that rcap needs are parsed", () => {
     layout: "21845 2 3",
     isSystem: false,
     isZombie: false,
+    mainThreadExited: false,
     rss: 900 * pageSize(),
     image: 12345678,
     majorFaults: 7,
+    threads: 1,
   });
 });
 
