@@ -43,6 +43,7 @@ export class WatchedGroup {
   readonly #around: GroupSurroundings;
   /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
+  #isStuckTold = false;
   /** The reading of footprints that runs, if any. */
   #measuring: Promise<void> | undefined;
 
@@ -72,6 +73,7 @@ export class WatchedGroup {
     const { group } = this;
     const { clock, log, turns } = this.#around;
     if (excess === 0) this.#settle();
+    this.#tellStuck();
     const measured = needsReading ? this.#measure() : undefined;
     if (this.#isBusy) return;
     if (!wantsHistory) {
@@ -155,11 +157,20 @@ export class WatchedGroup {
     this.#around.log.info(`${group.name}: under its cap again`);
   }
 
+  /** Warns once of members whose main threads have exited. */
+  #tellStuck(): void {
+    const { stuck, name } = this.group;
+    if (stuck !== undefined && !this.#isStuckTold) {
+      this.#around.log.warn(`${name}: ${stuck}`, { group: name });
+      this.#isStuckTold = true;
+    }
+  }
+
   /** Measures the group, beside whatever else is done to it. */
   #measure(): Promise<void> {
     const { clock, log, work } = this.#around;
     if (this.#measuring) return this.#measuring;
-    const done = this.group.measure(clock.now()).then(() => {}, (error) => {
+    const done = this.group.readDue(clock.now()).then(() => {}, (error) => {
       log.warn(`${this.group.name}: ${describeError(error)}`);
     }).finally(() => {
       this.#measuring = undefined;

@@ -14,6 +14,7 @@ import type {
   ProcessSample,
 } from "../platform/platform.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
+import { formatSize } from "../report/units.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import type { Member } from "./member.ts";
@@ -77,6 +78,8 @@ export class CappedGroup {
   /** Whether its size is estimated from footprints. */
   #isProportional = false;
   #last: GroupSize = { size: 0, accounting: "rss" };
+  /** `#membership` as of the last time that all footprints were read. */
+  #membershipRead = 0;
   /** How many page faults of members since the last sample waited for a disk. */
   #faults = 0;
   /** `effective` as of the last sample. */
@@ -158,6 +161,11 @@ export class CappedGroup {
       this.#put(entry);
     }
     return { joined: this.#joined - joined, left: this.#left - left };
+  }
+
+  /** A number that changes whenever a process joins or leaves. */
+  get #membership(): number {
+    return this.#joined + this.#left;
   }
 
   #remove(pid: number): void {
@@ -265,12 +273,21 @@ export class CappedGroup {
     return size;
   }
 
-  /**
-   * Measures the size that counts against the cap. Reads the footprints that are
-   * missing or old, if RSS may exceed the cap.
-   */
-  async measure(now: number): Promise<number> {
+  /** Reads the footprints that are missing or old, if RSS may exceed the cap. */
+  async readDue(now: number): Promise<number> {
     return await this.#measure(now, (member) => member.isDue(now));
+  }
+
+  /**
+   * Measures the size that counts against the cap, before a scan. If processes have
+   * joined or left, the others share their pages with more or fewer, so all footprints
+   * are read anew before the size is said to exceed the goal.
+   */
+  async measure(now: number, goal = this.cap): Promise<number> {
+    const size = await this.readDue(now);
+    return size > goal && this.#membershipRead !== this.#membership
+      ? await this.measureAnew(now)
+      : size;
   }
 
   /**
@@ -279,6 +296,7 @@ export class CappedGroup {
    */
   async measureAnew(now: number): Promise<number> {
     this.#resample();
+    this.#membershipRead = this.#membership;
     return await this.#measure(now, () => true);
   }
 
@@ -314,13 +332,30 @@ export class CappedGroup {
   }
 
   /**
+   * How much cannot be paged out since main threads have exited, while the group is over
+   * its cap; `undefined` if nothing.
+   */
+  get stuck(): string | undefined {
+    if (this.size <= this.cap) return undefined;
+    const stuck = this.members.filter(({ entry }) => entry.mainThreadExited);
+    const bytes = sumOf(stuck, ({ proportional }) => proportional);
+    if (bytes === 0) return undefined;
+    const whose = stuck.length === 1
+      ? `the main thread of process ${stuck[0].entry.pid} has`
+      : `the main threads of ${stuck.length} processes have`;
+    return `${
+      formatSize(bytes)
+    } of it cannot be paged out, since ${whose} exited while others run`;
+  }
+
+  /**
    * Why the cap cannot be met, which members do not answer, and which are known
    * coarsely; `null` if nothing is wrong.
    */
   #warnings(): string | null {
     const { members } = this;
     const all = [
-      ...this.warning === null ? [] : [this.warning],
+      ...[this.warning ?? this.stuck ?? []].flat(),
       ...members.flatMap(({ memory }) => memory.silence ?? []),
       ...members.flatMap(({ memory }) => memory.coarseness ?? []),
     ];
@@ -335,7 +370,7 @@ export class CappedGroup {
     return {
       size: this.#last.size,
       cap: this.cap,
-      membership: this.#joined + this.#left,
+      membership: this.#membership,
       hasFreeSwap,
     };
   }

@@ -213,7 +213,9 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   }
   for (const { observed, report } of targets) {
     report.unreferenced = observed.unreferenced();
-    if (dryRun) report.effective = null;
+  }
+  if (dryRun) {
+    for (const report of processReports) report.effective = null;
   }
   const { effective } = policy.statistics;
   const attempted = targets.reduce(

@@ -218,6 +218,83 @@ for (const policy of POLICIES) {
     assert(sound.rss <= (1000 - 700) * PAGE);
   });
 
+  test("the cap is not met if memory comes back during the scan", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("idle", 2000);
+    process.afterPageOut = () => process.touch("idle");
+    const report = await scanOne(platform, { policy });
+    assert((report.effective ?? 0) >= 0);
+    assertEquals([report.rssAfter, report.capMet], [2000 * PAGE, false]);
+  });
+
+  test("the cap is met if memory goes that the scan did not page out", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("locked", 1400, { isLocked: true });
+    process.fill("idle", 200);
+    process.afterPageOut = () => process.free("locked");
+    const report = await scanOne(platform, {
+      policy,
+      goal: { cap: 1390 * PAGE },
+    });
+    assertEquals(report.capMet, true);
+    assertEquals(report.rssAfter, process.rss);
+  });
+
+  test("where RSS is not exact, the page tables decide whether the cap is met", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("idle", 2000);
+    process.rssOffset = 30 * PAGE;
+    process.rssError = 50 * PAGE;
+    const report = await scanOne(platform, { policy });
+    assertEquals([report.rss, report.capMet], [2000 * PAGE, true]);
+    assertEquals(report.rssAfter, process.rss);
+  });
+
+  test("processes with one address space count once, and the report says so", async () => {
+    for (const dryRun of [false, true]) {
+      const platform = new FakePlatform(new FakeClock());
+      const [process, child] = [1, 2].map(() => platform.start("one"));
+      process.fill("idle", 1000);
+      child.memoryOf = process;
+      const goal = { cap: 900 * PAGE };
+      const report = await scanOne(platform, { policy, dryRun, goal });
+      assertEquals(report.rss, 1000 * PAGE);
+      assertEquals(child.resets, 0);
+      const [first, second] = report.processes;
+      assertEquals([first.rss, first.error], [1000 * PAGE, null]);
+      assertEquals([second.rss, second.attempted, second.error], [
+        null,
+        0,
+        `process ${child.pid} shares the memory of process ${process.pid}, as which it counts`,
+      ]);
+      assertEquals(second.effective, dryRun ? null : 0);
+    }
+  });
+
+  test("a process whose main thread has exited counts, and is left alone", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const [stuck, sound] = [1, 2].map(() => platform.start("one"));
+    for (const process of [stuck, sound]) process.fill("idle", 1000);
+    stuck.mainThreadExited = true;
+    const report = await scanOne(platform, { policy });
+    assertEquals([report.rss, report.capMet], [2000 * PAGE, true]);
+    assertEquals(stuck.resets, 0);
+    assertEquals(stuck.rss, 1000 * PAGE);
+    const words =
+      `process ${stuck.pid}: its main thread has exited while others run; the kernel answers ESRCH, so it cannot be paged out`;
+    const [{ rss, error }] = report.processes;
+    assertEquals([rss, error], [1000 * PAGE, words]);
+    sound.exit();
+    await assertRejects(
+      () => scanOne(platform, { policy, goal: { cap: 500 * PAGE } }),
+      ProcessError,
+      words,
+    );
+  });
+
   test("a scan fails if no process can be read", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one");

@@ -246,7 +246,8 @@ class ColdestGroup implements GroupPolicy {
     if (known.length === 0) return undefined;
     const started = clock.now();
     const { cap } = group;
-    const over = await group.measure(started) - cap;
+    const lowest = cap * (1 - MOST_HEADROOM);
+    const over = await group.measure(started, lowest) - cap;
     const grown = this.#takeGrowth();
     const headroom = isBounded
       ? 0
