@@ -91,8 +91,8 @@ The verdict says what a scan would do. It pages out cold mappings, and the
 unused part of warm ones; hot ones are fully in use. Only what own shows can go:
 pages that are mapped more than once, by several processes or several times by
 one, stay. A mapping is shared if less than 1% of it is mapped once. A scan
-skips the others: locked, hugetlb, special, nonresident, no-swap. With --pagedata smaps,
-which has one figure per mapping, a warm mapping counts as fully in use. If the
+skips the others: locked, hugetlb, special, nonresident, no-swap,
+no-main-thread. With --pagedata smaps, which has one figure per mapping, a warm mapping counts as fully in use. If the
 kernel keeps no soft-dirty bits, mod is an upper bound: the pages that are
 referenced and differ from their file or swap.
 
