@@ -9,7 +9,7 @@
  */
 
 import { libc } from "../ffi/libc.ts";
-import { pageSize } from "../ffi/system.ts";
+import { memoryInfo, pageSize } from "../ffi/system.ts";
 import { ownUsage } from "../ffi/usage.ts";
 import type {
   PageoutControl,
@@ -74,6 +74,7 @@ using control = await LinuxPageout.open(id, {
   calls,
   layout: id.layout,
   needsSwap: () => true,
+  whyNoSwap: () => memoryInfo().freeSwap === 0 ? "no-swap" : undefined,
 });
 
 const rows: Row[] = LENGTHS.flatMap((length) =>

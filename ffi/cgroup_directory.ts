@@ -1,18 +1,26 @@
 /**
- * Directories of cgroups: their owners and extended attributes, xattr(7). The
- * kernel itself serves them, so nothing here waits for another process.
+ * Directories of cgroups: their owners, extended attributes, xattr(7), and control
+ * files. The kernel itself serves them, so nothing here waits for another process.
  *
  * @module
  */
 
-import { isDenied, isMissing } from "../lib/errors.ts";
-import { File, O_DIRECTORY } from "./file.ts";
+import {
+  isDenied,
+  isExhausted,
+  isMissing,
+  SystemError,
+} from "../lib/errors.ts";
+import { File, O_DIRECTORY, O_RDONLY } from "./file.ts";
 import { cString, Errno, errno, libc, systemError } from "./libc.ts";
 import { openat2, openat2How, WITHIN_MOUNT } from "./openat2.ts";
 import { statusOf } from "./statx.ts";
 
 /** The longest value that is read of an attribute, in bytes. */
 const LONGEST_VALUE = 64;
+
+/** The longest text that is read of a control file, in bytes: a number, or `max`. */
+const LONGEST_CONTROL = 64;
 
 /** An extended attribute of a cgroup, and the owner and mode of its directory. */
 export interface CgroupNote {
@@ -55,6 +63,36 @@ export function noteAt(
   if (value === undefined) return undefined;
   const { uid, mode } = statusOf(fd, `cgroup ${path}`);
   return { value, uid, mode };
+}
+
+/**
+ * Reads a control file of a cgroup, such as `memory.swap.max`.
+ *
+ * @param mount the directory where its hierarchy is mounted.
+ * @param path the cgroup, relative to `mount`. It is not followed out of the hierarchy.
+ * @returns its text without the line end; `undefined` if there is no such cgroup or
+ * file, or it cannot be read.
+ * @throws SystemError if no descriptor is free.
+ */
+export function controlAt(
+  mount: File,
+  path: string,
+  name: string,
+): string | undefined {
+  try {
+    const fd = openat2(
+      mount.fd,
+      cString(path === "" ? name : `${path}/${name}`),
+      openat2How(O_RDONLY, WITHIN_MOUNT),
+    );
+    if (fd < 0) throw systemError(`open ${name} of cgroup ${path}`, errno());
+    using file = File.own(fd, name);
+    const buffer = new Uint8Array(LONGEST_CONTROL);
+    return decoder.decode(buffer.subarray(0, file.read(buffer))).trimEnd();
+  } catch (error) {
+    if (!(error instanceof SystemError) || isExhausted(error)) throw error;
+    return undefined;
+  }
 }
 
 const decoder = new TextDecoder();

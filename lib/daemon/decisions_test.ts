@@ -233,6 +233,63 @@ for (
   });
 }
 
+for (const policy of POLICIES) {
+  for (
+    const [what, options, swapLimit, words] of [
+      [
+        "pinned",
+        { isPinned: true },
+        undefined,
+        "16.0M pinned by a device or the kernel",
+      ],
+      [
+        "in a cgroup that may not swap",
+        {},
+        "cgroup /x may not swap (memory.swap.max is 0)",
+        "16.0M anonymous: cgroup /x may not swap (memory.swap.max is 0)",
+      ],
+      [
+        "idle, and stays all the same",
+        { isStubborn: true },
+        undefined,
+        "the cause is not known",
+      ],
+    ] as const
+  ) {
+    Deno.test(`${policy}: memory that is ${what} is not called a working set`, async () => {
+      await using simulation = new SimulatedDaemon({
+        caps: [capOf("one", 4 * MIB)],
+        policy,
+      });
+      const process = simulation.platform.start("one");
+      process.swapLimit = swapLimit;
+      process.fill("idle", 16 * MIB, options);
+      await simulation.run(INTERVAL * 20);
+      const { warning, statistics } = simulation.group("one");
+      assertEquals(
+        warning,
+        `one: 16.0M cannot be brought under the cap of 4.0M: ${words}`,
+      );
+      if (swapLimit) assertEquals(statistics.attempted, 0);
+    });
+  }
+
+  Deno.test(`${policy}: memory in use is called a working set`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 4 * MIB)],
+      policy,
+    });
+    const process = simulation.platform.start("one", hot("memory"));
+    process.fill("memory", 16 * MIB);
+    process.afterPageOut = () => process.touch("memory");
+    await simulation.run(INTERVAL * 20);
+    assertEquals(
+      simulation.group("one").warning,
+      "one: 16.0M cannot be brought under the cap of 4.0M: its working set is larger than the cap",
+    );
+  });
+}
+
 for (
   const [what, change] of Object.entries<
     (simulation: SimulatedDaemon, victim: FakeProcess) => void

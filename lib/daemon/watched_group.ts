@@ -142,7 +142,10 @@ export class WatchedGroup {
       circumstances: group.circumstances(this.#hasFreeSwap()),
     });
     if (!group.backoff.isHopeless || group.warning !== null) return;
-    group.warning = await whyNotMet(group);
+    group.warning = await whyNotMet(group, {
+      inUse: this.#policy.inUse(),
+      granularity: this.#around.platform.granularity,
+    });
     log.warn(`${group.warning}; it is tried less often until that changes`, {
       group: group.name,
     });

@@ -134,6 +134,11 @@ export class CappedGroup {
     return this.#last.size;
   }
 
+  /** How {@linkcode size} counts shared pages. */
+  get accounting(): Sample["accounting"] {
+    return this.#last.accounting;
+  }
+
   /** Applies a definition that selects the same processes. */
   redefine(definition: CapConfig): void {
     this.#definition = definition;

@@ -253,10 +253,15 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     stayed: size.excess > 0
       ? await stayed(
         [
-          ...targets.map(({ memory, plan }) => () =>
-            plan?.readMappingsAfter() ?? memory.readMappings("scan")
-          ),
-          ...others.map(({ memory }) => () => memory.readMappings("scan")),
+          ...targets.map(({ memory, plan }) => ({
+            memory,
+            read: () =>
+              plan?.readMappingsAfter() ?? memory.readMappings("scan"),
+          })),
+          ...others.map(({ memory }) => ({
+            memory,
+            read: () => memory.readMappings("scan"),
+          })),
         ],
         { accounting: size.accounting, capMet },
       )

@@ -329,3 +329,27 @@ for (const policy of POLICIES) {
     assertEquals(process.rss, 2000 * PAGE);
   });
 }
+
+for (const policy of POLICIES) {
+  for (const dryRun of [true, false]) {
+    const what = dryRun ? "a dry run" : "a scan";
+    Deno.test(`${policy}: ${what} says what is pinned, and which cgroup may not swap`, async () => {
+      const limit = "cgroup /x may not swap (memory.swap.max is 0)";
+      const platform = new FakePlatform(new FakeClock());
+      const [pinned, limited] = ["one", "one"].map((name) =>
+        platform.start(name)
+      );
+      pinned.fill("ring", 1000, { isPinned: true });
+      pinned.fill("idle", 500);
+      limited.fill("heap", 2000);
+      limited.swapLimit = limit;
+      const report = await scanOne(platform, { policy, dryRun });
+      assertEquals(report.capMet, false);
+      assertEquals(report.rssAfter, 3000 * PAGE);
+      assertEquals(report.stayed, [
+        { reason: "swap-limit", bytes: 2000 * PAGE, limit },
+        { reason: "pinned", bytes: 1000 * PAGE },
+      ]);
+    });
+  }
+}

@@ -45,9 +45,13 @@ export function describeScan(report: ScanReport): Printable {
         }: memory in use ${dryRun ? "would go" : "went"}, too.`,
       ]
       : []),
-    ...report.stayed.map(({ reason, bytes }) =>
+    ...report.stayed.map(({ reason, bytes, limit }) =>
       `${dryRun ? "Would stay" : "Stayed"}: ${formatSize(bytes)} ${
-        reason ? describeSkipReason(reason) : dryRun ? UNKNOWN : CAME_BACK
+        reason
+          ? describeSkipReason(reason, limit)
+          : dryRun
+          ? UNKNOWN
+          : CAME_BACK
       }.`
     ),
     dryRun

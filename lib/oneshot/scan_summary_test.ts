@@ -65,6 +65,11 @@ Deno.test("the summary of a scan that did not meet the cap says what stayed and 
       stayed: [
         { reason: "locked", bytes: 90 * MIB },
         { reason: "no-swap", bytes: 50 * MIB },
+        {
+          reason: "swap-limit",
+          bytes: 40 * MIB,
+          limit: "cgroup /x may not swap (memory.swap.max is 0)",
+        },
         { reason: null, bytes: 10 * MIB },
       ],
     }),
@@ -73,6 +78,7 @@ Deno.test("the summary of a scan that did not meet the cap says what stayed and 
 Paged out 150.0M of 200.0M in 2 ranges within 0.41 s.
 Stayed: 90.0M locked in memory.
 Stayed: 50.0M anonymous, and no swap is free: add swap or zram.
+Stayed: 40.0M anonymous: cgroup /x may not swap (memory.swap.max is 0).
 Stayed: 10.0M in use again, or for a reason that is not known.
 Now 150.0M: the cap is not met.
 `,

@@ -12,6 +12,7 @@ import type {
   ProcessSizes,
 } from "../memory/process_memory.ts";
 import { WrappedMemory } from "../memory/wrapped_memory.ts";
+import { accountedPins } from "./held_memory.ts";
 import type { MappingFigures, MonitoredMemory } from "./platform.ts";
 
 /** Swap that all processes of a dry run fill, in bytes. */
@@ -32,6 +33,8 @@ export class DryRunMemory extends WrappedMemory {
   readonly #swap: PlannedSwap;
   /** Its mappings in address order, as first read. */
   #mappings: readonly Plannable[] | undefined;
+  /** How much can go besides what is pinned somewhere in it, in bytes. */
+  #movable = 0;
   #planned = 0;
   /**
    * The sizes as first read, so that the plan does not depend on later changes of
@@ -63,7 +66,8 @@ export class DryRunMemory extends WrappedMemory {
 
   /**
    * Plans a range. Of a mapping no more is planned than its figures say can go: its
-   * pages may be mapped more than once, or need more swap than is free.
+   * pages may be mapped more than once, or need more swap than is free. Of all mappings
+   * no more is planned than is not pinned.
    */
   #plan({ start, bytes }: PageRange): PageoutResult {
     const mapping = mappingAt(this.#mappings ?? [], start);
@@ -71,13 +75,17 @@ export class DryRunMemory extends WrappedMemory {
     if (!mapping) return PLANNED;
     const { pageable, toSwap, reason } = mapping.figures;
     const swapShare = pageable > 0 ? toSwap / pageable : 0;
-    const wanted = Math.min(bytes, mapping.left);
+    const wanted = Math.min(bytes, mapping.left, this.#movable);
+    if (wanted === 0 && mapping.left > 0) {
+      return { ...PLANNED, reason: "pinned" };
+    }
     const { free } = this.#swap;
     const taken = Math.min(
       wanted,
       swapShare > 0 ? Math.floor(free / swapShare) : Infinity,
     );
     mapping.left -= taken;
+    this.#movable -= taken;
     this.#swap.free = Math.max(0, free - taken * swapShare);
     this.#planned += taken;
     if (taken < wanted) return { ...PLANNED, reason: "no-swap" };
@@ -104,8 +112,15 @@ export class DryRunMemory extends WrappedMemory {
   }
 
   async #readMappings(): Promise<readonly Plannable[]> {
-    return this.#mappings ??= (await this.#memory.readMappings("scan"))
-      .map((figures) => ({ figures, left: figures.pageable }));
+    if (this.#mappings) return this.#mappings;
+    const mappings = await this.#memory.readMappings("scan");
+    const pageable = mappings.reduce((sum, one) => sum + one.pageable, 0);
+    const pinned = accountedPins(this.#memory, mappings);
+    this.#movable = Math.max(0, pageable - pinned);
+    return this.#mappings = mappings.map((figures) => ({
+      figures,
+      left: figures.pageable,
+    }));
   }
 }
 

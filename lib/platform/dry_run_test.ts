@@ -67,6 +67,24 @@ Deno.test("memory that is mapped more than once is not planned", async () => {
   assertEquals([rss, own, pageable], [100 * PAGE, 0, 0]);
 });
 
+Deno.test("no more is planned than is not pinned", async () => {
+  const { process, memory } = start();
+  process.fill("ring", 100, { isPinned: true });
+  process.fill("anonymous", 50);
+  using control = await memory.control();
+  // Which pages are pinned is not known.
+  const ranges = [range(process, 0, 30), range(process, 30, 20)];
+  assertEquals(await control.pageOut(ranges), [PLANNED, PLANNED]);
+  const [{ start: mappingStart }] = process.regions;
+  const end = mappingStart + BigInt(100 * PAGE);
+  const bytes = 100 * PAGE;
+  assertEquals(
+    await control.pageOut([{ start: mappingStart, end, bytes, mappingStart }]),
+    [{ ...PLANNED, reason: "pinned" }],
+  );
+  assertEquals(memory.readSizes().rss, 100 * PAGE);
+});
+
 Deno.test("of a mapping no more is planned than its figures say", async () => {
   const { process, memory } = start();
   process.fill("anonymous", 100);

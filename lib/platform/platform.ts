@@ -41,6 +41,8 @@ export interface MappingFigures {
   readonly own: number;
   /** `rss`, with each page divided by how often it is mapped, where that is known. */
   readonly proportional: number;
+  /** The part of `rss` that is pinned; `undefined` if only {@linkcode HeldMemory} is known. */
+  readonly pinned: number | undefined;
   /** The part of `rss` that belongs to no file. */
   readonly anonymous: number;
   /** How much of it is in swap; 0 if the system does not report this. */
@@ -68,6 +70,20 @@ export interface Footprint {
   readonly fileRss: number;
   readonly proportional: number;
   readonly fileProportional: number;
+}
+
+/**
+ * The memory of a process that is to stay in memory, as the system accounts for it, in
+ * bytes. Neither need be resident or mapped any more.
+ */
+export interface HeldMemory {
+  /**
+   * Pinned by the kernel or a device, as io_uring's registered buffers and the memory
+   * regions of RDMA are. What is pinned twice counts twice.
+   */
+  readonly pinned: number;
+  /** The size of the locked mappings and, besides, of what VFIO has pinned. */
+  readonly locked: number;
 }
 
 /** The footprint of a process if nothing is known of it but its RSS: an upper bound. */
@@ -112,6 +128,13 @@ export interface MonitoredMemory extends ProcessMemory {
    * system does not report it, proportional sizes are those of RSS, which are larger.
    */
   readFootprint(): Promise<Footprint>;
+  /** Reads how much of the memory is pinned and locked, if the system accounts for it. */
+  readHeld?(): HeldMemory;
+  /**
+   * Which cgroup lets the process swap no more, and its limit, in words for users;
+   * `undefined` if it may swap.
+   */
+  swapLimit?(): string | undefined;
   /**
    * Reads the mappings with all figures, in address order.
    *

@@ -21,6 +21,7 @@ import type {
 } from "../memory/process_memory.ts";
 import type {
   Footprint,
+  HeldMemory,
   MappingFigures,
   MonitoredMemory,
   PagedataPurpose,
@@ -42,6 +43,10 @@ export interface RegionOptions {
   /** Of a file that nobody writes to, instead of anonymous. */
   readonly isFile?: boolean;
   readonly isLocked?: boolean;
+  /** Pinned: a page-out says that it is done, and nothing goes. */
+  readonly isPinned?: boolean;
+  /** The same, for no reason that anything tells. */
+  readonly isStubborn?: boolean;
   /** How many processes map it. */
   readonly sharers?: number;
   /** How many of its pages, from the first on, are mapped once despite sharers. */
@@ -88,6 +93,8 @@ export class FakeProcess {
   silence: string | undefined;
   /** Why its memory cannot be read, when it cannot. */
   failure: string | undefined;
+  /** The cgroup that lets it swap no more, and its limit, in words. */
+  swapLimit: string | undefined;
   /** How often its references were reset. */
   resets = 0;
   /** Called when it is about to lose pages. */
@@ -282,7 +289,9 @@ export class FakeProcessMemory implements MonitoredMemory {
     if (this.#process.mainThreadExited) return "no-main-thread";
     if (isLocked) return "locked";
     if (ownOf(region) === 0) return "shared";
-    return !isFile && this.#machine.freeSwap === 0 ? "no-swap" : undefined;
+    if (isFile) return undefined;
+    if (this.#machine.freeSwap === 0) return "no-swap";
+    return this.#process.swapLimit === undefined ? undefined : "swap-limit";
   }
 
   // deno-lint-ignore require-await -- What it throws is a rejection.
@@ -391,6 +400,7 @@ export class FakeProcessMemory implements MonitoredMemory {
         own,
         proportional: own + (rss - own) / sharers,
         anonymous: isFile ? 0 : rss,
+        pinned: undefined,
         swapped: 0,
         locked: isLocked ? rss : 0,
         referenced: 0,
@@ -400,6 +410,20 @@ export class FakeProcessMemory implements MonitoredMemory {
         reason,
       };
     });
+  }
+
+  readHeld(): HeldMemory {
+    const sum = (of: (region: Region) => boolean | undefined) =>
+      this.#read().regions.filter(of)
+        .reduce((sum, { pages }) => sum + pages.length * PAGE, 0);
+    return {
+      pinned: sum(({ isPinned }) => isPinned),
+      locked: sum(({ isLocked }) => isLocked),
+    };
+  }
+
+  swapLimit(): string | undefined {
+    return this.#read().swapLimit;
   }
 
   readPageStates(): Promise<Uint8Array> {
@@ -442,6 +466,7 @@ export class FakeProcessMemory implements MonitoredMemory {
       if (!(region.pages[page] & RESIDENT)) continue;
       const reason = this.#reason(region);
       if (reason) return { result: "busy", reason };
+      if (region.isPinned || region.isStubborn) continue;
       region.pages[page] = GONE;
       if (!region.isFile) this.#machine.usedSwap += PAGE;
     }

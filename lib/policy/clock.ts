@@ -137,6 +137,8 @@ class ClockGroup implements GroupPolicy {
   readonly #around: PolicySurroundings;
   readonly #collection: ScanCollection;
   readonly #members: KnownMembers<ClockMember>;
+  /** What was referenced just before the last scan, in bytes. */
+  #inUse: number | null = null;
 
   constructor(group: CappedGroup, around: PolicySurroundings) {
     this.#group = group;
@@ -230,6 +232,10 @@ class ClockGroup implements GroupPolicy {
     const readings = new Map(
       members.map((known) => [known, known.scanned.pagedata]),
     );
+    this.#inUse = collection.processes.reduce(
+      (sum, { referenced }) => sum + referenced,
+      0,
+    );
     const spareReferenced = collection.processes.length < members.length;
     const headroom = isBounded ? 0 : this.#headroom(wanted);
     const goal = group.size - wanted;
@@ -291,7 +297,12 @@ class ClockGroup implements GroupPolicy {
     return null;
   }
 
+  inUse(): number | null {
+    return this.#inUse;
+  }
+
   forget(): void {
+    this.#inUse = null;
     for (const known of this.#members.all()) known.forget();
   }
 }

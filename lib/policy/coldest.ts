@@ -287,7 +287,11 @@ class ColdestGroup implements GroupPolicy {
     // If little is idle, ages have to tell pages apart sooner.
     this.#agesFaster = result.idle < (allowed + reserve) * 2;
     this.#sizeThen = group.size;
-    if (statistics.attempted === before.attempted) return undefined;
+    // Nothing had to go; what has been tried in vain is not tried again for a while.
+    if (
+      statistics.attempted === before.attempted &&
+      statistics.ineffective === before.ineffective
+    ) return undefined;
     group.scans++;
     const outcome = await concludeScan(group, clock, {
       before,
@@ -320,6 +324,12 @@ class ColdestGroup implements GroupPolicy {
     return aged.length > 0
       ? idleBytes(aged.map(({ aged }) => aged.ages))
       : null;
+  }
+
+  inUse(): number | null {
+    const aged = this.#members.all().filter(({ aged }) => aged.isAged);
+    if (aged.length === 0) return null;
+    return aged.reduce((sum, { aged }) => sum + aged.ages.referencedBytes, 0);
   }
 
   forget(): void {

@@ -80,7 +80,7 @@ export interface GroupPolicy {
    *
    * @param excess by how much the group should shrink at most, in bytes; 0 to
    * prepare only.
-   * @returns `undefined` if nothing was paged out.
+   * @returns `undefined` if nothing had to go, or nothing can be judged yet.
    */
   enforce(
     excess: number,
@@ -88,6 +88,11 @@ export interface GroupPolicy {
   ): Promise<ScanOutcome | undefined>;
   /** How much was idle for how long; `null` if this is not known. */
   idle(): IdleBytes[] | null;
+  /**
+   * How much the members were seen to use, in bytes, when their references were last
+   * judged; `null` if this is not known.
+   */
+  inUse(): number | null;
   /** Stops recording references, and forgets those recorded. */
   forget(): void;
 }

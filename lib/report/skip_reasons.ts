@@ -26,7 +26,12 @@ export const SKIP_REASONS: Readonly<Record<SkipReason, string>> = {
 /**
  * What a reason says of memory, for a person, with the remedy where there is one. It
  * follows a size or a number of mappings: `5.0M locked in memory`.
+ *
+ * @param limit for `swap-limit`, the cgroup and its limit, if they are known.
  */
-export function describeSkipReason(reason: SkipReason): string {
-  return SKIP_REASONS[reason];
+export function describeSkipReason(
+  reason: SkipReason,
+  limit?: string,
+): string {
+  return limit === undefined ? SKIP_REASONS[reason] : `anonymous: ${limit}`;
 }

@@ -132,6 +132,11 @@ export class PageAges {
     return this.#bytesFrom(1);
   }
 
+  /** Size of what was referenced in the last interval, in bytes. */
+  get referencedBytes(): number {
+    return this.#bytesFrom(0) - this.#bytesFrom(1);
+  }
+
   /** Size of what has an age or is older, in bytes. */
   #bytesFrom(age: number): number {
     const bytes = new Float64Array(MAX_AGE + 1);

@@ -6,7 +6,11 @@
  */
 
 import { ProcessError } from "../errors.ts";
-import { type Pagedata, unreferencedBytes } from "../memory/pagedata.ts";
+import {
+  type Pagedata,
+  recordedBytes,
+  unreferencedBytes,
+} from "../memory/pagedata.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
 import { IgnoredSet } from "./ignored_set.ts";
 import { mergePagedata } from "./merge.ts";
@@ -36,6 +40,17 @@ export class ScannedProcess implements ScanTarget {
 
   get pid(): number {
     return this.memory.pid;
+  }
+
+  /** Size of its referenced or modified pages, in bytes. */
+  get referenced(): number {
+    const { pagedata } = this;
+    if (!pagedata) return 0;
+    const recorded = pagedata.mappings.reduce(
+      (sum, mapping) => sum + recordedBytes(pagedata, mapping),
+      0,
+    );
+    return recorded - unreferencedBytes(pagedata);
   }
 
   /** Adds newly read pagedata to the accumulated pagedata. No reference in either is lost. */

@@ -177,6 +177,7 @@ export function assertScanReport(report: ScanReport): void {
     assertFields("stayed", stay, {
       reason: (value) => isNull(value) && !report.capMet || isSkipReason(value),
       bytes: isBytes,
+      ...(stay.limit === undefined ? {} : { limit: isText }),
     });
   }
   for (const process of report.processes) {

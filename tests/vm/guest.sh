@@ -87,6 +87,31 @@ scan() {
   rcap scan "pid:$pid" --cap "$((rss - $1 * 1024))K" --json
 }
 
+# A process in a cgroup below one that may not swap.
+start_limited() {
+  limited=/sys/fs/cgroup/limited
+  echo +memory >/sys/fs/cgroup/cgroup.subtree_control &&
+    mkdir -p $limited/inner && echo 0 >$limited/memory.swap.max || return
+  sh -c "echo \$\$ >$limited/inner/cgroup.procs
+    exec perl -e '\$x = q(x) x (32 << 20); print STDERR 1; sleep 1000'" 2>/tmp/ready &
+  limited_pid=$!
+  while [ ! -s /tmp/ready ]; do sleep 1; done
+}
+
+# A scan that does not meet its cap, by far.
+scan_limited() {
+  rcap scan "pid:$limited_pid" --cap 4M --json
+  [ $? = 3 ]
+}
+
+allow_swap() {
+  echo "$1" >$limited/memory.swap.max
+}
+
+swap_of_limited() {
+  cat $limited/memory.swap.current
+}
+
 step kernel kernel
 step quiet_kernel quiet_kernel
 step zram zram
@@ -110,5 +135,11 @@ for region in mixed cold read written coldfile hotfile; do
   step resident_$region ask resident $region
 done
 step checksum ask checksum
+step limited_start start_limited
+step limited_inspect rcap inspect $limited_pid --json
+step limited_scan scan_limited
+step limited_allow allow_swap $((8 * mib))
+step limited_scan_some scan_limited
+step limited_swap swap_of_limited
 step done true
 reboot -f

@@ -45,6 +45,9 @@ const MACHINES: ReadonlyMap<string, Machine> = new Map([
 /** What `guest.sh` has the scan take. */
 const EXCESS = 72 * MIB;
 
+/** How much the process in the cgroup `limited` has, at least. */
+const LIMITED = 32 * MIB;
+
 /** How far the kernel's count of resident pages may lag behind. */
 const LAG = MIB;
 
@@ -83,7 +86,9 @@ interface Scan {
   pagedata: string;
   excess: number;
   effective: number;
+  attempted: number;
   capMet: boolean;
+  stayed: { reason: string | null; bytes: number; limit?: string }[];
   processes: {
     pageouts: (RangeText & { result: string })[];
     error: string | null;
@@ -106,6 +111,7 @@ for (const [name, machine] of chosenMachines()) {
       checkInspection(guest);
       checkScan(guest);
       checkWorkload(guest);
+      checkSwapLimit(guest);
     } catch (error) {
       throw guest.explain(error);
     }
@@ -187,6 +193,35 @@ function checkWorkload(guest: Guest): void {
   const sum = gone.reduce((total, bytes) => total + bytes);
   assert(sum >= EXCESS - LAG, `${sum}`);
   assertEquals(guest.json("checksum"), { ok: true });
+}
+
+/** A cgroup that may not swap, or not enough: nothing is tried that cannot go. */
+function checkSwapLimit(guest: Guest): void {
+  const { mappings } = guest.json<Inspection>("limited_inspect");
+  const heap = Math.max(...mappings.map(({ rss }) => rss));
+  assert(heap >= LIMITED, `${heap}`);
+  const verdicts = mappings.filter(({ rss }) => rss === heap)
+    .map(({ verdict }) => verdict);
+  assertEquals(verdicts, ["swap-limit"]);
+
+  const none = guest.json<Scan>("limited_scan");
+  assert(!none.capMet);
+  assert(none.attempted < LIMITED / 2, `${none.attempted}`);
+  const [stay] = none.stayed;
+  assertEquals(stay.reason, "swap-limit");
+  assert(stay.bytes >= LIMITED, `${stay.bytes}`);
+  assertEquals(
+    stay.limit,
+    "cgroup /limited may not swap (memory.swap.max is 0)",
+  );
+
+  const some = guest.json<Scan>("limited_scan_some");
+  assert(!some.capMet);
+  assertEquals(
+    some.stayed.find(({ reason }) => reason === "swap-limit")?.limit,
+    "cgroup /limited may not swap more (memory.swap.max is 8.0M)",
+  );
+  assertEquals(Number(guest.output("limited_swap")), 8 * MIB);
 }
 
 /** Where the workload has a region. */

@@ -158,6 +158,7 @@ export class IllumosProcessMemory implements MonitoredMemory {
         rss,
         own: pageable,
         proportional: rss,
+        pinned: undefined,
         anonymous: entry.anonymous * pageSize,
         swapped: 0,
         locked: entry.locked * pageSize,

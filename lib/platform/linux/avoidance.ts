@@ -11,8 +11,9 @@
 
 import { noteAt } from "../../../ffi/cgroup_directory.ts";
 import { File, readTextFile } from "../../../ffi/file.ts";
+import { belowRoot, cgroupMounts } from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
-import { type Mount, parseMountinfo } from "./mountinfo.ts";
+import type { Mount } from "./mountinfo.ts";
 
 /** The attribute. */
 const AVOID = "user.rcap.avoid";
@@ -93,43 +94,4 @@ export class Avoidance {
     this.#wishes.set(key, wish);
     return wish;
   }
-}
-
-/**
- * Returns a path relative to the root of a mount; `undefined` if it is not below
- * that root.
- */
-function belowRoot(path: string, root: string): string | undefined {
-  if (root === "/") return path;
-  if (path === root) return "";
-  return path.startsWith(`${root}/`) ? path.slice(root.length) : undefined;
-}
-
-/**
- * Finds the mounts of the cgroup hierarchies, by the name of the hierarchy in
- * `/proc/<pid>/cgroup`. Of several mounts of one hierarchy, the one that shows most
- * of it is used.
- */
-export function cgroupMounts(mountinfo: string): Map<string, Mount> {
-  const mounts = new Map<string, Mount>();
-  for (const mount of parseMountinfo(mountinfo)) {
-    const hierarchy = hierarchyOf(mount);
-    if (hierarchy === undefined) continue;
-    const other = mounts.get(hierarchy);
-    if (!other || mount.root.length < other.root.length) {
-      mounts.set(hierarchy, mount);
-    }
-  }
-  return mounts;
-}
-
-/** Mount options of a version 1 hierarchy that are not part of its name. */
-const NO_NAME =
-  /^(rw|ro|xattr|noprefix|clone_children|cpuset_v2_mode|favordynmods|release_agent=.*)$/;
-
-/** Returns the name of a mount's hierarchy; `undefined` if it is not a cgroup mount. */
-function hierarchyOf({ type, options }: Mount): string | undefined {
-  if (type === "cgroup2") return "";
-  if (type !== "cgroup") return undefined;
-  return options.filter((option) => !NO_NAME.test(option)).join(",");
 }

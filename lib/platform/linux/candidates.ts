@@ -22,10 +22,15 @@ export interface Pageable {
   readonly reason?: SkipReason;
 }
 
+/** Why a process cannot use swap. */
+export type WhyNoSwap = Extract<SkipReason, "no-swap" | "swap-limit">;
+
 /** What the answer depends on besides the mapping. */
 export interface PageableContext {
-  /** Whether swap has free space. */
+  /** Whether swap has free space, and the process may use it. */
   readonly swapFree: boolean;
+  /** Why not, if `swapFree` is false; `no-swap` by default. */
+  readonly whyNoSwap?: WhyNoSwap;
   /** Devices of memory file systems, in the form of {@linkcode LinuxMapping.device}. */
   readonly memoryDevices: ReadonlySet<string>;
   /** As in `ProcessEntry`. */
@@ -45,7 +50,9 @@ export function pageable(
   if (own === 0) return nothing("shared");
   const file = isFile(mapping, context) ? Math.min(own, rss - anonymous) : 0;
   if (context.swapFree) return { bytes: own, toSwap: own - file };
-  return file > 0 ? { bytes: file, toSwap: 0 } : nothing("no-swap");
+  return file > 0
+    ? { bytes: file, toSwap: 0 }
+    : nothing(context.whyNoSwap ?? "no-swap");
 }
 
 function nothing(reason: SkipReason): Pageable {

@@ -102,6 +102,15 @@ Deno.test("each reason why memory stays", () => {
   }
 });
 
+Deno.test("memory that needs swap names the cgroup's limit as the reason", () => {
+  const limited = { ...withoutSwap, whyNoSwap: "swap-limit" as const };
+  const verdict = (which: Parameters<typeof mapping>[0]) =>
+    pageable(mapping(which), limited);
+  assertEquals(verdict({}).reason, "swap-limit");
+  assertEquals(verdict({ ...FILE, anonymous: 4 * MIB }).reason, "swap-limit");
+  assertEquals(verdict(FILE), { bytes: 4 * MIB, toSwap: 0 });
+});
+
 Deno.test("what is mapped once can go, the rest of the mapping stays", () => {
   assertEquals(verdicts({ own: 1 * MIB }), [1, "no-swap"]);
   assertEquals(verdicts({ ...FILE, own: 3 * MIB, anonymous: 2 * MIB }), [3, 2]);

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { cgroupMounts } from "./avoidance.ts";
+import { cgroupMounts } from "./cgroup_mounts.ts";
 import { isOutside, parseCgroups, systemdPath } from "./cgroups.ts";
 import { mountOf, parseMountinfo } from "./mountinfo.ts";
 

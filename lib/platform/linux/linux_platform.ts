@@ -40,6 +40,7 @@ import {
   readProcess,
   sampleProcess,
 } from "./process_list.ts";
+import { SwapLimits } from "./swap_limits.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
 import { firstOfSpaces, kcmp, SpaceOrder } from "./shared_memory.ts";
 import { ProgramFiles } from "./program_file.ts";
@@ -54,6 +55,7 @@ export class LinuxPlatform implements Platform {
   readonly #budgets = precisionBudgets(systemMemory().totalMemory);
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
+  readonly #swapLimits = new SwapLimits();
 
   /**
    * Takes ownership of the source, which is closed with the platform.
@@ -154,6 +156,7 @@ export class LinuxPlatform implements Platform {
       source: this.#source,
       calls: this.#calls,
       budgets: this.#budgets,
+      swapLimits: this.#swapLimits,
       group,
     });
   }

@@ -17,7 +17,6 @@ import {
   type Pidfd,
   RemoteRanges,
 } from "../../../ffi/pidfd.ts";
-import { memoryInfo } from "../../../ffi/system.ts";
 import { SystemError } from "../../errors.ts";
 import type {
   PageoutControl,
@@ -25,6 +24,7 @@ import type {
   PageRange,
 } from "../../memory/process_memory.ts";
 import type { ProcessId } from "../platform.ts";
+import type { WhyNoSwap } from "./candidates.ts";
 import { type MemoryCalls, NotAnswering } from "./memory_calls.ts";
 import { MemoryFiles } from "./memory_files.ts";
 import { mayPageOut, openPidfdOf } from "./pageout_access.ts";
@@ -69,6 +69,8 @@ export interface LinuxPageoutOptions {
   layout: string | undefined;
   /** Whether the mapping that starts at an address can only go to swap. */
   needsSwap: (mappingStart: bigint) => boolean;
+  /** Why the process cannot use swap now; `undefined` if it can. */
+  whyNoSwap: () => WhyNoSwap | undefined;
 }
 
 /** Control over the page-out of one process; holds its descriptors until disposed. */
@@ -145,15 +147,15 @@ export class LinuxPageout implements PageoutControl {
     const pieces: Piece[] = [];
     let resident = 0;
     let span = 0;
-    let hasSwap = true;
+    let whyNoSwap: WhyNoSwap | undefined;
     for (const [index, range] of ranges.entries()) {
       results[index] = DONE;
       let isResident = false;
       for await (const piece of piecesOf(range, index, this.#pieceOptions)) {
         isResident = true;
-        if (pieces.length === 0) hasSwap = memoryInfo().freeSwap > 0;
-        if (!hasSwap && this.#options.needsSwap(range.mappingStart)) {
-          results[index] = NO_SWAP;
+        if (pieces.length === 0) whyNoSwap = this.#options.whyNoSwap();
+        if (whyNoSwap && this.#options.needsSwap(range.mappingStart)) {
+          results[index] = NO_SWAP[whyNoSwap];
           break;
         }
         if (pieces.length === 0) this.#cpu = this.#whereItRuns();
@@ -382,8 +384,15 @@ function notAnswering({ message }: NotAnswering): PageoutResult {
 }
 
 const DONE: PageoutResult = { result: "done" };
-const NO_SWAP: PageoutResult = {
-  result: "busy",
-  reason: "no-swap",
-  message: "no swap is free",
+const NO_SWAP: Readonly<Record<WhyNoSwap, PageoutResult>> = {
+  "no-swap": {
+    result: "busy",
+    reason: "no-swap",
+    message: "no swap is free",
+  },
+  "swap-limit": {
+    result: "busy",
+    reason: "swap-limit",
+    message: "its cgroup may not swap more",
+  },
 };

@@ -9,7 +9,7 @@
 
 import { pageStates } from "../../../ffi/pagemap.ts";
 import { memoryInfo } from "../../../ffi/system.ts";
-import { ProcessAccessDenied } from "../../errors.ts";
+import { ProcessAccessDenied, ProcessError } from "../../errors.ts";
 import type { PageSpan } from "../../memory/page_states.ts";
 import type { Pagedata } from "../../memory/pagedata.ts";
 import type {
@@ -19,13 +19,19 @@ import type {
 } from "../../memory/process_memory.ts";
 import {
   type Footprint,
+  type HeldMemory,
   type MappingFigures,
   type MonitoredMemory,
   type PagedataPurpose,
   type ProcessId,
   unshared,
 } from "../platform.ts";
-import { pageable, type PageableContext } from "./candidates.ts";
+import {
+  pageable,
+  type PageableContext,
+  type WhyNoSwap,
+} from "./candidates.ts";
+import { parseCgroups } from "./cgroups.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
 import { MemoryFiles, readSizes } from "./memory_files.ts";
@@ -33,8 +39,13 @@ import type { PagedataSource } from "./pagedata_source.ts";
 import { LinuxPageout } from "./pageout.ts";
 import { Precision, type PrecisionBudgets } from "./precision.ts";
 import { replaced } from "../process_errors.ts";
-import { ofProcessSlowly, ProcDir } from "./proc_dir.ts";
+import { ofProcess, ofProcessSlowly, ProcDir } from "./proc_dir.ts";
 import type { SmapsParser } from "./smaps.ts";
+import {
+  describeSwapLimit,
+  type SwapLimit,
+  type SwapLimits,
+} from "./swap_limits.ts";
 
 /** The means to access the memory of processes. */
 export interface MemoryAccess {
@@ -44,6 +55,8 @@ export interface MemoryAccess {
   readonly group?: string;
   /** Limits what is kept of the processes. */
   readonly budgets?: PrecisionBudgets;
+  /** Finds the cgroups that may not swap; all processes share what it caches. */
+  readonly swapLimits?: SwapLimits;
 }
 
 /** The memory of one process. */
@@ -89,11 +102,12 @@ export class LinuxProcessMemory implements MonitoredMemory {
         throw replaced(this.pid);
       }
       this.#layout = layout;
-      const swapFree = memoryInfo().freeSwap > 0;
-      const context = {
-        swapFree,
+      const whyNoSwap = this.#whyNoSwap(directory);
+      const context: PageableContext = {
+        swapFree: !whyNoSwap,
+        whyNoSwap,
         // The file system of a file matters only without swap.
-        memoryDevices: swapFree ? NO_DEVICES : await files.readMemoryDevices(),
+        memoryDevices: whyNoSwap ? await files.readMemoryDevices() : NO_DEVICES,
         mainThreadExited: directory.opened.mainThreadExited,
       };
       const precision = this.#precision;
@@ -119,8 +133,10 @@ export class LinuxProcessMemory implements MonitoredMemory {
   async #readSmaps(parser: SmapsParser) {
     return await this.#withFiles(async (files) => {
       const mappings = await files.readSmaps(parser);
+      const whyNoSwap = this.#whyNoSwap(files.directory);
       const context: PageableContext = {
-        swapFree: memoryInfo().freeSwap > 0,
+        swapFree: !whyNoSwap,
+        whyNoSwap,
         memoryDevices: await files.readMemoryDevices(),
         mainThreadExited: files.directory.opened.mainThreadExited,
       };
@@ -189,6 +205,32 @@ export class LinuxProcessMemory implements MonitoredMemory {
     }
   }
 
+  swapLimit(): string | undefined {
+    using directory = ProcDir.open(this.#id);
+    const limit = this.#swapLimit(directory);
+    return limit && describeSwapLimit(limit);
+  }
+
+  #swapLimit(directory: ProcDir): SwapLimit | undefined {
+    const { swapLimits } = this.#access;
+    if (!swapLimits) return undefined;
+    return ofProcess(
+      this.pid,
+      () => swapLimits.reachedBy(parseCgroups(directory.readText("cgroup"))),
+    );
+  }
+
+  /** Why the process cannot use swap; `undefined` if it can. */
+  #whyNoSwap(directory: ProcDir): WhyNoSwap | undefined {
+    if (memoryInfo().freeSwap === 0) return "no-swap";
+    return this.#swapLimit(directory) && "swap-limit";
+  }
+
+  readHeld(): HeldMemory {
+    using directory = ProcDir.open(this.#id);
+    return parseHeld(directory.readText("status"));
+  }
+
   async readPageStates(span: PageSpan): Promise<Uint8Array<ArrayBuffer>> {
     return await this.#withFiles(async (files) => {
       using pagemap = await files.openPagemap();
@@ -206,6 +248,16 @@ export class LinuxProcessMemory implements MonitoredMemory {
       group,
       layout: this.#layout,
       needsSwap: (mappingStart) => this.#needSwap.has(mappingStart),
+      whyNoSwap: () => {
+        try {
+          using directory = ProcDir.open(this.#id);
+          return this.#whyNoSwap(directory);
+        } catch (error) {
+          // The page-out itself finds out what is wrong with the process.
+          if (!(error instanceof ProcessError)) throw error;
+          return undefined;
+        }
+      },
     });
   }
 
@@ -241,6 +293,7 @@ function figuresOf(
     rss,
     own,
     proportional,
+    pinned: undefined,
     anonymous,
     swapped: swap,
     locked,
@@ -250,4 +303,14 @@ function figuresOf(
     toSwap,
     reason,
   };
+}
+
+/** What a `/proc/<pid>/status` says of pinned and locked memory: proc_pid_status(5). */
+export function parseHeld(status: string): HeldMemory {
+  const size = (name: string) => {
+    const kilobytes = new RegExp(`^${name}:\\s+(\\d{1,15}) kB$`, "m")
+      .exec(status)?.[1];
+    return Number(kilobytes ?? 0) * 1024;
+  };
+  return { pinned: size("VmPin"), locked: size("VmLck") };
 }

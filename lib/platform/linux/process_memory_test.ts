@@ -12,7 +12,7 @@ import { PAGE_ABSENT, PAGE_PRESENT } from "../../memory/page_states.ts";
 import { countPages, REFERENCED } from "../../memory/pagedata.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import { readProcess } from "./process_list.ts";
-import { LinuxProcessMemory } from "./process_memory.ts";
+import { LinuxProcessMemory, parseHeld } from "./process_memory.ts";
 import { SmapsSource } from "./smaps_source.ts";
 
 const MIB = 2 ** 20;
@@ -34,6 +34,18 @@ Deno.test("the proportional size of unshared memory is close to its RSS", async 
   const { rss } = self.readSizes();
   assert(proportional > 0.3 * rss, `${proportional} of ${rss}`);
   assert(proportional < 1.1 * rss, `${proportional} of ${rss}`);
+});
+
+Deno.test("pinned and locked memory is what the status says", () => {
+  const status =
+    "Name:\tVmPin: 1 kB\nVmLck:\t      12 kB\nVmPin:\t   65536 kB\n";
+  assertEquals(parseHeld(status), { pinned: 64 * MIB, locked: 12 * 1024 });
+  // A kernel thread has no memory.
+  assertEquals(parseHeld("Name:\tkthreadd\n"), { pinned: 0, locked: 0 });
+  using memory = new OwnMemory(4);
+  const before = self.readHeld().locked;
+  memory.lock(0, 4);
+  assertEquals(self.readHeld().locked - before, 4 * pageSize());
 });
 
 Deno.test("page states are those of the span", async () => {

@@ -15,7 +15,11 @@ import { LinuxPageout } from "../../../lib/platform/linux/pageout.ts";
 import { readProcess } from "../../../lib/platform/linux/process_list.ts";
 
 const MIB = 2 ** 20;
-const FILES = { calls: new MemoryCalls(), needsSwap: () => false };
+const FILES = {
+  calls: new MemoryCalls(),
+  needsSwap: () => false,
+  whyNoSwap: () => memoryInfo().freeSwap === 0 ? "no-swap" as const : undefined,
+};
 
 const self = readProcess(Deno.pid);
 
