@@ -261,7 +261,7 @@ Deno.test("if swap fills up halfway, the scan exits with 3 and says why", async 
   assertEquals(again, 3);
   assertMatch(
     stdout,
-    /^Passed over \d+ mappings: anonymous, and no swap is free: add swap or zram\.$/m,
+    /^Stayed: 1\d\d\.\dM anonymous, and no swap is free: add swap or zram\.$/m,
   );
   await assertIntact(workload);
 });
