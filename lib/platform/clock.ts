@@ -16,7 +16,8 @@ export interface Clock {
   /**
    * Waits. An abort of the signal ends the wait at once.
    *
-   * @param milliseconds more than 24 days count as that.
+   * @param milliseconds more than 24 days count as that, and less than 0 as 0, such
+   * as the time left until a moment that has passed.
    */
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
 }
@@ -28,7 +29,10 @@ export const systemClock: Clock = {
   async sleep(milliseconds, signal) {
     if (signal?.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, Math.min(milliseconds, LONGEST_TIMER));
+    const timer = setTimeout(
+      resolve,
+      Math.min(Math.max(milliseconds, 0), LONGEST_TIMER),
+    );
     const stop = () => resolve();
     signal?.addEventListener("abort", stop, { once: true });
     try {
