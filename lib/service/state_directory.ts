@@ -27,7 +27,12 @@ import {
   openFileIn,
   openTrustedDirectory,
 } from "../platform/trusted_path.ts";
-import { formatState, parseState, type StateFile } from "./state_file.ts";
+import {
+  formatState,
+  MalformedState,
+  parseState,
+  type StateFile,
+} from "./state_file.ts";
 
 /** The part of the operating system that state directories need. */
 export type StateSystem = Pick<
@@ -365,13 +370,18 @@ function stateIn(directory: Entry, ofOwner: boolean): StateFile | undefined {
     if (isMissing(error)) return undefined;
     throw error;
   }
-  const state = bytes && parseState(new TextDecoder().decode(bytes));
-  if (state) return state;
-  throw new RcapError(
-    `${
-      directory.pathOf(STATE)
-    } is not a state of this version of rcap; restart rcap with the version of this command`,
-  );
+  try {
+    if (!bytes) throw new MalformedState("it is larger than any state");
+    return parseState(new TextDecoder().decode(bytes));
+  } catch (error) {
+    if (!(error instanceof MalformedState)) throw error;
+    throw new RcapError(
+      `${
+        directory.pathOf(STATE)
+      } is not a state that this version of rcap reads (${error.message}); a running rcap replaces it within seconds: if this message stays, restart rcap with the version of this command`,
+      { cause: error },
+    );
+  }
 }
 
 /** Whether the process that wrote a state still runs. */

@@ -6,6 +6,7 @@
  */
 
 import * as v from "valibot";
+import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
 import { json } from "../report/escape.ts";
 
@@ -20,24 +21,80 @@ export function formatState(state: StateFile): string {
   return json(state);
 }
 
+/** A text is not a state that this version of rcap reads; the message says why. */
+export class MalformedState extends RcapError {
+  override name = "MalformedState";
+}
+
 /**
  * Parses the text of a state file.
  *
- * @returns `undefined` if it is not a state of this version.
+ * @throws MalformedState if it is not a state of this version.
  */
-export function parseState(text: string): StateFile | undefined {
+export function parseState(text: string): StateFile {
+  const value = parseJson(text);
+  // Only one mistake is reported, and a hostile text can contain millions.
+  const options = { abortEarly: true, abortPipeEarly: true };
+  const header = v.safeParse(HEADER, value, options);
+  if (!header.success) throw malformed(header.issues[0]);
+  const { version } = header.output;
+  if (version !== VERSION) {
+    throw new MalformedState(
+      `it is a state in version ${version} of its format, and this command reads version ${VERSION}`,
+    );
+  }
+  const result = v.safeParse(STATE, value, options);
+  if (!result.success) throw malformed(result.issues[0]);
+  return result.output;
+}
+
+function parseJson(text: string): unknown {
   try {
-    const result = v.safeParse(STATE, JSON.parse(text));
-    return result.success ? result.output : undefined;
+    return JSON.parse(text);
   } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
+    // A RangeError: it is nested too deeply.
+    if (!(error instanceof SyntaxError || error instanceof RangeError)) {
+      throw error;
+    }
+    throw new MalformedState("it is not JSON");
   }
 }
 
-/** JSON has no NaN, but 1e999 parses to Infinity. */
-const amount = v.pipe(v.number(), v.finite(), v.minValue(0));
-const whole = v.pipe(amount, v.safeInteger());
+/** The most characters of a path or a value that a message repeats. */
+const LONGEST_EXCERPT = 60;
+
+function malformed(
+  issue: Pick<v.BaseIssue<unknown>, "path" | "expected" | "received">,
+): MalformedState {
+  const excerpt = (text: string) =>
+    text.length > LONGEST_EXCERPT ? `${text.slice(0, LONGEST_EXCERPT)}…` : text;
+  const keys = issue.path?.map(({ key }) => String(key)).join(".") ?? "";
+  const path = excerpt(keys);
+  if (path !== "" && issue.received === "undefined") {
+    return new MalformedState(`it has no ${path}`);
+  }
+  const received = excerpt(issue.received);
+  return new MalformedState(
+    `${path || "it"} is ${received}, not ${issue.expected ?? "valid"}`,
+  );
+}
+
+/** The version of the format. */
+const VERSION = 2;
+
+const HEADER = v.looseObject({ version: v.pipe(v.number(), v.integer()) });
+
+/**
+ * An amount of bytes or seconds, or a count. JSON has no NaN, but 1e999 parses to
+ * Infinity; no machine has more bytes than numbers are exact for.
+ */
+const amount = v.pipe(
+  v.number(),
+  v.minValue(0),
+  v.maxValue(Number.MAX_SAFE_INTEGER),
+);
+const whole = v.pipe(amount, v.integer());
+const share = v.pipe(amount, v.maxValue(1));
 const pid = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(2 ** 22));
 
 const STATISTICS = v.looseObject({
@@ -75,7 +132,7 @@ const GROUP = v.looseObject({
 
 // Loose, because a later version may add keys.
 const STATE = v.looseObject({
-  version: v.literal(2),
+  version: v.literal(VERSION),
   pid,
   startTime: whole,
   startedAt: amount,
@@ -83,7 +140,12 @@ const STATE = v.looseObject({
   monotonic: amount,
   reportInterval: amount,
   pagedata: v.string(),
-  memory: v.looseObject({ total: amount, used: amount, threshold: amount }),
+  memory: v.looseObject({
+    // Shares of it are computed.
+    total: v.pipe(amount, v.minValue(1)),
+    used: amount,
+    threshold: share,
+  }),
   own: v.looseObject({ cpu: amount, rss: amount }),
   configuration: v.looseObject({
     serial: whole,

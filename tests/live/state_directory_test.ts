@@ -345,15 +345,31 @@ Deno.test("stat names the user whose state it shows, and inconsistencies", async
   assertEquals(linked.code, 1);
   assertMatch(linked.stderr, /has 2 hard links/);
   Deno.removeSync(path);
-  for (const text of ["", "{", "[]", '{"version":1}', '{"version":2}', "\0"]) {
+  const huge = { ...groupState(), rss: 1e298 };
+  for (
+    const [text, problem] of [
+      ...["", "{", "\0"].map((text) => [text, "it is not JSON"]),
+      ["[]", "it has no version"],
+      ['{"version":1}', "in version 1 of its format"],
+      ['{"version":2}', "it has no pid"],
+      [
+        JSON.stringify({
+          ...JSON.parse(Deno.readTextFileSync(secret)),
+          groups: [huge],
+        }),
+        "groups.0.rss is 1e+298, not <=9007199254740991",
+      ],
+    ]
+  ) {
     Deno.writeTextFileSync(path, text);
     Deno.chownSync(path, NOBODY, NOBODY);
     const wrong = await stat();
     assertEquals([wrong.code, wrong.stdout], [1, ""], text);
-    assertMatch(
+    assertStringIncludes(
       wrong.stderr,
-      /is not a state of this version of rcap; restart rcap/,
+      `${path} is not a state that this version of rcap reads (`,
     );
+    assertStringIncludes(wrong.stderr, problem);
   }
 });
 
