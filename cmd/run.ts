@@ -98,12 +98,8 @@ export function runCommand(context: Context) {
         context,
       );
       if (options.printUnit) {
-        if (!options.config.startsWith("/")) {
-          throw new UsageError(
-            `--config: "${options.config}" is not an absolute path, and systemd starts services in /`,
-            "write one that begins with a slash",
-          );
-        }
+        requireAbsolute(options.config, "--config");
+        requireAbsolute(options.stateDir, "--state-dir");
         if (!system.systemd) {
           throw new UsageError("--print-unit: systemd is a Linux feature");
         }
@@ -141,6 +137,15 @@ export function runCommand(context: Context) {
       await table.print({ json: state, rows: statRows(state, undefined) });
       if (!areCapsMet(state)) context.setExitCode(EXIT_CODES.capNotMet.code);
     });
+}
+
+/** @throws UsageError if a path would mean another one in a unit. */
+function requireAbsolute(path: string, option: string): void {
+  if (path.startsWith("/")) return;
+  throw new UsageError(
+    `${option}: "${path}" is not an absolute path, and systemd starts services in /`,
+    "write one that begins with a slash",
+  );
 }
 
 /** The arguments of the daemon in a unit: those that differ from the default. */

@@ -55,6 +55,8 @@ Deno.test("stat, set and reload reject invalid arguments", async () => {
       [["set", "one", "-1"], "-1"],
       [["set", "one", "1K"], "4K"],
       [["run", "--print-unit", "--config", "rcap.toml"], "absolute"],
+      [["run", "--print-unit", "--state-dir", "state"], "absolute"],
+      [["stat", "--state-dir", ""], "give its path"],
       [["run", "--metrics", "nowhere:port"], "nowhere:port"],
       [["run", "--log-format", "yaml"], "yaml"],
     ] as const
@@ -105,6 +107,54 @@ Deno.test("set is applied within a second, until it is revoked or the daemon end
   }
   await using again = await TestDaemon.start({ place, config });
   assertEquals(again.group("one").cap, 1024 * MIB);
+});
+
+Deno.test("a relative state directory is relative to the working directory", async () => {
+  using place = new Place();
+  const within = (directory: string, args: string[]) => ({
+    args,
+    options: {
+      prefix: ["sh", "-ec", 'cd "$0"; exec "$@"', directory],
+    },
+  });
+  Deno.writeTextFileSync(
+    place.config,
+    QUICKLY + cap("one", ["comm:rcap-nobody"], "1G"),
+  );
+  const { args, options } = within(place.folder, [
+    ...["run", "--config", "rcap.toml", "--state-dir", "./state"],
+  ]);
+  const daemon = startRcap(args, options);
+  try {
+    await until(
+      () => {
+        try {
+          return Deno.statSync(`${place.state}/state.json`).isFile;
+        } catch {
+          return false;
+        }
+      },
+      "the daemon to write its state",
+    );
+    for (
+      const { args, options } of [
+        within(place.folder, ["stat", "1", "1", "--state-dir", "state/"]),
+        within(place.folder, ["set", "one", "2G", "--state-dir", "./state"]),
+        within(place.state, ["reload", "--state-dir", "."]),
+        within("/", ["reload", "--state-dir", place.state.slice(1)]),
+      ]
+    ) {
+      const { code, stderr } = await rcap(args, options);
+      assertEquals([code, stderr], [0, ""], args.join(" "));
+    }
+    const { args, options } = within("/", ["stat", "--state-dir", "no such"]);
+    const { code, stderr } = await rcap(args, options);
+    assertEquals(code, 1);
+    assertMatch(stderr, /not running with the state directory no such; start/);
+  } finally {
+    daemon.child.kill("SIGTERM");
+    await daemon.end();
+  }
 });
 
 Deno.test("an unprivileged user may read, but not change anything", async () => {
