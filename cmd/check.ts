@@ -75,6 +75,7 @@ export function checkCommand(context: Context) {
         system,
       }, signal);
       const { config, problems, isPassing, warnings, files } = reading;
+      for (const message of reading.oldUsers) log.warn(message);
       const result = {
         json: checkReport(reading),
         text() {

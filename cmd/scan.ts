@@ -124,7 +124,10 @@ export function scanCommand(context: Context) {
       const { signal, log } = context;
       const table = new ResultTable({ columns: COLUMNS }, options, context);
       const goal = goalOf(options);
-      const selectors = await parseArguments(texts, system, signal);
+      const selectors = await parseArguments(texts, system, {
+        signal,
+        warn: (message) => log.warn(message),
+      });
       using platform = openProcesses(options, context);
       const report = await scanOnce({
         selectors,

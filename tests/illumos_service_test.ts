@@ -21,7 +21,7 @@ Deno.writeTextFileSync(illumos.projects, "system:0::::\n");
 /** A user without privileges. */
 const NOBODY = 65534;
 /** A cap that nothing exceeds. */
-const HARMLESS = QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G");
+const HARMLESS = QUICKLY + cap("one", ["comm:rcap-nobody"], "1G");
 
 /** Runs rcap as on illumos; a run that does not end is killed, and 137. */
 function onIllumos(args: string[], uid?: number): Promise<Run> {
@@ -65,7 +65,7 @@ Deno.test("stat, set and reload work with a daemon, and say so without", async (
 
   Deno.writeTextFileSync(
     place.config,
-    HARMLESS + cap("two", ["comm:rcap-test-nobody"], "2G"),
+    HARMLESS + cap("two", ["comm:rcap-nobody"], "2G"),
   );
   const reload = await onIllumos(["reload", ...stateArgs]);
   assertEquals(reload.stdout, "configuration loaded: 2 caps\n", reload.stderr);

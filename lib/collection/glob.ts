@@ -26,6 +26,9 @@ type Place = (point: number) => boolean;
 
 const ANY: Place = () => true;
 
+/** What a glob consists of. */
+type Part = Place | typeof STAR;
+
 /**
  * Parses a glob. `*` matches any characters, including slashes, leading dots and
  * newlines; `?` matches any one character, `[a-z]` one of a set, `[!a-z]` or
@@ -36,20 +39,74 @@ const ANY: Place = () => true;
  * or nothing follows a backslash.
  */
 export function parseGlob(pattern: string): Glob {
+  const parts = partsOf(pattern);
+  return (text) => matches(parts, text);
+}
+
+/** Which texts a glob can match at all. */
+export interface GlobShape {
+  /** The length of the shortest of them, in bytes of UTF-8. */
+  readonly leastBytes: number;
+  /** Whether one of them can begin like this. */
+  canBegin(text: string): boolean;
+  /** Whether one of them can end like this. */
+  canEnd(text: string): boolean;
+}
+
+/**
+ * Returns which texts a glob can match.
+ *
+ * @throws MalformedGlob as {@linkcode parseGlob}.
+ */
+export function shapeOf(pattern: string): GlobShape {
+  const parts = partsOf(pattern);
+  return {
+    leastBytes: parts.reduce((sum, part) => sum + leastBytesOf(part), 0),
+    canBegin: (text) => agree(parts, [...text]),
+    canEnd: (text) => agree(parts.toReversed(), [...text].reverse()),
+  };
+}
+
+/** Whether parts up to the first star, in either direction, match characters. */
+function agree(parts: readonly Part[], characters: readonly string[]): boolean {
+  for (const [index, character] of characters.entries()) {
+    const part = parts[index];
+    if (part === STAR) return true;
+    if (!part?.(pointAt(character, 0))) return false;
+  }
+  return true;
+}
+
+/** Takes the place of bytes that are not UTF-8, of which each may be one. */
+const REPLACEMENT = 0xfffd;
+
+/** The first code points that take this many bytes in UTF-8, one byte less as index. */
+const UTF8_STARTS = [0, 0x80, 0x800, 0x10000];
+
+/** The number of bytes of the shortest match of a part. */
+function leastBytesOf(part: Part): number {
+  if (part === STAR) return 0;
+  if (part(REPLACEMENT)) return 1;
+  for (let bytes = 1; bytes < 4; bytes++) {
+    for (let at = UTF8_STARTS[bytes - 1]; at < UTF8_STARTS[bytes]; at++) {
+      if (part(at)) return bytes;
+    }
+  }
+  return 4;
+}
+
+function partsOf(pattern: string): Part[] {
   const parser = new Parser(pattern);
-  const parts: (Place | typeof STAR)[] = [];
+  const parts: Part[] = [];
   while (!parser.isAtEnd) {
     const part = parser.part();
     // Consecutive stars count as one.
     if (part !== STAR || parts.at(-1) !== STAR) parts.push(part);
   }
-  return (text) => matches(parts, text);
+  return parts;
 }
 
-function matches(
-  parts: readonly (Place | typeof STAR)[],
-  text: string,
-): boolean {
+function matches(parts: readonly Part[], text: string): boolean {
   let part = 0;
   let at = 0;
   // The part after the last star, and the place in the text after the star's match.
@@ -120,7 +177,7 @@ class Parser {
   }
 
   /** The next part of the pattern. */
-  part(): Place | typeof STAR {
+  part(): Part {
     const character = this.#next();
     switch (character) {
       case "*":

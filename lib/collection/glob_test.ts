@@ -6,7 +6,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { MalformedGlob, parseGlob } from "./glob.ts";
+import { MalformedGlob, parseGlob, shapeOf } from "./glob.ts";
 
 // Opened before the first test, which would otherwise appear to leak it.
 const { symbols: libc } = Deno.dlopen("libc.so.6", {
@@ -152,4 +152,48 @@ Deno.test("no match takes longer than the length of the text times that of the p
   // All of them take milliseconds. With backtracking the first alone would take
   // minutes.
   assert(performance.now() - began < 30_000);
+});
+
+Deno.test("what a glob matches has its shape", () => {
+  fc.assert(
+    fc.property(pattern, text, (pattern, text) => {
+      if (!parsed(pattern)?.(text)) return;
+      const { leastBytes, canBegin, canEnd } = shapeOf(pattern);
+      const bytes = new TextEncoder().encode(text).length;
+      assert(leastBytes <= bytes, `${leastBytes} of ${pattern}, ${bytes}`);
+      for (let at = 0; at <= text.length; at++) {
+        assert(canBegin(text.slice(0, at)));
+        assert(canEnd(text.slice(at)));
+      }
+    }),
+    { numRuns: 10_000 },
+  );
+});
+
+Deno.test("the shape of a glob is known up to its stars", () => {
+  const cases: [
+    pattern: string,
+    least: number,
+    begins: string,
+    ends: string,
+  ][] = [
+    ["abc", 3, "a", "bc"],
+    ["a*c", 2, "ab", "bc"],
+    ["*", 0, "x", "x"],
+    ["", 0, "", ""],
+    ["[a-c]?\u00e4", 4, "bx\u00e4", "cx\u00e4"],
+    ["[\u00e4\u{1f600}]\u{1f600}", 6, "\u00e4\u{1f600}", "\u{1f600}"],
+    ["[!a][^a]", 2, "bb", "bb"],
+  ];
+  for (const [pattern, least, begins, ends] of cases) {
+    const { leastBytes, canBegin, canEnd } = shapeOf(pattern);
+    assertEquals(leastBytes, least, pattern);
+    assert(canBegin(begins), pattern);
+    assert(canEnd(ends), pattern);
+  }
+  const { canBegin, canEnd } = shapeOf("a?*c");
+  for (const text of ["b", "c", "*"]) assertEquals(canBegin(text), false, text);
+  for (const text of ["b", "a", "*"]) assertEquals(canEnd(text), false, text);
+  assertEquals(shapeOf("ab").canBegin("abc"), false);
+  assertEquals(shapeOf("ab").canEnd("xab"), false);
 });

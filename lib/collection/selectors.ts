@@ -11,6 +11,7 @@
 
 import { UsageError } from "../errors.ts";
 import { type Glob, MalformedGlob, parseGlob } from "./glob.ts";
+import { type GlobKind, requirePossible } from "./possible_globs.ts";
 import { parseUnit, type UnitTest } from "./systemd_unit.ts";
 import { type NameLookup, Users } from "./users.ts";
 
@@ -76,7 +77,10 @@ export function partsOf(selector: Selector): readonly PlainSelector[] {
 const COMMON_HELP = [
   ["pid:N or N", "the process with this pid"],
   ["tree:N", "a process and its descendants"],
-  ["user:NAME", "all processes of a user, by name or uid"],
+  [
+    "user:NAME",
+    "all processes of a user, by name or uid; user:+UID by uid only",
+  ],
   ["comm:GLOB", "by command name, as ps -o comm shows it"],
   ["exe:GLOB", "by the path of the program"],
 ] as const;
@@ -84,7 +88,7 @@ const COMMON_HELP = [
 /** The forms on systems with cgroups. */
 const CGROUP_HELP = [
   ["cgroup:GLOB", "by cgroup path, either version"],
-  ["unit:NAME", "all processes of a systemd unit, or below a slice"],
+  ["unit:NAME", "all processes of a systemd unit, or below a slice, or a glob"],
 ] as const;
 
 /** The forms on systems with projects and zones. */
@@ -112,16 +116,20 @@ const LARGEST_PID = 2 ** 22;
  * Parses the selectors of a command line.
  *
  * @param signal ends the lookup of users early.
+ * @param warn called with messages about users who could not be looked up.
  * @throws UsageError if a text is not a valid selector, or a joint is not between two.
  * @throws UserNotKnown if the name service did not resolve a user.
  */
 export async function parseArguments(
   texts: readonly string[],
   names: NameLookup,
-  signal?: AbortSignal,
+  { signal, warn = () => {} }: {
+    signal?: AbortSignal;
+    warn?: (message: string) => void;
+  } = {},
 ): Promise<Selector[]> {
   const users = new Users(names);
-  await users.lookUp(texts, signal);
+  for (const message of await users.lookUp(texts, signal)) warn(message);
   const groups: PlainSelector[][] = [];
   let isJoined = true;
   for (const text of texts) {
@@ -182,10 +190,10 @@ export function parseSelector(
       return { kind, uid: users.uidOf(value, text), text };
     case "comm":
     case "exe":
-      return { kind, matches: globOf(value, text), text };
+      return { kind, matches: globOf(kind, value), text };
     case "cgroup":
       refuseCgroups(users.names, text);
-      return { kind, matches: globOf(value, text), text };
+      return { kind, matches: globOf(kind, value), text };
     case "unit": {
       refuseCgroups(users.names, text);
       return { kind, matches: parseUnit(value, text), text };
@@ -233,11 +241,12 @@ function parseId(
       `selector "${selector}": ${kind}s are an illumos feature`,
     );
   }
-  if (/^\d+$/.test(value)) return Number(value);
+  // As with users, the name comes first: the name of a zone may be a number.
   const id = kind === "project"
     ? names.projectIdOf?.(value)
     : names.zoneIdOf?.(value);
-  if (id === undefined) {
+  if (id !== undefined) return id;
+  if (!/^\d+$/.test(value)) {
     throw new UsageError(
       `selector "${selector}": there is no ${kind} "${value}"`,
       kind === "project"
@@ -245,8 +254,15 @@ function parseId(
         : "zoneadm list lists the running zones",
     );
   }
-  return id;
+  if (Number(value) <= LARGEST_ID) return Number(value);
+  throw new UsageError(
+    `selector "${selector}": no ${kind} can have the id ${value}`,
+    `an id is a whole number from 0 to ${LARGEST_ID}`,
+  );
 }
+
+/** The largest `id_t`, by which illumos counts projects and zones: <sys/types.h>. */
+const LARGEST_ID = 2 ** 31 - 1;
 
 /** @throws UsageError where there are no cgroups. */
 function refuseCgroups(names: NameLookup, selector: string): void {
@@ -255,13 +271,15 @@ function refuseCgroups(names: NameLookup, selector: string): void {
   }
 }
 
-function globOf(value: string, selector: string): Glob {
+function globOf(kind: GlobKind, value: string): Glob {
   try {
-    return parseGlob(value);
+    const glob = parseGlob(value);
+    requirePossible(kind, value);
+    return glob;
   } catch (error) {
     if (!(error instanceof MalformedGlob)) throw error;
     throw new UsageError(
-      `selector "${selector}": malformed glob "${value}" (${error.message})`,
+      `selector "${kind}:${value}": malformed glob "${value}" (${error.message})`,
       "quote a literal bracket or backslash with a backslash",
     );
   }

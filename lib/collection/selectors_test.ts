@@ -49,6 +49,11 @@ Deno.test("users are selected by name or uid", () => {
     uid: 0,
     text: "user:root",
   });
+  assertEquals(parseSelector("user:+0", users), {
+    kind: "user",
+    uid: 0,
+    text: "user:+0",
+  });
   // A uid need not have a name.
   assertEquals(parseSelector("user:54321"), {
     kind: "user",
@@ -166,6 +171,11 @@ Deno.test("a process belongs to the unit that systemd assigns", () => {
     // systemd prefixes names that the kernel reserves with an underscore.
     ["_a", ["/system.slice/__a.service"], ["/system.slice/_a.service"]],
     ["cpu.a", ["/system.slice/_cpu.a.service"], []],
+    ["memory", ["/system.slice/_memory.service", "/_memory.service"], [
+      "/system.slice/__memory.service",
+      "/system.slice/_memory.scope",
+    ]],
+    ["io.slice", ["/_io.slice", "/_io.slice/a.service"], ["/__io.slice"]],
     ["user-1000.slice", [
       user,
       `${user}/session-1.scope`,
@@ -203,6 +213,44 @@ Deno.test("a process belongs to the unit that systemd assigns", () => {
       `${manager}/app.slice/foo.service`,
     ], ["/app.slice/foo.service", `${manager}/session.slice/foo.service`]],
     ["user@1000/-.slice", [manager, `${manager}/init.scope`], [user]],
+    // Globs match whole names, with their type, as for systemctl.
+    ["ngin?.service", ["/system.slice/nginx.service"], [
+      "/system.slice/nginx.socket",
+      "/system.slice/ngin.service",
+      `${manager}/app.slice/nginx.service`,
+      "/docker/0a1b/system.slice/nginx.service",
+    ]],
+    ["memor*", [
+      "/system.slice/_memory.service",
+      "/a.slice/_memory.scope/below",
+      "/memory-hog.slice/x.service",
+    ], ["/system.slice/x.service", "/memory", "/memory.x", "/memor y.service"]],
+    ["getty@*", ["/system.slice/system-getty.slice/getty@tty1.service"], [
+      "/system.slice/getty@.service",
+      "/system.slice/system-getty.slice/x.service",
+    ]],
+    ["a-*.slice", ["/a.slice/a-b.slice/x.service"], ["/a.slice/x.service"]],
+    ["foo@bar\\x2d*", ["/system.slice/foo@bar\\x2dbaz.service"], [
+      "/system.slice/foo@barx2dbaz.service",
+      "/system.slice/foo@bar-baz.service",
+    ]],
+    ["*[\\]x2d[ab]*", ["/system.slice/a\\x2db.service"], [
+      "/system.slice/a\\x2dc.service",
+      "/system.slice/ax2db.service",
+    ]],
+    // The root slice has every process.
+    ["*.slice", ["/", "/system.slice/x.service", "/docker/0a1b"], []],
+    ["user@*/foo*", [
+      `${manager}/app.slice/foo.service`,
+      "/user.slice/user-7.slice/user@7.service/foo.slice/x.service",
+    ], [
+      manager,
+      "/system.slice/foo.service",
+      "/user.slice/user@x.service/foo.service",
+    ]],
+    ["user@100[01].service/-.slice", [manager], [
+      "/user.slice/user-1002.slice/user@1002.service",
+    ]],
   ];
   for (const [unit, cgroups, not] of cases) {
     assertEquals(matching(`unit:${unit}`, ...cgroups, ...not), cgroups, unit);
@@ -211,7 +259,27 @@ Deno.test("a process belongs to the unit that systemd assigns", () => {
 
 Deno.test("invalid names of units are refused", () => {
   const cases: [selector: string, message: string][] = [
-    ["unit:s*h", 'selector "unit:s*h": "s*h" is not a valid unit name'],
+    [
+      "unit:s*h",
+      'selector "unit:s*h": "s*h" can match no unit with processes: their names end in a type; write s*h.service, or s*h.* for all types',
+    ],
+    ["unit:ngin?", '"ngin?" can match no unit with processes'],
+    ["unit:a*.timer", '"a*.timer" can match no unit with processes'],
+    ["unit:a *", '"a *" matches no valid unit name'],
+    ["unit:[a*", '"[a*" is a malformed glob (nothing closes the bracket "[")'],
+    ["unit:user@1/s?h", '"s?h" can match no unit with processes'],
+    ["unit:system*/ssh", '"system*/ssh" is not a unit'],
+    [
+      "unit:getty@",
+      '"getty@" is a template, which has no processes; name an instance, or all of them: getty@*.service',
+    ],
+    ["unit:getty@.socket", "name an instance, or all of them: getty@*.socket"],
+    ["unit:@a", '"@a" is not a valid unit name'],
+    [
+      "unit:multi-user.target",
+      '"multi-user.target" is a unit without processes; name one that has: a service,',
+    ],
+    ["unit:apt-daily.timer", '"apt-daily.timer" is a unit without processes'],
     ["unit:a b", '"a b" is not a valid unit name'],
     ["unit:/ssh", '"" is not a valid unit name'],
     ["unit:user@1000/", '"" is not a valid unit name'],
@@ -224,6 +292,82 @@ Deno.test("invalid names of units are refused", () => {
   ];
   for (const [selector, message] of cases) {
     assertThrows(() => parseSelector(selector), UsageError, message);
+  }
+});
+
+Deno.test("a glob that can match no process is refused, and the remedy is a selector that can", () => {
+  const none = "can match no process: ";
+  const cases: [selector: string, message: string][] = [
+    [
+      "comm:chromium-browser-main",
+      `selector "comm:chromium-browser-main" ${none}the system cuts command names to 15 bytes; select by program: exe:*/chromium-browser-main, or by the first 15 bytes: comm:chromium-browse`,
+    ],
+    [
+      "comm:chromium-[bB]rows*er",
+      `${none}the system cuts command names to 15 bytes; select by program: exe:*/chromium-[bB]rows*er`,
+    ],
+    ["comm:????????????????", none],
+    // The kernel cuts within the eighth letter.
+    [
+      "comm:\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4",
+      "bytes: comm:\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4\u00e4?",
+    ],
+    ["comm:[\u{1f600}][\u{1f600}][\u{1f600}][\u{1f600}]", none],
+    [
+      "cgroup:newb",
+      `selector "cgroup:newb" ${none}the path of a cgroup begins with a slash; write cgroup:/newb, or cgroup:*/newb for any place`,
+    ],
+    ["cgroup:[a-z]*", `${none}the path of a cgroup begins with a slash`],
+    [
+      "cgroup:a.slice/",
+      "write cgroup:/a.slice/*, or cgroup:*/a.slice/* for any place",
+    ],
+    [
+      "cgroup:/a.slice/",
+      `${none}the path of a cgroup does not end in a slash; write cgroup:/a.slice/* for all below it`,
+    ],
+    [
+      "exe:firefox",
+      `selector "exe:firefox" ${none}the path of a program begins with a slash; write exe:/firefox, or exe:*/firefox for any place`,
+    ],
+    ["exe:./a", none],
+    ["exe:/", "write exe:/* for all below it"],
+    ["exe:/usr/lib/*/", "write exe:/usr/lib/*/* for all below it"],
+  ];
+  for (const [selector, message] of cases) {
+    const { problem, remedy = "" } = assertThrows(
+      () => parseSelector(selector),
+      UsageError,
+      message,
+    );
+    assert(problem.includes(none));
+    const suggested = remedy.match(/(comm|exe|cgroup):[^\s,]+/g) ?? [];
+    assert(suggested.length > 0, remedy);
+    for (const one of suggested) parseSelector(one);
+  }
+});
+
+Deno.test("a glob that can match some process is accepted", () => {
+  const cases: [selector: string, match: string][] = [
+    ["comm:chromium-browse", "chromium-browse"],
+    ["comm:?*?*?*?*?*?*?*?*", "abcdefgh"],
+    ["comm:[[:alpha:]][!a]*", "ab"],
+    // Fifteen bytes that are not UTF-8.
+    ["comm:\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd", "\ufffd".repeat(6)],
+    ["comm:???????????????", "\ufffd".repeat(15)],
+    ["cgroup:?newb", "/newb"],
+    ["cgroup:[/]newb", "/newb"],
+    ["cgroup:[!a]newb", "/newb"],
+    ["cgroup:\\/newb", "/newb"],
+    ["cgroup:*newb", "/newb"],
+    ["cgroup:/", "/"],
+    ["cgroup:*/", "/"],
+    ["cgroup:/a ", "/a "],
+    ["exe:*x", "/x"],
+    ["exe:?usr/bin/x", "/usr/bin/x"],
+  ];
+  for (const [selector, match] of cases) {
+    assertEquals(matching(selector, match), [match], selector);
   }
 });
 
@@ -255,8 +399,12 @@ Deno.test("selectors are joined by a separate argument, and by nothing within a 
 
 Deno.test("the words of any joined selectors are returned as they were joined", async () => {
   const word = fc.tuple(
-    fc.constantFrom("comm:", "exe:", "cgroup:"),
-    fc.string({ minLength: 1, unit: fc.constantFrom("+", " ", "a", '"', "/") }),
+    fc.constantFrom("comm:", "exe:*", "cgroup:*"),
+    fc.string({
+      minLength: 1,
+      maxLength: 14,
+      unit: fc.constantFrom("+", " ", "a", '"', "/"),
+    }).map((text) => `${text}+`),
   ).map((parts) => parts.join(""));
   const groups = fc.array(fc.array(word, { minLength: 1, maxLength: 3 }), {
     minLength: 1,
@@ -319,6 +467,12 @@ Deno.test("an invalid selector is refused, and the message says why", () => {
       `selector "user:no such user": there is no user "no such user"`,
     ],
     ["user:-1", `there is no user "-1"`],
+    [
+      "user:4294967295",
+      `selector "user:4294967295": no process can have the user id 4294967295; a user id is a whole number from 0 to 4294967294`,
+    ],
+    ["user:+4294967295", "no process can have the user id 4294967295"],
+    ["user:99999999999999999999", "no process can have the user id"],
     ["comm:[a", `selector "comm:[a": malformed glob "[a"`],
     ["exe:/a]", `malformed glob "/a]"`],
     ["cgroup:[", `malformed glob "["`],

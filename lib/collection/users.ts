@@ -2,6 +2,10 @@
  * Looks up users by name before selectors are parsed, without waiting for a name
  * service that does not answer.
  *
+ * A number may be the name of a user, and names come first, as POSIX has it for
+ * chown(1) and `find -user`. With a plus sign, as chown(1) of GNU has it, it is a
+ * user id and nothing else.
+ *
  * @module
  */
 
@@ -54,7 +58,7 @@ export class Users {
    * @param selectors as written; everything but `user:NAME` is ignored.
    * @param signal ends the lookup early.
    * @returns messages about users who could not be looked up and keep their
-   * previous uid.
+   * previous uid, or whose name is a number, which is taken for the uid.
    * @throws the signal's reason if it is aborted.
    */
   async lookUp(
@@ -64,7 +68,7 @@ export class Users {
     const names = new Set<string>();
     for (const text of selectors) {
       const name = /^user:(.+)$/s.exec(text)?.[1];
-      if (name !== undefined && !isUid(name)) names.add(name);
+      if (name !== undefined && !name.startsWith(EXACT)) names.add(name);
     }
     const { promise: aborted, reject } = Promise.withResolvers<never>();
     aborted.catch(() => {});
@@ -95,29 +99,32 @@ export class Users {
         `the name service did not resolve user "${name}" (${error.message})`;
       const uid = this.#answers.get(name)?.uid;
       this.#answers.set(name, { uid, failure });
-      return uid === undefined
-        ? []
-        : [`${failure}; uid ${uid} is used, as before`];
+      if (uid !== undefined) {
+        return [`${failure}; uid ${uid} is used, as before`];
+      }
+      return NUMBER.test(name) ? [`${failure}; uid ${name} is used`] : [];
     }
   }
 
   /**
    * Returns the id of a user.
    *
-   * @param name a name, or an id, which need not belong to any user.
+   * @param name a name; or an id, which need not belong to any user, if it is not
+   * known to be a name.
    * @param selector the whole selector, for the message.
-   * @throws UsageError if there is no such user.
+   * @throws UsageError if there is no such user, or no process can have the id.
    * @throws UserNotKnown if the name service has not answered.
    */
   uidOf(name: string, selector: string): number {
-    if (isUid(name)) return Number(name);
     const { uid, failure } = this.#answers.get(name) ??
       { uid: undefined, failure: `user "${name}" was not looked up` };
-    if (uid !== undefined) return uid;
+    if (uid !== undefined) return possible(uid, selector);
+    const number = NUMBER.exec(name)?.[1];
+    if (number !== undefined) return possible(Number(number), selector);
     if (failure !== undefined) {
       throw new UserNotKnown(
         `selector "${selector}": ${failure}`,
-        "try again, or write the uid, which needs no name service",
+        "try again, or write the uid with a plus sign, as in user:+1000, which needs no name service",
       );
     }
     throw new UsageError(
@@ -127,6 +134,23 @@ export class Users {
   }
 }
 
-function isUid(name: string): boolean {
-  return /^\d+$/.test(name);
+/** Begins a number that is an id, even if a user has the number as name. */
+const EXACT = "+";
+
+/** A number that may be an id. */
+const NUMBER = /^\+?(\d+)$/;
+
+/**
+ * The largest user id of a process. The next one, -1 in 32 bits, means "no change":
+ * setresuid(2), and setreuid(2) of illumos.
+ */
+const LARGEST_UID = 2 ** 32 - 2;
+
+/** @throws UsageError if no process can have this user id. */
+function possible(uid: number, selector: string): number {
+  if (uid <= LARGEST_UID) return uid;
+  throw new UsageError(
+    `selector "${selector}": no process can have the user id ${uid}`,
+    `a user id is a whole number from 0 to ${LARGEST_UID}`,
+  );
 }

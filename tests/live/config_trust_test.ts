@@ -18,8 +18,8 @@ const NOBODY = 65534;
 /** A uid that is neither root's nor this test's. */
 const GROUP = 4711;
 /** A cap that is never exceeded. */
-const HARMLESS = cap("one", ["comm:rcap-test-nobody"], "1G");
-const OTHER = cap("two", ["comm:rcap-test-nobody"], "2G");
+const HARMLESS = cap("one", ["comm:rcap-nobody"], "1G");
+const OTHER = cap("two", ["comm:rcap-nobody"], "2G");
 
 /** Runs rcap; kills a run that does not end, which then exits with 137. */
 function bounded(args: string[], uid?: number): Promise<Run> {

@@ -532,7 +532,7 @@ async function readUntil(
 for (const format of ["text", "json"] as const) {
   Deno.test(`a full pipe as log does not block the daemon, and dropped messages are reported, as ${format}`, async () => {
     using place = new Place();
-    const sound = QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G");
+    const sound = QUICKLY + cap("one", ["comm:rcap-nobody"], "1G");
     Deno.writeTextFileSync(place.config, sound);
     const child = startUnread([
       ...["run", "--config", place.config, ...place.stateArgs],

@@ -24,7 +24,7 @@ requireRoot();
 
 const NOBODY = 65534;
 /** A cap that is never exceeded. */
-const HARMLESS = QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G");
+const HARMLESS = QUICKLY + cap("one", ["comm:rcap-nobody"], "1G");
 
 /** Runs rcap; kills a run that does not end, which then exits with 137. */
 function bounded(args: string[], options: RunOptions = {}): Promise<Run> {

@@ -159,7 +159,7 @@ Deno.test("a relative state directory is relative to the working directory", asy
 
 Deno.test("an unprivileged user may read, but not change anything", async () => {
   await using daemon = await TestDaemon.start({
-    config: QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G"),
+    config: QUICKLY + cap("one", ["comm:rcap-nobody"], "1G"),
   });
   const asNobody = { uid: NOBODY };
   const { stateArgs } = daemon.place;
@@ -187,7 +187,7 @@ Deno.test("stat shows what was done in each interval, in every form", async () =
   await using daemon = await TestDaemon.start({
     config: QUICKLY + `enforcement_threshold = "0.1%"\n` +
       cap("one", [`pid:${workload.pid}`], "32M") +
-      cap("two", ["comm:rcap-test-nobody"], "1G"),
+      cap("two", ["comm:rcap-nobody"], "1G"),
   });
   await daemon.untilGroup(
     "one",
@@ -252,8 +252,8 @@ Deno.test("a reload keeps the history of groups that stay, and drops the rest", 
   const kept = (size: string) => cap("kept", [`pid:${workload.pid}`], size);
   await using daemon = await TestDaemon.start({
     config: QUICKLY + kept("1G") +
-      cap("gone", ["comm:rcap-test-nobody"], "1G") +
-      cap("changed", ["comm:rcap-test-nobody"], "1G"),
+      cap("gone", ["comm:rcap-nobody"], "1G") +
+      cap("changed", ["comm:rcap-nobody"], "1G"),
   });
   await daemon.untilGroup(
     "kept",
@@ -263,7 +263,7 @@ Deno.test("a reload keeps the history of groups that stay, and drops the rest", 
   const before = daemon.state();
   Deno.writeTextFileSync(
     daemon.place.config,
-    QUICKLY + cap("new", ["comm:rcap-test-nobody"], "3G") + kept("2G") +
+    QUICKLY + cap("new", ["comm:rcap-nobody"], "3G") + kept("2G") +
       cap("changed", ["comm:rcap-test-other"], "1G"),
   );
   daemon.signal("SIGHUP");
@@ -283,7 +283,7 @@ Deno.test("a reload keeps the history of groups that stay, and drops the rest", 
 
 Deno.test("stat ends when its reader is gone", async () => {
   await using daemon = await TestDaemon.start({
-    config: QUICKLY + cap("one", ["comm:rcap-test-nobody"], "1G"),
+    config: QUICKLY + cap("one", ["comm:rcap-nobody"], "1G"),
   });
   const { child } = startRcap(["stat", "200ms", ...daemon.place.stateArgs]);
   const reader = child.stdout.getReader();

@@ -37,7 +37,7 @@ const delay = (milliseconds: number) =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** A cap that is never exceeded. */
-const HARMLESS = cap("one", ["comm:rcap-test-nobody"], "1G");
+const HARMLESS = cap("one", ["comm:rcap-nobody"], "1G");
 
 /** Runs a system program to its end. */
 async function run(program: string, ...args: string[]): Promise<void> {
@@ -93,7 +93,7 @@ Deno.test("a drop-in directory may be empty, but must be a directory", async () 
     assertEquals(daemon.state().groups.length, 1);
     Deno.writeTextFileSync(
       `${place.dropIns}/two.toml`,
-      cap("two", ["comm:rcap-test-nobody"], "2G"),
+      cap("two", ["comm:rcap-nobody"], "2G"),
     );
     await until(
       () => daemon.state().groups.length === 2,
