@@ -249,7 +249,7 @@ export function readSizes(directory: ProcDir): Required<StatmSizes> {
   machine ??= { release: kernelRelease(), processors: processors() };
   const { release, processors: count } = machine;
   const { threads } = directory.opened;
-  const text = directory.readText("statm");
+  const text = directory.readLine("statm");
   return {
     ...ofProcess(directory.pid, () => parseStatm(text)),
     rssError: rssErrorInPages(release, { processors: count, threads }) *

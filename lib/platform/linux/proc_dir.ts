@@ -97,7 +97,15 @@ export class ProcDir implements Disposable {
 
   /** Reads the text of one of its short files; of a long one, the beginning. */
   readText(name: string): string {
-    return ofProcess(this.pid, () => readTextAt(this.#files, name));
+    return ofProcess(this.pid, () => {
+      using file = this.#files.openAt(name);
+      return decoder.decode(file.readAll(MOST_TEXT));
+    });
+  }
+
+  /** Reads one of its files that have a single line, such as `statm`, by one call. */
+  readLine(name: string): string {
+    return ofProcess(this.pid, () => readLineAt(this.#files, name));
   }
 
   /** Reads the target of one of its symbolic links, such as `exe`. */
@@ -116,7 +124,7 @@ export class ProcDir implements Disposable {
    */
   stat(): ProcStat {
     return ofProcess(this.pid, () => {
-      const stat = parseStat(readTextAt(this.#directory, "stat"));
+      const stat = parseStat(readLineAt(this.#directory, "stat"));
       if (!stat.mainThreadExited) return stat;
       this.#thread?.[Symbol.dispose]();
       const running = runningThread(this.#directory, this.pid);
@@ -133,9 +141,12 @@ export class ProcDir implements Disposable {
   }
 }
 
-function readTextAt(directory: File, name: string): string {
+/** Larger than any line of stat or statm: 52 numbers and a command. */
+const lineBuffer = new Uint8Array(4096);
+
+function readLineAt(directory: File, name: string): string {
   using file = directory.openAt(name);
-  return decoder.decode(file.readAll(MOST_TEXT));
+  return decoder.decode(lineBuffer.subarray(0, file.read(lineBuffer)));
 }
 
 /** Finds a thread that runs and has memory, other than the main thread. */
@@ -149,7 +160,7 @@ function runningThread(
     using held = new DisposableStack();
     try {
       const directory = held.use(tasks.openAt(name, O_PATH));
-      const stat = parseStat(readTextAt(directory, "stat"));
+      const stat = parseStat(readLineAt(directory, "stat"));
       if (stat.image === 0) continue;
       held.move();
       return { directory, stat };

@@ -55,6 +55,23 @@ Deno.test("a command may contain parentheses, spaces and newlines, or be empty",
   }
 });
 
+Deno.test("a main thread that has exited while others run is no zombie", () => {
+  const of = (state: string, threads: number) => {
+    const { isZombie, mainThreadExited } = parseStat(line({ state, threads }));
+    return { isZombie, mainThreadExited };
+  };
+  const zombie = { isZombie: true, mainThreadExited: false };
+  const runs = { isZombie: false, mainThreadExited: false };
+  const goesOn = { isZombie: false, mainThreadExited: true };
+  for (const state of ["Z", "X"]) {
+    assertEquals(of(state, 1), zombie);
+    assertEquals(of(state, 0), zombie);
+    assertEquals(of(state, 2), goesOn);
+  }
+  assertEquals(of("S", 1), runs);
+  assertEquals(of("S", 2), runs);
+});
+
 Deno.test("kernel threads and zombies are recognized", () => {
   assertEquals(parseStat(line({ flags: 0x208040 })).isSystem, true);
   assertEquals(parseStat(line()).isSystem, false);
