@@ -94,7 +94,12 @@ export class WatchList {
     const { signal, log, troubles, platform } = this.#around;
     const membership = this.#membership;
     const pass = await membership.refresh(signal);
-    const shared = await platform.sharedMemory?.(pass.members.flat());
+    const shared = await platform.sharedMemory?.(pass.members.flat())
+      .catch((error) => {
+        // The daemon was told to end.
+        if (!signal.aborted) throw error;
+        return undefined;
+      });
     if (signal.aborted || membership !== this.#membership) return;
     troubles.pass(pass);
     for (const [index, watched] of this.#groups.entries()) {
