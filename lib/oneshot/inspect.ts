@@ -21,10 +21,11 @@ import {
 import type { SkipReason } from "../memory/process_memory.ts";
 import { type Clock, systemClock } from "../platform/clock.ts";
 import { progress } from "../platform/output.ts";
-import type {
-  MappingFigures,
-  PagedataSourceName,
-  Platform,
+import {
+  granularityOf,
+  type MappingFigures,
+  type PagedataSourceName,
+  type Platform,
 } from "../platform/platform.ts";
 import { formatSize, hex } from "../report/units.ts";
 import { idleBytes, MAX_AGE, PageAges } from "../scanner/ages.ts";
@@ -136,13 +137,13 @@ export interface InspectOptions {
 export async function inspect(options: InspectOptions): Promise<InspectReport> {
   const { head, memory, pagedata } = await observeProcess(options);
   const mappings = await memory.readMappings();
-  if (memory.coarseness) options.log.warn(memory.coarseness);
+  const granularity = granularityOf(head.pagedata);
   const recorded = new Map(
     pagedata.mappings.map((mapping) => [mapping.start, mapping]),
   );
   const reports = mappings.map((mapping) => {
     const pages = recorded.get(mapping.start);
-    const touched = options.platform.granularity === "mapping" || !pages
+    const touched = granularity === "mapping" || !pages
       ? mapping
       : touchedByPages(pagedata, pages);
     return mappingReport(mapping, touched);
@@ -232,7 +233,8 @@ const SHORTEST_INTERVAL = 250;
  * @throws the signal's reason if it is aborted.
  */
 export async function inspectAges(
-  { pid, observation, signal, platform, clock = systemClock }: InspectOptions,
+  { pid, observation, signal, log, platform, clock = systemClock }:
+    InspectOptions,
 ): Promise<AgesReport> {
   const process = requireProcess(pid, platform);
   const { comm } = process;
@@ -259,6 +261,7 @@ export async function inspectAges(
     ages.advance(await memory.read("inspect"));
     if (count < intervals) await memory.reset();
   }
+  if (memory.coarseness) log.warn(memory.coarseness);
   const bytesByAge = new Float64Array(MAX_AGE + 1);
   ages.addBytesByAge(bytesByAge);
   const resident = bytesByAge.reduce((sum, bytes) => sum + bytes, 0);
@@ -267,7 +270,7 @@ export async function inspectAges(
     version: 1,
     pid,
     comm,
-    pagedata: platform.pagedata,
+    pagedata: memory.pagedata ?? platform.pagedata,
     observedSeconds: observation / 1000,
     interval: seconds,
     resident,
@@ -333,11 +336,12 @@ async function observeProcess(
     observedSeconds = 0;
   }
   const pagedata = await look();
+  if (memory.coarseness) log.warn(memory.coarseness);
   const head: ReportHead = {
     version: 1,
     pid,
     comm,
-    pagedata: platform.pagedata,
+    pagedata: memory.pagedata ?? platform.pagedata,
     observedSeconds,
   };
   return { head, memory, pagedata };

@@ -17,6 +17,13 @@ export type PagedataSourceName =
   /** `/proc/<pid>/pagedata` of illumos. */
   | "proc";
 
+/** Whether a source knows references for every page, or only for every mapping. */
+export function granularityOf(
+  source: PagedataSourceName,
+): Platform["granularity"] {
+  return source === "smaps" ? "mapping" : "page";
+}
+
 /**
  * The purpose of a read.
  *
@@ -121,6 +128,11 @@ export interface MonitoredMemory extends ProcessMemory {
    * would exceed the limit of one process. `undefined` if it is not, or was not read yet.
    */
   readonly coarseness?: string;
+  /**
+   * Where its references came from when they were last read; `undefined` if from the
+   * source of the platform.
+   */
+  readonly pagedata?: PagedataSourceName;
   /** Whether the system reports proportional sizes. */
   readonly knowsProportional: boolean;
   /**

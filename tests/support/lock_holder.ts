@@ -5,9 +5,8 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { cProgram } from "./c_program.ts";
 import { waitingFor } from "./deadline.ts";
-
-const SOURCE = new URL("../fixtures/lock_holder.c", import.meta.url).pathname;
 
 export interface LockHolderOptions {
   /** Size of the memory that it fills, in bytes. */
@@ -39,12 +38,15 @@ export class LockHolder implements AsyncDisposable {
   static async start(
     { size, name = "lock_holder" }: LockHolderOptions,
   ): Promise<LockHolder> {
-    const process = new Deno.Command(await program(), {
-      args: [`${size}`, name],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn();
+    const process = new Deno.Command(
+      await cProgram("lock_holder", ["-pthread"]),
+      {
+        args: [`${size}`, name],
+        stdin: "piped",
+        stdout: "piped",
+        stderr: "inherit",
+      },
+    ).spawn();
     const lines = process.stdout.pipeThrough(new TextDecoderStream())
       .getReader();
     const { value = "" } = await waitingFor("a lock holder", lines.read());
@@ -90,21 +92,4 @@ export class LockHolder implements AsyncDisposable {
     await this.#process.status;
     await this.#lines.cancel();
   }
-}
-
-let built: string | undefined;
-
-/** The program, built once. */
-async function program(): Promise<string> {
-  if (built !== undefined) return built;
-  const folder = Deno.makeTempDirSync({ prefix: "rcap-" });
-  addEventListener("unload", () => {
-    Deno.removeSync(folder, { recursive: true });
-  });
-  const path = `${folder}/lock_holder`;
-  const { success, stderr } = await new Deno.Command("cc", {
-    args: ["-O1", "-Wall", "-Werror", "-pthread", SOURCE, "-o", path],
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  return built = path;
 }

@@ -43,3 +43,23 @@ export function largeZeroPage(isUsed: boolean): Disposable | undefined {
     [Symbol.dispose]: () => Deno.writeTextFileSync(USE_ZERO_PAGE, before),
   };
 }
+
+/**
+ * Gives the machine more huge pages for hugetlb until this is disposed:
+ * Documentation/admin-guide/mm/hugetlbpage.rst.
+ */
+export function hugePages(count: number): Disposable {
+  const control = "/proc/sys/vm/nr_hugepages";
+  const read = () => Number(Deno.readTextFileSync(control));
+  const before = read();
+  Deno.writeTextFileSync(control, `${before + count}`);
+  const restore = {
+    [Symbol.dispose]: () => Deno.writeTextFileSync(control, `${before}`),
+  };
+  const found = read() - before;
+  if (found === count) return restore;
+  restore[Symbol.dispose]();
+  throw new Error(
+    `this test needs ${count} huge pages, and the kernel found ${found}`,
+  );
+}

@@ -15,13 +15,14 @@ import {
   ProcessError,
   SystemError,
 } from "../../errors.ts";
-import type {
-  MachineMemory,
-  MonitoredMemory,
-  PagedataSourceName,
-  Platform,
-  ProcessEntry,
-  ProcessSample,
+import {
+  granularityOf,
+  type MachineMemory,
+  type MonitoredMemory,
+  type PagedataSourceName,
+  type Platform,
+  type ProcessEntry,
+  type ProcessSample,
 } from "../platform.ts";
 import { Avoidance } from "./avoidance.ts";
 import {
@@ -76,7 +77,7 @@ export class LinuxPlatform implements Platform {
   }
 
   get granularity(): "page" | "mapping" {
-    return this.#source.name === "smaps" ? "mapping" : "page";
+    return granularityOf(this.#source.name);
   }
 
   listPids(): number[] {

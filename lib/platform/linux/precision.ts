@@ -106,6 +106,7 @@ export class Precision {
   #recordedStep = 0;
   #pagesLeftOut = 0;
   #mappings: MappingCount | undefined;
+  #whyByMapping: string | undefined;
 
   /**
    * @param key identifies the process.
@@ -168,6 +169,21 @@ export class Precision {
     return true;
   }
 
+  /**
+   * Notes where references came from.
+   *
+   * @param whyByMapping why they are known by mapping only, in words; `undefined` if
+   * the source of the platform could read them.
+   */
+  noteSource(whyByMapping: string | undefined): void {
+    this.#whyByMapping = whyByMapping;
+  }
+
+  /** Whether references are known by mapping only, unlike those of other processes. */
+  get isByMapping(): boolean {
+    return this.#whyByMapping !== undefined;
+  }
+
   /** Returns the parts in which a mapping is recorded. */
   partsOf(bytes: number, pageSize: number): MappingPart[] {
     return partsOf({ pages: bytes / pageSize, pageSize }, this.#recordedStep);
@@ -176,6 +192,11 @@ export class Precision {
   /** Describes for people why the process is not known exactly; `undefined` if it is. */
   get coarseness(): string | undefined {
     const reasons: string[] = [];
+    if (this.#whyByMapping !== undefined) {
+      reasons.push(
+        `its references are known by mapping only, because ${this.#whyByMapping}`,
+      );
+    }
     const count = this.#mappings;
     if (count?.areJoined) {
       reasons.push(

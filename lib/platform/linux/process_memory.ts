@@ -23,6 +23,7 @@ import {
   type MappingFigures,
   type MonitoredMemory,
   type PagedataPurpose,
+  type PagedataSourceName,
   type ProcessId,
   unshared,
 } from "../platform.ts";
@@ -88,6 +89,10 @@ export class LinuxProcessMemory implements MonitoredMemory {
   get coarseness(): string | undefined {
     const reason = this.#precision.coarseness;
     return reason && `process ${this.pid} is known more coarsely: ${reason}`;
+  }
+
+  get pagedata(): PagedataSourceName | undefined {
+    return this.#precision.isByMapping ? "smaps" : undefined;
   }
 
   async readPagedata(): Promise<Pagedata> {

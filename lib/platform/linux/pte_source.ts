@@ -6,11 +6,14 @@
  * the page is written back, so a page that was written long ago and only read since
  * also counts as modified.
  *
+ * If tables and RSS do not agree, a process is read from smaps for once.
+ *
  * @module
  */
 
 import { ProcessError } from "../../errors.ts";
 import type { Pagedata } from "../../memory/pagedata.ts";
+import { formatSize } from "../../report/units.ts";
 import { mayBePageable } from "./candidates.ts";
 import type { JoinedMappings } from "./joined_mappings.ts";
 import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
@@ -21,6 +24,7 @@ import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
 import { Precision, requireRoom } from "./precision.ts";
 import type { SmapsParser } from "./smaps.ts";
+import { SmapsSource } from "./smaps_source.ts";
 import type { AddressSpace } from "./task_list.ts";
 
 /** How long one list of all address spaces is used, in milliseconds. */
@@ -34,17 +38,32 @@ const ATTEMPTS = 3;
 /** The page size of the pagedata, in bytes; a large page counts as many. */
 const PAGE_SIZE = 4096;
 
+/** The page tables of all processes. */
+export type ReadableTables =
+  & Pick<PageTables, "addressSpaces" | "lookAtLock" | "read">
+  & Disposable;
+
+/** What a reading of a process found. */
+interface Known {
+  /** The run time of the process until then. */
+  readonly runtime: number;
+  /** Whether the flags of its mappings decided what its tables meant. */
+  readonly needsFlags: boolean;
+}
+
 /** Reads page tables. */
 export class PteSource implements PagedataSource {
   readonly name = "pte";
-  readonly #tables: PageTables;
+  readonly #tables: ReadableTables;
   #spaces: ReadonlyMap<number, AddressSpace> = new Map();
   #listed = -Infinity;
-  /** The run times of processes at their last reading, by top table. */
-  readonly #runtimes = new Map<bigint, number>();
+  /** What the last reading of each process found, by top table. */
+  readonly #known = new Map<bigint, Known>();
+  /** For processes whose page tables do not agree with what the kernel counts. */
+  readonly #bySmaps = new SmapsSource();
 
   /** Takes ownership of the tables, which are closed with the source. */
-  constructor(tables: PageTables) {
+  constructor(tables: ReadableTables) {
     this.#tables = tables;
   }
 
@@ -61,10 +80,11 @@ export class PteSource implements PagedataSource {
   async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
     const { pid, directory } = files;
     const { purpose, precision = new Precision() } = request;
-    const { mappings, joined } = await readMappings(
-      files,
-      () => precision.parser(purpose),
-    );
+    const newParser = () => precision.parser(purpose);
+    let { mappings, joined, hasFlags } = await readMappings(files, {
+      newParser,
+      needsFlags: this.#needsFlags(pid),
+    });
     let { rss } = directory.opened;
     for (let attempt = 1;; attempt++) {
       const space = this.#space(pid);
@@ -79,29 +99,46 @@ export class PteSource implements PagedataSource {
       if (attempt > 1) ({ rss } = readSizes(directory));
       const { topTable, runtime } = space;
       const recorder = precision.recorder(purpose, rss / PAGE_SIZE);
-      const { pagedata, resident } = this.#readTables(
+      const { pagedata, resident, mayBeHugetlb } = this.#readTables(
         { topTable, mappings, recorder },
         request,
       );
-      if (isPlausible(resident, rss, { mayBeLess: joined.leftOut > 0 })) {
+      const isRight = isPlausible(resident, rss, {
+        mayBeLess: joined.leftOut > 0,
+      });
+      if (!hasFlags && (mayBeHugetlb || !isRight)) {
+        // Only smaps shows what RSS does not count.
+        ({ mappings, joined, hasFlags } = await readFlags(files, newParser()));
+      } else if (isRight) {
         requireRoom(pid, recorder, request);
         if (precision.noteRecorded(recorder, joined, pagedata)) {
           // A coarser reading does not count as another attempt.
           attempt--;
           continue;
         }
-        this.#runtimes.set(topTable, runtime);
+        precision.noteSource(undefined);
+        this.#known.set(topTable, { runtime, needsFlags: hasFlags });
         if (purpose === "scan") await files.clearReferences();
         return pagedata;
       }
       if (attempt === ATTEMPTS) {
-        throw new ProcessError(
-          pid,
-          `process ${pid}: its page tables show ${resident} resident bytes, but its RSS is ${rss}; it changes too fast to be read`,
+        const pagedata = await this.#bySmaps.read(files, request);
+        precision.noteSource(
+          `its page tables show ${
+            formatSize(resident)
+          } in memory, but its RSS is ${formatSize(rss)}`,
         );
+        return pagedata;
       }
       this.#listed = -Infinity;
     }
+  }
+
+  /** Whether the last reading of a process needed the flags of its mappings. */
+  #needsFlags(pid: number): boolean {
+    const space = this.#space(pid);
+    return space !== undefined &&
+      this.#known.get(space.topTable)?.needsFlags === true;
   }
 
   #readTables(
@@ -111,18 +148,23 @@ export class PteSource implements PagedataSource {
       recorder: PageRecorder;
     },
     { purpose, context }: PagedataRequest,
-  ): { pagedata: Pagedata; resident: number } {
+  ): { pagedata: Pagedata; resident: number; mayBeHugetlb: boolean } {
     const wanted = mappings.map((mapping) =>
       purpose === "inspect" || mayBePageable(mapping, context)
     );
     const sink = new BuildingSink(mappings, { wanted, recorder });
     this.#tables.read(topTable, mappings.map(ownInterval), sink);
-    return { pagedata: sink.build(), resident: sink.pages * PAGE_SIZE };
+    return {
+      pagedata: sink.build(),
+      resident: sink.pages * PAGE_SIZE,
+      mayBeHugetlb: sink.mayBeHugetlb,
+    };
   }
 
   hasRun(pid: number): boolean {
     const space = this.#space(pid);
-    return !space || this.#runtimes.get(space.topTable) !== space.runtime;
+    return !space ||
+      this.#known.get(space.topTable)?.runtime !== space.runtime;
   }
 
   addressSpaces(): ReadonlyMap<number, AddressSpace> {
@@ -154,12 +196,12 @@ export class PteSource implements PagedataSource {
   }
 
   #forgetGone(): void {
-    if (this.#runtimes.size <= this.#spaces.size) return;
+    if (this.#known.size <= this.#spaces.size) return;
     const present = new Set(
       Array.from(this.#spaces.values(), ({ topTable }) => topTable),
     );
-    for (const topTable of this.#runtimes.keys()) {
-      if (!present.has(topTable)) this.#runtimes.delete(topTable);
+    for (const topTable of this.#known.keys()) {
+      if (!present.has(topTable)) this.#known.delete(topTable);
     }
   }
 
@@ -183,27 +225,49 @@ function isPlausible(
     (mayBeLess || rss - resident <= tolerance);
 }
 
+/** The mappings of a process. */
+interface ReadMappings {
+  readonly mappings: LinuxMapping[];
+  readonly joined: JoinedMappings;
+  /** Whether their flags are known, which only smaps shows. */
+  readonly hasFlags: boolean;
+}
+
 /**
- * Reads the mappings, with their flags if any may be locked or hugetlb, which only
- * smaps shows. Few processes have such mappings, so maps is read during the check.
+ * Reads the mappings, with their flags if they are needed, or any may be locked or
+ * hugetlb. Few processes have such mappings, so maps is read during the check.
  */
 async function readMappings(
   files: MemoryFiles,
-  newParser: () => SmapsParser,
-): Promise<{ mappings: LinuxMapping[]; joined: JoinedMappings }> {
+  { newParser, needsFlags }: {
+    newParser: () => SmapsParser;
+    needsFlags: boolean;
+  },
+): Promise<ReadMappings> {
   const { directory } = files;
-  let parser = newParser();
-  const [maps, hasFlags] = await meanwhile(
+  if (needsFlags) return await readFlags(files, newParser());
+  const parser = newParser();
+  const [mappings, mayBe] = await meanwhile(
     files.readMaps(parser),
     () => mayHaveFlags(directory.readText("status")),
   );
-  if (!hasFlags) return { mappings: maps, joined: parser.joined };
-  parser = newParser();
-  const mappings = await files.readSmaps(parser);
-  return { mappings, joined: parser.joined };
+  if (mayBe) return await readFlags(files, newParser());
+  return { mappings, joined: parser.joined, hasFlags: false };
 }
 
-/** Whether a process has memory that is locked or hugetlb: proc_pid_status(5). */
+/** Reads the mappings with their flags. */
+async function readFlags(
+  files: MemoryFiles,
+  parser: SmapsParser,
+): Promise<ReadMappings> {
+  const mappings = await files.readSmaps(parser);
+  return { mappings, joined: parser.joined, hasFlags: true };
+}
+
+/**
+ * Whether a process has memory that is locked or hugetlb: proc_pid_status(5).
+ * HugetlbPages leaves out what another process has mapped, if both share page tables.
+ */
 function mayHaveFlags(status: string): boolean {
   return /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(status);
 }
@@ -239,10 +303,27 @@ function ownInterval(mapping: LinuxMapping): PageInterval {
     : { ...interval, endPage: interval.firstPage };
 }
 
+/** Pages of the smallest part of a hugetlb mapping whose page tables are shared: 1 GiB. */
+const SHARED_TABLE_PAGES = 2 ** 30 / PAGE_SIZE;
+
+/**
+ * Whether processes may share the page tables of a mapping if it is hugetlb: it is
+ * shared, and contains a whole table (`vma_shareable` of mm/hugetlb.c).
+ */
+function mayShareTables(mapping: LinuxMapping): boolean {
+  if (mapping.perm[3] !== "s") return false;
+  const { firstPage, endPage } = intervalOf(mapping);
+  return (Math.ceil(firstPage / SHARED_TABLE_PAGES) + 1) * SHARED_TABLE_PAGES <=
+    endPage;
+}
+
 /** Builds pagedata from the pages that are found. */
 class BuildingSink implements PageSink {
   readonly #mappings: readonly LinuxMapping[];
   readonly #wanted: readonly boolean[];
+  /** RSS includes neither hugetlb pages nor device memory without a struct page. */
+  readonly #areCounted: readonly boolean[];
+  readonly #mayShareTables: readonly boolean[];
   readonly #recorder: PageRecorder;
   /** How many mappings were passed to the recorder. */
   #added = 0;
@@ -250,6 +331,8 @@ class BuildingSink implements PageSink {
   #firstPage = 0;
   /** Present pages that count towards RSS, wanted or not. */
   pages = 0;
+  /** Whether large pages were found that may be hugetlb, in mappings without flags. */
+  mayBeHugetlb = false;
 
   constructor(
     mappings: readonly LinuxMapping[],
@@ -259,6 +342,10 @@ class BuildingSink implements PageSink {
     },
   ) {
     this.#mappings = mappings;
+    this.#areCounted = mappings.map(({ flags }) =>
+      !flags.has("ht") && !flags.has("pf")
+    );
+    this.#mayShareTables = mappings.map(mayShareTables);
     this.#wanted = wanted;
     this.#recorder = recorder;
   }
@@ -276,6 +363,7 @@ class BuildingSink implements PageSink {
     { count, bits }: { count: number; bits: number },
   ): void {
     this.#count(interval, count);
+    if (this.#mayShareTables[interval]) this.mayBeHugetlb = true;
     if (!this.#wanted[interval]) return;
     this.#addMappings(interval + 1);
     this.#recorder.addPages(page - this.#firstPage, { count, bits });
@@ -287,8 +375,7 @@ class BuildingSink implements PageSink {
   }
 
   #count(interval: number, pages: number): void {
-    // RSS does not include hugetlb pages.
-    if (!this.#mappings[interval].flags.has("ht")) this.pages += pages;
+    if (this.#areCounted[interval]) this.pages += pages;
   }
 
   /** Passes the mappings before an index to the recorder. */

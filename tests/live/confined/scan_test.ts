@@ -22,6 +22,7 @@ import {
   scanJson,
   skipReasonOf,
 } from "../../support/live.ts";
+import { hugePages } from "../../support/machine.ts";
 import { rcap } from "../../support/rcap.ts";
 import { anySwap, withoutSwap } from "../../support/swap.ts";
 import {
@@ -345,19 +346,11 @@ Deno.test("scan exits with 3 if the cap cannot be met, and reports what it passe
 });
 
 /** Huge pages and a directory for files of them; released on disposal. */
-async function hugePages(
+async function hugeFiles(
   count: number,
 ): Promise<AsyncDisposable & { folder: string }> {
-  const control = "/proc/sys/vm/nr_hugepages";
   await using cleanup = new AsyncDisposableStack();
-  const before = Number(Deno.readTextFileSync(control));
-  cleanup.defer(() => Deno.writeTextFileSync(control, `${before}`));
-  Deno.writeTextFileSync(control, `${before + count}`);
-  const now = Number(Deno.readTextFileSync(control));
-  assert(
-    now === before + count,
-    `this test needs ${count} huge pages, and the kernel found ${now - before}`,
-  );
+  cleanup.use(hugePages(count));
   const folder = Deno.makeTempDirSync({ prefix: "rcap-huge-" });
   cleanup.defer(() => Deno.removeSync(folder));
   await run("mount", "-t", "hugetlbfs", "none", folder);
@@ -373,7 +366,7 @@ async function run(program: string, ...args: string[]): Promise<void> {
 }
 
 Deno.test("scan passes over hugetlb pages", async () => {
-  await using huge = await hugePages(2);
+  await using huge = await hugeFiles(2);
   const path = `${huge.folder}/pages`;
   {
     using file = Deno.openSync(path, { createNew: true, write: true });
