@@ -268,6 +268,31 @@ Deno.test("a process that does not answer is logged once, and again when it answ
   assertMatch(told[1], new RegExp(`process ${process.pid} answers again$`));
 });
 
+for (const policy of POLICIES) {
+  Deno.test(`${policy}: a process that cannot be read is part of the warning until it can`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 1000)],
+      policy,
+    });
+    const process = simulation.platform.start("one");
+    process.fill("idle", 2000);
+    const failure = `process ${process.pid}: its files make no sense`;
+    process.failure = failure;
+    await simulation.run(12 * INTERVAL);
+    assertEquals(process.resident("idle"), 2000);
+    assertEquals(simulation.group("one").warning, failure);
+    assertEquals(simulation.said(failure).length, 1);
+    assertMatch(
+      simulation.said(failure)[0],
+      /one: process \d+: its files make no sense; it keeps its memory while it cannot be read\n?$/,
+    );
+    process.failure = undefined;
+    await simulation.run(6 * INTERVAL);
+    assertEquals(simulation.group("one").warning, null);
+    assert(process.resident("idle") <= 1000);
+  });
+}
+
 Deno.test("the daemon has a problem while no process can be reached", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
   simulation.platform.start("one").fill("idle", 100);

@@ -99,7 +99,10 @@ export class Troubles {
     this.#overload = overload;
   }
 
-  /** Reports which members of a group have stopped or begun to answer. */
+  /**
+   * Reports which members of a group have stopped or begun to answer, and which can no
+   * longer be read.
+   */
   silences(group: CappedGroup): void {
     const { silent, answering } = group.changedSilences();
     for (const silence of silent) {
@@ -109,6 +112,11 @@ export class Troubles {
     }
     for (const pid of answering) {
       this.#log.info(`${group.name}: process ${pid} answers again`);
+    }
+    for (const reason of group.newlyUnreadable()) {
+      this.#log.warn(
+        `${group.name}: ${reason}; it keeps its memory while it cannot be read`,
+      );
     }
   }
 }

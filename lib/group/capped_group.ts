@@ -70,6 +70,8 @@ export class CappedGroup {
   #members = new Map<number, Member>();
   /** The members that are set aside because they do not answer. */
   #silent: ReadonlySet<Member> = new Set();
+  /** The members that cannot be read. */
+  #unreadable: ReadonlySet<Member> = new Set();
   #joined = 0;
   #left = 0;
   #samples = 0;
@@ -336,6 +338,17 @@ export class CappedGroup {
     };
   }
 
+  /** Why members cannot be read that could be read before, in words for users. */
+  newlyUnreadable(): string[] {
+    const before = this.#unreadable;
+    const unreadable = this.members.filter(({ memory }) =>
+      memory.unreadable && !memory.silence
+    );
+    this.#unreadable = new Set(unreadable);
+    return unreadable.filter((member) => !before.has(member))
+      .flatMap(({ memory }) => memory.unreadable ?? []);
+  }
+
   /**
    * How much cannot be paged out since main threads have exited, while the group is over
    * its cap; `undefined` if nothing.
@@ -354,14 +367,16 @@ export class CappedGroup {
   }
 
   /**
-   * Why the cap cannot be met, which members do not answer, and which are known
-   * coarsely; `null` if nothing is wrong.
+   * Why the cap cannot be met, which members do not answer or cannot be read, and
+   * which are known coarsely; `null` if nothing is wrong.
    */
   #warnings(): string | null {
     const { members } = this;
     const all = [
       ...[this.warning ?? this.stuck ?? []].flat(),
-      ...members.flatMap(({ memory }) => memory.silence ?? []),
+      ...members.flatMap(({ memory }) =>
+        memory.silence ?? memory.unreadable ?? []
+      ),
       ...members.flatMap(({ memory }) => memory.coarseness ?? []),
     ];
     if (all.length === 0) return null;

@@ -124,6 +124,11 @@ export interface MonitoredMemory extends ProcessMemory {
    */
   readonly silence?: string;
   /**
+   * Why the process cannot be read, in words for users, from a failed reading or
+   * reset of its references to the next one that succeeds; `undefined` if it can, or was not read yet.
+   */
+  readonly unreadable?: string;
+  /**
    * Why the process is known more coarsely than others, in words for users: its records
    * would exceed the limit of one process. `undefined` if it is not, or was not read yet.
    */

@@ -28,6 +28,7 @@ import type {
   ProcessEntry,
   ProcessSample,
 } from "./platform.ts";
+import { Readability } from "./readability.ts";
 
 /** Size of every page, in bytes. */
 export const PAGE = 4096;
@@ -261,6 +262,7 @@ export class FakeProcessMemory implements MonitoredMemory {
   readonly knowsProportional = true;
   readonly #machine: FakeSwap;
   readonly #process: FakeProcess;
+  readonly #readability = new Readability();
 
   constructor(machine: FakeSwap, process: FakeProcess) {
     this.#machine = machine;
@@ -273,6 +275,10 @@ export class FakeProcessMemory implements MonitoredMemory {
 
   get silence(): string | undefined {
     return this.#process.silence;
+  }
+
+  get unreadable(): string | undefined {
+    return this.#readability.failure;
   }
 
   /** The process, when it can be read. */
@@ -299,10 +305,12 @@ export class FakeProcessMemory implements MonitoredMemory {
     this.#read();
   }
 
-  // deno-lint-ignore require-await -- As above.
-  async reset(): Promise<void> {
-    this.#read().resetReferences();
-    this.#process.resets++;
+  reset(): Promise<void> {
+    // deno-lint-ignore require-await -- As above.
+    return this.#readability.note(async () => {
+      this.#read().resetReferences();
+      this.#process.resets++;
+    });
   }
 
   // deno-lint-ignore require-await -- As above.
@@ -314,8 +322,12 @@ export class FakeProcessMemory implements MonitoredMemory {
     return this.read("scan");
   }
 
+  read(purpose: PagedataPurpose): Promise<Pagedata> {
+    return this.#readability.note(() => this.#readPagedata(purpose));
+  }
+
   // deno-lint-ignore require-await -- As above.
-  async read(purpose: PagedataPurpose): Promise<Pagedata> {
+  async #readPagedata(purpose: PagedataPurpose): Promise<Pagedata> {
     const process = this.#read();
     const builder = new PagedataBuilder();
     for (const region of process.regions) {

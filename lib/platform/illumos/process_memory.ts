@@ -46,6 +46,7 @@ import {
   unshared,
 } from "../platform.ts";
 import { replaced } from "../process_errors.ts";
+import { Readability } from "../readability.ts";
 import { IllumosPageout } from "./pageout.ts";
 import { type ProcAccess, ProcessFiles } from "./process_files.ts";
 import type { XmapEntry } from "./xmap_file.ts";
@@ -62,6 +63,7 @@ export class IllumosProcessMemory implements MonitoredMemory {
   readonly #id: ProcessId;
   readonly #access: IllumosAccess;
   readonly #files: ProcessFiles;
+  readonly #readability = new Readability();
   /** The layout of the address space that is observed, or was last read. */
   #layout: string | undefined;
   /** Pagedata as last read with the bits that show which pages the hardware maps. */
@@ -77,9 +79,15 @@ export class IllumosProcessMemory implements MonitoredMemory {
     return this.#id.pid;
   }
 
-  async readPagedata(): Promise<Pagedata> {
-    this.#checkLayout();
-    return await this.#files.readPagedata();
+  get unreadable(): string | undefined {
+    return this.#readability.failure;
+  }
+
+  readPagedata(): Promise<Pagedata> {
+    return this.#readability.note(async () => {
+      this.#checkLayout();
+      return await this.#files.readPagedata();
+    });
   }
 
   /**
@@ -127,9 +135,11 @@ export class IllumosProcessMemory implements MonitoredMemory {
     this.#files.openPagedata();
   }
 
-  async reset(): Promise<void> {
-    this.#layout = this.#files.readPsinfo().layout;
-    await this.#files.readPagedata();
+  reset(): Promise<void> {
+    return this.#readability.note(async () => {
+      this.#layout = this.#files.readPsinfo().layout;
+      await this.#files.readPagedata();
+    });
   }
 
   refresh(): Promise<void> {

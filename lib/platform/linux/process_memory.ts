@@ -41,6 +41,7 @@ import { LinuxPageout } from "./pageout.ts";
 import { Precision, type PrecisionBudgets } from "./precision.ts";
 import { replaced } from "../process_errors.ts";
 import { ofProcess, ofProcessSlowly, ProcDir } from "./proc_dir.ts";
+import { Readability } from "../readability.ts";
 import type { SmapsParser } from "./smaps.ts";
 import {
   describeSwapLimit,
@@ -66,6 +67,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
   readonly #id: ProcessId;
   readonly #access: MemoryAccess;
   readonly #precision: Precision;
+  readonly #readability = new Readability();
   /** The address space that is under observation or was last read. */
   #layout: string | undefined;
   /** Start addresses of the mappings that can only go to swap, as of the last reading. */
@@ -86,6 +88,10 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return this.#access.calls.silenceOf(this.#id);
   }
 
+  get unreadable(): string | undefined {
+    return this.#readability.failure;
+  }
+
   get coarseness(): string | undefined {
     const reason = this.#precision.coarseness;
     return reason && `process ${this.pid} is known more coarsely: ${reason}`;
@@ -99,7 +105,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return await this.read("scan");
   }
 
-  async read(purpose: PagedataPurpose): Promise<Pagedata> {
+  read(purpose: PagedataPurpose): Promise<Pagedata> {
+    return this.#readability.note(() => this.#read(purpose));
+  }
+
+  async #read(purpose: PagedataPurpose): Promise<Pagedata> {
     return await this.#withFiles(async (files) => {
       const { directory } = files;
       const { layout } = directory.opened;
@@ -155,11 +165,13 @@ export class LinuxProcessMemory implements MonitoredMemory {
     });
   }
 
-  async reset(): Promise<void> {
-    await this.#withFiles(async (files) => {
-      this.#layout = files.directory.opened.layout;
-      await this.#access.source.reset(files);
-    });
+  reset(): Promise<void> {
+    return this.#readability.note(() =>
+      this.#withFiles(async (files) => {
+        this.#layout = files.directory.opened.layout;
+        await this.#access.source.reset(files);
+      })
+    );
   }
 
   async refresh(): Promise<void> {
