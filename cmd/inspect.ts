@@ -91,10 +91,12 @@ The verdict says what a scan would do. It pages out cold mappings, and the
 unused part of warm ones; hot ones are fully in use. Only what own shows can go:
 pages that are mapped more than once, by several processes or several times by
 one, stay. A mapping is shared if less than 1% of it is mapped once. A scan
-skips the others: locked, hugetlb, special, nonresident, no-swap,
-no-main-thread. With --pagedata smaps, which has one figure per mapping, a warm mapping counts as fully in use. If the
-kernel keeps no soft-dirty bits, mod is an upper bound: the pages that are
-referenced and differ from their file or swap.
+skips the others: locked, hugetlb, special, pinned, nonresident, no-swap,
+swap-limit, no-main-thread, and secondary-mmu (a virtual machine or device uses
+it, whose references do not show). With --pagedata smaps, which has one figure
+per mapping, a warm mapping counts as fully in use. If the kernel keeps no
+soft-dirty bits, mod is an upper bound: the pages that are referenced and differ
+from their file or swap.
 
 --ages shows how much was not used for 1, 2, 4, … 128 intervals or longer, and
 how much was used within that time: the working set. An interval is 250 ms, or

@@ -11,6 +11,7 @@ import { EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { type ProcessReport, scanOnce } from "../lib/oneshot/scan_once.ts";
 import { describeScan } from "../lib/oneshot/scan_summary.ts";
 import type { OperatingSystem } from "../lib/platform/operating_system.ts";
+import { SECONDARY_MMU_CHOICES } from "../lib/platform/platform.ts";
 import type { Column } from "../lib/report/table.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import {
@@ -58,6 +59,10 @@ Other users control what their processes match with comm:, exe:${
 tree:, but not with user:${
     hasProjects ? "" : " and unit:, except their own unit:user@UID/NAME"
   }.
+
+A virtual machine of KVM, or a process whose memory a device maps by page tables
+of its own, is left alone unless --secondary-mmu is scan: the references of the
+guest or device are not visible, so memory in use looks idle.
 
 Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
 
@@ -117,7 +122,13 @@ export function scanCommand(context: Context) {
         ).choices(POLICIES)
           .default(DEFAULT_POLICY),
       )
-      .addOption(pagedataOption(system)),
+      .addOption(pagedataOption(system))
+      .addOption(
+        new Option(
+          "--secondary-mmu <choice>",
+          "what to do with virtual machines and the like: leave them alone, or scan them as any other process",
+        ).choices(SECONDARY_MMU_CHOICES).default("leave" as const),
+      ),
   )
     .addHelpText("after", help(system))
     .action(async (texts, options) => {
@@ -135,6 +146,7 @@ export function scanCommand(context: Context) {
         dryRun: options.dryRun,
         observation: options.observe,
         policy: options.policy,
+        secondaryMmu: options.secondaryMmu,
         signal,
         log,
         platform,

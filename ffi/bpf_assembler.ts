@@ -106,6 +106,15 @@ export function jumpIfEqual(
   return jumpIf(0x10, left, right, target);
 }
 
+/** Jumps if `left != right`. */
+export function jumpIfNotEqual(
+  left: Register,
+  right: Register | number,
+  target: string,
+): Statement {
+  return jumpIf(0x50, left, right, target);
+}
+
 /** Jumps if `left >= right`, unsigned. */
 export function jumpIfNotBelow(
   left: Register,

@@ -27,6 +27,7 @@ import {
   selectorsIn,
   understand,
 } from "./config_schema.ts";
+import type { SecondaryMmuChoice } from "../platform/platform.ts";
 import type { PolicyName } from "./policy_names.ts";
 import {
   lineOf,
@@ -66,6 +67,8 @@ export interface CapConfig {
   readonly select: readonly Selector[];
   /** In bytes. */
   readonly maxRss: number;
+  /** What to do with virtual machines; `leave` by default. */
+  readonly secondaryMmu?: SecondaryMmuChoice;
   /** Where it is configured, as `FILE:LINE`. */
   readonly place: string;
 }
@@ -316,9 +319,17 @@ function merge(
       const others = places.get(key) ?? [];
       places.set(key, [...others, place("daemon", key)]);
     }
-    settings.cap?.forEach(({ name, select, max_rss }, index) =>
-      caps.push({ name, select, maxRss: max_rss, place: place("cap", index) })
-    );
+    settings.cap?.forEach((cap, index) => {
+      const { name, select, max_rss: maxRss, secondary_mmu: secondaryMmu } =
+        cap;
+      caps.push({
+        name,
+        select,
+        maxRss,
+        ...secondaryMmu && { secondaryMmu },
+        place: place("cap", index),
+      });
+    });
   }
   return {
     config: {

@@ -126,7 +126,9 @@ export function renderConfig(
 }
 
 /** Renders a cap as lines. */
-function renderCap({ name, select, maxRss, place }: CapConfig): string[] {
+function renderCap(
+  { name, select, maxRss, secondaryMmu, place }: CapConfig,
+): string[] {
   const listed = (texts: readonly string[]) => texts.map(quoted).join(", ");
   const selectors = select.map(writtenAs).map((written) =>
     typeof written === "string" ? quoted(written) : `[${listed(written)}]`
@@ -138,6 +140,7 @@ function renderCap({ name, select, maxRss, place }: CapConfig): string[] {
     `name = ${quoted(name)}`,
     `select = [${selectors}]`,
     `max_rss = ${quoted(exactSize(maxRss))}`,
+    ...secondaryMmu ? [`secondary_mmu = ${quoted(secondaryMmu)}`] : [],
   ];
 }
 

@@ -14,7 +14,11 @@ import {
 import { UserNotKnown, type Users } from "../collection/users.ts";
 import { UsageError } from "../errors.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
-import type { PagedataSourceName } from "../platform/platform.ts";
+import {
+  type PagedataSourceName,
+  SECONDARY_MMU_CHOICES,
+  type SecondaryMmuChoice,
+} from "../platform/platform.ts";
 import { escapeLine } from "../report/escape.ts";
 import { parseDuration, parsePercent } from "../report/units.ts";
 import { parseCapSize } from "./cap_size.ts";
@@ -53,10 +57,16 @@ export interface CapSettings {
   readonly name: string;
   readonly select: readonly Selector[];
   readonly max_rss: number;
+  readonly secondary_mmu?: SecondaryMmuChoice;
 }
 
-/** The keys of a cap, all of which are required. */
-export const CAP_KEYS = ["name", "select", "max_rss"] as const;
+/** The keys that every cap has. */
+const REQUIRED_CAP_KEYS = ["name", "select", "max_rss"];
+/** The keys of a cap. */
+export const CAP_KEYS: readonly string[] = [
+  ...REQUIRED_CAP_KEYS,
+  "secondary_mmu",
+];
 
 /** The settings in a file. */
 export interface FileSettings {
@@ -177,6 +187,11 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
       ),
     ),
     max_rss: parsed((value) => parseMaxRss(value, totalMemory)),
+    secondary_mmu: v.optional(
+      parsed((value) =>
+        parseChoice(value, "secondary_mmu", SECONDARY_MMU_CHOICES)
+      ),
+    ),
   }, { what: "the cap", remedy: "begin it with [[cap]]" });
   return v.object({
     daemon: v.optional(daemon),
@@ -203,7 +218,7 @@ function table<Entries extends v.ObjectEntries>(
     v.object(entries, ({ expected }) =>
       issueText(
         `${what} has no ${expected?.replaceAll('"', "")}`,
-        `every cap has ${CAP_KEYS.join(", ")}`,
+        `every cap has ${REQUIRED_CAP_KEYS.join(", ")}`,
       )),
   );
 }

@@ -323,8 +323,31 @@ __proto__ = { name = "b" }
     '16: unknown key "max_rs" in [[cap]]; did you mean max_rss?',
     '17: unknown key "policy" in [[cap]]; it belongs below [daemon]',
     '18: unknown key "Select" in [[cap]]; did you mean select?',
-    '19: unknown key "toString" in [[cap]]; the keys are name, select, max_rss',
-    '20: unknown key "__proto__" in [[cap]]; the keys are name, select, max_rss',
+    '19: unknown key "toString" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
+    '20: unknown key "__proto__" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
+  );
+});
+
+Deno.test("a cap says what to do with virtual machines", () => {
+  const choices = ["", 'secondary_mmu = "leave"\n', 'secondary_mmu = "scan"\n'];
+  const caps = choices.map((choice, at) => `${capNamed(`cap${at}`)}${choice}`);
+  using files = new Files({ "rcap.toml": caps.join("") });
+  const reading = files.read();
+  assertEquals(
+    reading.config?.caps.map(({ secondaryMmu }) => secondaryMmu),
+    [undefined, "leave", "scan"],
+  );
+  assert(reading.config);
+  assertEquals(
+    renderConfig(reading.config, reading).match(/^secondary_mmu = .*$/gm),
+    ['secondary_mmu = "leave"', 'secondary_mmu = "scan"'],
+  );
+  assertProblems(
+    `${capNamed("a")}secondary_mmu = "scans"\n${
+      capNamed("b")
+    }secondary_mmu = true\n`,
+    '5: secondary_mmu is "scans"; did you mean "scan"?',
+    '10: secondary_mmu is the boolean true; use one of "leave", "scan"',
   );
 });
 
@@ -540,7 +563,7 @@ Deno.test("a byte order mark and Windows line ends are ignored", () => {
   const text = `\ufeff${capNamed("a").replaceAll("\n", "\r\n")}foo = 1\r\n`;
   assertProblems(
     text,
-    '5: unknown key "foo" in [[cap]]; the keys are name, select, max_rss',
+    '5: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
   );
 });
 
@@ -573,7 +596,7 @@ Deno.test("the error of a configuration has every problem on a line of its own",
     "rcap.toml:1: the cap has no select; every cap has name, select, max_rss",
     "rcap.toml:1: the cap has no max_rss; every cap has name, select, max_rss",
     'rcap.toml:2: name: "a\\tb" cannot be the name of a cap; use up to 64 letters, digits and . _ @ -, the first a letter or digit',
-    'rcap.toml:3: unknown key "foo" in [[cap]]; the keys are name, select, max_rss',
+    'rcap.toml:3: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
   ]);
   assertEquals(
     new ConfigError(problems.slice(0, 1)).message,
@@ -714,7 +737,7 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
       file,
       line: 5,
       message: 'unknown key "foo" in [[cap]]',
-      suggestion: "the keys are name, select, max_rss",
+      suggestion: "the keys are name, select, max_rss, secondary_mmu",
     }],
     warnings: [],
     config: null,

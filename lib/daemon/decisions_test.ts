@@ -123,6 +123,62 @@ for (const policy of POLICIES) {
     );
   });
 
+  Deno.test(`${policy}: a virtual machine counts and is left alone, and the warning says so`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 4 * MIB)],
+      policy,
+    });
+    const { platform } = simulation;
+    const [machine, other] = [platform.start("one"), platform.start("one")];
+    machine.fill("guest", 16 * MIB);
+    machine.hasSecondaryMmu = true;
+    other.fill("idle", 8 * MIB);
+    await simulation.run(INTERVAL * 12);
+    assertEquals(machine.resident("guest"), 16 * MIB);
+    assertEquals(other.resident("idle"), 0);
+    const { rss, warning } = simulation.group("one");
+    assertEquals(rss, machine.rss);
+    assertMatch(
+      warning ?? "",
+      /16\.0M in use by a virtual machine or device, whose references are not visible/,
+    );
+  });
+
+  Deno.test(`${policy}: a process that becomes a virtual machine loses nothing more`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 4 * MIB)],
+      policy,
+    });
+    const process = simulation.platform.start("one");
+    process.fill("memory", 4 * MIB);
+    await simulation.run(INTERVAL * 4);
+    process.hasSecondaryMmu = true;
+    process.fill("guest", 4 * MIB);
+    await simulation.run(INTERVAL * 4);
+    assertEquals(process.rss, 8 * MIB * PAGE);
+  });
+
+  Deno.test(`${policy}: a virtual machine is paged out if its cap says so`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [{ ...capOf("one", 4 * MIB), secondaryMmu: "scan" }],
+      policy,
+    });
+    const machine = simulation.platform.start("one");
+    machine.fill("guest", 16 * MIB);
+    machine.hasSecondaryMmu = true;
+    await simulation.run(INTERVAL * 12);
+    assert(machine.rss <= 4 * MIB * PAGE);
+    // The setting applies to processes that are known already.
+    simulation.reloaded = {
+      config: { ...simulation.config, caps: [capOf("one", 2 * MIB)] },
+      problems: [],
+    };
+    const { rss } = machine;
+    simulation.daemon.askForReload();
+    await simulation.run(INTERVAL * 12);
+    assertEquals(machine.rss, rss);
+  });
+
   Deno.test(`${policy}: references are forgotten far from the cap`, async () => {
     await using simulation = new SimulatedDaemon({
       caps: [capOf("one", 1000)],

@@ -42,13 +42,18 @@ export class WatchList {
 
   #watch(definition: CapConfig): WatchedGroup {
     const { platform, policy, onRead = () => {} } = this.#around;
+    const { name, secondaryMmu } = definition;
     const group = new CappedGroup(
       this.#nextId++,
       definition,
       {
         platform,
         newMember: (entry) =>
-          new Member(entry, platform.open(entry, definition.name), onRead),
+          new Member(
+            entry,
+            platform.open(entry, { group: name, secondaryMmu }),
+            onRead,
+          ),
       },
     );
     return new WatchedGroup(group, policy, this.#around);
@@ -138,5 +143,6 @@ export class WatchList {
 function isSame(a: CapConfig, b: CapConfig): boolean {
   const selectorsOf = ({ select }: CapConfig) =>
     JSON.stringify(select.map(writtenAs));
-  return a.name === b.name && selectorsOf(a) === selectorsOf(b);
+  return a.name === b.name && selectorsOf(a) === selectorsOf(b) &&
+    (a.secondaryMmu ?? "leave") === (b.secondaryMmu ?? "leave");
 }

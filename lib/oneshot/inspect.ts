@@ -24,6 +24,7 @@ import { progress } from "../platform/output.ts";
 import {
   granularityOf,
   type MappingFigures,
+  type MonitoredMemory,
   type PagedataSourceName,
   type Platform,
 } from "../platform/platform.ts";
@@ -261,7 +262,7 @@ export async function inspectAges(
     ages.advance(await memory.read("inspect"));
     if (count < intervals) await memory.reset();
   }
-  if (memory.coarseness) log.warn(memory.coarseness);
+  warnOf(memory, log);
   const bytesByAge = new Float64Array(MAX_AGE + 1);
   ages.addBytesByAge(bytesByAge);
   const resident = bytesByAge.reduce((sum, bytes) => sum + bytes, 0);
@@ -297,6 +298,15 @@ function pictureOf(state: number, bits: number): number {
     : bits & REFERENCED
     ? WAS_REFERENCED
     : RESIDENT;
+}
+
+/** Warns if the references that were read are not all, or not exact. */
+function warnOf(
+  { coarseness, leftAlone }: MonitoredMemory,
+  log: Messages,
+): void {
+  if (coarseness) log.warn(coarseness);
+  if (leftAlone) log.warn(leftAlone);
 }
 
 /** Resets the references of a process, waits, and reads its pagedata. */
@@ -336,7 +346,7 @@ async function observeProcess(
     observedSeconds = 0;
   }
   const pagedata = await look();
-  if (memory.coarseness) log.warn(memory.coarseness);
+  warnOf(memory, log);
   const head: ReportHead = {
     version: 1,
     pid,

@@ -21,6 +21,7 @@ import type {
   PagedataSourceName,
   Platform,
   ProcessEntry,
+  SecondaryMmuChoice,
 } from "../platform/platform.ts";
 import { policyOf } from "../policy/policies.ts";
 import type { ObservedProcess } from "../policy/policy.ts";
@@ -106,6 +107,8 @@ export interface ScanOnceOptions {
   /** In milliseconds. */
   readonly observation: number;
   readonly policy: PolicyName;
+  /** What to do with virtual machines; `leave` by default. */
+  readonly secondaryMmu?: SecondaryMmuChoice;
   readonly signal: AbortSignal;
   readonly log: Messages;
   readonly platform: Platform;
@@ -145,13 +148,18 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   );
   for (const problem of problems) log.warn(problem);
 
+  const { secondaryMmu } = options;
   const processReports = processes.map(newReport);
   const shared = await platform.sharedMemory?.(processes);
   const counted = processes.flatMap((process, index): Counted[] => {
     const report = processReports[index];
     const first = shared?.get(process.pid);
     if (first === undefined) {
-      return [{ process, report, memory: platform.open(process) }];
+      return [{
+        process,
+        report,
+        memory: platform.open(process, { secondaryMmu }),
+      }];
     }
     report.error = describeShared(process, first);
     return [];
@@ -208,8 +216,11 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     const scanOptions = { excess: size.excess, signal, onEvent };
     left = (await policy.scan(scanOptions)).excess;
   }
-  for (const { memory } of targets) {
+  for (const { memory, report } of targets) {
     if (memory.coarseness) log.warn(memory.coarseness);
+    if (memory.leftAlone) {
+      report.error ??= `${memory.leftAlone}; --secondary-mmu scan pages it out`;
+    }
   }
   for (const { observed, report } of targets) {
     report.unreferenced = observed.unreferenced();

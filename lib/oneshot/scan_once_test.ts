@@ -74,6 +74,40 @@ for (const policy of POLICIES) {
     assert(process.rss <= 1500 * PAGE);
   });
 
+  test("a virtual machine is left alone unless told otherwise, and the report says so", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("guest", 2000);
+    process.hasSecondaryMmu = true;
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.capMet, false);
+    assertEquals(report.rssAfter, 2000 * PAGE);
+    const [{ error, attempted, skipped }] = report.processes;
+    assertEquals(
+      error,
+      `process ${process.pid} is left alone; --secondary-mmu scan pages it out`,
+    );
+    assertEquals(attempted, 0);
+    assertEquals(skipped.map(({ reason }) => reason), ["secondary-mmu"]);
+
+    const told = await scanOne(platform, { policy, secondaryMmu: "scan" });
+    assertEquals(told.capMet, true);
+    assertEquals(told.processes[0].error, null);
+    assert(process.rss <= 1500 * PAGE);
+  });
+
+  test("a process that cannot be read keeps its memory, and the report says why", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const [process, other] = [platform.start("one"), platform.start("one")];
+    for (const one of [process, other]) one.fill("idle", 1000);
+    process.readFailure = `process ${process.pid}: its files make no sense`;
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.processes[0].error, process.readFailure);
+    assertEquals(report.processes[0].attempted, 0);
+    assertEquals(process.resident("idle"), 1000);
+    assert(other.resident("idle") <= 500);
+  });
+
   test("memory used shortly before the end of the observation stays", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one", (one, seconds) => {

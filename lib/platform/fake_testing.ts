@@ -9,6 +9,7 @@ import { FakeClock } from "./clock_testing.ts";
 import type {
   MachineMemory,
   MonitoredMemory,
+  OpenOptions,
   Platform,
   ProcessEntry,
   ProcessSample,
@@ -135,8 +136,8 @@ export class FakePlatform implements Platform {
     return this.avoided.get(pid);
   }
 
-  open({ pid }: ProcessEntry): MonitoredMemory {
-    return new FakeProcessMemory(this, this.#find(pid));
+  open({ pid }: ProcessEntry, options?: OpenOptions): MonitoredMemory {
+    return new FakeProcessMemory(this, this.#find(pid), options);
   }
 
   memory(): MachineMemory {

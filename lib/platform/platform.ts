@@ -25,6 +25,26 @@ export function granularityOf(
 }
 
 /**
+ * What to do with a process whose memory a virtual machine or device maps by page
+ * tables of its own: its references are not visible, so memory in use looks idle.
+ */
+export const SECONDARY_MMU_CHOICES = [
+  /** Page out none of its memory. */
+  "leave",
+  /** Treat it like any other process. */
+  "scan",
+] as const;
+export type SecondaryMmuChoice = typeof SECONDARY_MMU_CHOICES[number];
+
+/** How the memory of a process is accessed. */
+export interface OpenOptions {
+  /** The group whose processes share a limit on calls that do not return. */
+  readonly group?: string;
+  /** `leave` by default. */
+  readonly secondaryMmu?: SecondaryMmuChoice;
+}
+
+/**
  * The purpose of a read.
  *
  * - `scan`: which pages can be paged out. Other pages are not recorded, so that they do
@@ -133,6 +153,11 @@ export interface MonitoredMemory extends ProcessMemory {
    * would exceed the limit of one process. `undefined` if it is not, or was not read yet.
    */
   readonly coarseness?: string;
+  /**
+   * Why none of its memory is paged out, in words for users, as of the last reading: a
+   * virtual machine or device uses it. `undefined` if it may be.
+   */
+  readonly leftAlone?: string;
   /**
    * Where its references came from when they were last read; `undefined` if from the
    * source of the platform.
@@ -279,12 +304,8 @@ export interface Platform extends Disposable {
   projectOf?(entry: ProcessEntry): number | undefined;
   /** The id of its zone, if the system has zones. */
   zoneOf?(entry: ProcessEntry): number | undefined;
-  /**
-   * Gives access to the memory of a process. The result need not be closed.
-   *
-   * @param group the group whose processes share a limit on calls that do not return.
-   */
-  open(entry: ProcessEntry, group?: string): MonitoredMemory;
+  /** Gives access to the memory of a process. The result need not be closed. */
+  open(entry: ProcessEntry, options?: OpenOptions): MonitoredMemory;
   /**
    * Why processes cannot be reached through no fault of theirs, in words for users;
    * `undefined` if all can.

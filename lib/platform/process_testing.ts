@@ -24,9 +24,11 @@ import type {
   HeldMemory,
   MappingFigures,
   MonitoredMemory,
+  OpenOptions,
   PagedataPurpose,
   ProcessEntry,
   ProcessSample,
+  SecondaryMmuChoice,
 } from "./platform.ts";
 import { Readability } from "./readability.ts";
 
@@ -96,6 +98,10 @@ export class FakeProcess {
   failure: string | undefined;
   /** The cgroup that lets it swap no more, and its limit, in words. */
   swapLimit: string | undefined;
+  /** Why its pagedata cannot be read, although its sizes can. */
+  readFailure: string | undefined;
+  /** Whether a virtual machine uses its memory. */
+  hasSecondaryMmu = false;
   /** How often its references were reset. */
   resets = 0;
   /** Called when it is about to lose pages. */
@@ -262,11 +268,17 @@ export class FakeProcessMemory implements MonitoredMemory {
   readonly knowsProportional = true;
   readonly #machine: FakeSwap;
   readonly #process: FakeProcess;
+  readonly #choice: SecondaryMmuChoice;
   readonly #readability = new Readability();
 
-  constructor(machine: FakeSwap, process: FakeProcess) {
+  constructor(
+    machine: FakeSwap,
+    process: FakeProcess,
+    { secondaryMmu = "leave" }: OpenOptions = {},
+  ) {
     this.#machine = machine;
     this.#process = process;
+    this.#choice = secondaryMmu;
   }
 
   get pid(): number {
@@ -275,6 +287,14 @@ export class FakeProcessMemory implements MonitoredMemory {
 
   get silence(): string | undefined {
     return this.#process.silence;
+  }
+
+  get leftAlone(): string | undefined {
+    return this.#isLeftAlone ? `process ${this.pid} is left alone` : undefined;
+  }
+
+  get #isLeftAlone(): boolean {
+    return this.#choice === "leave" && this.#process.hasSecondaryMmu;
   }
 
   get unreadable(): string | undefined {
@@ -294,6 +314,7 @@ export class FakeProcessMemory implements MonitoredMemory {
   #reason({ isLocked, isFile, ...region }: Region): SkipReason | undefined {
     if (this.#process.mainThreadExited) return "no-main-thread";
     if (isLocked) return "locked";
+    if (this.#isLeftAlone) return "secondary-mmu";
     if (ownOf(region) === 0) return "shared";
     if (isFile) return undefined;
     if (this.#machine.freeSwap === 0) return "no-swap";
@@ -329,6 +350,8 @@ export class FakeProcessMemory implements MonitoredMemory {
   // deno-lint-ignore require-await -- As above.
   async #readPagedata(purpose: PagedataPurpose): Promise<Pagedata> {
     const process = this.#read();
+    const { pid, readFailure } = process;
+    if (readFailure !== undefined) throw new ProcessError(pid, readFailure);
     const builder = new PagedataBuilder();
     for (const region of process.regions) {
       const { start, pages, isFile } = region;

@@ -35,12 +35,13 @@ export async function cProgram(
   return program;
 }
 
-/** A running program that says that it is ready, and ends when its input does. */
+/** Such a program while it runs: it says that it is ready, and ends when its input does. */
 export class CProcess implements AsyncDisposable {
   readonly pid: number;
   /** The line that it wrote when it was ready. */
   readonly answer: string;
   readonly #process: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   readonly #output: ReadableStreamDefaultReader<string>;
 
   private constructor(
@@ -51,6 +52,7 @@ export class CProcess implements AsyncDisposable {
     this.pid = process.pid;
     this.answer = answer;
     this.#process = process;
+    this.#input = process.stdin.getWriter();
     this.#output = output;
   }
 
@@ -73,8 +75,15 @@ export class CProcess implements AsyncDisposable {
     return one;
   }
 
+  /** Writes a line to the program, and returns the line that it answers. */
+  async ask(command: string): Promise<string> {
+    await this.#input.write(new TextEncoder().encode(`${command}\n`));
+    const { value = "" } = await waitingFor(command, this.#output.read());
+    return value.trim();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#process.stdin.close().catch(() => {});
+    await this.#input.close().catch(() => {});
     await this.#process.status;
     await this.#output.cancel();
   }

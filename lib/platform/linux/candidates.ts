@@ -35,6 +35,11 @@ export interface PageableContext {
   readonly memoryDevices: ReadonlySet<string>;
   /** As in `ProcessEntry`. */
   readonly mainThreadExited?: boolean;
+  /**
+   * Whether the process is left alone because a virtual machine or device uses its
+   * memory, whose references do not show.
+   */
+  readonly hasSecondaryMmu?: boolean;
 }
 
 /** Returns how much of a mapping a page-out can take, by its smaps figures. */
@@ -47,6 +52,7 @@ export function pageable(
   if (reason) return nothing(reason);
   if (rss === 0) return nothing("nonresident");
   if (context.mainThreadExited) return nothing("no-main-thread");
+  if (context.hasSecondaryMmu) return nothing("secondary-mmu");
   if (own === 0) return nothing("shared");
   const file = isFile(mapping, context) ? Math.min(own, rss - anonymous) : 0;
   if (context.swapFree) return { bytes: own, toSwap: own - file };
@@ -65,6 +71,7 @@ export function mayBePageable(
   context: PageableContext,
 ): boolean {
   return !whyNever(mapping) && !context.mainThreadExited &&
+    !context.hasSecondaryMmu &&
     (context.swapFree || isFile(mapping, context));
 }
 

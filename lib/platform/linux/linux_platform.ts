@@ -19,6 +19,7 @@ import {
   granularityOf,
   type MachineMemory,
   type MonitoredMemory,
+  type OpenOptions,
   type PagedataSourceName,
   type Platform,
   type ProcessEntry,
@@ -152,13 +153,13 @@ export class LinuxPlatform implements Platform {
     });
   }
 
-  open(process: ProcessEntry, group?: string): MonitoredMemory {
+  open(process: ProcessEntry, options: OpenOptions = {}): MonitoredMemory {
     return new LinuxProcessMemory(process, {
+      ...options,
       source: this.#source,
       calls: this.#calls,
       budgets: this.#budgets,
       swapLimits: this.#swapLimits,
-      group,
     });
   }
 

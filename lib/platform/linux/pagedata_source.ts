@@ -36,6 +36,13 @@ export interface PagedataSource extends Disposable {
    * @throws ProcessError if it cannot be read.
    */
   read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata>;
+  /**
+   * Whether a virtual machine or device maps memory of a process by page tables of its
+   * own: its references do not show in those of the process.
+   *
+   * @throws ProcessError if that cannot be found out.
+   */
+  hasSecondaryMmu(files: MemoryFiles): boolean;
   /** Whether a process may have run since it was last read. */
   hasRun(pid: number): boolean;
   /**

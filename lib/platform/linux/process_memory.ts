@@ -22,6 +22,7 @@ import {
   type HeldMemory,
   type MappingFigures,
   type MonitoredMemory,
+  type OpenOptions,
   type PagedataPurpose,
   type PagedataSourceName,
   type ProcessId,
@@ -50,11 +51,9 @@ import {
 } from "./swap_limits.ts";
 
 /** The means to access the memory of processes. */
-export interface MemoryAccess {
+export interface MemoryAccess extends OpenOptions {
   readonly source: PagedataSource;
   readonly calls: MemoryCalls;
-  /** The group whose limit on stuck calls applies. */
-  readonly group?: string;
   /** Limits what is kept of the processes. */
   readonly budgets?: PrecisionBudgets;
   /** Finds the cgroups that may not swap; all processes share what it caches. */
@@ -70,6 +69,8 @@ export class LinuxProcessMemory implements MonitoredMemory {
   readonly #readability = new Readability();
   /** The address space that is under observation or was last read. */
   #layout: string | undefined;
+  /** Whether it is left alone, as of the last reading. */
+  #hasSecondaryMmu = false;
   /** Start addresses of the mappings that can only go to swap, as of the last reading. */
   #needSwap: ReadonlySet<bigint> = new Set();
 
@@ -97,6 +98,12 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return reason && `process ${this.pid} is known more coarsely: ${reason}`;
   }
 
+  get leftAlone(): string | undefined {
+    return this.#hasSecondaryMmu
+      ? `process ${this.pid} is left alone: a virtual machine or device uses its memory, whose references are not visible`
+      : undefined;
+  }
+
   get pagedata(): PagedataSourceName | undefined {
     return this.#precision.isByMapping ? "smaps" : undefined;
   }
@@ -121,6 +128,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
       const context: PageableContext = {
         swapFree: !whyNoSwap,
         whyNoSwap,
+        hasSecondaryMmu: this.#isLeftAlone(files),
         // The file system of a file matters only without swap.
         memoryDevices: whyNoSwap ? await files.readMemoryDevices() : NO_DEVICES,
         mainThreadExited: directory.opened.mainThreadExited,
@@ -152,11 +160,22 @@ export class LinuxProcessMemory implements MonitoredMemory {
       const context: PageableContext = {
         swapFree: !whyNoSwap,
         whyNoSwap,
+        hasSecondaryMmu: this.#isLeftAlone(files),
         memoryDevices: await files.readMemoryDevices(),
         mainThreadExited: files.directory.opened.mainThreadExited,
       };
       return { mappings, context };
     });
+  }
+
+  /**
+   * Whether the process is left alone. It may get a virtual machine at any time, so it is
+   * asked at each reading.
+   */
+  #isLeftAlone(files: MemoryFiles): boolean {
+    const { source, secondaryMmu = "leave" } = this.#access;
+    return this.#hasSecondaryMmu = secondaryMmu === "leave" &&
+      source.hasSecondaryMmu(files);
   }
 
   async checkAccess(): Promise<void> {

@@ -161,6 +161,11 @@ export class PteSource implements PagedataSource {
     };
   }
 
+  hasSecondaryMmu(files: MemoryFiles): boolean {
+    return this.#space(files.pid)?.hasSecondaryMmu ??
+      this.#bySmaps.hasSecondaryMmu(files);
+  }
+
   hasRun(pid: number): boolean {
     const space = this.#space(pid);
     return !space ||

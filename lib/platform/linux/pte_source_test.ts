@@ -25,7 +25,12 @@ class MadeUpTables implements ReadableTables {
 
   addressSpaces() {
     return new Map([
-      [Deno.pid, { topTable: 1n, address: 1n, runtime: 0 }],
+      [Deno.pid, {
+        topTable: 1n,
+        address: 1n,
+        runtime: 0,
+        hasSecondaryMmu: false,
+      }],
     ]);
   }
 

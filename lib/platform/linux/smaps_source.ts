@@ -10,6 +10,7 @@ import type { CallList } from "../../../ffi/call_list.ts";
 import { type OpenedPagemap, presentRuns } from "../../../ffi/pagemap.ts";
 import { MODIFIED, type Pagedata, REFERENCED } from "../../memory/pagedata.ts";
 import { pageable } from "./candidates.ts";
+import { hasVirtualMachine } from "./kvm_descriptor.ts";
 import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryFiles } from "./memory_files.ts";
 import { PageRecorder } from "./page_recorder.ts";
@@ -57,6 +58,11 @@ export class SmapsSource implements PagedataSource {
         return pagedata;
       }
     }
+  }
+
+  /** Recognizes virtual machines of KVM only. */
+  hasSecondaryMmu({ directory }: MemoryFiles): boolean {
+    return hasVirtualMachine(directory);
   }
 
   hasRun(): boolean {

@@ -5,12 +5,17 @@
  * @module
  */
 
-import { BPF_SEQ_WRITE, Iterator } from "../../../ffi/bpf.ts";
+import {
+  BPF_PROBE_READ_KERNEL,
+  BPF_SEQ_WRITE,
+  Iterator,
+} from "../../../ffi/bpf.ts";
 import {
   add,
   call,
   exit,
   jumpIfEqual,
+  jumpIfNotEqual,
   label,
   load32,
   load64,
@@ -23,16 +28,18 @@ import {
   r6,
   r7,
   r8,
+  type Register,
   type Statement,
   store64,
 } from "../../../ffi/bpf_assembler.ts";
-import { type Btf, BtfKind } from "../../../ffi/btf.ts";
+import { type Btf, BtfError, BtfKind } from "../../../ffi/btf.ts";
 
 /**
- * Size of a record that the program writes, in bytes: tgid, pgd, mm and run time,
- * 64 bits each.
+ * Size of a record that the program writes, in bytes: tgid, pgd, mm, run time and an
+ * address that is 0 if nothing subscribes to changes of the address space, 64 bits
+ * each.
  */
-const RECORD = 32;
+const RECORD = 40;
 const RECORD_WORDS = RECORD / 8;
 
 /** An address space, as its tasks describe it. */
@@ -43,6 +50,71 @@ export interface AddressSpace {
   readonly address: bigint;
   /** The total run time of its current tasks, in nanoseconds. */
   runtime: number;
+  /**
+   * Whether a virtual machine or device maps it by page tables of its own;
+   * `undefined` if this kernel's types do not tell.
+   */
+  readonly hasSecondaryMmu: boolean | undefined;
+}
+
+/**
+ * Where those who map an address space by page tables of their own subscribe to its
+ * changes: `struct mmu_notifier_subscriptions` of mm/mmu_notifier.c. KVM and IOMMUs
+ * are in a list, RDMA and GPUs, which subscribe for ranges, in a tree. It stays when
+ * all have gone, with both empty. Offsets in bytes.
+ */
+interface Subscriptions {
+  /** Of the pointer to it in `mm_struct`. */
+  readonly pointer: number;
+  /** Of the first element of the list, and of the root of the tree. */
+  readonly list: number;
+  readonly tree: number;
+}
+
+/** `undefined` if this kernel has no such thing, or names it differently. */
+function subscriptionsOf(btf: Btf): Subscriptions | undefined {
+  const struct = "mmu_notifier_subscriptions";
+  try {
+    return {
+      pointer: btf.offsetOf("mm_struct", "notifier_subscriptions"),
+      list: btf.offsetOf(struct, "list") + btf.offsetOf("hlist_head", "first"),
+      tree: btf.offsetOf(struct, "itree") +
+        btf.offsetOf("rb_root_cached", "rb_root") +
+        btf.offsetOf("rb_root", "rb_node"),
+    };
+  } catch (error) {
+    if (!(error instanceof BtfError)) throw error;
+    return undefined;
+  }
+}
+
+/**
+ * Stores the first element of the list, or the root of the tree if there is none. Their
+ * type is private to a file of the kernel, so they are read by address.
+ */
+function storeSubscription(
+  mm: Register,
+  { pointer, list, tree }: Subscriptions,
+): Statement[] {
+  const at = -RECORD + 32;
+  const subscriptions = r7;
+  const read = (offset: number) => [
+    move(r1, r10),
+    add(r1, at),
+    move(r2, 8),
+    move(r3, subscriptions),
+    add(r3, offset),
+    call(BPF_PROBE_READ_KERNEL),
+    load64(r1, r10, at),
+  ];
+  return [
+    load64(subscriptions, mm, pointer),
+    jumpIfEqual(subscriptions, 0, "stored"),
+    ...read(list),
+    jumpIfNotEqual(r1, 0, "stored"),
+    ...read(tree),
+    label("stored"),
+  ];
 }
 
 /**
@@ -50,7 +122,10 @@ export interface AddressSpace {
  * `struct bpf_iter__task`: meta at 0, whose first member is the file to write to,
  * and task at 8, null at the end.
  */
-function writeTasks(btf: Btf): Statement[] {
+function writeTasks(
+  btf: Btf,
+  subscriptions: Subscriptions | undefined,
+): Statement[] {
   const [context, task, mm] = [r6, r7, r8];
   return [
     move(context, r1),
@@ -70,6 +145,10 @@ function writeTasks(btf: Btf): Statement[] {
         btf.offsetOf("sched_entity", "sum_exec_runtime"),
     ),
     store64(r10, -RECORD + 24, r1),
+    move(r1, 0),
+    store64(r10, -RECORD + 32, r1),
+    // The task is not needed any more.
+    ...subscriptions ? storeSubscription(mm, subscriptions) : [],
     load64(r1, context, 0),
     load64(r1, r1, 0),
     move(r2, r10),
@@ -85,12 +164,15 @@ function writeTasks(btf: Btf): Statement[] {
 /** Lists address spaces; closed by `using`. */
 export class TaskList implements Disposable {
   readonly #iterator: Iterator;
+  readonly #tellsSubscriptions: boolean;
 
   /** @throws BtfError if the kernel's types are not as expected, BpfError if it refuses. */
   constructor(btf: Btf) {
+    const subscriptions = subscriptionsOf(btf);
+    this.#tellsSubscriptions = subscriptions !== undefined;
     this.#iterator = new Iterator(
       "write_tasks",
-      writeTasks(btf),
+      writeTasks(btf, subscriptions),
       btf.idOf(BtfKind.FUNC, "bpf_iter_task"),
     );
   }
@@ -100,12 +182,16 @@ export class TaskList implements Disposable {
     const records = new BigUint64Array(this.#iterator.readAll().slice().buffer);
     const spaces = new Map<number, AddressSpace>();
     const byTable = new Map<bigint, AddressSpace>();
-    for (let at = 0; at + 3 < records.length; at += RECORD_WORDS) {
+    for (let at = 0; at + RECORD_WORDS <= records.length; at += RECORD_WORDS) {
       const topTable = records[at + 1];
       const address = records[at + 2];
       let space = byTable.get(topTable);
       if (!space) {
-        byTable.set(topTable, space = { topTable, address, runtime: 0 });
+        const hasSecondaryMmu = this.#tellsSubscriptions
+          ? records[at + 4] !== 0n
+          : undefined;
+        space = { topTable, address, runtime: 0, hasSecondaryMmu };
+        byTable.set(topTable, space);
       }
       space.runtime += Number(records[at + 3]);
       spaces.set(Number(records[at]), space);

@@ -106,7 +106,7 @@ Deno.test("scripts get one object on standard output, valid or not", async () =>
         file: files.file,
         line: 5,
         message: 'unknown key "foo" in [[cap]]',
-        suggestion: "the keys are name, select, max_rss",
+        suggestion: "the keys are name, select, max_rss, secondary_mmu",
       }],
       warnings: [],
       config: null,
