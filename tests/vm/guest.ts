@@ -16,6 +16,8 @@ export interface GuestOptions {
   cpu: string;
   /** The compiled rcap. */
   rcap: string;
+  /** A program that becomes a virtual machine in it, if it is to have one. */
+  virtualMachine?: string;
   timeoutSeconds: number;
 }
 
@@ -46,12 +48,16 @@ export class Guest {
     this.#console = console;
   }
 
+  /** A step, however it ended. */
+  step(name: string): Step {
+    const step = this.#steps.get(name);
+    if (step !== undefined) return step;
+    throw new Error(`the machine did not get as far as the step ${name}`);
+  }
+
   /** A step that must have been a success; what it wrote. */
   output(name: string): string {
-    const step = this.#steps.get(name);
-    if (step === undefined) {
-      throw new Error(`the machine did not get as far as the step ${name}`);
-    }
+    const step = this.step(name);
     if (step.code !== 0) {
       throw new Error(
         `the step ${name} ended with ${step.code}: ${step.stderr}${step.stdout}`,
@@ -89,13 +95,13 @@ export class Guest {
 
 /** Boots a machine that runs the script, and waits for its end. */
 export async function runGuest(
-  { release, rcap, ...options }: GuestOptions,
+  { release, rcap, virtualMachine, ...options }: GuestOptions,
 ): Promise<Guest> {
   const kernel = await fetchKernel(release);
   const folder = await Deno.makeTempDir({ prefix: "rcap-vm-" });
   try {
     const initramfs = `${folder}/initramfs`;
-    await writeInitramfs(initramfs, { release, kernel, rcap });
+    await writeInitramfs(initramfs, { release, kernel, rcap, virtualMachine });
     const { image } = kernel;
     const result = await boot({ ...options, folder, image, initramfs });
     const guest = new Guest(result.results, result.console);

@@ -30,12 +30,14 @@ export interface InitramfsOptions {
   kernel: Kernel;
   /** The compiled rcap. */
   rcap: string;
+  /** A program that becomes a virtual machine, if the machine is to have one in it. */
+  virtualMachine?: string;
 }
 
 /** Writes the archive to a new file. */
 export async function writeInitramfs(
   path: string,
-  { release, kernel, rcap }: InitramfsOptions,
+  { release, kernel, rcap, virtualMachine }: InitramfsOptions,
 ): Promise<void> {
   const packages = await fetchPackages({
     release,
@@ -47,6 +49,9 @@ export async function writeInitramfs(
     ["workload.pl", WORKLOAD],
     ["bin/rcap", rcap],
   ]);
+  if (virtualMachine !== undefined) {
+    files.set("bin/virtual_machine", virtualMachine);
+  }
   for (const file of kernel.modules) {
     files.set(`lib/modules/${kernel.version}/${basename(file)}`, file);
   }

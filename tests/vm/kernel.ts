@@ -18,9 +18,9 @@ export interface Kernel {
   modules: string[];
 }
 
-/** zram, and everything that one version of it or another depends on. */
+/** zram and KVM, and everything that one version of them or another depends on. */
 const MODULES =
-  /\/(zram|zsmalloc|lzo[^/]*|lz4[^/]*|842[^/]*|zstd[^/]*)\.ko(\.\w+)?$/;
+  /\/(zram|zsmalloc|lzo[^/]*|lz4[^/]*|842[^/]*|zstd[^/]*|kvm|kvm-amd|irqbypass|ccp)\.ko(\.\w+)?$/;
 
 /** Fetches the newest kernel of a release. */
 export async function fetchKernel(release: Release): Promise<Kernel> {

@@ -14,6 +14,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { Release } from "./debian.ts";
+import { cProgram } from "../support/c_program.ts";
 import { ageOf } from "./files.ts";
 import { type Guest, runGuest } from "./guest.ts";
 
@@ -32,12 +33,19 @@ interface Machine {
   kernel: string;
   /** Levels of the page tables. */
   levels: 4 | 5;
+  /** Whether a virtual machine is started in it; one of them suffices. */
+  hasVirtualMachine?: boolean;
 }
 
 const MACHINES: ReadonlyMap<string, Machine> = new Map([
   ["6.1-la57", { release: "bookworm", kernel: "6.1.", levels: 5 }],
   ["6.12-la57", { release: "trixie", kernel: "6.12.", levels: 5 }],
-  ["6.12-4level", { release: "trixie", kernel: "6.12.", levels: 4 }],
+  ["6.12-4level", {
+    release: "trixie",
+    kernel: "6.12.",
+    levels: 4,
+    hasVirtualMachine: true,
+  }],
   ["newest-la57", { release: "sid", kernel: "", levels: 5 }],
   ["newest-4level", { release: "sid", kernel: "", levels: 4 }],
 ]);
@@ -101,6 +109,9 @@ for (const [name, machine] of chosenMachines()) {
       release: machine.release,
       cpu: machine.levels === 5 ? "max" : "max,-la57",
       rcap: binary(),
+      virtualMachine: machine.hasVirtualMachine
+        ? await cProgram("virtual_machine", ["-static"])
+        : undefined,
       timeoutSeconds: TIMEOUT_SECONDS,
     });
     try {
@@ -112,6 +123,7 @@ for (const [name, machine] of chosenMachines()) {
       checkScan(guest);
       checkWorkload(guest);
       checkSwapLimit(guest);
+      if (machine.hasVirtualMachine) checkVirtualMachine(guest);
     } catch (error) {
       throw guest.explain(error);
     }
@@ -222,6 +234,17 @@ function checkSwapLimit(guest: Guest): void {
     "cgroup /limited may not swap more (memory.swap.max is 8.0M)",
   );
   assertEquals(Number(guest.output("limited_swap")), 8 * MIB);
+}
+
+/** It is recognized through BPF and without. */
+function checkVirtualMachine(guest: Guest): void {
+  guest.output("virtual_machine");
+  for (const source of ["pte", "smaps"]) {
+    const { code, stdout } = guest.step(`leave_${source}`);
+    const { pagedata, effective, processes }: Scan = JSON.parse(stdout);
+    assertEquals([code, pagedata, effective], [3, source, 0]);
+    assertStringIncludes(processes[0].error ?? "", "is left alone");
+  }
 }
 
 /** Where the workload has a region. */
