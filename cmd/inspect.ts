@@ -24,7 +24,7 @@ import {
 } from "../lib/oneshot/inspect.ts";
 import { lines, type Printable } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
-import { formatSize, hex } from "../lib/report/units.ts";
+import { countOf, formatSize, hex } from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import {
   type Context,
@@ -239,7 +239,7 @@ function totalsRow({ totals, mappings }: InspectReport): Row {
     perm: "",
     pageSize: 0,
     verdict: "",
-    name: `${mappings.length} mappings`,
+    name: countOf(mappings.length, "mapping"),
   };
 }
 

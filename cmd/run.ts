@@ -29,7 +29,7 @@ import {
   totalMemory,
 } from "./options.ts";
 import { addTableOptions, ResultTable } from "./result.ts";
-import { STAT_COLUMNS } from "./stat.ts";
+import { STAT_COLUMNS, STAT_SHOWN, warningsOf } from "./stat.ts";
 
 const HELP = `
 The configuration is ${DEFAULT_CONFIG} and its drop-ins; rcap check reports what
@@ -93,7 +93,7 @@ export function runCommand(context: Context) {
     .addHelpText("after", HELP)
     .action(async (options) => {
       const table = new ResultTable(
-        { columns: STAT_COLUMNS },
+        { columns: STAT_COLUMNS, shown: STAT_SHOWN },
         options,
         context,
       );
@@ -134,7 +134,11 @@ export function runCommand(context: Context) {
         return;
       }
       const state = await runOnce(service, TRUSTED_OBSERVATION);
-      await table.print({ json: state, rows: statRows(state, undefined) });
+      await table.print({
+        json: state,
+        rows: statRows(state, undefined),
+        below: warningsOf(state),
+      });
       if (!areCapsMet(state)) context.setExitCode(EXIT_CODES.capNotMet.code);
     });
 }

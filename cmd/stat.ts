@@ -47,12 +47,17 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     value: ({ effectivePerScan }) => effectivePerScan,
   },
   { name: "backed_off", kind: "number", value: ({ backedOff }) => backedOff },
+  { name: "warning", kind: "text", value: ({ warning }) => warning },
 ];
 
 /** A group over its cap never reads as if it met it. */
 function besideCap({ rss, cap }: StatRow): (bytes: number) => string {
   return formatBeside(cap, rss);
 }
+
+/** The columns of a table without `-H` and `-o`: warnings are below it. */
+export const STAT_SHOWN = STAT_COLUMNS.map(({ name }) => name)
+  .filter((name) => name !== "warning").join();
 
 const HELP = `
 INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT, stat goes
@@ -64,7 +69,9 @@ Columns: ${columnNames(STAT_COLUMNS)}
   rss        resident size           cap    the limit of rss
   at         tried to page out       avgat  the same, average per scan
   pg         fall of rss             avgpg  the same, average per scan
-  backed_off intervals without a scan because paged-out memory had come back
+  backed_off intervals in which it was left alone, as its cap could not be met
+  warning    why the cap cannot be met, and which processes do not answer;
+             below the table unless -o names it
 
 ${
   exitStatusHelp({
@@ -79,6 +86,7 @@ Examples:
   rcap stat
   rcap stat 1 10 -g
   rcap stat 5 1 -H -p -o name,rss,cap
+  rcap stat 5 1 -H -o name,warning
   rcap stat 5 --json`;
 
 /** The command. */
@@ -109,7 +117,7 @@ export function statCommand(context: Context) {
     .action(async (interval, count, options) => {
       const { system, signal, log } = context;
       const table = new ResultTable(
-        { columns: STAT_COLUMNS },
+        { columns: STAT_COLUMNS, shown: STAT_SHOWN },
         options,
         context,
       );
@@ -136,7 +144,7 @@ export function statCommand(context: Context) {
 }
 
 /** Why caps cannot be met, and how many processes are left alone, a line each. */
-function warningsOf({ groups }: DaemonState): Printable {
+export function warningsOf({ groups }: DaemonState): Printable {
   return lines(...groups.flatMap(({ name, warning, avoided }) => [
     ...(warning ? [warning] : []),
     ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),

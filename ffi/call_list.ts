@@ -15,6 +15,7 @@
 import { RcapError } from "../lib/errors.ts";
 import { cString, errno, errnoMessage, libc, systemError } from "./libc.ts";
 import { O_CLOEXEC } from "./file.ts";
+import { CLOCK_THREAD_CPUTIME_ID, type ThreadClock } from "./thread_clock.ts";
 
 /** Numbers of system calls, by processor: <asm/unistd.h> of Linux. */
 const NUMBERS = {
@@ -25,6 +26,7 @@ const NUMBERS = {
     ioctl: 16,
     pread64: 17,
     gettid: 186,
+    clock_gettime: 228,
     sched_setaffinity: 203,
     openat: 257,
     kcmp: 312,
@@ -39,6 +41,7 @@ const NUMBERS = {
     read: 63,
     write: 64,
     pread64: 67,
+    clock_gettime: 113,
     sched_setaffinity: 122,
     gettid: 178,
     kcmp: 272,
@@ -168,19 +171,35 @@ export class CallList {
    * earlier part was not filled. `0`, the end of the file, ends the list.
    *
    * @param part the size of a part in bytes; the buffer's size is a multiple of it.
-   * @returns the index of the first of these calls.
+   * @param clock measures the reads up to the last part that was not empty.
+   * @returns the indexes of these calls.
    */
   readParts(
     from: Descriptor,
     into: Uint8Array<ArrayBuffer>,
-    part: number,
-  ): number {
+    { part, clock }: { part: number; clock: ThreadClock },
+  ): number[] {
     const address = this.#keep(into);
-    const first = this.#count;
+    const reads: number[] = [];
+    this.startClock(clock);
     for (let at = 0; at < into.length; at += part) {
-      this.#add("read", [from, address + at, part], NOT_ZERO);
+      reads.push(this.#add("read", [from, address + at, part], NOT_ZERO));
+      this.stopClock(clock);
     }
-    return first;
+    return reads;
+  }
+
+  /** Starts a clock. */
+  startClock({ times }: ThreadClock): void {
+    times.fill(0n);
+    const address = this.#keep(times);
+    this.#add("clock_gettime", [CLOCK_THREAD_CPUTIME_ID, address], MAY_FAIL);
+  }
+
+  /** Stops a clock; the last of several stops counts. */
+  stopClock({ times }: ThreadClock): void {
+    const address = this.#keep(times) + 16;
+    this.#add("clock_gettime", [CLOCK_THREAD_CPUTIME_ID, address], MAY_FAIL);
   }
 
   /** Reads at an offset of a file. `0`, the end of the file, ends the list. */

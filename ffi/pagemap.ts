@@ -16,6 +16,7 @@ import {
 import { CallList } from "./call_list.ts";
 import type { File } from "./file.ts";
 import { Errno, systemError } from "./libc.ts";
+import { ThreadClock } from "./thread_clock.ts";
 
 // _IOWR('f', 16, struct pm_scan_arg), 96 bytes.
 const PAGEMAP_SCAN = 0xc0606610;
@@ -35,6 +36,8 @@ export interface OpenedPagemap {
   /** The opened `/proc/<pid>/pagemap`. */
   readonly pagemap: File;
   readonly make: (calls: CallList) => Promise<void>;
+  /** Called with the processor time that calls have taken, in seconds. */
+  readonly onWork?: (seconds: number) => void;
 }
 
 /** A pagemap on which calls are made directly, such as rcap's own. */
@@ -66,7 +69,7 @@ export async function presentRuns(
  * it.
  */
 async function scanPresent(
-  { pagemap, make }: OpenedPagemap,
+  { pagemap, make, onWork }: OpenedPagemap,
   { firstPage, pages, pageSize }: PageSpan,
   onRun: (firstPage: number, pages: number) => void,
 ): Promise<boolean> {
@@ -88,8 +91,12 @@ async function scanPresent(
     argument[9] = PAGE_IS_PRESENT | PAGE_IS_PFNZERO; // category_mask
     argument[11] = PAGE_IS_PRESENT; // return_mask
     const calls = new CallList();
+    const clock = new ThreadClock();
+    calls.startClock(clock);
     const scan = calls.ioctl(pagemap.fd, PAGEMAP_SCAN, argument);
+    calls.stopClock(clock);
     await make(calls);
+    onWork?.(clock.seconds);
     const count = calls.result(scan) ?? 0;
     if (count < 0) {
       if (-count !== Errno.ENOTTY || scanWorks) {
@@ -160,7 +167,7 @@ export async function pageStates(
  * ends.
  */
 async function eachEntry(
-  { pagemap, make }: OpenedPagemap,
+  { pagemap, make, onWork }: OpenedPagemap,
   { firstPage, pages }: PageSpan,
   onEntry: (page: number, high: number) => void,
 ): Promise<number> {
@@ -170,12 +177,16 @@ async function eachEntry(
   while (page < pages) {
     const wanted = Math.min(READ_ENTRIES, pages - page);
     const calls = new CallList();
+    const clock = new ThreadClock();
+    calls.startClock(clock);
     const call = calls.readAt(
       pagemap.fd,
       entryBytes.subarray(0, wanted * 8),
       (firstPage + page) * 8,
     );
+    calls.stopClock(clock);
     await make(calls);
+    onWork?.(clock.seconds);
     const length = calls.checked(call, "read pagemap");
     if (length === 0) break;
     const read = length / 8;

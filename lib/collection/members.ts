@@ -6,6 +6,7 @@
 
 import { isExhausted, NoMatch, NoSuchProcess, NotKnown } from "../errors.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
+import { countOf } from "../report/units.ts";
 import {
   partsOf,
   type PlainSelector,
@@ -85,7 +86,13 @@ export function told(unknown: readonly string[]): string[] {
   const rest = distinct.length - MOST_TOLD;
   return [
     ...distinct.slice(0, MOST_TOLD),
-    ...rest > 0 ? [`the same is not known of ${rest} more processes`] : [],
+    ...rest > 0
+      ? [
+        `the same is not known of ${
+          countOf(rest, "more process", "more processes")
+        }`,
+      ]
+      : [],
   ];
 }
 

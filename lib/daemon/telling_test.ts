@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { libc, systemError } from "../../ffi/libc.ts";
 import { POLICIES } from "../config/policy_names.ts";
-import { hot, PAGE } from "../platform/fake_testing.ts";
+import { hot, leak, PAGE } from "../platform/fake_testing.ts";
 import { capOf, INTERVAL, SimulatedDaemon } from "./testing.ts";
 
 // Opened before the first test, which would otherwise appear to leak it.
@@ -48,6 +48,66 @@ Deno.test("a scan that covers only part of the excess logs what is left", async 
   ]);
 });
 
+Deno.test("scans that follow one another are summed up once a minute", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 15_360)],
+  });
+  const process = simulation.platform.start("one", leak("leak", 100));
+  process.fill("leak", 15_000);
+  await simulation.run(20 * 60);
+  const { scans, effective } = simulation.group("one").statistics;
+  assert(scans > 60, `${scans}`);
+  const said = simulation.said("one: paged out").map((line) => line.trim());
+  assertMatch(said[0], /in \d\.\d\d s; /);
+  const sums = said.filter((line) => / within a minute; /.test(line));
+  for (const line of sums) {
+    assertMatch(
+      line,
+      /one: paged out \d+\.\dM in \d+ scans? within a minute; now \d\d\.\dM of 60\.0M$/,
+    );
+  }
+  assert(sums.length >= 15 && sums.length <= 20, `${sums.length}`);
+  // New results are logged at once: that a scan meets the cap, and that the process has
+  // grown beyond it by the end of one.
+  assert(said.length <= 20 + 2, `${said.length}`);
+  // Nothing is left out of the sums, but for the last minute.
+  const sum = said.reduce(
+    (sum, line) => sum + Number(/out (\d+\.\d)M/.exec(line)?.[1]),
+    0,
+  );
+  const all = effective / 2 ** 20;
+  assert(sum <= all + 1 && sum >= all - 30, `${sum} of ${all}`);
+});
+
+Deno.test("each scan is logged at the level debug", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 15_360)],
+    level: "debug",
+  });
+  const process = simulation.platform.start("one", leak("leak", 100));
+  process.fill("leak", 15_000);
+  await simulation.run(300);
+  const { scans } = simulation.group("one").statistics;
+  const said = simulation.said("one: paged out")
+    .filter((line) => / s; /.test(line));
+  // The state may have been reported before the last scan.
+  assert(said.length - scans === 0 || said.length - scans === 1);
+});
+
+Deno.test("a result that is new is logged at once", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 15_360)],
+  });
+  const process = simulation.platform.start("one", leak("leak", 100));
+  process.fill("leak", 15_000);
+  await simulation.run(100);
+  const before = simulation.said("too much").length;
+  assertEquals(before, 0);
+  process.fill("locked", 20_000, { isLocked: true });
+  await simulation.run(2 * INTERVAL);
+  assertEquals(simulation.said("too much").length, 1);
+});
+
 /** The text that follows the duration of a scan. */
 function lastWords(line: string): string {
   return line.trim().split("; ")[1];
@@ -60,7 +120,7 @@ Deno.test("a daemon without work logs nothing", async () => {
   });
   simulation.platform.start("one", hot("hot")).fill("hot", 900);
   await simulation.run(300);
-  assertEquals(words(simulation), ["one: 1 processes in, 0 out"]);
+  assertEquals(words(simulation), ["one: 1 process in, 0 out"]);
 });
 
 Deno.test("a group without processes is logged once", async () => {
@@ -94,7 +154,7 @@ Deno.test("processes that join and leave are counted", async () => {
   assertEquals(processes, 1);
   assertEquals(statistics.processesIn, 2);
   assertEquals(statistics.processesOut, 1);
-  assertEquals(simulation.said("1 processes in, 0 out").length, 2);
+  assertEquals(simulation.said("1 process in, 0 out").length, 2);
 });
 
 Deno.test("a process that reuses the pid of an exited member is a new member", async () => {

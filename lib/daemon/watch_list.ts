@@ -11,7 +11,7 @@ import type { OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
 import type { Policy } from "../policy/policy.ts";
-import { formatSize } from "../report/units.ts";
+import { countOf, formatSize } from "../report/units.ts";
 import type { Troubles } from "./troubles.ts";
 import { type GroupSurroundings, WatchedGroup } from "./watched_group.ts";
 
@@ -66,8 +66,12 @@ export class WatchList {
     const before = this.#groups;
     this.#groups = caps.map((cap) => {
       const same = before.find(({ group }) => isSame(group.definition, cap));
-      same?.group.redefine(cap);
-      return same ?? this.#watch(cap);
+      if (!same) return this.#watch(cap);
+      const { group } = same;
+      const inForce = group.cap;
+      group.redefine(cap);
+      if (group.cap !== inForce) same.capChanged(inForce);
+      return same;
     });
     const { platform, clock } = this.#around;
     this.#membership = new Membership(platform, caps, {
@@ -82,7 +86,8 @@ export class WatchList {
    * @param overrides caps in bytes, by the name of the group.
    */
   override(overrides: ReadonlyMap<string, number>): void {
-    for (const { group } of this.#groups) {
+    for (const watched of this.#groups) {
+      const { group } = watched;
       const before = group.cap;
       group.override = overrides.get(group.name);
       if (group.cap === before) continue;
@@ -91,6 +96,7 @@ export class WatchList {
           group.override === undefined ? "" : ", set by hand"
         }`,
       );
+      watched.capChanged(before);
     }
   }
 
@@ -117,7 +123,11 @@ export class WatchList {
         log.info(`${group.name}: no process matches its selectors yet`);
       }
       if (joined + left > 0) {
-        log.debug(`${group.name}: ${joined} processes in, ${left} out`);
+        log.debug(
+          `${group.name}: ${
+            countOf(joined, "process", "processes")
+          } in, ${left} out`,
+        );
       }
     }
     this.#share(shared ?? new Map());

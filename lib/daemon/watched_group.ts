@@ -5,19 +5,20 @@
  * @module
  */
 
+import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
 import type { GroupState } from "../group/state.ts";
 import type { Platform } from "../platform/platform.ts";
-import {
-  describeOutcome,
-  type EnforceOptions,
-  type GroupPolicy,
-  type Judgement,
-  type Policy,
-  type PolicySurroundings,
-  type ScanOutcome,
+import type {
+  EnforceOptions,
+  GroupPolicy,
+  Judgement,
+  Policy,
+  PolicySurroundings,
+  ScanOutcome,
 } from "../policy/policy.ts";
+import { ScanLog } from "./scan_log.ts";
 import { describeError } from "./troubles.ts";
 import type { Turns } from "./turns.ts";
 
@@ -41,16 +42,22 @@ export class WatchedGroup {
   isRefreshed = false;
   readonly #policy: GroupPolicy;
   readonly #around: GroupSurroundings;
+  readonly #scanLog: ScanLog;
   /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
   #isStuckTold = false;
   /** The reading of footprints that runs, if any. */
   #measuring: Promise<void> | undefined;
+  /** Ends the scan in flight. */
+  #scanning: AbortController | undefined;
+  /** Whether it has to be found out why the cap cannot be met. */
+  #isUnexplained = false;
 
   constructor(group: CappedGroup, policy: Policy, around: GroupSurroundings) {
     this.group = group;
     this.#policy = policy.forGroup(group, around);
     this.#around = around;
+    this.#scanLog = new ScanLog(group, around);
   }
 
   /** Reads the sizes of all members. This is cheap. */
@@ -66,35 +73,35 @@ export class WatchedGroup {
    * @param interval the time between two samples, in milliseconds.
    */
   act(
-    { wantsHistory, suffers, excess, needsReading }: JudgedSample,
+    { wantsHistory, excess, needsReading, cameBack }: JudgedSample,
     mayTake: number,
     interval: number,
   ): void {
     const { group } = this;
-    const { clock, log, turns } = this.#around;
-    if (excess === 0) this.#settle();
+    const { clock, turns } = this.#around;
+    const moment = { now: clock.now(), interval };
+    this.#scanLog.sampled();
     this.#tellStuck();
     const measured = needsReading ? this.#measure() : undefined;
+    const news = group.backoff.sampled(
+      { cameBack, isEnforced: mayTake > 0 },
+      group.circumstances(group.backoff.isActive ? this.#freeSwap() : 0),
+      moment,
+    );
+    if (news === "failed") {
+      this.#noteFailure("much of what was paged out came back");
+    } else if (news) this.#withdraw(news);
     if (this.#isBusy) return;
     if (!wantsHistory) {
       this.#policy.forget();
       return;
     }
-    let take = mayTake;
-    if (take > 0 && suffers) {
-      group.backedOff++;
-      take = 0;
-      log.debug(
-        `${group.name}: much of what was paged out came back, so it is left alone for an interval`,
-      );
-    }
-    const waits = group.backoff.isWaiting(
-      clock.now(),
-      group.circumstances(this.#hasFreeSwap()),
-    );
+    const waits = mayTake > 0 && group.backoff.isWaiting(moment);
+    if (waits) group.backedOff++;
+    const take = waits ? 0 : mayTake;
     this.#beside(async () => {
       await measured;
-      if (waits) take = 0;
+      await this.#explain();
       await this.#policy.observe({ interval });
       if (!this.#policy.hasWork(take)) return;
       using _turn = await turns.take();
@@ -110,54 +117,104 @@ export class WatchedGroup {
   /**
    * Scans the group, and logs the result.
    *
-   * @param excess by how much it should shrink at most, in bytes.
+   * @param excess by how much it should shrink at most, in bytes; 0 to prepare only.
    */
   async enforce(excess: number, options: EnforceOptions): Promise<void> {
-    const { log, onScan } = this.#around;
-    const outcome = await this.#policy.enforce(excess, options);
+    const { onScan } = this.#around;
+    const { backoff } = this.group;
+    using scan = this.#beginScan();
+    if (excess > 0) backoff.begin();
+    let outcome: ScanOutcome | undefined;
+    try {
+      outcome = await this.#policy.enforce(excess, options, scan.signal);
+    } finally {
+      if (excess > 0) backoff.end();
+    }
     if (!outcome) return;
     onScan?.(outcome.seconds);
-    const { attempted, effective, left, seconds } = outcome;
-    log.info(describeOutcome(this.group, outcome), {
-      group: this.group.name,
-      attempted,
-      effective,
-      left: Math.max(0, left),
-      seconds,
-    });
-    if (this.group.size <= this.group.cap) this.#settle();
-    if (!outcome.isPartial) await this.#backOff(outcome, options.interval);
+    this.#scanLog.scanned(outcome);
+    if (outcome.isPartial || scan.signal.aborted) return;
+    const hasFailed = backoff.scanned(
+      { ...outcome, pagedOut: outcome.effective },
+      this.group.circumstances(this.#freeSwap()),
+      { now: this.#around.clock.now(), interval: options.interval },
+    );
+    if (!hasFailed) return;
+    this.#noteFailure("next to nothing could be paged out");
+    await this.#explain();
   }
 
-  /** Makes scans less frequent while they are ineffective, and warns once why. */
-  async #backOff(
-    { ineffective }: ScanOutcome,
-    interval: number,
-  ): Promise<void> {
+  /** Notes that the cap in force has changed. A higher one ends the scan in flight. */
+  capChanged(before: number): void {
+    if (this.group.cap > before) this.#scanning?.abort();
+    this.group.backoff.reset();
+    this.#withdraw("the cap has changed");
+  }
+
+  /** Returns the signal of a scan that begins, which ends with the daemon; disposal ends the scan. */
+  #beginScan(): Disposable & { readonly signal: AbortSignal } {
+    const { signal } = this.#around;
+    const scanning = new AbortController();
+    const abort = () => scanning.abort(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort, { once: true });
+    this.#scanning = scanning;
+    return {
+      signal: scanning.signal,
+      [Symbol.dispose]: () => {
+        this.#scanning = undefined;
+        signal.removeEventListener("abort", abort);
+      },
+    };
+  }
+
+  /** Notes that a scan has failed. */
+  #noteFailure(why: string): void {
     const { group } = this;
-    const { clock, log } = this.#around;
-    group.backoff.record(ineffective, {
-      now: clock.now(),
-      interval,
-      circumstances: group.circumstances(this.#hasFreeSwap()),
-    });
-    if (!group.backoff.isHopeless || group.warning !== null) return;
-    group.warning = await whyNotMet(group, {
+    this.#around.log.debug(
+      `${group.name}: ${why}; left alone for ${this.#secondsLeft()} s`,
+    );
+    this.#isUnexplained = group.backoff.isHopeless;
+  }
+
+  /** Finds out why the cap cannot be met, if need be, and warns of it, once. */
+  async #explain(): Promise<void> {
+    if (!this.#isUnexplained) return;
+    this.#isUnexplained = false;
+    const { group } = this;
+    const warning = await whyNotMet(group, {
       inUse: this.#policy.inUse(),
       granularity: this.#around.platform.granularity,
     });
-    log.warn(`${group.warning}; it is tried less often until that changes`, {
-      group: group.name,
-    });
+    // Circumstances may have changed meanwhile.
+    if (!group.backoff.isHopeless) return;
+    if (group.warning === null) {
+      this.#around.log.warn(
+        `${warning}; it may exceed it, and is left alone for ${this.#secondsLeft()} s, then for longer each time until that changes`,
+        { group: group.name },
+      );
+    }
+    group.warning = warning;
   }
 
-  /** Notes that the group is under its cap. */
-  #settle(): void {
+  #secondsLeft(): number {
+    const left = this.group.backoff.until - this.#around.clock.now();
+    return Math.max(0, Math.round(left / 1000));
+  }
+
+  /** Withdraws the warning that the cap cannot be met, if there is one. */
+  #withdraw(change: Change): void {
     const { group } = this;
-    group.backoff.reset();
+    this.#isUnexplained = false;
     if (group.warning === null) return;
     group.warning = null;
-    this.#around.log.info(`${group.name}: under its cap again`);
+    this.#around.log.info(
+      `${group.name}: the warning no longer holds: ${change}`,
+    );
+  }
+
+  #freeSwap(): number {
+    return this.#around.platform.memory().freeSwap;
   }
 
   /** Warns once of members whose main threads have exited. */
@@ -183,10 +240,6 @@ export class WatchedGroup {
     return this.#measuring = done;
   }
 
-  #hasFreeSwap(): boolean {
-    return this.#around.platform.memory().freeSwap > 0;
-  }
-
   /** Runs a task beside the loop. An error in it does not end the daemon. */
   #beside(step: () => Promise<void>): void {
     const { log, signal, work } = this.#around;
@@ -204,6 +257,6 @@ export class WatchedGroup {
 
   /** The state of the group, for reports. */
   state(): GroupState {
-    return this.group.state(this.#policy.idle());
+    return this.group.state(this.#policy.idle(), this.#around.clock);
   }
 }

@@ -8,13 +8,14 @@
 import { whyNot } from "../collection/members.ts";
 import type { CapConfig } from "../config/config.ts";
 import { NoSuchProcess, ProcessError } from "../errors.ts";
+import type { Clock } from "../platform/clock.ts";
 import type {
   Platform,
   ProcessEntry,
   ProcessSample,
 } from "../platform/platform.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
-import { formatSize } from "../report/units.ts";
+import { formatSize, formatTimeOfDay } from "../report/units.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import type { Member } from "./member.ts";
@@ -35,8 +36,6 @@ export interface Sample {
   readonly wantsHistory: boolean;
   /** Whether footprints of members have to be read, for the first time or again. */
   readonly needsReading: boolean;
-  /** By how much scans have lowered the size since the sample before. */
-  readonly pagedOut: number;
   /** How much was read back from a disk or swap since the sample before. */
   readonly cameBack: number;
 }
@@ -51,7 +50,7 @@ export class CappedGroup {
   readonly backoff = new Backoff();
   /** The cap set by hand, which replaces that of the configuration. */
   override: number | undefined;
-  /** Why the cap cannot be met. */
+  /** Why the cap cannot be met, as far as is known. */
   warning: string | null = null;
   /** How many scans were started. */
   scans = 0;
@@ -84,8 +83,8 @@ export class CappedGroup {
   #membershipRead = 0;
   /** How many page faults of members since the last sample waited for a disk. */
   #faults = 0;
-  /** `effective` as of the last sample. */
-  #effectiveThen = 0;
+  /** The sizes of the members that have left, added up. */
+  #departed = 0;
 
   constructor(
     id: number,
@@ -181,6 +180,7 @@ export class CappedGroup {
     this.#members.delete(pid);
     member.hasLeft = true;
     this.#left++;
+    this.#departed += member.proportional;
     this.onLeave(member);
   }
 
@@ -190,6 +190,7 @@ export class CappedGroup {
     this.#members.set(entry.pid, this.#newMember(entry));
     if (!before) return;
     before.hasLeft = true;
+    this.#departed += before.proportional;
     this.onLeave(before);
   }
 
@@ -198,9 +199,6 @@ export class CappedGroup {
     this.#resample();
     const faults = this.#faults;
     this.#faults = 0;
-    const { effective } = this.statistics;
-    const pagedOut = effective - this.#effectiveThen;
-    this.#effectiveThen = effective;
     const { size, accounting } = this.#updateSize();
     this.#samples++;
     return {
@@ -209,7 +207,6 @@ export class CappedGroup {
       wantsHistory: size >= this.cap * HISTORY_SHARE,
       needsReading: this.#mayExceed &&
         this.members.some((member) => member.isDue(now)),
-      pagedOut,
       cameBack: faults * this.#platform.pageSize,
     };
   }
@@ -370,10 +367,16 @@ export class CappedGroup {
    * Why the cap cannot be met, which members do not answer or cannot be read, and
    * which are known coarsely; `null` if nothing is wrong.
    */
-  #warnings(): string | null {
-    const { members } = this;
+  #warnings(clock: Pick<Clock, "now" | "wallTime">): string | null {
+    const { members, warning, backoff } = this;
+    const left = backoff.until - clock.now();
+    const until = left > 0
+      ? `; it may exceed it, and is left alone until ${
+        formatTimeOfDay(clock.wallTime() + left / 1000)
+      }`
+      : "";
     const all = [
-      ...[this.warning ?? this.stuck ?? []].flat(),
+      ...[warning === null ? this.stuck ?? [] : warning + until].flat(),
       ...members.flatMap(({ memory }) =>
         memory.silence ?? memory.unreadable ?? []
       ),
@@ -382,17 +385,13 @@ export class CappedGroup {
     if (all.length === 0) return null;
     const most = all.slice(0, MOST_WARNINGS);
     const others = all.length - most.length;
-    return most.join("; ") + (others > 0 ? `; and ${others} others` : "");
+    return most.join("; ") + (others > 0 ? `; and ${others} more` : "");
   }
 
   /** The circumstances for {@linkcode Backoff}. */
-  circumstances(hasFreeSwap: boolean): Circumstances {
-    return {
-      size: this.#last.size,
-      cap: this.cap,
-      membership: this.#membership,
-      hasFreeSwap,
-    };
+  circumstances(freeSwap: number): Circumstances {
+    const { size, cap } = this;
+    return { size, cap, departed: this.#departed, freeSwap };
   }
 
   /**
@@ -400,7 +399,10 @@ export class CappedGroup {
    *
    * @param idle how much was not used for how long; `null` if the policy does not know.
    */
-  state(idle: readonly IdleBytes[] | null): GroupState {
+  state(
+    idle: readonly IdleBytes[] | null,
+    clock: Pick<Clock, "now" | "wallTime">,
+  ): GroupState {
     const { statistics } = this;
     return {
       id: this.id,
@@ -428,7 +430,7 @@ export class CappedGroup {
         scanTime: statistics.scanTime,
         backedOff: this.backedOff,
       },
-      warning: this.#warnings(),
+      warning: this.#warnings(clock),
     };
   }
 }

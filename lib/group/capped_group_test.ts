@@ -62,7 +62,7 @@ Deno.test("a process that executes another program becomes a new member in the s
   assertEquals(group.members.map(({ entry }) => entry.comm), ["a", "b"]);
   assertEquals(group.members[0] === before, false);
   assertEquals(left, [before]);
-  const { statistics } = group.state(null);
+  const { statistics } = group.state(null, new FakeClock());
   assertEquals([statistics.processesIn, statistics.processesOut], [2, 0]);
 });
 
@@ -73,7 +73,6 @@ Deno.test("a sample drops members that have exited, and counts what came back", 
   b.fill("idle", 500);
   group.update([a.entry, b.entry]);
   assertEquals(group.sample(0).size, 800 * PAGE);
-  group.statistics.effective += 40 * PAGE;
   a.majorFaults += 7;
   b.exit();
   const sample = group.sample(0);
@@ -82,10 +81,9 @@ Deno.test("a sample drops members that have exited, and counts what came back", 
     accounting: "rss",
     wantsHistory: false,
     needsReading: false,
-    pagedOut: 40 * PAGE,
     cameBack: 7 * PAGE,
   });
-  const { statistics } = group.state(null);
+  const { statistics } = group.state(null, new FakeClock());
   assertEquals(statistics.minimumRss, 300 * PAGE);
   assertEquals(statistics.maximumRss, 800 * PAGE);
   assertEquals(statistics.processesOut, 1);

@@ -1,29 +1,34 @@
 /**
- * The memory of a process, which measures how long reads of its pagedata take.
+ * The memory of a process, which measures what reads of its pagedata cost.
  *
  * @module
  */
 
 import type { Pagedata } from "../memory/pagedata.ts";
-import type { ProcessMemory } from "../memory/process_memory.ts";
 import { WrappedMemory } from "../memory/wrapped_memory.ts";
+import type { MonitoredMemory } from "../platform/platform.ts";
 
-/** Called after each read of pagedata with the number of pages and the duration. */
+/**
+ * Called after each read of pagedata with the number of pages, and the processor time
+ * that it took, in seconds.
+ */
 export type OnRead = (reading: { pages: number; seconds: number }) => void;
 
 /** Measures reads of pagedata. */
 export class MeasuredMemory extends WrappedMemory {
+  readonly #memory: MonitoredMemory;
   readonly #onRead: OnRead;
 
-  constructor(memory: ProcessMemory, onRead: OnRead) {
+  constructor(memory: MonitoredMemory, onRead: OnRead) {
     super(memory);
+    this.#memory = memory;
     this.#onRead = onRead;
   }
 
   override async readPagedata(): Promise<Pagedata> {
-    const began = performance.now();
+    const before = this.#memory.readSeconds;
     const pagedata = await super.readPagedata();
-    const seconds = (performance.now() - began) / 1000;
+    const seconds = this.#memory.readSeconds - before;
     this.#onRead({ pages: pagedata.bits.length, seconds });
     return pagedata;
   }

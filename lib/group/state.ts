@@ -98,6 +98,6 @@ export interface GroupStatistics {
   readonly processesOut: number;
   /** Total duration of scans. */
   readonly scanTime: number;
-  /** Intervals in which the group was left alone because its pages had come back. */
+  /** Intervals in which the group was left alone because its cap could not be met. */
   readonly backedOff: number;
 }

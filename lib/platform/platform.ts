@@ -131,6 +131,12 @@ export interface MonitoredMemory extends ProcessMemory {
   reset(): Promise<void>;
   /** Makes references to pages in use visible again, shortly before an observation ends. */
   refresh(): Promise<void>;
+  /**
+   * The processor time that readings of pagedata have taken so far, by the system and by
+   * rcap: in seconds. Waiting, for a thread, for a lock or for other readings, does not
+   * count, as far as the system can tell it apart.
+   */
+  readonly readSeconds: number;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
   /**

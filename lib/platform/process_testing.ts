@@ -104,8 +104,8 @@ export class FakeProcess {
   hasSecondaryMmu = false;
   /** How often its references were reset. */
   resets = 0;
-  /** Called when it is about to lose pages. */
-  onPageOut: () => void = () => {};
+  /** Called when it is about to lose pages; delays that by the promise it returns. */
+  onPageOut: () => void | Promise<void> = () => {};
   /** Called when it has lost pages. */
   afterPageOut: () => void = () => {};
   /** Called when what is in use has to show once more. */
@@ -266,6 +266,7 @@ function residentOf({ pages }: Pick<Region, "pages">): number {
 /** The memory of a {@linkcode FakeProcess}. */
 export class FakeProcessMemory implements MonitoredMemory {
   readonly knowsProportional = true;
+  readonly readSeconds = 0;
   readonly #machine: FakeSwap;
   readonly #process: FakeProcess;
   readonly #choice: SecondaryMmuChoice;
@@ -475,12 +476,11 @@ export class FakeProcessMemory implements MonitoredMemory {
     };
   }
 
-  // deno-lint-ignore require-await -- As above.
   async #pageOutAll(
     ranges: readonly PageRange[],
     signal: AbortSignal | undefined,
   ): Promise<PageoutResult[]> {
-    this.#process.onPageOut();
+    await this.#process.onPageOut();
     const results: PageoutResult[] = [];
     for (const range of ranges) {
       if (signal?.aborted || results.at(-1)?.result === "failed") break;

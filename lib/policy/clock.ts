@@ -16,18 +16,17 @@ import type { Platform } from "../platform/platform.ts";
 import { ScanCollection, ScannedProcess } from "../scanner/collection.ts";
 import { scan, type ScanOptions, type ScanResult } from "../scanner/scan.ts";
 import { concludeScan, KnownMembers, lookSoon, tolerate } from "./members.ts";
-import {
-  type EnforceOptions,
-  type GroupPolicy,
-  hasComeBack,
-  type Judgement,
-  type ObservedProcess,
-  type ObserveOptions,
-  type OneShotPolicy,
-  type Policy,
-  type PolicySurroundings,
-  type ProcessAccess,
-  type ScanOutcome,
+import type {
+  EnforceOptions,
+  GroupPolicy,
+  Judgement,
+  ObservedProcess,
+  ObserveOptions,
+  OneShotPolicy,
+  Policy,
+  PolicySurroundings,
+  ProcessAccess,
+  ScanOutcome,
 } from "./policy.ts";
 
 /** History is renewed after this many intervals, but not sooner than after a minute. */
@@ -158,10 +157,7 @@ class ClockGroup implements GroupPolicy {
   }
 
   judge(sample: Sample): Judgement {
-    return {
-      excess: Math.max(0, sample.size - this.#group.cap),
-      suffers: hasComeBack(sample),
-    };
+    return { excess: Math.max(0, sample.size - this.#group.cap) };
   }
 
   async observe({ interval }: ObserveOptions): Promise<void> {
@@ -188,8 +184,9 @@ class ClockGroup implements GroupPolicy {
   async enforce(
     excess: number,
     options: EnforceOptions,
+    signal: AbortSignal,
   ): Promise<ScanOutcome | undefined> {
-    const { clock, signal } = this.#around;
+    const { clock } = this.#around;
     const group = this.#group;
     const over = await group.measure(clock.now()) - group.cap;
     if (over <= 0 || signal.aborted) return undefined;
@@ -199,7 +196,7 @@ class ClockGroup implements GroupPolicy {
       known.isObserved(now, least)
     );
     if (judged.length === 0) return undefined;
-    await this.#lookAgain(judged, options);
+    await this.#lookAgain(judged, options, signal);
     // The group may have shrunk by itself meanwhile.
     const wanted = Math.min(
       excess,
@@ -207,19 +204,21 @@ class ClockGroup implements GroupPolicy {
       await group.measure(clock.now()) - group.cap,
     );
     if (wanted <= 0 || signal.aborted) return undefined;
-    return await this.#scan(judged, wanted, options);
+    return await this.#scan(judged, { ...options, wanted, signal });
   }
 
   /**
    * @param judged the members with enough history.
-   * @param wanted by how much the group should shrink, in bytes.
+   * @param options also by how much the group should shrink, in bytes.
    */
   async #scan(
     judged: readonly ClockMember[],
-    wanted: number,
-    { isBounded = false }: EnforceOptions,
+    { wanted, isBounded = false, signal }: EnforceOptions & {
+      wanted: number;
+      signal: AbortSignal;
+    },
   ): Promise<ScanOutcome> {
-    const { clock, signal, log } = this.#around;
+    const { clock, log } = this.#around;
     const group = this.#group;
     const collection = this.#collection;
     const { statistics } = collection;
@@ -240,14 +239,16 @@ class ClockGroup implements GroupPolicy {
     const headroom = isBounded ? 0 : this.#headroom(wanted);
     const goal = group.size - wanted;
     group.scans++;
+    let tookInUse = false;
     await scan(collection, {
       excess: wanted + headroom,
       spareReferenced,
       signal,
-      onEvent: log.has("debug")
-        ? (event) =>
-          narrate(event).forEach((line) => log.debug(`${group.name}: ${line}`))
-        : undefined,
+      onEvent(event) {
+        if (event.type === "insufficient") tookInUse = true;
+        if (!log.has("debug")) return;
+        for (const line of narrate(event)) log.debug(`${group.name}: ${line}`);
+      },
     });
     for (const known of members) {
       // New pagedata starts a new window.
@@ -256,6 +257,7 @@ class ClockGroup implements GroupPolicy {
     return await concludeScan(group, clock, {
       before,
       statistics,
+      tookInUse,
       // A scan that falls short of the headroom alone is still effective.
       goal,
       isPartial: spareReferenced,
@@ -280,9 +282,10 @@ class ClockGroup implements GroupPolicy {
   async #lookAgain(
     members: readonly ClockMember[],
     { interval }: ObserveOptions,
+    signal: AbortSignal,
   ): Promise<void> {
-    const { clock, signal, log } = this.#around;
-    await lookSoon(members, this.#around);
+    const { clock, log } = this.#around;
+    await lookSoon(members, { clock, log, signal });
     const pause = Math.min(REFRESH, interval / 2) / GLANCES;
     for (let glance = 0; glance < GLANCES && !signal.aborted; glance++) {
       await clock.sleep(pause, signal);

@@ -13,18 +13,17 @@ import { type IdleBytes, idleBytes, PageAges } from "../scanner/ages.ts";
 import { scanColdest } from "../scanner/coldest.ts";
 import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
 import { concludeScan, KnownMembers, lookSoon, tolerate } from "./members.ts";
-import {
-  type EnforceOptions,
-  type GroupPolicy,
-  hasComeBack,
-  type Judgement,
-  type ObservedProcess,
-  type ObserveOptions,
-  type OneShotPolicy,
-  type Policy,
-  type PolicySurroundings,
-  type ProcessAccess,
-  type ScanOutcome,
+import type {
+  EnforceOptions,
+  GroupPolicy,
+  Judgement,
+  ObservedProcess,
+  ObserveOptions,
+  OneShotPolicy,
+  Policy,
+  PolicySurroundings,
+  ProcessAccess,
+  ScanOutcome,
 } from "./policy.ts";
 
 /**
@@ -169,8 +168,6 @@ class ColdestGroup implements GroupPolicy {
   readonly #around: PolicySurroundings;
   readonly #collection: AgedCollection;
   readonly #members: KnownMembers<ColdestMember>;
-  /** Whether the last pass paged out pages in use. */
-  #tookInUse = true;
   /** By how much the group is expected to grow in an interval, in bytes. */
   #expectedGrowth = 0;
   /** Whether pages age with every sample, because little is idle. */
@@ -190,10 +187,7 @@ class ColdestGroup implements GroupPolicy {
 
   judge(sample: Sample): Judgement {
     const size = sample.size + this.#expectedGrowth;
-    return {
-      excess: Math.max(0, size - this.#group.cap),
-      suffers: this.#tookInUse && hasComeBack(sample),
-    };
+    return { excess: Math.max(0, size - this.#group.cap) };
   }
 
   async observe({ interval }: ObserveOptions): Promise<void> {
@@ -235,8 +229,9 @@ class ColdestGroup implements GroupPolicy {
   async enforce(
     excess: number,
     options: EnforceOptions,
+    signal: AbortSignal,
   ): Promise<ScanOutcome | undefined> {
-    const { clock, signal, log } = this.#around;
+    const { clock, log } = this.#around;
     const { isBounded = false, isOnlyScan } = options;
     const group = this.#group;
     const collection = this.#collection;
@@ -262,7 +257,7 @@ class ColdestGroup implements GroupPolicy {
     }
 
     // Others may have reset references, so that memory in use looks idle.
-    if (allowed > 0) await lookSoon(known, this.#around);
+    if (allowed > 0) await lookSoon(known, { clock, log, signal });
     if (signal.aborted) return undefined;
     for (const one of known) {
       await tolerate(one.member, log, () => one.keepResidency(clock.now()));
@@ -283,7 +278,6 @@ class ColdestGroup implements GroupPolicy {
         for (const line of narrate(event)) log.debug(`${group.name}: ${line}`);
       },
     });
-    this.#tookInUse = tookInUse;
     // If little is idle, ages have to tell pages apart sooner.
     this.#agesFaster = result.idle < (allowed + reserve) * 2;
     this.#sizeThen = group.size;
@@ -297,6 +291,7 @@ class ColdestGroup implements GroupPolicy {
       before,
       statistics,
       goal,
+      tookInUse,
       isPartial: known.length < members.length,
       started,
     });

@@ -45,7 +45,11 @@ Deno.test("memory in use stays, even if others reset references before each read
     await clock.advance(interval);
   }
   process.resetReferences();
-  const enforced = policy.enforce(4 * PAGE, { interval, isOnlyScan: true });
+  const enforced = policy.enforce(
+    4 * PAGE,
+    { interval, isOnlyScan: true },
+    new AbortController().signal,
+  );
   await clock.advance(1000);
   const outcome = await enforced;
   assert(outcome && outcome.attempted >= 4 * PAGE);

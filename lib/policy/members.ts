@@ -83,10 +83,11 @@ export async function lookSoon(
 export async function concludeScan(
   group: CappedGroup,
   clock: Clock,
-  { before, statistics, goal, isPartial, started }: {
+  { before, statistics, goal, tookInUse, isPartial, started }: {
     before: ScanStatistics;
     statistics: ScanStatistics;
     goal: number;
+    tookInUse: boolean;
     isPartial: boolean;
     started: number;
   },
@@ -100,6 +101,7 @@ export async function concludeScan(
     effective: statistics.effective - before.effective,
     left,
     ineffective,
+    tookInUse,
     isPartial,
     seconds,
   };

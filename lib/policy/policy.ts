@@ -80,11 +80,13 @@ export interface GroupPolicy {
    *
    * @param excess by how much the group should shrink at most, in bytes; 0 to
    * prepare only.
+   * @param signal ends the scan at its next step.
    * @returns `undefined` if nothing had to go, or nothing can be judged yet.
    */
   enforce(
     excess: number,
     options: EnforceOptions,
+    signal: AbortSignal,
   ): Promise<ScanOutcome | undefined>;
   /** How much was idle for how long; `null` if this is not known. */
   idle(): IdleBytes[] | null;
@@ -101,8 +103,6 @@ export interface GroupPolicy {
 export interface Judgement {
   /** By how much the cap is exceeded, or soon will be, in bytes; 0 if it is not. */
   readonly excess: number;
-  /** Whether so much of what was paged out came back that the group should be left alone. */
-  readonly suffers: boolean;
 }
 
 /** A policy in charge of the processes of a one-shot scan. */
@@ -137,17 +137,11 @@ export interface ScanOutcome {
   readonly left: number;
   /** Whether it went through everything once and did not cover the excess. */
   readonly ineffective: boolean;
+  /** Whether unreferenced memory did not suffice, so that memory in use went too. */
+  readonly tookInUse: boolean;
   /** Whether it left out members that cannot be judged yet. */
   readonly isPartial: boolean;
   readonly seconds: number;
-}
-
-/** A group suffers if more than this share of what was paged out came back. */
-const SUFFERING_SHARE = 0.25;
-
-/** Whether too much of what scans have paged out came back. */
-export function hasComeBack({ pagedOut, cameBack }: Sample): boolean {
-  return pagedOut > 0 && cameBack > pagedOut * SUFFERING_SHARE;
 }
 
 /** Describes the result of a scan in words, with the size of the group measured after it. */

@@ -90,15 +90,32 @@ class Bench {
       const next = clock.now() + interval;
       this.update();
       const sample = group.sample(clock.now());
-      const { excess, suffers } = policy.judge(sample);
+      const { excess } = policy.judge(sample);
+      const moment = () => ({ now: clock.now(), interval });
+      const circumstances = () => group.circumstances(this.platform.freeSwap);
+      const isEnforced = excess > 0;
+      group.backoff.sampled(
+        { cameBack: sample.cameBack, isEnforced },
+        circumstances(),
+        moment(),
+      );
       if (!sample.wantsHistory) policy.forget();
       else {
         const scan = async () => {
           await policy.observe({ interval });
-          const take = suffers ? 0 : excess;
+          const take = group.backoff.isWaiting(moment()) ? 0 : excess;
           if (!policy.hasWork(take)) return;
-          const outcome = await policy.enforce(take, { interval });
-          if (outcome) this.outcomes.push(outcome);
+          if (take > 0) group.backoff.begin();
+          const { signal } = new AbortController();
+          const outcome = await policy.enforce(take, { interval }, signal);
+          if (take > 0) group.backoff.end();
+          if (!outcome) return;
+          this.outcomes.push(outcome);
+          group.backoff.scanned(
+            { ...outcome, pagedOut: outcome.effective },
+            circumstances(),
+            moment(),
+          );
         };
         let isOver = false;
         const done = scan().finally(() => isOver = true);

@@ -8,9 +8,13 @@ import { UsageError } from "../errors.ts";
 
 const UNITS = ["", "K", "M", "G", "T", "P"];
 
-/** A number of things: `1 cap`, `3 caps`. The plural of the noun ends in `s`. */
-export function countOf(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+/** A number of things: `1 cap`, `3 caps`. The plural of the noun ends in `s` by default. */
+export function countOf(
+  number: number,
+  noun: string,
+  plural = `${noun}s`,
+): string {
+  return `${number} ${number === 1 ? noun : plural}`;
 }
 
 /**
@@ -115,6 +119,15 @@ export function exactSize(bytes: number): string {
 /** Formats an address for people and JSON: hexadecimal, with 0x. */
 export function hex(address: bigint): string {
   return `0x${address.toString(16)}`;
+}
+
+/**
+ * Formats a time for people: `14:05:10`, in the local time zone.
+ *
+ * @param time in seconds since the epoch.
+ */
+export function formatTimeOfDay(time: number): string {
+  return new Date(time * 1000).toTimeString().slice(0, 8);
 }
 
 /** The units of durations, the longest first, in milliseconds. */

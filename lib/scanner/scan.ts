@@ -165,6 +165,8 @@ class Scan {
     while (victim && this.#excess > 0 && !this.#signal?.aborted) {
       address = await this.#scanVictim(victim, address);
       collection.victim = victim;
+      // It has not gone through everything.
+      if (this.#signal?.aborted) break;
       const next = processAfter(collection.processes, victim);
       if (!next) {
         complete = true;
@@ -172,7 +174,7 @@ class Scan {
         if (this.#excess > 0 && !resumed) statistics.ineffective++;
         break;
       }
-      if (this.#excess <= 0 || this.#signal?.aborted) break;
+      if (this.#excess <= 0) break;
       victim = validVictim(collection.processes, next);
       address = undefined;
     }

@@ -167,7 +167,8 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "counter",
     name: "rcap_backed_off_total",
-    help: "Intervals without a scan because paged-out memory had come back.",
+    help:
+      "Intervals in which the group was left alone because its cap could not be met.",
     value: ({ statistics }) => statistics.backedOff,
   },
   {
@@ -229,7 +230,8 @@ export class Metrics {
       value: this.#pagesRead,
     });
     into.counter("rcap_page_read_seconds_total", {
-      help: "Time spent reading these pages.",
+      help:
+        "Processor time that reading these pages took, without waiting for processes.",
       value: this.#readSeconds,
     });
     registry.registerMetric(this.#scans);

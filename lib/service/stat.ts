@@ -24,8 +24,10 @@ export interface StatRow {
   /** By how much that lowered the resident set, in total and on average. */
   readonly effective: number;
   readonly effectivePerScan: number;
-  /** Intervals without a scan because paged-out memory had come back. */
+  /** Intervals in which it was left alone because its cap could not be met. */
   readonly backedOff: number;
+  /** As {@linkcode GroupState.warning}. */
+  readonly warning: string | null;
 }
 
 /**
@@ -42,7 +44,8 @@ export function statRows(
       : [],
   );
   return now.groups.map((group) => {
-    const { id, name, processes, addressSpace, rss, cap, statistics } = group;
+    const { id, name, processes, addressSpace, rss, cap, statistics, warning } =
+      group;
     const then = earlier.get(id)?.statistics;
     const attempted = statistics.attempted - (then?.attempted ?? 0);
     const effective = statistics.effective - (then?.effective ?? 0);
@@ -59,6 +62,7 @@ export function statRows(
       effective,
       effectivePerScan: scans > 0 ? Math.round(effective / scans) : 0,
       backedOff: statistics.backedOff - (then?.backedOff ?? 0),
+      warning,
     };
   });
 }
@@ -66,10 +70,7 @@ export function statRows(
 /** A row, with more of the group's state. */
 export type StatEntry =
   & StatRow
-  & Pick<
-    GroupState,
-    "avoided" | "accounting" | "idle" | "statistics" | "warning"
-  >;
+  & Pick<GroupState, "avoided" | "accounting" | "idle" | "statistics">;
 
 /** What `rcap stat --json` prints. Sizes in bytes, times in seconds. */
 export interface StatReport {
@@ -93,9 +94,8 @@ export function statReport(
     seconds: before ? now.updatedAt - before.updatedAt : null,
     memory: now.memory,
     groups: statRows(now, before).map((row, index) => {
-      const { avoided, accounting, idle, statistics, warning } =
-        now.groups[index];
-      return { ...row, avoided, accounting, idle, statistics, warning };
+      const { avoided, accounting, idle, statistics } = now.groups[index];
+      return { ...row, avoided, accounting, idle, statistics };
     }),
   };
 }

@@ -100,11 +100,13 @@ function processFiles(paths: IllumosPaths): Promise<Finding[]> {
     }),
     file("pagedata", "references are known for every page", async (files) => {
       const { mappings, bits } = await files.readPagedata();
-      return `${mappings.length} mappings of ${bits.length} pages`;
+      return `${countOf(mappings.length, "mapping")} of ${
+        countOf(bits.length, "page")
+      }`;
     }),
     file("xmap", "what is in memory is known for every mapping", async (
       files,
-    ) => `${(await files.readXmap()).length} mappings`),
+    ) => countOf((await files.readXmap()).length, "mapping")),
   ]);
 }
 

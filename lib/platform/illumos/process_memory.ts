@@ -60,6 +60,8 @@ export interface IllumosAccess extends ProcAccess {
 /** The memory of one process. */
 export class IllumosProcessMemory implements MonitoredMemory {
   readonly knowsProportional = false;
+  /** On this system, the time that the reads took: a read waits only for the address space. */
+  readSeconds = 0;
   readonly #id: ProcessId;
   readonly #access: IllumosAccess;
   readonly #files: ProcessFiles;
@@ -86,7 +88,10 @@ export class IllumosProcessMemory implements MonitoredMemory {
   readPagedata(): Promise<Pagedata> {
     return this.#readability.note(async () => {
       this.#checkLayout();
-      return await this.#files.readPagedata();
+      const began = performance.now();
+      const pagedata = await this.#files.readPagedata();
+      this.readSeconds += (performance.now() - began) / 1000;
+      return pagedata;
     });
   }
 

@@ -13,6 +13,7 @@ import { File, O_RDONLY, O_WRONLY } from "../../../ffi/file.ts";
 import { systemError } from "../../../ffi/libc.ts";
 import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import { kernelRelease, pageSize, processors } from "../../../ffi/system.ts";
+import { ThreadClock } from "../../../ffi/thread_clock.ts";
 import type { ProcessSizes } from "../../memory/process_memory.ts";
 import type { Footprint } from "../platform.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
@@ -47,6 +48,11 @@ const MOST_MOUNTINFO = 4 << 20;
 /** The memory files of one process. */
 export class MemoryFiles {
   readonly directory: ProcDir;
+  /**
+   * The processor time that reading has taken so far, by the kernel and by rcap, without
+   * any waiting: in seconds.
+   */
+  workSeconds = 0;
   readonly #attempt: Attempt;
 
   constructor(directory: ProcDir, attempt: Attempt) {
@@ -148,6 +154,16 @@ export class MemoryFiles {
     return this.#attempt.make(calls);
   }
 
+  /** Runs a step that does not wait, and adds its time to the work. */
+  work<T>(step: () => T): T {
+    const began = performance.now();
+    try {
+      return step();
+    } finally {
+      this.workSeconds += (performance.now() - began) / 1000;
+    }
+  }
+
   async #readMappings(
     name: string,
     parser: SmapsParser,
@@ -179,17 +195,21 @@ export class MemoryFiles {
       const opened = calls.open(this.directory.fd, name, O_RDONLY);
       // Most files are short.
       const start = buffer.subarray(0, CHUNK * FIRST_CHUNKS);
-      let first = calls.readParts(OPENED, start, CHUNK);
+      const clock = new ThreadClock();
+      const options = { part: CHUNK, clock };
+      let reads = calls.readParts(OPENED, start, options);
       await this.#attempt.make(calls);
       using file = File.own(calls.checked(opened, `open ${path}`), path);
-      let reading = { calls, first, buffer: start, path };
+      this.workSeconds += clock.seconds;
+      let reading = { calls, reads, buffer: start, path };
       let taken = 0;
-      while (takeParts(reading, take) && taken < most) {
+      while (this.work(() => takeParts(reading, take)) && taken < most) {
         taken += buffer.length;
         calls.clear();
-        first = calls.readParts(file.fd, buffer, CHUNK);
-        reading = { calls, first, buffer, path };
+        reads = calls.readParts(file.fd, buffer, options);
+        reading = { calls, reads, buffer, path };
         await this.#attempt.make(calls);
+        this.workSeconds += clock.seconds;
       }
       if (buffers.length < MOST_BUFFERS) buffers.push(buffer);
     });
@@ -198,9 +218,12 @@ export class MemoryFiles {
   async #clear(...values: string[]): Promise<void> {
     const calls = new CallList();
     const opened = calls.open(this.directory.fd, "clear_refs", O_WRONLY);
+    const clock = new ThreadClock();
+    calls.startClock(clock);
     const writes = values.map((value) =>
       calls.write(OPENED, encoder.encode(value))
     );
+    calls.stopClock(clock);
     await ofProcessSlowly(this.pid, async () => {
       const path = this.#path("clear_refs");
       if (!this.#attempt.canLook) await this.#waitAsReader();
@@ -210,22 +233,24 @@ export class MemoryFiles {
         path,
       );
       for (const write of writes) calls.checked(write, `write ${path}`);
+      this.workSeconds += clock.seconds;
     });
   }
 }
 
 /** Passes on the parts that were read; returns whether there may be more. */
 function takeParts(
-  { calls, first, buffer, path }: {
+  { calls, reads, buffer, path }: {
     calls: CallList;
-    first: number;
+    reads: readonly number[];
     buffer: Uint8Array<ArrayBuffer>;
     path: string;
   },
   take: (bytes: Uint8Array<ArrayBuffer>) => void,
 ): boolean {
-  for (let at = 0; at < buffer.length; at += CHUNK) {
-    const length = calls.result(first + at / CHUNK);
+  for (const [index, read] of reads.entries()) {
+    const at = index * CHUNK;
+    const length = calls.result(read);
     if (length === undefined || length === 0) return false;
     if (length < 0) throw systemError(`read ${path}`, -length);
     take(buffer.subarray(at, at + length));

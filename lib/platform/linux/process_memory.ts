@@ -63,6 +63,7 @@ export interface MemoryAccess extends OpenOptions {
 /** The memory of one process. */
 export class LinuxProcessMemory implements MonitoredMemory {
   readonly knowsProportional = true;
+  readSeconds = 0;
   readonly #id: ProcessId;
   readonly #access: MemoryAccess;
   readonly #precision: Precision;
@@ -135,7 +136,9 @@ export class LinuxProcessMemory implements MonitoredMemory {
       };
       const precision = this.#precision;
       const request = { purpose, context, precision };
-      return await this.#access.source.read(files, request);
+      const pagedata = await this.#access.source.read(files, request);
+      this.readSeconds += files.workSeconds;
+      return pagedata;
     });
   }
 

@@ -99,9 +99,8 @@ export class PteSource implements PagedataSource {
       if (attempt > 1) ({ rss } = readSizes(directory));
       const { topTable, runtime } = space;
       const recorder = precision.recorder(purpose, rss / PAGE_SIZE);
-      const { pagedata, resident, mayBeHugetlb } = this.#readTables(
-        { topTable, mappings, recorder },
-        request,
+      const { pagedata, resident, mayBeHugetlb } = files.work(() =>
+        this.#readTables({ topTable, mappings, recorder }, request)
       );
       const isRight = isPlausible(resident, rss, {
         mayBeLess: joined.leftOut > 0,

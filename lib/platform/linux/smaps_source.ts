@@ -45,6 +45,7 @@ export class SmapsSource implements PagedataSource {
     const opened = {
       pagemap,
       make: (calls: CallList) => files.make(calls),
+      onWork: (seconds: number) => files.workSeconds += seconds,
     };
     const rss = mappings.reduce((sum, mapping) => sum + mapping.rss, 0);
     for (;;) {

@@ -157,6 +157,38 @@ Deno.test("a relative state directory is relative to the working directory", asy
   }
 });
 
+Deno.test("a higher cap ends the scan in flight", async () => {
+  await using _swap = await anySwap({ size: 3072 * MIB });
+  await using large = await Workload.start();
+  await large.anon("cold", 2048 * MIB);
+  await using daemon = await TestDaemon.start({
+    config: `[daemon]
+sample_interval = "100ms"
+report_interval = "50ms"
+` + cap("large", [`pid:${large.pid}`], "64M"),
+  });
+  await until(
+    () => daemon.group("large").rss < 1984 * MIB,
+    "the scan to be under way",
+  );
+  const set = await rcap(["set", "large", "3G", ...daemon.place.stateArgs]);
+  assertEquals(set.code, 0, set.stderr);
+  const { statistics } = await daemon.untilGroup(
+    "large",
+    ({ statistics }) => statistics.scanTime > 0,
+    "the scan to end",
+  );
+  assertEquals([statistics.scans, statistics.completeScans], [1, 0]);
+  const left = rssOf(large.pid);
+  assert(left > 128 * MIB, `${left} resident: the scan was over before`);
+  await daemon.untilGroup(
+    "large",
+    (now) => now.statistics.samples >= statistics.samples + 4,
+    "some more samples",
+  );
+  assertEquals(rssOf(large.pid), left);
+});
+
 Deno.test("an unprivileged user may read, but not change anything", async () => {
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("one", ["comm:rcap-nobody"], "1G"),

@@ -20,6 +20,7 @@ import {
   MIB,
   requireRoot,
 } from "../../support/live.ts";
+import { rcap } from "../../support/rcap.ts";
 import { anySwap, withoutSwap } from "../../support/swap.ts";
 import {
   majorFaults,
@@ -245,6 +246,19 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
     "some more samples",
   );
   assert(statistics.scans - before.scans <= 3, "it is tried less often");
+  const { stateArgs } = daemon.place;
+  const bare = await rcap(
+    ["stat", "1", "1", "-H", "-o", "name,warning"].concat(stateArgs),
+  );
+  assertMatch(
+    bare.stdout,
+    /^stuck\tstuck: .* cannot be brought under the cap of 16\.0M: .*\n$/,
+  );
+  const table = await rcap(["stat", "1", "1", ...stateArgs]);
+  assertMatch(
+    table.stdout,
+    /BACKED_OFF\n.*\nstuck: .* cannot be brought under/,
+  );
 
   // The group recovers as soon as there is room.
   await using _swap = await anySwap({ size: 128 * MIB });
@@ -258,7 +272,7 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
   await assertIntact(workload);
 });
 
-Deno.test("a group whose pages return is left alone for an interval", async () => {
+Deno.test("a group whose pages return is left alone, and its warning stays", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
   await workload.anon("hot", 96 * MIB);
@@ -268,9 +282,17 @@ Deno.test("a group whose pages return is left alone for an interval", async () =
   });
   await daemon.untilGroup(
     "hot",
-    ({ statistics }) => statistics.backedOff >= 2,
-    "an interval in which it was left alone",
+    ({ statistics, warning }) => statistics.backedOff >= 2 && warning !== null,
+    "it to be left alone, and a warning",
   );
+  for (let look = 0; look < 20; look++) {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const { warning } = daemon.group("hot");
+    assertMatch(
+      warning ?? "",
+      /^hot: .* cannot be brought under the cap of 64\.0M: /,
+    );
+  }
   const { statistics: { scans, samples, backedOff } } = daemon.group(
     "hot",
   );
