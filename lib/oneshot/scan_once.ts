@@ -116,6 +116,9 @@ export interface ScanOnceOptions {
   readonly clock?: Clock;
 }
 
+/** How often processes are scanned to make up for what has come back meanwhile. */
+const MOST_ROUNDS = 4;
+
 /** A process whose memory counts, and its report. */
 interface Counted {
   readonly process: ProcessEntry;
@@ -213,8 +216,15 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
       record(event, reports, dryRun);
       narrate(event).forEach((line) => log.debug(line));
     };
-    const scanOptions = { excess: size.excess, signal, onEvent };
-    left = (await policy.scan(scanOptions)).excess;
+    for (let round = 1; round <= MOST_ROUNDS && left > 0; round++) {
+      const result = await policy.scan({ excess: left, signal, onEvent });
+      left = result.excess;
+      // If not enough could be paged out, or memory in use went, which comes back at
+      // once, another round would change nothing.
+      const tookInUse = unused < Infinity;
+      if (dryRun || left > 0 || tookInUse || signal.aborted) break;
+      left = (await sizeNow(counted)) - size.cap;
+    }
   }
   for (const { memory, report } of targets) {
     if (memory.coarseness) log.warn(memory.coarseness);
@@ -245,7 +255,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   const seconds = Math.round(clock.now() - started) / 1000;
   const rssAfter = dryRun || isUnder
     ? size.bytes - (size.excess - left)
-    : (await residentSize(counted.map(({ memory }) => memory), 0)).bytes;
+    : await sizeNow(counted);
   const capMet = rssAfter <= size.cap;
   return {
     version: 1,
@@ -281,6 +291,12 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     workingSetToo: attempted > unused && (dryRun || effective > 0),
     seconds,
   };
+}
+
+/** Measures the size of processes that exceeded the cap. */
+async function sizeNow(counted: readonly Counted[]): Promise<number> {
+  const memories = counted.map(({ memory }) => memory);
+  return (await residentSize(memories, 0)).bytes;
 }
 
 /** Returns the message that a process has the address space of another one. */

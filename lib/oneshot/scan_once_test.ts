@@ -262,6 +262,22 @@ for (const policy of POLICIES) {
     assertEquals([report.rssAfter, report.capMet], [2000 * PAGE, false]);
   });
 
+  test("what comes back once during the scan is made up for", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("idle", 1500);
+    process.fill("needed", 500);
+    process.afterPageOut = () => {
+      process.afterPageOut = () => {};
+      process.touch("idle", 0, 50);
+      process.touch("needed", 0, 50);
+    };
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.capMet, true);
+    assertEquals(report.rssAfter, process.rss);
+    assert(process.rss <= 1500 * PAGE);
+  });
+
   test("the cap is met if memory goes that the scan did not page out", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one");

@@ -37,6 +37,7 @@ import { anySwap, type Swap, withoutSwap } from "../support/swap.ts";
 import {
   isRunning,
   mappingFigures,
+  pssOf,
   type Region,
   residentOf,
   rssOf,
@@ -377,7 +378,7 @@ Deno.test("output to a closed pipe is dropped, and the exit code is that of the 
       stderr,
       "rcap: warning: observing for 0.3 s only: memory that is in use, if not at this moment, looks idle; 2 s or more are better\n",
     );
-    assert(rssOf(workload.pid) <= 25 * MIB);
+    assert(pssOf(workload.pid) <= 25 * MIB);
     await assertIntact(workload);
   }
   await workload.anon("locked", 32 * MIB);
@@ -401,7 +402,7 @@ Deno.test("messages that cannot be read do not end a scan", async () => {
     const { code, stdout } = await run();
     assertEquals(code, 0);
     assertMatch(stdout, /^Now \d+\.\dM: the cap is met\.$/m);
-    assert(rssOf(workload.pid) <= 25 * MIB);
+    assert(pssOf(workload.pid) <= 25 * MIB);
     await assertIntact(workload);
   }
 });
@@ -417,7 +418,7 @@ Deno.test("output to a full disk fails with a message and exit 1, after the scan
       stderr,
       /^rcap: cannot write to standard output: No space left on device.*\n$/,
     );
-    assert(rssOf(workload.pid) <= 25 * MIB);
+    assert(pssOf(workload.pid) <= 25 * MIB);
     await assertIntact(workload);
   }
 });

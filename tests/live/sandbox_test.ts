@@ -10,7 +10,7 @@ import { examined, named } from "../support/findings.ts";
 import { BRIEFLY, diskFile, MIB, requireRoot } from "../support/live.ts";
 import { rcap } from "../support/rcap.ts";
 import { type Refusal, Refuser } from "../support/surroundings.ts";
-import { rssOf, Workload } from "../support/workload.ts";
+import { pssOf, rssOf, Workload } from "../support/workload.ts";
 
 requireRoot();
 
@@ -111,7 +111,7 @@ for (const error of REFUSALS) {
       assertMatch(stderr, says);
       assert(!stderr.includes("is missing"), stderr);
     }
-    assert(rssOf(target.pid) <= 13 * MIB);
+    assert(pssOf(target.pid) <= 13 * MIB);
     const { code, findings } = await examined({ prefix });
     assertEquals(code, 0);
     const { status, detail, remedy } = named(findings, "BPF");
@@ -140,7 +140,7 @@ for (const error of REFUSALS) {
       await using target = await victim();
       const { code, stderr } = await rcap(target[command], { prefix });
       assertEquals(code, 0, stderr);
-      assert(rssOf(target.pid) <= 13 * MIB);
+      assert(pssOf(target.pid) <= 13 * MIB);
     }
     const { code } = await examined({ prefix });
     assertEquals(code, 0);

@@ -34,7 +34,7 @@ import {
 import { LockHolder } from "../support/lock_holder.ts";
 import { rcap, startRcap } from "../support/rcap.ts";
 import { zramSwap } from "../support/swap.ts";
-import { rssOf, until, Workload } from "../support/workload.ts";
+import { pssOf, until, Workload } from "../support/workload.ts";
 
 requireRoot();
 
@@ -285,7 +285,7 @@ for (const source of SOURCES) {
     });
     // Three caps cannot be enforced, and do not delay the fourth.
     await until(
-      () => rssOf(victim.pid) <= 64 * MIB,
+      () => pssOf(victim.pid) <= 64 * MIB,
       "the other cap to be enforced",
       60_000,
     );

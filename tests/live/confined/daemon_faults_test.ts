@@ -28,7 +28,13 @@ import {
 import { rcap } from "../../support/rcap.ts";
 import { anySwap, withoutSwap, zramSwap } from "../../support/swap.ts";
 import { fetchPackages } from "../../vm/debian.ts";
-import { isRunning, rssOf, until, Workload } from "../../support/workload.ts";
+import {
+  isRunning,
+  pssOf,
+  rssOf,
+  until,
+  Workload,
+} from "../../support/workload.ts";
 import { say } from "../../support/say.ts";
 
 requireRoot();
@@ -199,7 +205,7 @@ Deno.test("caps are kept while the state directory is full, which is reported on
     // Now it is full.
   }
   await workload.anon("cold", 96 * MIB);
-  await until(() => rssOf(workload.pid) <= 65 * MIB, "the cap to be kept");
+  await until(() => pssOf(workload.pid) <= 65 * MIB, "the cap to be kept");
   await delay(1000);
   const old = JSON.parse(Deno.readTextFileSync(state));
   assertEquals(old.version, 2, "the old state is whole");

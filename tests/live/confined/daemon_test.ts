@@ -25,6 +25,7 @@ import { anySwap, withoutSwap } from "../../support/swap.ts";
 import {
   majorFaults,
   mappingFigures,
+  pssOf,
   residentOf,
   rssOf,
   until,
@@ -58,7 +59,7 @@ Deno.test("a group over its cap is brought under it and stays there, another is 
   let [looks, exceeded] = [0, 0];
   await until(
     () => {
-      const rss = rssOf(over.pid);
+      const rss = pssOf(over.pid);
       looks++;
       // Pages in use may have been taken because others reset their references. They
       // come back, and are over the cap until the next sample.
@@ -369,7 +370,7 @@ Deno.test("run --once scans the groups over their cap once, and reports", async 
   assertEquals(met.code, 0, met.stderr);
   assertMatch(met.stdout, /^ID\s+NAME\s+NPROC/);
   assertStringIncludes(met.stdout, "one");
-  assert(rssOf(workload.pid) <= 65 * MIB);
+  assert(pssOf(workload.pid) <= 65 * MIB);
   const { code, stdout } = await once("1M", "-H", "-p", "-o", "name,cap");
   assertEquals({ code, stdout }, { code: 3, stdout: `one\t${MIB}\n` });
   await assertIntact(workload);
