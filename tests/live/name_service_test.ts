@@ -97,6 +97,38 @@ Deno.test("a user is resolved by the name service, however long its answer is", 
   assertEquals(root.code, 0, root.stderr);
 });
 
+Deno.test("a number is a user's name first, and a uid if there is no such user", async () => {
+  using names = await NameService.make();
+  await using workload = await Workload.start({ uid: SOMEONE });
+  await using other = await Workload.start({ uid: SOMEONE + 1 });
+  const number = `${SOMEONE + 1}`;
+  // A user whose name is the other's uid.
+  names.says(`${SOMEONE}`);
+  const named = await rcap(scan(`user:${number}`), names.options);
+  assertEquals([named.stdout, named.stderr], [`${workload.pid}\n`, ""]);
+  const exact = await rcap(scan(`user:+${number}`), names.options);
+  assertEquals([exact.stdout, exact.stderr], [`${other.pid}\n`, ""]);
+
+  names.says("none");
+  const plain = await rcap(scan(`user:${number}`), names.options);
+  assertEquals([plain.stdout, plain.stderr], [`${other.pid}\n`, ""]);
+
+  names.says("fail");
+  const unknown = await rcap(scan(`user:${number}`), names.options);
+  assertEquals(unknown.stdout, `${other.pid}\n`);
+  assert(
+    new RegExp(
+      `warning: the name service did not resolve user "${number}" \\(.*\\); uid ${number} is used\n`,
+    ).test(unknown.stderr),
+    unknown.stderr,
+  );
+  const config = `${names.folder}/rcap.toml`;
+  Deno.writeTextFileSync(config, cap("a", [`user:${number}`], "1G"));
+  const check = await rcap(["check", "--config", config], names.options);
+  assertEquals(check.code, 0, check.stderr);
+  assert(check.stderr.includes(`uid ${number} is used`), check.stderr);
+});
+
 Deno.test("a failed lookup is not reported as a missing user", async () => {
   using names = await NameService.make();
   names.says("fail");

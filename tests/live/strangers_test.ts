@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { File } from "../../ffi/file.ts";
 import { libc } from "../../ffi/libc.ts";
 import { selectProcesses } from "../../lib/collection/members.ts";
@@ -494,6 +494,66 @@ Deno.test("unit: matches systemd's unit", async () => {
       await assertSelects([selector], members, others);
     }
     await stack.disposeAsync();
+  }
+});
+
+Deno.test("units are found by globs, and by names that systemd escapes", async () => {
+  for (const mount of systemdMounts()) {
+    const word = uniqueWord();
+    const slice = `${word}.slice`;
+    // The cgroup of memory.WORD.service, and one that is of no unit.
+    await using escaped = new Cgroup(mount, `${slice}/_memory.${word}.service`);
+    await using plain = new Cgroup(mount, `${slice}/${word}@1.service`);
+    await using scope = new Cgroup(mount, `${slice}/${word}@1.scope`);
+    await using none = new Cgroup(mount, `${slice}/${word}@.service`);
+    const processes = [];
+    await using stack = new AsyncDisposableStack();
+    for (const cgroup of [escaped, plain, scope, none]) {
+      const workload = stack.use(await Workload.start());
+      cgroup.put(workload);
+      processes.push(workload);
+    }
+    const [inEscaped, inPlain, inScope] = processes;
+    const cases: [selector: string, members: { pid: number }[]][] = [
+      [`unit:memory.${word}`, [inEscaped]],
+      [`unit:_memory.${word}`, []],
+      [`unit:memory.${word}.*`, [inEscaped]],
+      [`unit:${word}@*`, [inPlain, inScope]],
+      [`unit:${word}@?.service`, [inPlain]],
+      [`unit:*${word}*.service`, [inEscaped, inPlain]],
+      [`unit:${word}.s[!c]*`, processes],
+    ];
+    for (const [selector, members] of cases) {
+      const others = processes.filter((one) => !members.includes(one));
+      await assertSelects([selector], members, others);
+    }
+    await stack.disposeAsync();
+  }
+});
+
+Deno.test("a cgroup is found whatever its name ends in", async () => {
+  for (const mount of [...systemdMounts(), controllerMount() ?? []].flat()) {
+    const word = uniqueWord();
+    // The kernel allows no line feed in the name of a cgroup: `cgroup_mkdir` of
+    // kernel/cgroup/cgroup.c. It ends a line for each cgroup of a process.
+    assertThrows(
+      () => Deno.mkdirSync(`${mount}/${word}\n`),
+      Error,
+      "os error 22",
+    );
+    for (const end of [" ", "\t ", "\r", "\u00a0", ":", " (deleted)"]) {
+      await using cgroup = new Cgroup(mount, `${word}${end}`);
+      await using below = new Cgroup(mount, `${word}${end}/below`);
+      await using workload = await Workload.start();
+      await using inner = await Workload.start();
+      cgroup.put(workload);
+      below.put(inner);
+      await assertSelects([`cgroup:/${word}${end}`], [workload], [inner]);
+      await assertSelects([`cgroup:/${word}${end}/*`], [inner], [workload]);
+      await assertSelects([`cgroup:/${word}`], [], [workload, inner]);
+      await workload[Symbol.asyncDispose]();
+      await inner[Symbol.asyncDispose]();
+    }
   }
 });
 
