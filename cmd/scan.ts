@@ -64,7 +64,7 @@ A virtual machine of KVM, or a process whose memory a device maps by page tables
 of its own, is left alone unless --secondary-mmu is scan: the references of the
 guest or device are not visible, so memory in use looks idle.
 
-Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
+Sizes: 1048576, 512K, 1.5G, 2GiB, or 25% of physical memory.
 
 Columns: ${columnNames(COLUMNS)}
 

@@ -17,7 +17,7 @@ import { jsonOption, printResult } from "./result.ts";
 const DEFAULT = "default";
 
 const HELP = `
-Sizes: 1536, 512K, 1.5G, 2GiB, or 25% of physical memory.
+Sizes: 1048576, 512K, 1.5G, 2GiB, or 25% of physical memory.
 
 ${
   exitStatusHelp({

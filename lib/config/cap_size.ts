@@ -22,7 +22,7 @@ export function parseCapSize(
   text: string,
   { what, totalMemory }: { what: string; totalMemory: () => number },
 ): number {
-  const bytes = parseSize(text, { what, totalMemory });
+  const bytes = parseSize(text, { what, totalMemory, least: LEAST_CAP });
   if (bytes >= LEAST_CAP) return bytes;
   throw new UsageError(
     `${what}: "${text}" is less than a page of memory, ${exactSize(LEAST_CAP)}`,

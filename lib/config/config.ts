@@ -21,6 +21,7 @@ import {
 import {
   type DaemonSettings,
   DEFAULT_SETTINGS,
+  type Fault,
   type FileSettings,
   type FileSurroundings,
   type PagedataChoice,
@@ -28,6 +29,7 @@ import {
   understand,
 } from "./config_schema.ts";
 import type { SecondaryMmuChoice } from "../platform/platform.ts";
+import { misreadEscapes } from "./misread_escapes.ts";
 import type { PolicyName } from "./policy_names.ts";
 import {
   lineOf,
@@ -236,7 +238,15 @@ function readFile(
     return { path, problems: problem ? [problem] : [], caps: [] };
   }
   const { settings, faults } = understand(value, surroundings);
-  const problems = [...faults, ...unknownKeys(root)].map((
+  const misread = misreadEscapes(root);
+  const isMisread = ({ path }: Fault) =>
+    misread.some((other) => other.path.join() === path.join());
+  const problems = [
+    // What is wrong with another text than was meant does not matter.
+    ...faults.filter((fault) => !isMisread(fault)),
+    ...misread,
+    ...unknownKeys(root),
+  ].map((
     { path: keys, ...fault },
   ) => ({ file: path, line: lineOf(root, keys), ...fault }));
   return { path, root, settings, problems, caps: capsOf(root, path) };

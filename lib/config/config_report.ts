@@ -5,12 +5,7 @@
  */
 
 import { writtenAs, type WrittenSelector } from "../collection/selectors.ts";
-import {
-  hexDigits,
-  lines,
-  type Printable,
-  replaceUnsafe,
-} from "../report/escape.ts";
+import { lines, type Printable } from "../report/escape.ts";
 import {
   countOf,
   exactDuration,
@@ -20,6 +15,7 @@ import {
 import type { CapConfig, ConfigReading, DaemonConfig } from "./config.ts";
 import type { ConfigProblem } from "./config_problem.ts";
 import type { DaemonSettings } from "./config_schema.ts";
+import { quoteToml } from "./toml.ts";
 
 /** The output of `rcap check --json`: sizes in bytes, times in seconds. */
 export interface CheckReport {
@@ -114,7 +110,7 @@ export function renderConfig(
     const origin = last === undefined
       ? "the default"
       : [last, ...earlier].join(", instead of ");
-    return [`# ${origin}`, `${key} = ${quoted(value)}`];
+    return [`# ${origin}`, `${key} = ${quoteToml(value)}`];
   });
   return lines(
     `# merged from ${files.join(", ")}`,
@@ -129,31 +125,17 @@ export function renderConfig(
 function renderCap(
   { name, select, maxRss, secondaryMmu, place }: CapConfig,
 ): string[] {
-  const listed = (texts: readonly string[]) => texts.map(quoted).join(", ");
+  const listed = (texts: readonly string[]) => texts.map(quoteToml).join(", ");
   const selectors = select.map(writtenAs).map((written) =>
-    typeof written === "string" ? quoted(written) : `[${listed(written)}]`
+    typeof written === "string" ? quoteToml(written) : `[${listed(written)}]`
   ).join(", ");
   return [
     "",
     `# ${place}`,
     "[[cap]]",
-    `name = ${quoted(name)}`,
+    `name = ${quoteToml(name)}`,
     `select = [${selectors}]`,
-    `max_rss = ${quoted(exactSize(maxRss))}`,
-    ...secondaryMmu ? [`secondary_mmu = ${quoted(secondaryMmu)}`] : [],
+    `max_rss = ${quoteToml(exactSize(maxRss))}`,
+    ...secondaryMmu ? [`secondary_mmu = ${quoteToml(secondaryMmu)}`] : [],
   ];
-}
-
-/**
- * Quotes a text as a TOML string: like JSON, except for characters beyond `\uffff`,
- * with everything escaped that a terminal would not show.
- */
-function quoted(text: string): string {
-  return replaceUnsafe(
-    JSON.stringify(text),
-    (codePoint) =>
-      codePoint <= 0xffff
-        ? `\\u${hexDigits(codePoint, 4)}`
-        : `\\U${hexDigits(codePoint, 8)}`,
-  );
 }

@@ -20,11 +20,11 @@ import {
   type SecondaryMmuChoice,
 } from "../platform/platform.ts";
 import { escapeLine } from "../report/escape.ts";
-import { parseDuration, parsePercent } from "../report/units.ts";
+import { exactPercent, parseDuration, parsePercent } from "../report/units.ts";
 import { parseCapSize } from "./cap_size.ts";
 import { didYouMean } from "./did_you_mean.ts";
 import { DEFAULT_POLICY, POLICIES, type PolicyName } from "./policy_names.ts";
-import type { TomlPath, TomlValue } from "./toml.ts";
+import { quoteToml, type TomlPath, type TomlValue } from "./toml.ts";
 
 /** The source of reference bits; `auto` is the best one that works. */
 export type PagedataChoice = "auto" | PagedataSourceName;
@@ -173,9 +173,9 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
         ({ input }) =>
           issueText(
             `select is ${describe(input)}, not a list`,
-            `put selectors into brackets: ["${
-              typeof input === "string" ? input : "unit:nginx"
-            }"]`,
+            `put selectors into brackets: [${
+              quoteToml(typeof input === "string" ? input : "unit:nginx")
+            }]`,
           ),
       ),
       v.minLength(
@@ -258,7 +258,9 @@ function parseInterval(value: unknown, key: string): number {
   throw wrongType(value, {
     key,
     wanted: "a duration",
-    example: (number) => `${number ?? 5}s`,
+    examples: (number) => [`${number}s`],
+    parse: (text) => parseInterval(text, key),
+    otherwise: "5s",
   });
 }
 
@@ -268,7 +270,12 @@ function parseThreshold(value: unknown): number {
   throw wrongType(value, {
     key,
     wanted: "a percentage",
-    example: (number) => `${number ?? 80}%`,
+    // A share below one is more likely than less than one percent.
+    examples: (number) => [
+      Number(number) < 1 ? exactPercent(Number(number)) : `${number}%`,
+    ],
+    parse: parseThreshold,
+    otherwise: "80%",
   });
 }
 
@@ -278,7 +285,11 @@ function parseMaxRss(value: unknown, totalMemory: number): number {
     throw wrongType(value, {
       key,
       wanted: "a size",
-      example: (number) => `${number ?? 2}G`,
+      // 1e9 is a number of bytes, and 1.5 one of gibibytes.
+      examples: (number) =>
+        number < 4096 ? [`${number}G`] : [`${number}`, `${number}G`],
+      parse: (text) => parseMaxRss(text, totalMemory),
+      otherwise: "2G",
     });
   }
   return parseCapSize(String(value), {
@@ -295,7 +306,9 @@ function parseName(value: unknown): string {
     throw wrongType(value, {
       key: "name",
       wanted: "text",
-      example: (number) => `${number ?? "web"}`,
+      examples: (number) => [`${number}`],
+      parse: parseName,
+      otherwise: "web",
     });
   }
   if (!NAME.test(value)) {
@@ -324,7 +337,9 @@ function parseWord(value: unknown, users: Users): PlainSelector {
   throw wrongType(value, {
     key: "a selector",
     wanted: "text",
-    example: (number) => number === undefined ? "unit:nginx" : `pid:${number}`,
+    examples: (number) => [`pid:${number}`],
+    parse: (text) => parseSelector(text, users),
+    otherwise: "unit:nginx",
   });
 }
 
@@ -346,20 +361,36 @@ function parseChoice<T extends string>(
   );
 }
 
-/** @param example returns a valid value, with the number that was written, if any. */
+/** What would be valid in place of a value of another type. */
+interface WantedValue {
+  readonly key: string;
+  readonly wanted: string;
+  /** Returns values that may be meant by a number, the likeliest first. */
+  readonly examples: (number: number | bigint) => readonly string[];
+  /** Throws a `UsageError` if an example is not valid. */
+  readonly parse: (example: string) => unknown;
+  /** A valid value. */
+  readonly otherwise: string;
+}
+
 function wrongType(
   value: unknown,
-  { key, wanted, example }: {
-    key: string;
-    wanted: string;
-    example: (number: number | bigint | undefined) => string;
-  },
+  { key, wanted, examples, parse, otherwise }: WantedValue,
 ): UsageError {
-  const isUsable = typeof value === "bigint" && value > 0n ||
-    typeof value === "number" && value > 0 && Number.isFinite(value);
+  const isNumber = typeof value === "bigint" || typeof value === "number";
+  const isValid = (example: string) => {
+    try {
+      parse(example);
+      return true;
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      return false;
+    }
+  };
+  const example = isNumber ? examples(value).find(isValid) : undefined;
   return new UsageError(
     `${key} is ${describe(value)}, not ${wanted}`,
-    `write it in quotation marks: "${example(isUsable ? value : undefined)}"`,
+    `write it in quotation marks: "${example ?? otherwise}"`,
   );
 }
 

@@ -423,17 +423,17 @@ Deno.test("other invalid settings are reported", () => {
 Deno.test("invalid sizes are reported", () => {
   const wrong: Record<string, string> = {
     '"10X"':
-      'max_rss: "10X" is not a size; write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)',
+      'max_rss: "10X" is not a size; write bytes (1048576), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)',
     '"0"':
-      'max_rss: "0" is out of range; a size is at least one byte, below 8P, and at most 100%',
+      'max_rss: "0" is out of range; a size is at least 4K, below 8P, and at most 100%',
     '"101%"':
-      'max_rss: "101%" is out of range; a size is at least one byte, below 8P, and at most 100%',
+      'max_rss: "101%" is out of range; a size is at least 4K, below 8P, and at most 100%',
     "0":
-      'max_rss: "0" is out of range; a size is at least one byte, below 8P, and at most 100%',
+      'max_rss: "0" is out of range; a size is at least 4K, below 8P, and at most 100%',
     "99999999999999999999":
-      'max_rss: "99999999999999999999" is out of range; a size is at least one byte, below 8P, and at most 100%',
+      'max_rss: "99999999999999999999" is out of range; a size is at least 4K, below 8P, and at most 100%',
     "-1":
-      'max_rss: "-1" is not a size; write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)',
+      'max_rss: "-1" is not a size; write bytes (1048576), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)',
     "512":
       'max_rss: "512" is less than a page of memory, 4K; a number without a unit is bytes: did you mean "512M"?',
     '"3K"': 'max_rss: "3K" is less than a page of memory, 4K',
@@ -476,6 +476,96 @@ max_rss = "1G"`,
     '[[cap]]\nname = "a"\nselect = "user:root"\nmax_rss = "1G"',
     '3: select is "user:root", not a list; put selectors into brackets: ["user:root"]',
   );
+});
+
+Deno.test("what a suggestion says to write is then accepted", () => {
+  const selecting = (select: string) =>
+    `[[cap]]\nname = "a"\nselect = ${select}\nmax_rss = "1G"\n`;
+  const named = (name: string) => capNamed("a").replace('"a"', name);
+  /** Texts with a mistake, which § encloses, and what the suggestion puts there. */
+  const cases: [suggestion: RegExp, ...texts: string[]][] = [
+    [
+      /write it in quotation marks: (".*")$/,
+      ...["-1", "1", "5", "5000000", `${10n ** 80n}`, "0.5", "1.5", "1e-9"]
+        .concat("1e9", "1e300", "-1.5", "nan", "-inf", "true", "1979-05-27")
+        .flatMap((value) => [
+          daemonWith(`sample_interval = §${value}§`),
+          daemonWith(`enforcement_threshold = §${value}§`),
+          named(`§${value}§`),
+          selecting(`[§${value}§]`),
+        ]),
+      ...["0.5", "1.5", "4095.5", "4096.0", "1e9", "1e300", "-1.5", "nan", "{}"]
+        .map((value) => capNamed("a", `§${value}§`)),
+    ],
+    [
+      /did you mean ("\d+M")\?$/,
+      ...["1", "512", "4095", '"512"'].map((value) =>
+        capNamed("a", `§${value}§`)
+      ),
+    ],
+    [/write bytes \((\d+)\)/, capNamed("a", "§-1§")],
+    [/a unit \((\d+K),/, capNamed("a", '"§10X§"')],
+    [/less than a page of memory, (4K)$/, capNamed("a", '"§1K§"')],
+    [/at least (4K), below 8P/, capNamed("a", '"§0§"')],
+    [
+      /put selectors into brackets: (\[.*\])$/,
+      ...['"unit:nginx"', '"unit:a\\\\x2db"', '"exe:/\\\\*\\"\\t"', "1", "{}"]
+        .map((value) => selecting(`§${value}§`)),
+    ],
+    [
+      /put text in quotation marks and lists in brackets: (select = \[.*\])$/,
+      ...["unit:nginx §# web", "exe:/a\\*b§", "comm:x§"].map((value) =>
+        selecting(value).replace("select", "§select")
+      ),
+    ],
+    [
+      /put text in quotation marks: (name = .*)$/,
+      capNamed("a").replace('name = "a"', "§name = a§"),
+    ],
+    [
+      /put the text in single quotes: ('.*')$/,
+      ...["unit:foo@bar\\x2dbaz", "exe:/\\[a\\]", "comm:\\a", 'comm:\\*\\"']
+        .map((text) => selecting(`["1", §"${text}"§]`)),
+      selecting('["1", ["pid:7", §"unit:foo@bar\\x2d*"§]]'),
+    ],
+  ];
+  for (const [suggestion, ...texts] of cases) {
+    for (const marked of texts) {
+      const [before, wrong, after] = marked.split("§");
+      using files = new Files({ "rcap.toml": before + wrong + after });
+      const told = files.read().problems.map(describeProblem).join("\n");
+      const [, right] = suggestion.exec(told) ?? [];
+      assert(right !== undefined, `${marked}\n${told}`);
+      files.write("rcap.toml", before + right + after);
+      assertEquals(files.read().problems.map(describeProblem), [], told);
+    }
+  }
+});
+
+Deno.test("a name with an escape that TOML reads as something else is reported", () => {
+  const selecting = (...selectors: string[]) =>
+    `[[cap]]\nname = "a"\nselect = [\n${
+      selectors.join(",\n")
+    }\n]\nmax_rss = "1G"\n`;
+  assertProblems(
+    selecting(
+      '"unit:foo@bar\\x2dbaz"',
+      '["pid:1", "user:CORP\\bob"]',
+      '"unit:it\'s\\e"',
+      '"""unit:a\\x2db"""',
+    ),
+    "4: TOML reads \\x2d in double quotes as an escape, so the selector is \"unit:foo@bar-baz\"; put the text in single quotes: 'unit:foo@bar\\x2dbaz'",
+    "5: TOML reads \\b in double quotes as an escape, so the selector is \"user:CORP\\x08ob\"; put the text in single quotes: 'user:CORP\\bob'",
+    '6: TOML reads \\e in double quotes as an escape, so the selector is "unit:it\'s\\x1b"; write every backslash twice',
+    "7: TOML reads \\x2d in double quotes as an escape, so the selector is \"unit:a-b\"; put the text in single quotes: 'unit:a\\x2db'",
+  );
+  assertProblems(selecting(
+    "'unit:foo@bar\\x2dbaz'",
+    "'''unit:foo@bar\\x2dbaz'''",
+    '"unit:foo@bar\\\\x2dbaz"',
+    '"user:\\u0072oot"',
+    '"comm:a\\tb\\x2d"',
+  ));
 });
 
 Deno.test("invalid names are reported", () => {

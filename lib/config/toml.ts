@@ -10,6 +10,7 @@
 
 import { type AST, ParseError, parseTOML } from "toml-eslint-parser";
 import { UsageError } from "../errors.ts";
+import { hexDigits, replaceUnsafe } from "../report/escape.ts";
 
 /** A path from the top of a file to a value: keys of tables and indexes of lists. */
 export type TomlPath = readonly (string | number)[];
@@ -33,6 +34,8 @@ export interface TomlNode {
   readonly children: ReadonlyMap<string | number, TomlNode>;
   /** The value, if it is neither a table nor a list. */
   readonly scalar?: Scalar;
+  /** What is between the double quotes of a text with escapes. */
+  readonly escaped?: string;
 }
 
 /** The text is not TOML, or exceeds what rcap can read. */
@@ -54,7 +57,7 @@ export class TomlError extends UsageError {
  */
 export function parseToml(text: string): TomlDocument {
   try {
-    const root = build(parseTOML(text).body[0]);
+    const root = build(parseTOML(text).body[0], text);
     return { root, value: valueOf(root) };
   } catch (error) {
     if (error instanceof ParseError) throw explain(error, text);
@@ -116,20 +119,24 @@ function tableAt(from: Node, path: TomlPath, line: number): Node {
   return node;
 }
 
-function build(top: AST.TOMLTopLevelTable): Node {
+function build(top: AST.TOMLTopLevelTable, text: string): Node {
   const root = newNode(1, "table");
   for (const node of top.body) {
     if (node.type === "TOMLKeyValue") {
-      addKeyValue(root, node);
+      addKeyValue(root, node, text);
       continue;
     }
     const table = tableAt(root, node.resolvedKey, node.loc.start.line);
-    for (const keyValue of node.body) addKeyValue(table, keyValue);
+    for (const keyValue of node.body) addKeyValue(table, keyValue, text);
   }
   return root;
 }
 
-function addKeyValue(table: Node, { key, value, loc }: AST.TOMLKeyValue): void {
+function addKeyValue(
+  table: Node,
+  { key, value, loc }: AST.TOMLKeyValue,
+  text: string,
+): void {
   const { line } = loc.start;
   const names = key.keys.map((key) =>
     key.type === "TOMLBare" ? key.name : key.value
@@ -137,30 +144,62 @@ function addKeyValue(table: Node, { key, value, loc }: AST.TOMLKeyValue): void {
   const last = names[names.length - 1];
   tableAt(table, names.slice(0, -1), line).children.set(
     last,
-    read(value, line),
+    read(value, line, text),
   );
 }
 
-function read(content: AST.TOMLContentNode, line: number): Node {
+function read(
+  content: AST.TOMLContentNode,
+  line: number,
+  text: string,
+): Node {
   switch (content.type) {
     case "TOMLArray": {
       const list = newNode(line, "list");
       content.elements.forEach((element, index) =>
-        list.children.set(index, read(element, element.loc.start.line))
+        list.children.set(index, read(element, element.loc.start.line, text))
       );
       return list;
     }
     case "TOMLInlineTable": {
       const table = newNode(line, "table");
-      for (const keyValue of content.body) addKeyValue(table, keyValue);
+      for (const keyValue of content.body) addKeyValue(table, keyValue, text);
       return table;
     }
     case "TOMLValue": {
       const isInteger = content.kind === "integer";
       const scalar = isInteger ? content.bigint : content.value;
-      return newNode(line, "value", scalar);
+      const node = newNode(line, "value", scalar);
+      const source = text.slice(...content.range);
+      const [, , escaped] = /^("""|")(.*\\.*)\1$/s.exec(source) ?? [];
+      return escaped === undefined ? node : { ...node, escaped };
     }
   }
+}
+
+/** Quotes a text as a TOML string with everything escaped that a terminal would not show. */
+export function quoteToml(text: string): string {
+  // Like JSON, except for characters beyond \uffff.
+  return replaceUnsafe(
+    JSON.stringify(text),
+    (codePoint) =>
+      codePoint <= 0xffff
+        ? `\\u${hexDigits(codePoint, 4)}`
+        : `\\U${hexDigits(codePoint, 8)}`,
+  );
+}
+
+/**
+ * Returns the remedy for a text in double quotes whose backslashes TOML takes for
+ * escapes.
+ *
+ * @param escaped what is between the quotes.
+ */
+export function literalRemedy(escaped: string): string {
+  const text = escaped.replace(/\\(["\\])/g, "$1");
+  return /['\n\r]/.test(text)
+    ? "write every backslash twice"
+    : `put the text in single quotes: '${text}'`;
 }
 
 /** The most characters of a line that a message repeats. */
@@ -168,7 +207,19 @@ const LONGEST_EXCERPT = 60;
 
 /** A key and a value without quotation marks. */
 const BARE_TEXT =
-  /^([\w.-]+\s*=\s*)(?![+-]?[\d._]+$|true$|false$)([^\s"'[\]{}#,=][^"'[\]{}#,=]*?)\s*(?:#.*)?$/;
+  /^([\w.-]+)\s*=\s*(?![+-]?[\d._]+$|true$|false$)([^\s"'[\]{}#,=][^"'[\]{}#,=]*?)\s*(?:#.*)?$/;
+
+/** Texts in double quotes. */
+const QUOTED = /"([^"\\]*(?:\\.[^"\\]*)*)"/g;
+
+/** Escapes, and what follows a backslash that begins none. */
+const ESCAPES =
+  /\\(?:x[\dA-Fa-f]{2}|u[\dA-Fa-f]{4}|U[\dA-Fa-f]{8}|[btnfre"\\]|(?<wrong>.))/g;
+
+/** Whether a backslash between double quotes begins no escape. */
+function hasWrongEscape(text: string): boolean {
+  return [...text.matchAll(ESCAPES)].some(({ groups }) => groups?.wrong);
+}
 
 /** Converts the parser's error to one with the line and a remedy. */
 function explain({ message, lineNumber }: ParseError, text: string): TomlError {
@@ -179,14 +230,14 @@ function explain({ message, lineNumber }: ParseError, text: string): TomlError {
   if (message.startsWith("The key, equals sign")) at--;
   while (at > 1 && misses(at)) at--;
   const line = lines[at - 1] ?? "";
-  const excerpt = line.length > LONGEST_EXCERPT
-    ? `${line.slice(0, LONGEST_EXCERPT)}…`
-    : line;
+  const isShort = line.length <= LONGEST_EXCERPT;
   const what = message.charAt(0).toLowerCase() + message.slice(1);
   return new TomlError(
     at,
-    `malformed TOML (${what}): ${excerpt}`,
-    remedyOf(what, excerpt),
+    `malformed TOML (${what}): ${
+      isShort ? line : `${line.slice(0, LONGEST_EXCERPT)}…`
+    }`,
+    remedyOf(what, isShort ? line : ""),
   );
 }
 
@@ -194,8 +245,19 @@ function remedyOf(what: string, line: string): string {
   if (what.startsWith("defining a key multiple times")) {
     return "keep one of them; every cap begins with its own [[cap]]";
   }
+  if (what.includes("escape sequence")) {
+    const [escaped = "\n"] = [...line.matchAll(QUOTED)].map(([, text]) => text)
+      .filter(hasWrongEscape);
+    return `a backslash in double quotes begins an escape; ${
+      literalRemedy(escaped)
+    }`;
+  }
   const [, key, value] = BARE_TEXT.exec(line) ?? [];
-  return value === undefined
-    ? "put text in quotation marks and lists in brackets; see https://toml.io"
-    : `put text in quotation marks: ${key}"${value}"`;
+  if (value === undefined) {
+    return "put text in quotation marks and lists in brackets; see https://toml.io";
+  }
+  const quoted = quoteToml(value);
+  return key === "select"
+    ? `put text in quotation marks and lists in brackets: ${key} = [${quoted}]`
+    : `put text in quotation marks: ${key} = ${quoted}`;
 }

@@ -134,9 +134,24 @@ Deno.test("invalid TOML is rejected with the line and a remedy", () => {
     [
       `a = ${"x".repeat(100)}`,
       1,
-      `malformed TOML (unexpected character): a = ${"x".repeat(56)}…; ${
-        'put text in quotation marks: a = "' + "x".repeat(56) + '…"'
-      }`,
+      `malformed TOML (unexpected character): a = ${
+        "x".repeat(56)
+      }…; ${generic}`,
+    ],
+    [
+      'select = ["user:CORP\\alice"]',
+      1,
+      "malformed TOML (invalid character in escape sequence): select = [\"user:CORP\\alice\"]; a backslash in double quotes begins an escape; put the text in single quotes: 'user:CORP\\alice'",
+    ],
+    [
+      'select = ["comm:\\\\*", "unit:a\\x2d", "user:CORP\\ursula"]',
+      1,
+      'malformed TOML (invalid character in escape sequence): select = ["comm:\\\\*", "unit:a\\x2d", "user:CORP\\ursula"]; a backslash in double quotes begins an escape; put the text in single quotes: \'user:CORP\\ursula\'',
+    ],
+    [
+      'select = ["exe:/it\'s\\*"]',
+      1,
+      'malformed TOML (invalid character in escape sequence): select = ["exe:/it\'s\\*"]; a backslash in double quotes begins an escape; write every backslash twice',
     ],
   ];
   for (const [text, line, message] of broken) {

@@ -18,28 +18,35 @@ export function countOf(
 }
 
 /**
- * Parses a size: `1536`, `512K`, `1.5G`, `2GiB` (powers of 1024), or `25%` of
+ * Parses a size: `1048576`, `512K`, `1.5G`, `2GiB` (powers of 1024), or `25%` of
  * physical memory.
  *
  * @param what what the size is for, for the message, for example `--cap`.
+ * @param least the smallest possible size, in bytes.
  * @returns the size in bytes, a whole number greater than 0.
  * @throws UsageError if the text is not a valid size.
  */
 export function parseSize(
   text: string,
-  { what, totalMemory }: { what: string; totalMemory: () => number },
+  { what, totalMemory, least = 1 }: {
+    what: string;
+    totalMemory: () => number;
+    least?: number;
+  },
 ): number {
   const bytes = sizeOf(text, totalMemory);
   if (bytes === undefined) {
     throw new UsageError(
       `${what}: "${text}" is not a size`,
-      "write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)",
+      "write bytes (1048576), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)",
     );
   }
   if (bytes < 1 || !Number.isSafeInteger(bytes)) {
     throw new UsageError(
       `${what}: "${text}" is out of range`,
-      "a size is at least one byte, below 8P, and at most 100%",
+      `a size is at least ${
+        least === 1 ? "one byte" : exactSize(least)
+      }, below 8P, and at most 100%`,
     );
   }
   return bytes;

@@ -75,7 +75,7 @@ Deno.test("an invalid size is refused, and the message says what is valid", () =
     const error = assertThrows(() => parseSize(text, context), UsageError);
     assertEquals(
       error.message,
-      `--cap: "${text}" is not a size; write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)`,
+      `--cap: "${text}" is not a size; write bytes (1048576), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)`,
     );
   }
 });

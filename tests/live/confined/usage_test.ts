@@ -106,7 +106,7 @@ Deno.test("invalid sizes, and sizes out of range, are refused", async () => {
   await areWrong(
     [
       ["scan", "1", "--cap", "-1"],
-      `--cap: "-1" is not a size; write bytes (1536), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)`,
+      `--cap: "-1" is not a size; write bytes (1048576), a unit (512K, 1.5G, 2GiB) or a share of memory (25%)`,
     ],
     [["scan", "1", "--cap=-1"], `--cap: "-1" is not a size`],
     [["scan", "1", "--cap", "10X"], `--cap: "10X" is not a size`],
