@@ -9,7 +9,12 @@
  */
 
 import { RcapError } from "../lib/errors.ts";
-import { assemble, INSTRUCTION_SIZE, type Statement } from "./bpf_assembler.ts";
+import {
+  assemble,
+  INSTRUCTION_SIZE,
+  placesOf,
+  type Statement,
+} from "./bpf_assembler.ts";
 import { File } from "./file.ts";
 import { MappedMemory } from "./mapped_memory.ts";
 import { cString, Errno, errno, errnoMessage, libc } from "./libc.ts";
@@ -24,6 +29,7 @@ const SYS_BPF: Readonly<Partial<Record<typeof Deno.build.arch, bigint>>> = {
 const BPF_MAP_CREATE = 0;
 const BPF_PROG_LOAD = 5;
 const BPF_PROG_TEST_RUN = 10;
+const BPF_BTF_LOAD = 18;
 const BPF_LINK_CREATE = 28;
 const BPF_ITER_CREATE = 33;
 
@@ -37,6 +43,8 @@ const BPF_F_SLEEPABLE = 1 << 4;
 /** Helpers that programs call. */
 export const BPF_PROBE_READ_KERNEL = 113;
 export const BPF_SEQ_WRITE = 127;
+/** Since Linux 5.17. */
+export const BPF_LOOP = 181;
 
 /**
  * Larger than any `union bpf_attr` whose fields are set here; the kernel requires
@@ -141,6 +149,8 @@ interface ProgramKind {
   readonly flags?: number;
   readonly attachType?: number;
   readonly attachId?: number;
+  /** The labels of functions whose addresses the program takes. */
+  readonly functions?: readonly string[];
 }
 
 /** How often to try to load a program while signals arrive. */
@@ -157,17 +167,74 @@ function load(attributes: Attributes): number {
   }
 }
 
+/** The id of the function in {@linkcode functionTypes}. */
+const FUNCTION_TYPE = 3;
+
+/**
+ * BTF that describes a static function without parameters that returns a number, as
+ * far as the kernel wants to know: Documentation/bpf/btf.rst.
+ */
+function functionTypes(): Uint8Array<ArrayBuffer> {
+  const strings = "\0int\0f\0";
+  const types = [
+    // int: name, BTF_KIND_INT, size; BTF_INT_SIGNED and 32 bits.
+    ...[1, 1 << 24, 4, 1 << 24 | 32],
+    // BTF_KIND_FUNC_PROTO, which returns type 1.
+    ...[0, 13 << 24, 1],
+    // BTF_KIND_FUNC named f, of type 2. Static linkage is 0.
+    ...[5, 12 << 24, 2],
+  ];
+  const length = types.length * 4;
+  const header = [24, 0, length, length, strings.length];
+  const bytes = new Uint8Array(24 + length + strings.length);
+  // Magic 0xeb9f, version 1.
+  bytes.set(
+    new Uint8Array(Uint32Array.from([0x1_eb9f, ...header, ...types]).buffer),
+  );
+  bytes.set(new TextEncoder().encode(strings), 24 + length);
+  return bytes;
+}
+
+/**
+ * Loads the types of functions: the kernel lets a program take the address of a
+ * function only if it knows the function's type.
+ */
+function loadFunctionTypes(): File {
+  const bytes = functionTypes();
+  // btf 0, btf_size 16.
+  return bpfDescriptor(
+    "load types",
+    BPF_BTF_LOAD,
+    new Attributes().address(0, bytes).u32(16, bytes.length),
+  );
+}
+
 /** Loads a program. An error contains the verifier's log. */
 function loadProgram(
   name: string,
   program: readonly Statement[],
-  { type, flags = 0, attachType = 0, attachId = 0 }: ProgramKind,
+  { type, flags = 0, attachType = 0, attachId = 0, functions = [] }:
+    ProgramKind,
 ): File {
   const code = assemble(program);
-  const attributes = () =>
-    new Attributes().u32(0, type).u32(4, code.length / INSTRUCTION_SIZE)
+  using types = functions.length > 0 ? loadFunctionTypes() : undefined;
+  const { places } = placesOf(program);
+  // struct bpf_func_info: insn_off, type_id. The program itself is the first.
+  const infos = Uint32Array.from(
+    [0, ...functions.map((name) => places.get(name) ?? 0)]
+      .flatMap((place) => [place, FUNCTION_TYPE]),
+  );
+  const attributes = () => {
+    const made = new Attributes().u32(0, type)
+      .u32(4, code.length / INSTRUCTION_SIZE)
       .address(8, code).address(16, LICENSE).u32(44, flags)
       .u32(68, attachType).u32(108, attachId);
+    // prog_btf_fd 72, func_info_rec_size 76, func_info 80, func_info_cnt 88.
+    return types
+      ? made.u32(72, types.fd).u32(76, 8).address(80, infos)
+        .u32(88, infos.length / 2)
+      : made;
+  };
   const fd = load(attributes());
   if (fd >= 0) return File.own(fd, name);
   // Loaded again to get the verifier's log.
@@ -189,12 +256,18 @@ export class SyscallProgram implements Disposable {
   /**
    * Loads a program.
    *
+   * @param functions the labels of functions whose addresses it takes.
    * @throws BpfError with the verifier's log if the kernel refuses.
    */
-  constructor(name: string, program: readonly Statement[]) {
+  constructor(
+    name: string,
+    program: readonly Statement[],
+    functions: readonly string[] = [],
+  ) {
     this.#file = loadProgram(name, program, {
       type: BPF_PROG_TYPE_SYSCALL,
       flags: BPF_F_SLEEPABLE,
+      functions,
     });
     // For BPF_PROG_TEST_RUN: prog_fd 0, ctx_size_in 40, ctx_in 48.
     this.#attributes = new Attributes().u32(0, this.#file.fd)

@@ -29,6 +29,8 @@ export type Statement =
     /** The label to jump to. */
     readonly target?: string;
     readonly immediate?: number;
+    /** The label to which the immediate is the distance. */
+    readonly immediateTarget?: string;
     /** The high half of a 64-bit immediate; such an instruction takes two slots. */
     readonly immediateHigh?: number;
   };
@@ -48,9 +50,39 @@ export function add(destination: Register, source: Register | number) {
   return alu(0x00, destination, source);
 }
 
+/** `destination -= source` */
+export function subtract(destination: Register, source: Register | number) {
+  return alu(0x10, destination, source);
+}
+
+/** `destination *= factor` */
+export function multiply(destination: Register, factor: number) {
+  return alu(0x20, destination, factor);
+}
+
+/** `destination |= source` */
+export function or(destination: Register, source: Register | number) {
+  return alu(0x40, destination, source);
+}
+
+/** `destination &= source` */
+export function and(destination: Register, source: Register | number) {
+  return alu(0x50, destination, source);
+}
+
+/** `destination ^= source` */
+export function xor(destination: Register, source: Register | number) {
+  return alu(0xa0, destination, source);
+}
+
 /** `destination <<= bits` */
 export function shiftLeft(destination: Register, bits: number) {
   return alu(0x60, destination, bits);
+}
+
+/** `destination >>= bits`, unsigned */
+export function shiftRight(destination: Register, bits: number) {
+  return alu(0x70, destination, bits);
 }
 
 /** `destination = *(u64 *)(source + offset)` */
@@ -78,6 +110,37 @@ export function store64(
   source: Register,
 ): Statement {
   return { opcode: 0x7b, destination, source, offset };
+}
+
+/** `*(u16 *)(destination + offset) = source` */
+export function store16(
+  destination: Register,
+  offset: number,
+  source: Register,
+): Statement {
+  return { opcode: 0x6b, destination, source, offset };
+}
+
+/** `destination = number`, of 64 bits */
+export function moveWide(destination: Register, number: bigint): Statement {
+  return {
+    opcode: 0x18,
+    destination,
+    immediate: Number(BigInt.asIntN(32, number)),
+    immediateHigh: Number(BigInt.asIntN(32, number >> 32n)),
+  };
+}
+
+/** `destination = address of the function` that begins at a label. */
+export function functionAt(destination: Register, target: string): Statement {
+  const BPF_PSEUDO_FUNC = 4;
+  return {
+    opcode: 0x18,
+    destination,
+    source: BPF_PSEUDO_FUNC,
+    immediateTarget: target,
+    immediateHigh: 0,
+  };
 }
 
 /** `destination = address of the value of an array map` */
@@ -124,6 +187,15 @@ export function jumpIfNotBelow(
   return jumpIf(0x30, left, right, target);
 }
 
+/** Jumps if `(left & bits) != 0`; the bits are sign-extended. */
+export function jumpIfAny(
+  left: Register,
+  bits: number,
+  target: string,
+): Statement {
+  return jumpIf(0x40, left, bits, target);
+}
+
 /** Calls a kernel helper by its number. The result is in r0. */
 export function call(helper: number): Statement {
   return { opcode: 0x85, immediate: helper };
@@ -165,6 +237,19 @@ function withOperand(
     : { opcode: opcode | FROM_REGISTER, destination, source };
 }
 
+/** Finds the places of all labels, in instructions from the start of a program. */
+export function placesOf(
+  program: readonly Statement[],
+): { places: ReadonlyMap<string, number>; length: number } {
+  const places = new Map<string, number>();
+  let length = 0;
+  for (const statement of program) {
+    if ("label" in statement) places.set(statement.label, length);
+    else length += statement.immediateHigh === undefined ? 1 : 2;
+  }
+  return { places, length };
+}
+
 /** Size of an instruction, in bytes. */
 export const INSTRUCTION_SIZE = 8;
 
@@ -176,30 +261,33 @@ export const INSTRUCTION_SIZE = 8;
 export function assemble(
   program: readonly Statement[],
 ): Uint8Array<ArrayBuffer> {
-  const labels = new Map<string, number>();
-  let length = 0;
-  for (const statement of program) {
-    if ("label" in statement) labels.set(statement.label, length);
-    else length += statement.immediateHigh === undefined ? 1 : 2;
-  }
+  const { places, length } = placesOf(program);
   const code = new DataView(new ArrayBuffer(length * INSTRUCTION_SIZE));
   let place = 0;
+  /** The distance to a label from the next instruction. */
+  const distance = (target: string) => {
+    const to = places.get(target);
+    if (to === undefined) throw new RangeError(`no label ${target}`);
+    return to - place - 1;
+  };
   for (const statement of program) {
     if ("label" in statement) continue;
-    const { opcode, destination, source, target } = statement;
-    const to = target === undefined ? undefined : labels.get(target);
-    if (target !== undefined && to === undefined) {
-      throw new RangeError(`no label ${target}`);
-    }
+    const { opcode, destination, source, target, immediateTarget } = statement;
     const at = place * INSTRUCTION_SIZE;
     code.setUint8(at, opcode);
     code.setUint8(at + 1, numberOf(destination) | numberOf(source) << 4);
     code.setInt16(
       at + 2,
-      to === undefined ? statement.offset ?? 0 : to - place - 1,
+      target === undefined ? statement.offset ?? 0 : distance(target),
       true,
     );
-    code.setInt32(at + 4, statement.immediate ?? 0, true);
+    code.setInt32(
+      at + 4,
+      immediateTarget === undefined
+        ? statement.immediate ?? 0
+        : distance(immediateTarget),
+      true,
+    );
     place++;
     if (statement.immediateHigh !== undefined) {
       code.setInt32(

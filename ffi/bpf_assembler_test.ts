@@ -7,10 +7,13 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   add,
+  and,
   assemble,
   call,
   exit,
+  functionAt,
   jump,
+  jumpIfAny,
   jumpIfEqual,
   jumpIfNotBelow,
   label,
@@ -18,6 +21,9 @@ import {
   load64,
   mapValue,
   move,
+  moveWide,
+  multiply,
+  or,
   r0,
   r1,
   r10,
@@ -25,8 +31,12 @@ import {
   r6,
   r9,
   shiftLeft,
+  shiftRight,
   type Statement,
+  store16,
   store64,
+  subtract,
+  xor,
 } from "./bpf_assembler.ts";
 
 /** The code of statements in hexadecimal, one word per instruction. */
@@ -47,6 +57,17 @@ Deno.test("every instruction has its encoding", () => {
     [load32(r0, r9, 4), "6190040000000000"],
     [store64(r10, -16, r1), "7b1af0ff00000000"],
     [mapValue(r9, 5), "1829000005000000 0000000000000000"],
+    [subtract(r2, r1), "1f12000000000000"],
+    [multiply(r9, 64), "2709000040000000"],
+    [or(r1, 4096), "4701000000100000"],
+    [and(r2, -512), "5702000000feffff"],
+    [xor(r6, -1), "a7060000ffffffff"],
+    [shiftRight(r1, 63), "770100003f000000"],
+    [store16(r9, 8192, r1), "6b19002000000000"],
+    [
+      moveWide(r1, 0xf_ffff_ffff_f000n),
+      "1801000000f0ffff 00000000ffff0f00",
+    ],
     [call(113), "8500000071000000"],
     [exit(), "9500000000000000"],
   ];
@@ -85,4 +106,15 @@ Deno.test("the error names a missing label", () => {
 Deno.test("an empty program is empty", () => {
   assertEquals(assemble([]).length, 0);
   assertEquals(assemble([label("alone")]).length, 0);
+});
+
+Deno.test("a test of bits jumps, and the address of a function is a distance", () => {
+  assertEquals(
+    code(jumpIfAny(r1, 257, "end"), exit(), label("end"), exit()),
+    "4501010001010000 9500000000000000 9500000000000000",
+  );
+  assertEquals(
+    code(functionAt(r2, "function"), exit(), label("function"), exit()),
+    "1842000002000000 0000000000000000 9500000000000000 9500000000000000",
+  );
 });

@@ -16,7 +16,7 @@ const KERNEL_BTF = "/sys/kernel/btf/vmlinux";
 const MAGIC = 0xeb9f;
 
 /** Kinds of types that rcap looks up. */
-export const BtfKind = { STRUCT: 4, UNION: 5, FUNC: 12 } as const;
+export const BtfKind = { STRUCT: 4, UNION: 5, ENUM: 6, FUNC: 12 } as const;
 export type BtfKind = typeof BtfKind[keyof typeof BtfKind];
 
 /**
@@ -138,6 +138,33 @@ export class Btf {
       );
     }
     return offset;
+  }
+
+  /**
+   * Returns the size of a struct, in bytes.
+   *
+   * @throws BtfError if there is no such struct.
+   */
+  sizeOf(struct: string): number {
+    return this.#types[this.#places[this.idOf(BtfKind.STRUCT, struct)] + 2];
+  }
+
+  /**
+   * Returns the value of a member of an enum.
+   *
+   * @throws BtfError if there is no such enum or member.
+   */
+  valueOf(name: string, member: string): number {
+    const wanted = encoder.encode(member);
+    const at = this.#places[this.idOf(BtfKind.ENUM, name)];
+    for (let i = 0; i < this.#count(at); i++) {
+      // struct btf_enum: name_off, val.
+      const place = at + 3 + i * 2;
+      if (this.#isNamed(this.#types[place], wanted)) {
+        return this.#types[place + 1] | 0;
+      }
+    }
+    throw new BtfError(`BTF: this kernel's enum ${name} has no ${member}`);
   }
 
   /** @param seen structs already searched, so that circular BTF ends. */

@@ -15,7 +15,6 @@ libc();
 // Kinds of include/uapi/linux/btf.h that btf.ts does not name.
 const INT = 1;
 const POINTER = 2;
-const ENUM = 6;
 const FUNC_PROTO = 13;
 const ENUM64 = 19;
 
@@ -52,6 +51,18 @@ class BtfBuilder {
     return this.add(kind, name, { count: members.length, flag, words });
   }
 
+  addEnum(name: string, members: readonly [name: string, value: number][]) {
+    const words = members.flatMap(([name, value]) => [this.#name(name), value]);
+    return this.add(BtfKind.ENUM, name, { count: members.length, words });
+  }
+
+  addSizedStruct(name: string, size: number, type: number) {
+    const id = this.addStruct(name, [["member", type, 0]]);
+    // The third of its words.
+    this.#types[this.#types.length - 4] = size;
+    return id;
+  }
+
   #name(name: string): number {
     if (name === "") return 0;
     const offset = this.#strings.length;
@@ -84,7 +95,7 @@ function sample(): BtfBuilder {
   const int = builder.add(INT, "int", { words: [0x20] });
   // Between them, types of other sizes, which the parser has to skip.
   builder.add(POINTER, "");
-  builder.add(ENUM, "colour", { count: 2, words: [0, 0, 0, 1] });
+  builder.addEnum("colour", [["red", 3], ["blue", -1]]);
   builder.add(ENUM64, "large", { count: 1, words: [0, 0, 1] });
   const inner = builder.addStruct("", [["deep", int, 0], ["deeper", int, 32]]);
   const union = builder.addStruct("", [["", inner, 0], ["flat", int, 0]], 5);
@@ -113,6 +124,23 @@ Deno.test("offsets of members, including those in anonymous structs and unions",
     .map((member) => btf.offsetOf("thing", member));
   assertEquals(offsets, [0, 8, 12, 8, 16, 24]);
   assertEquals(btf.offsetOf("fields", "narrow"), 4);
+});
+
+Deno.test("sizes of structs and values of enums", () => {
+  const builder = new BtfBuilder();
+  const int = builder.add(INT, "int", { words: [0x20] });
+  builder.addSizedStruct("sized", 64, int);
+  builder.addEnum("colour", [["red", 3], ["blue", -1]]);
+  const btf = Btf.parse(builder.bytes());
+  assertEquals(btf.sizeOf("sized"), 64);
+  assertEquals(btf.valueOf("colour", "red"), 3);
+  assertEquals(btf.valueOf("colour", "blue"), -1);
+  assertThrows(
+    () => btf.valueOf("colour", "green"),
+    BtfError,
+    "this kernel's enum colour has no green",
+  );
+  assertThrows(() => btf.sizeOf("colour"), BtfError, "no struct colour");
 });
 
 Deno.test("ids are found by kind and name, and a declaration is not taken for the struct", () => {

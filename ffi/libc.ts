@@ -48,6 +48,8 @@ const SYMBOLS = {
   madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
   // Only in the GNU C library.
   malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
+  memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
+  ftruncate: { parameters: ["i32", "i64"], result: "i32" },
   mkdirat: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   mmap: {
     parameters: ["usize", "usize", "i32", "i32", "i32", "i64"],

@@ -5,7 +5,8 @@
  * @module
  */
 
-import { errno, libc, systemError } from "./libc.ts";
+import { File } from "./file.ts";
+import { checked, cString, errno, libc, systemError } from "./libc.ts";
 
 // <sys/mman.h> of Linux.
 const PROT_READ = 1;
@@ -14,6 +15,7 @@ const MAP_SHARED = 0x01;
 const MAP_PRIVATE = 0x02;
 const MAP_ANONYMOUS = 0x20;
 const MADV_HUGEPAGE = 14;
+const MFD_CLOEXEC = 1;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
 /** A readable and writable mapping of this process; unmapped by `using`. */
@@ -67,4 +69,22 @@ export class MappedMemory implements Disposable {
   [Symbol.dispose](): void {
     libc().munmap(this.start, BigInt(this.contents.length));
   }
+}
+
+/**
+ * Makes a file in memory, which exists for as long as it is open or mapped:
+ * memfd_create(2).
+ *
+ * @throws SystemError if the system refuses.
+ */
+export function memoryFile(name: string, bytes: number): File {
+  const fd = checked(
+    libc().memfd_create(cString(name), MFD_CLOEXEC),
+    "memfd_create",
+  );
+  using held = new DisposableStack();
+  const file = held.use(File.own(fd, `memfd:${name}`));
+  checked(libc().ftruncate(fd, BigInt(bytes)), "ftruncate");
+  held.move();
+  return file;
 }

@@ -139,6 +139,44 @@ export async function readPresent(
   if (runStart >= 0) onRun(runStart, end - runStart);
 }
 
+/** Bits of an entry's high half: bit 63, present, and bit 56, exclusively mapped. */
+const PRESENT_AND_EXCLUSIVE = 1 << 31 | 1 << 24;
+
+/**
+ * Finds the pages of a range that are present and mapped exactly once:
+ * Documentation/admin-guide/mm/pagemap.rst, bit 56.
+ *
+ * @param onRun receives consecutive ones, by page number in the range.
+ * @throws SystemError if they cannot be read.
+ */
+export async function exclusiveRuns(
+  opened: OpenedPagemap,
+  span: PageSpan,
+  onRun: (firstPage: number, pages: number) => void,
+): Promise<void> {
+  // Most of a large reservation is absent; its entries are not read.
+  const present: [page: number, pages: number][] = [];
+  await presentRuns(opened, span, (page, pages) => present.push([page, pages]));
+  const { pageSize } = span;
+  for (const [from, pages] of present) {
+    const firstPage = span.firstPage + from;
+    let start = -1;
+    const end = await eachEntry(
+      opened,
+      { firstPage, pages, pageSize },
+      (page, high) => {
+        if ((high & PRESENT_AND_EXCLUSIVE) === PRESENT_AND_EXCLUSIVE) {
+          if (start < 0) start = page;
+        } else if (start >= 0) {
+          onRun(from + start, page - start);
+          start = -1;
+        }
+      },
+    );
+    if (start >= 0) onRun(from + start, end - start);
+  }
+}
+
 /**
  * Reads the state of every page of a range, one byte per page: `PAGE_*`.
  *

@@ -68,7 +68,7 @@ export interface MappingFigures {
   readonly own: number;
   /** `rss`, with each page divided by how often it is mapped, where that is known. */
   readonly proportional: number;
-  /** The part of `rss` that is pinned; `undefined` if only {@linkcode HeldMemory} is known. */
+  /** The part of `own` that is pinned; `undefined` if only {@linkcode HeldMemory} is known. */
   readonly pinned: number | undefined;
   /** The part of `rss` that belongs to no file. */
   readonly anonymous: number;

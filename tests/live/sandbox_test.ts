@@ -118,6 +118,7 @@ for (const error of REFUSALS) {
     assertEquals(status, "missing");
     assertMatch(`${detail}; ${remedy}`, says);
     assertEquals(named(findings, "pagedata").status, "degraded");
+    assertEquals(named(findings, "map counts").status, "degraded");
   });
 
   Deno.test(`sysinfo answered ${error}: exit 4, and the message says what to allow`, async () => {

@@ -2,7 +2,8 @@
  * Which memory of a Linux process a page-out can take, and why the rest stays.
  *
  * Facts: mm/madvise.c of the kernel (`MADV_PAGEOUT` refuses locked, hugetlb and PFN
- * mappings and skips pages that are mapped more than once), and the `VmFlags` of
+ * mappings and skips pages that are mapped more than once; `shrink_folio_list` of
+ * mm/vmscan.c skips pinned ones), and the `VmFlags` of
  * Documentation/filesystems/proc.rst.
  *
  * @module
@@ -47,15 +48,17 @@ export function pageable(
   mapping: LinuxMapping,
   context: PageableContext,
 ): Pageable {
-  const { rss, own, anonymous } = mapping;
+  const { rss, own, pinned = 0, anonymous } = mapping;
   const reason = whyNever(mapping);
   if (reason) return nothing(reason);
   if (rss === 0) return nothing("nonresident");
   if (context.mainThreadExited) return nothing("no-main-thread");
   if (context.hasSecondaryMmu) return nothing("secondary-mmu");
   if (own === 0) return nothing("shared");
-  const file = isFile(mapping, context) ? Math.min(own, rss - anonymous) : 0;
-  if (context.swapFree) return { bytes: own, toSwap: own - file };
+  const free = own - pinned;
+  if (free === 0) return nothing("pinned");
+  const file = isFile(mapping, context) ? Math.min(free, rss - anonymous) : 0;
+  if (context.swapFree) return { bytes: free, toSwap: free - file };
   return file > 0
     ? { bytes: file, toSwap: 0 }
     : nothing(context.whyNoSwap ?? "no-swap");

@@ -339,6 +339,31 @@ const pagedata: Examination = {
   },
 };
 
+const mapCounts: Examination = {
+  name: "map counts",
+  required: false,
+  meaning:
+    "shared and pinned memory is known page by page, and sizes are read without waiting for the process",
+  without:
+    "smaps and pagemap show what is shared, and pinned memory shows only when it stays",
+  remedy: "see pagedata",
+  look() {
+    try {
+      using tables = PageTables.open();
+      return tables.whyNoCounts
+        ? {
+          status: "degraded",
+          detail: tables.whyNoCounts.message,
+          remedy: "use a kernel whose struct page rcap knows: 6.0 or newer",
+        }
+        : "how often each page is mapped can be read";
+    } catch (error) {
+      if (!(error instanceof CapabilityError)) throw error;
+      return { status: "degraded", detail: "page tables cannot be read" };
+    }
+  },
+};
+
 const swap: Examination = {
   name: "swap",
   required: false,
@@ -530,6 +555,7 @@ const EXAMINATIONS: readonly Examination[] = [
   smaps,
   pagemap,
   pagedata,
+  mapCounts,
   swap,
   zram,
   largePages,

@@ -30,6 +30,8 @@ export interface LinuxMapping {
   rss: number;
   /** The part of `rss` that is mapped exactly once. */
   own: number;
+  /** The part of `own` that is pinned; `undefined` where map counts cannot be read. */
+  pinned?: number;
   /** `rss`, with each page divided by how often it is mapped. */
   proportional: number;
   /** The part of `rss` that differs from its file or swap. */

@@ -181,7 +181,7 @@ function findLargeZeroPage(
 }
 
 /** Returns the leaf table entry of a page of our own; zero if there is none. */
-function leafEntry(
+export function leafEntry(
   memory: KernelMemory,
   geometry: Geometry,
   topTable: bigint,

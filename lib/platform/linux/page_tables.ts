@@ -12,27 +12,21 @@ import { BpfError } from "../../../ffi/bpf.ts";
 import { Btf, BtfError } from "../../../ffi/btf.ts";
 import { Errno } from "../../../ffi/libc.ts";
 import { CapabilityError, SystemError } from "../../errors.ts";
-import { MODIFIED, REFERENCED } from "../../memory/pagedata.ts";
 import { bpfRefusal } from "./bpf_refusal.ts";
-import { BATCH, KernelMemory, PAGE_WORDS } from "./kernel_memory.ts";
+import { KernelMemory } from "./kernel_memory.ts";
 import type { LockLook } from "./memory_calls.ts";
 import { MmapLocks } from "./mmap_lock.ts";
+import type { MapCounts } from "./map_counts.ts";
 import { isNested } from "./namespaces.ts";
+import { PageQueue, type PageSink } from "./page_queue.ts";
+import { PageTally, type TalliedPages } from "./page_tally.ts";
+import type { PassedOver } from "./passed_over.ts";
 import { findGeometry } from "./page_table_geometry.ts";
 import { PAGE_TABLE_LAYOUTS } from "./page_table_layout.ts";
 import { isSysMounted } from "./sysfs.ts";
-import {
-  type Geometry,
-  type Halves,
-  halves,
-  leadsTo,
-  pointTo,
-  TablePath,
-} from "./table_path.ts";
+import { type Geometry, halves, leadsTo, TablePath } from "./table_path.ts";
 import { type AddressSpace, TaskList } from "./task_list.ts";
-
-/** Pages that a table of the lowest level maps: 2 MiB. */
-const LEAF_PAGES = 512;
+import { openMapCounts } from "./vmemmap.ts";
 
 /** A range of pages, by page number: the address divided by the page size. */
 export interface PageInterval {
@@ -40,23 +34,14 @@ export interface PageInterval {
   readonly endPage: number;
 }
 
-/** Receives the present pages, interval by interval, in address order. */
-export interface PageSink {
-  /**
-   * Receives consecutive pages.
-   *
-   * @param interval index of the interval they lie in.
-   * @param page number of the first.
-   * @param bits one byte per page; valid only during the call.
-   */
-  addPages(interval: number, page: number, bits: Uint8Array): void;
-  /** Receives a large page, or a part of one: `count` pages with the same bits. */
-  addLargePage(
-    interval: number,
-    page: number,
-    { count, bits }: { count: number; bits: number },
-  ): void;
+/** A place in a walk. */
+interface Place {
+  readonly interval: number;
+  readonly page: number;
 }
+
+/** How long counting goes on before other work gets its turn, in milliseconds. */
+const SLICE = 20;
 
 /** Reads page tables; closed by `using`. Set up once, it serves all processes. */
 export class PageTables implements Disposable {
@@ -64,22 +49,30 @@ export class PageTables implements Disposable {
   readonly #tasks: TaskList;
   readonly #locks: MmapLocks;
   readonly #geometry: Geometry;
+  readonly #memory: KernelMemory;
+  readonly #counts: MapCounts | undefined;
   readonly #path: TablePath;
   readonly #queue: PageQueue;
+  /** Why map counts cannot be read; `undefined` if they can. */
+  readonly whyNoCounts: CapabilityError | undefined;
 
   private constructor(
     held: DisposableStack,
-    { memory, tasks, locks, geometry }: {
+    { memory, tasks, locks, geometry, counts }: {
       memory: KernelMemory;
       tasks: TaskList;
       locks: MmapLocks;
       geometry: Geometry;
+      counts: MapCounts | CapabilityError;
     },
   ) {
     this.#held = held;
     this.#tasks = tasks;
     this.#locks = locks;
     this.#geometry = geometry;
+    this.#memory = memory;
+    if (counts instanceof CapabilityError) this.whyNoCounts = counts;
+    else this.#counts = counts;
     this.#path = new TablePath(memory, geometry);
     this.#queue = new PageQueue(memory, geometry);
   }
@@ -105,7 +98,15 @@ export class PageTables implements Disposable {
       const memory = held.use(new KernelMemory());
       const locks = new MmapLocks(btf, memory);
       const geometry = findGeometry(memory, layout, tasks);
-      return new PageTables(held.move(), { memory, tasks, locks, geometry });
+      const counts = countsIfAny(btf, { memory, tasks, geometry });
+      if (!(counts instanceof CapabilityError)) held.use(counts);
+      return new PageTables(held.move(), {
+        memory,
+        tasks,
+        locks,
+        geometry,
+        counts,
+      });
     } catch (error) {
       throw refusal(error);
     }
@@ -129,36 +130,98 @@ export class PageTables implements Disposable {
    *
    * @param topTable the address of its top table.
    * @param intervals where to look, in address order.
+   * @param passedOver the pages to leave out, which a page-out passes over.
    */
   read(
     topTable: bigint,
     intervals: readonly PageInterval[],
     sink: PageSink,
+    passedOver?: PassedOver,
   ): void {
+    this.#queue.start(sink, passedOver);
+    this.#walk(topTable, intervals, this.#queue);
+    this.#queue.flush();
+  }
+
+  /**
+   * Counts the pages of a process and how often they are mapped, by interval;
+   * `undefined` where map counts cannot be read. Other work goes on meanwhile.
+   *
+   * @param intervals where to look, in address order; everywhere by default.
+   * @param passedOver is told which pages a page-out passes over.
+   */
+  async tally(
+    topTable: bigint,
+    intervals: readonly PageInterval[] = [this.#userHalf],
+    passedOver?: PassedOver,
+  ): Promise<readonly TalliedPages[] | undefined> {
+    const counts = this.#counts;
+    if (!counts) return undefined;
+    const geometry = this.#geometry;
+    const means = { memory: this.#memory, geometry, counts, passedOver };
+    const tally = new PageTally(intervals.length, means);
+    let place: Place | undefined = { interval: 0, page: 0 };
+    for (;;) {
+      const until = performance.now() + SLICE;
+      place = this.#walk(topTable, intervals, tally, { place, until });
+      if (!place) return tally.totals;
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      // Others have counted in between.
+      tally.forgetTable();
+    }
+  }
+
+  /** All pages that a process can map by itself. */
+  get #userHalf(): PageInterval {
+    const { layout, levels } = this.#geometry;
+    return { firstPage: 0, endPage: layout.entries ** levels / 2 };
+  }
+
+  /**
+   * Passes the entries of leaf tables and of large pages on.
+   *
+   * @param place where to begin.
+   * @param until when to stop: {@linkcode performance.now}.
+   * @returns where to go on; `undefined` at the end.
+   */
+  #walk(
+    topTable: bigint,
+    intervals: readonly PageInterval[],
+    to: PageQueue | PageTally,
+    { place = { interval: 0, page: 0 }, until = Infinity }: {
+      place?: Place;
+      until?: number;
+    } = {},
+  ): Place | undefined {
     const { layout, largeZeroPage } = this.#geometry;
     const path = this.#path;
-    const queue = this.#queue;
     path.start(halves(topTable));
-    queue.start(sink);
-    for (const [interval, { firstPage, endPage }] of intervals.entries()) {
-      let page = firstPage;
+    for (let interval = place.interval; interval < intervals.length;) {
+      const { firstPage, endPage } = intervals[interval];
+      let page = interval === place.interval
+        ? Math.max(firstPage, place.page)
+        : firstPage;
       while (page < endPage) {
         const behind = path.enter(page, endPage);
         const end = Math.min(behind, endPage);
         if (path.low & layout.present) {
           if (path.isTable) {
-            queue.addLeaf(interval, page, end, path);
+            to.addLeaf(interval, page, end, path);
           } else if (
             !(path.low & layout.special) &&
             !(largeZeroPage && leadsTo(largeZeroPage, path, this.#geometry))
           ) {
-            queue.addLarge(interval, page, end, path);
+            to.addLarge(interval, page, end, path);
           }
         }
         page = end;
+        if (until < Infinity && performance.now() > until) {
+          return { interval, page };
+        }
       }
+      interval++;
     }
-    queue.flush();
+    return undefined;
   }
 
   [Symbol.dispose](): void {
@@ -166,189 +229,25 @@ export class PageTables implements Disposable {
   }
 }
 
-/** Present pages on their way to the sink: leaf tables are copied many at a time. */
-class PageQueue {
-  readonly #memory: KernelMemory;
-  readonly #geometry: Geometry;
-  #sink!: PageSink;
-  /** The result of {@linkcode bitsByFlags}. */
-  readonly #bitsByFlags: Uint8Array;
-  /** The bits of the pages of one leaf table. */
-  readonly #bits = new Uint8Array(LEAF_PAGES);
-  readonly #address: Halves = { low: 0, high: 0 };
-  /** Parts of leaf tables and large pages, in order; one entry each in all arrays. */
-  #count = 0;
-  readonly #interval = new Int32Array(QUEUE);
-  readonly #page = new Float64Array(QUEUE);
-  readonly #end = new Float64Array(QUEUE);
-  /** The index of the table's copy, or `LARGE`. */
-  readonly #slot = new Int32Array(QUEUE);
-  /** The bits of a large page. */
-  readonly #largeBits = new Uint8Array(QUEUE);
-  /** The number of tables to copy, and the entry that led to the last. */
-  #tables = 0;
-  #lastLow = 0;
-  #lastHigh = 0;
-
-  constructor(memory: KernelMemory, geometry: Geometry) {
-    this.#memory = memory;
-    this.#geometry = geometry;
-    this.#bitsByFlags = bitsByFlags(geometry);
+/** Sets up the reading of map counts, or returns why they cannot be read. */
+function countsIfAny(
+  btf: Btf,
+  { memory, tasks, geometry }: {
+    memory: KernelMemory;
+    tasks: TaskList;
+    geometry: Geometry;
+  },
+): MapCounts | CapabilityError {
+  const own = tasks.addressSpaces().get(Deno.pid);
+  if (!own) {
+    return new CapabilityError("BPF does not show this process to itself");
   }
-
-  start(sink: PageSink): void {
-    this.#sink = sink;
-    this.#count = 0;
-    this.#tables = 0;
+  try {
+    return openMapCounts(btf, { memory, geometry, topTable: own.topTable });
+  } catch (error) {
+    if (error instanceof CapabilityError) return error;
+    throw error;
   }
-
-  /** Queues pages of the leaf table that an entry leads to. */
-  addLeaf(
-    interval: number,
-    page: number,
-    end: number,
-    { low, high }: { low: number; high: number },
-  ): void {
-    const isLast = this.#tables > 0 && low === this.#lastLow &&
-      high === this.#lastHigh;
-    if (this.#count === QUEUE || (!isLast && this.#tables === BATCH)) {
-      this.flush();
-    }
-    if (!isLast || this.#tables === 0) {
-      pointTo(this.#address, low, high, this.#geometry);
-      const { addresses } = this.#memory;
-      addresses[this.#tables * 2] = this.#address.low;
-      addresses[this.#tables * 2 + 1] = this.#address.high;
-      this.#tables++;
-      this.#lastLow = low;
-      this.#lastHigh = high;
-    }
-    this.#push(interval, page, end, this.#tables - 1, 0);
-  }
-
-  /** Queues a large page, or a part of one. */
-  addLarge(
-    interval: number,
-    page: number,
-    end: number,
-    { low }: { low: number },
-  ): void {
-    if (this.#count === QUEUE) this.flush();
-    this.#push(interval, page, end, LARGE, this.#bitsByFlags[low & FLAGS]);
-  }
-
-  #push(
-    interval: number,
-    page: number,
-    end: number,
-    slot: number,
-    bits: number,
-  ): void {
-    const at = this.#count++;
-    this.#interval[at] = interval;
-    this.#page[at] = page;
-    this.#end[at] = end;
-    this.#slot[at] = slot;
-    this.#largeBits[at] = bits;
-  }
-
-  /** Passes all queued pages to the sink. */
-  flush(): void {
-    if (this.#tables > 0) this.#memory.copy(this.#tables);
-    for (let at = 0; at < this.#count; at++) {
-      const page = this.#page[at];
-      const count = this.#end[at] - page;
-      if (this.#slot[at] === LARGE) {
-        const bits = this.#largeBits[at];
-        this.#sink.addLargePage(this.#interval[at], page, { count, bits });
-      } else {
-        this.#readLeaf(this.#interval[at], page, count, this.#slot[at]);
-      }
-    }
-    this.#count = 0;
-    this.#tables = 0;
-  }
-
-  /** Finds the present pages of a leaf table. */
-  #readLeaf(
-    interval: number,
-    page: number,
-    count: number,
-    slot: number,
-  ): void {
-    const at = slot * PAGE_WORDS + (page % LEAF_PAGES) * 2;
-    if (count === LEAF_PAGES && this.#takeFullLeaf(at)) {
-      this.#sink.addPages(interval, page, this.#bits);
-      return;
-    }
-    const { words } = this.#memory;
-    const bits = this.#bits;
-    let run = 0;
-    for (let i = 0; i < count; i++) {
-      const found = this.#bitsByFlags[words[at + i * 2] & FLAGS];
-      if (found !== ABSENT) {
-        bits[run++] = found;
-      } else if (run > 0) {
-        this.#sink.addPages(interval, page + i - run, bits.subarray(0, run));
-        run = 0;
-      }
-    }
-    if (run > 0) {
-      this.#sink.addPages(interval, page + count - run, bits.subarray(0, run));
-    }
-  }
-
-  /**
-   * Reads the bits of a whole leaf table, four entries at a time, as if all its
-   * pages were present.
-   *
-   * @returns Whether they are.
-   */
-  #takeFullLeaf(first: number): boolean {
-    const { words } = this.#memory;
-    const bitsByFlags = this.#bitsByFlags;
-    const bits = this.#bits;
-    let all = 0;
-    for (let i = 0, at = first; i < LEAF_PAGES; i += 4, at += 8) {
-      const a = bitsByFlags[words[at] & FLAGS];
-      const b = bitsByFlags[words[at + 2] & FLAGS];
-      const c = bitsByFlags[words[at + 4] & FLAGS];
-      const d = bitsByFlags[words[at + 6] & FLAGS];
-      all |= a | b | c | d;
-      bits[i] = a;
-      bits[i + 1] = b;
-      bits[i + 2] = c;
-      bits[i + 3] = d;
-    }
-    return (all & ABSENT) === 0;
-  }
-}
-
-/** The most parts of tables and large pages that are queued. */
-const QUEUE = 4 * BATCH;
-const LARGE = -1;
-
-/** The flags of an entry: the bits of its low half that are not part of the address. */
-const FLAGS = 0xfff;
-
-/** The value for a page that is absent or does not count towards RSS. */
-const ABSENT = 0x80;
-
-/** Returns the bits of a page, or `ABSENT`, for every combination of flags. */
-function bitsByFlags({ layout, softDirty }: Geometry): Uint8Array {
-  const { present, special, accessedShift } = layout;
-  return Uint8Array.from({ length: FLAGS + 1 }, (_, flags) => {
-    if (!(flags & present) || flags & special) return ABSENT;
-    const isAccessed = (flags >>> accessedShift & 1) !== 0;
-    const isDirty = (flags >>> accessedShift & 2) !== 0;
-    // A page that is dirty but not accessed was modified earlier.
-    const isModified = softDirty === 0
-      ? isAccessed && isDirty
-      : (flags & softDirty) !== 0;
-    // Soft-dirty alone means that the page was moved, or that something else reset
-    // the accessed bit.
-    return (isModified ? MODIFIED : 0) | (isAccessed ? REFERENCED : 0);
-  });
 }
 
 /** BPF shows the machine's pids, so rcap must run in the initial pid namespace. */

@@ -5,11 +5,17 @@
  */
 
 import type { Pagedata } from "../../memory/pagedata.ts";
-import type { PagedataPurpose, PagedataSourceName } from "../platform.ts";
+import type {
+  Footprint,
+  PagedataPurpose,
+  PagedataSourceName,
+} from "../platform.ts";
 import type { PageableContext } from "./candidates.ts";
+import type { LinuxMapping } from "./linux_mapping.ts";
 import type { LockLook } from "./memory_calls.ts";
 import type { MemoryFiles } from "./memory_files.ts";
 import type { Precision } from "./precision.ts";
+import type { ProcDir } from "./proc_dir.ts";
 
 /** What to read of a process. */
 export interface PagedataRequest {
@@ -43,6 +49,17 @@ export interface PagedataSource extends Disposable {
    * @throws ProcessError if that cannot be found out.
    */
   hasSecondaryMmu(files: MemoryFiles): boolean;
+  /**
+   * Counts the resident memory of a process without its mmap lock.
+   *
+   * @returns `undefined` where the source cannot, or not exactly.
+   */
+  countFootprint?(directory: ProcDir): Promise<Footprint | undefined>;
+  /**
+   * Replaces what smaps says of the mappings of a process, of `own` and `pinned`, by
+   * what is known of each page, where the source knows it.
+   */
+  refine?(pid: number, mappings: readonly LinuxMapping[]): Promise<void>;
   /** Whether a process may have run since it was last read. */
   hasRun(pid: number): boolean;
   /**

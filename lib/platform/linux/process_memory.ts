@@ -160,6 +160,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return await this.#withFiles(async (files) => {
       const mappings = await files.readSmaps(parser);
       const whyNoSwap = this.#whyNoSwap(files.directory);
+      await this.#access.source.refine?.(this.pid, mappings);
       const context: PageableContext = {
         swapFree: !whyNoSwap,
         whyNoSwap,
@@ -237,7 +238,8 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
   async readFootprint(): Promise<Footprint> {
     try {
-      return await this.#withFiles((files) => files.readFootprint());
+      return await this.#countFootprint() ??
+        await this.#withFiles((files) => files.readFootprint());
     } catch (error) {
       if (!(error instanceof ProcessAccessDenied)) throw error;
       return unshared(this.readSizes());
@@ -268,6 +270,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
   readHeld(): HeldMemory {
     using directory = ProcDir.open(this.#id);
     return parseHeld(directory.readText("status"));
+  }
+
+  async #countFootprint(): Promise<Footprint | undefined> {
+    using directory = ProcDir.open(this.#id);
+    return await this.#access.source.countFootprint?.(directory);
   }
 
   async readPageStates(span: PageSpan): Promise<Uint8Array<ArrayBuffer>> {
@@ -320,7 +327,8 @@ function figuresOf(
   mapping: LinuxMapping,
   context: PageableContext,
 ): MappingFigures {
-  const { start, end, perm, name, pageSize, rss, own, proportional } = mapping;
+  const { start, end, perm, name, pageSize, rss, own, pinned, proportional } =
+    mapping;
   const { anonymous, swap, locked, referenced, dirty } = mapping;
   const { bytes, toSwap, reason } = pageable(mapping, context);
   return {
@@ -331,8 +339,8 @@ function figuresOf(
     pageSize,
     rss,
     own,
+    pinned,
     proportional,
-    pinned: undefined,
     anonymous,
     swapped: swap,
     locked,

@@ -14,15 +14,19 @@
 import { ProcessError } from "../../errors.ts";
 import type { Pagedata } from "../../memory/pagedata.ts";
 import { formatSize } from "../../report/units.ts";
+import type { Footprint } from "../platform.ts";
 import { mayBePageable } from "./candidates.ts";
 import type { JoinedMappings } from "./joined_mappings.ts";
 import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
 import type { LockLook } from "./memory_calls.ts";
 import { type MemoryFiles, readSizes } from "./memory_files.ts";
 import type { PageRecorder } from "./page_recorder.ts";
-import type { PageInterval, PageSink, PageTables } from "./page_tables.ts";
+import type { PageSink } from "./page_queue.ts";
+import type { PageInterval, PageTables } from "./page_tables.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
+import { PassedOver } from "./passed_over.ts";
 import { Precision, requireRoom } from "./precision.ts";
+import type { ProcDir } from "./proc_dir.ts";
 import type { SmapsParser } from "./smaps.ts";
 import { SmapsSource } from "./smaps_source.ts";
 import type { AddressSpace } from "./task_list.ts";
@@ -40,7 +44,7 @@ const PAGE_SIZE = 4096;
 
 /** The page tables of all processes. */
 export type ReadableTables =
-  & Pick<PageTables, "addressSpaces" | "lookAtLock" | "read">
+  & Pick<PageTables, "addressSpaces" | "lookAtLock" | "read" | "tally">
   & Disposable;
 
 /** What a reading of a process found. */
@@ -50,6 +54,26 @@ interface Known {
   /** Whether the flags of its mappings decided what its tables meant. */
   readonly needsFlags: boolean;
 }
+
+/**
+ * By how much the RSS of statm may be off the page tables' own count, in bytes; if
+ * by more, something that RSS does not include was counted. The kernel counts RSS
+ * per processor or thread and adds it up from time to time.
+ */
+const RSS_TOLERANCE = 2 ** 20;
+
+/**
+ * How long the counts of a process are used, in milliseconds. To count a page takes
+ * as long as smaps takes for it, since the kernel's record of the page is to be
+ * read: 15 to 250 ns, depending on how scattered memory is, where reading its bits
+ * takes 3. So a daemon that counted at every reading would be many times as dear. A
+ * page that becomes shared or pinned is known as such a minute later; until then,
+ * page-outs pass over it.
+ */
+const COUNT_LIFE = 60_000;
+
+/** Pages without a map count that can be due to changes while they were read. */
+const MOST_UNKNOWN = 64;
 
 /** Reads page tables. */
 export class PteSource implements PagedataSource {
@@ -61,6 +85,11 @@ export class PteSource implements PagedataSource {
   readonly #known = new Map<bigint, Known>();
   /** For processes whose page tables do not agree with what the kernel counts. */
   readonly #bySmaps = new SmapsSource();
+  /** The pages of processes that page-outs pass over, by top table. */
+  readonly #passedOver = new Map<
+    bigint,
+    { readonly passedOver: PassedOver; readonly counted: number }
+  >();
 
   /** Takes ownership of the tables, which are closed with the source. */
   constructor(tables: ReadableTables) {
@@ -99,8 +128,11 @@ export class PteSource implements PagedataSource {
       if (attempt > 1) ({ rss } = readSizes(directory));
       const { topTable, runtime } = space;
       const recorder = precision.recorder(purpose, rss / PAGE_SIZE);
+      const passedOver = purpose === "inspect"
+        ? undefined
+        : await this.#passedOverOf(topTable, mappings, request);
       const { pagedata, resident, mayBeHugetlb } = files.work(() =>
-        this.#readTables({ topTable, mappings, recorder }, request)
+        this.#readTables({ topTable, mappings, recorder, passedOver }, request)
       );
       const isRight = isPlausible(resident, rss, {
         mayBeLess: joined.leftOut > 0,
@@ -141,10 +173,11 @@ export class PteSource implements PagedataSource {
   }
 
   #readTables(
-    { topTable, mappings, recorder }: {
+    { topTable, mappings, recorder, passedOver }: {
       topTable: bigint;
       mappings: readonly LinuxMapping[];
       recorder: PageRecorder;
+      passedOver: PassedOver | undefined;
     },
     { purpose, context }: PagedataRequest,
   ): { pagedata: Pagedata; resident: number; mayBeHugetlb: boolean } {
@@ -152,7 +185,8 @@ export class PteSource implements PagedataSource {
       purpose === "inspect" || mayBePageable(mapping, context)
     );
     const sink = new BuildingSink(mappings, { wanted, recorder });
-    this.#tables.read(topTable, mappings.map(ownInterval), sink);
+    const intervals = mappings.map(ownInterval);
+    this.#tables.read(topTable, intervals, sink, passedOver);
     return {
       pagedata: sink.build(),
       resident: sink.pages * PAGE_SIZE,
@@ -163,6 +197,56 @@ export class PteSource implements PagedataSource {
   hasSecondaryMmu(files: MemoryFiles): boolean {
     return this.#space(files.pid)?.hasSecondaryMmu ??
       this.#bySmaps.hasSecondaryMmu(files);
+  }
+
+  /** Finds the pages of a process that page-outs pass over, at most once a minute. */
+  async #passedOverOf(
+    topTable: bigint,
+    mappings: readonly LinuxMapping[],
+    { context }: PagedataRequest,
+  ): Promise<PassedOver> {
+    const known = this.#passedOver.get(topTable);
+    const now = performance.now();
+    if (known && now - known.counted < COUNT_LIFE) return known.passedOver;
+    const passedOver = new PassedOver();
+    const intervals = mappings
+      .filter((mapping) => mayBePageable(mapping, context)).map(ownInterval);
+    await this.#tables.tally(topTable, intervals, passedOver);
+    this.#passedOver.set(topTable, { passedOver, counted: now });
+    return passedOver;
+  }
+
+  async countFootprint(directory: ProcDir): Promise<Footprint | undefined> {
+    const { pid } = directory;
+    if (mayHaveHugetlb(directory.readText("status"))) return undefined;
+    const space = this.#space(pid);
+    const [total] = space && await this.#tables.tally(space.topTable) || [];
+    if (!total || total.unknown > MOST_UNKNOWN) return undefined;
+    const rss = total.pages * PAGE_SIZE;
+    if (Math.abs(readSizes(directory).rss - rss) > RSS_TOLERANCE) {
+      return undefined;
+    }
+    const proportional = Math.round(total.proportional * PAGE_SIZE);
+    return {
+      rss,
+      fileRss: rss - total.anonymous * PAGE_SIZE,
+      proportional,
+      fileProportional: proportional -
+        Math.round(total.anonymousProportional * PAGE_SIZE),
+    };
+  }
+
+  async refine(pid: number, mappings: readonly LinuxMapping[]): Promise<void> {
+    const space = this.#space(pid);
+    const totals = space &&
+      await this.#tables.tally(space.topTable, mappings.map(ownInterval));
+    for (const [at, { own, ownPinned, unknown }] of totals?.entries() ?? []) {
+      const mapping = mappings[at];
+      if (unknown > 0 || mapping.flags.has("ht")) continue;
+      // The process runs between the two readings.
+      mapping.own = Math.min(own * PAGE_SIZE, mapping.rss);
+      mapping.pinned = Math.min(ownPinned * PAGE_SIZE, mapping.own);
+    }
   }
 
   hasRun(pid: number): boolean {
@@ -200,12 +284,15 @@ export class PteSource implements PagedataSource {
   }
 
   #forgetGone(): void {
-    if (this.#known.size <= this.#spaces.size) return;
+    const known = Math.max(this.#known.size, this.#passedOver.size);
+    if (known <= this.#spaces.size) return;
     const present = new Set(
       Array.from(this.#spaces.values(), ({ topTable }) => topTable),
     );
-    for (const topTable of this.#known.keys()) {
-      if (!present.has(topTable)) this.#known.delete(topTable);
+    for (const known of [this.#known, this.#passedOver]) {
+      for (const topTable of known.keys()) {
+        if (!present.has(topTable)) known.delete(topTable);
+      }
     }
   }
 
@@ -272,6 +359,12 @@ async function readFlags(
  * Whether a process has memory that is locked or hugetlb: proc_pid_status(5).
  * HugetlbPages leaves out what another process has mapped, if both share page tables.
  */
+/** Whether a process has hugetlb memory, which RSS does not include. */
+function mayHaveHugetlb(status: string): boolean {
+  return /^HugetlbPages:\s*[1-9]/m.test(status);
+}
+
+/** Whether a process has memory that is locked or hugetlb: proc_pid_status(5). */
 function mayHaveFlags(status: string): boolean {
   return /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(status);
 }
@@ -371,6 +464,10 @@ class BuildingSink implements PageSink {
     if (!this.#wanted[interval]) return;
     this.#addMappings(interval + 1);
     this.#recorder.addPages(page - this.#firstPage, { count, bits });
+  }
+
+  passOver(interval: number, pages: number): void {
+    this.#count(interval, pages);
   }
 
   build(): Pagedata {

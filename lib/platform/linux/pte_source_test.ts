@@ -54,6 +54,11 @@ class MadeUpTables implements ReadableTables {
     }
   }
 
+  /** Map counts are not known. */
+  tally() {
+    return Promise.resolve(undefined);
+  }
+
   [Symbol.dispose](): void {}
 }
 

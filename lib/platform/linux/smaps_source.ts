@@ -7,7 +7,11 @@
  */
 
 import type { CallList } from "../../../ffi/call_list.ts";
-import { type OpenedPagemap, presentRuns } from "../../../ffi/pagemap.ts";
+import {
+  exclusiveRuns,
+  type OpenedPagemap,
+  presentRuns,
+} from "../../../ffi/pagemap.ts";
 import { MODIFIED, type Pagedata, REFERENCED } from "../../memory/pagedata.ts";
 import { pageable } from "./candidates.ts";
 import { hasVirtualMachine } from "./kvm_descriptor.ts";
@@ -89,19 +93,22 @@ export async function pagedataOfSmaps(
   },
 ): Promise<Pagedata> {
   for (const mapping of mappings) {
-    const { start, end, pageSize, rss } = mapping;
+    const { start, end, pageSize, rss, own } = mapping;
     const pages = Number(end - start) / pageSize;
     recorder.addMapping({ start, pages, pageSize, flags: flagsOf(mapping) });
     const isWanted = purpose === "inspect" ||
       pageable(mapping, context).bytes > 0;
     if (rss === 0 || !isWanted) continue;
     const bits = bitsOf(mapping);
-    if (rss === pages * pageSize) {
+    // A page-out passes over pages that are mapped more than once.
+    const isOwn = purpose === "inspect" || own === rss;
+    if (isOwn && rss === pages * pageSize) {
       recorder.addPages(0, { count: pages, bits });
       continue;
     }
     const firstPage = Number(start / BigInt(pageSize));
-    await presentRuns(
+    const runs = isOwn ? presentRuns : exclusiveRuns;
+    await runs(
       pagemap,
       { firstPage, pages, pageSize },
       (page, count) => {

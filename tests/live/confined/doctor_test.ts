@@ -37,6 +37,7 @@ Deno.test("root has all that a scan needs", async () => {
     /^root, with CAP_SYS_PTRACE, CAP_SYS_NICE/,
   );
   assertEquals(named(findings, "pagedata").status, "ok");
+  assertEquals(named(findings, "map counts").status, "ok");
 });
 
 Deno.test("swap and zram of the machine are reported", async () => {
