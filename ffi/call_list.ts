@@ -14,8 +14,9 @@
 
 import { RcapError } from "../lib/errors.ts";
 import { cString, errno, errnoMessage, libc, systemError } from "./libc.ts";
+import { CLOCK_THREAD_CPUTIME_ID } from "./clock.ts";
 import { O_CLOEXEC } from "./file.ts";
-import { CLOCK_THREAD_CPUTIME_ID, type ThreadClock } from "./thread_clock.ts";
+import type { ThreadClock } from "./thread_clock.ts";
 
 /** Numbers of system calls, by processor: <asm/unistd.h> of Linux. */
 const NUMBERS = {

@@ -1,6 +1,6 @@
 /**
- * Clocks that are the same for every process of the machine and that cannot be set:
- * `clock_gettime(2)`.
+ * Clocks that cannot be set: those that are the same for every process of the machine,
+ * and the processor time of a thread. `clock_gettime(2)`.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import { checked, libc } from "./libc.ts";
 
 // <linux/time.h>.
 const CLOCK_MONOTONIC = 1;
+export const CLOCK_THREAD_CPUTIME_ID = 3;
 const CLOCK_BOOTTIME = 7;
 
 const timespec = new BigInt64Array(2);
@@ -25,6 +26,12 @@ export function monotonicMicroseconds(): bigint {
 /** Seconds since the machine was started, including the time that it was suspended. */
 export function boottimeSeconds(): number {
   readClock(CLOCK_BOOTTIME);
+  return Number(timespec[0]) + Number(timespec[1]) / 1e9;
+}
+
+/** Seconds of processor time that this thread has used. */
+export function threadSeconds(): number {
+  readClock(CLOCK_THREAD_CPUTIME_ID);
   return Number(timespec[0]) + Number(timespec[1]) / 1e9;
 }
 

@@ -4,9 +4,6 @@
  * @module
  */
 
-/** `CLOCK_THREAD_CPUTIME_ID` of <linux/time.h>. */
-export const CLOCK_THREAD_CPUTIME_ID = 3;
-
 /**
  * Measures the processor time that calls of a list take on their thread: time in which
  * they wait, for example for a lock, does not count. See clock_gettime(2).

@@ -6,13 +6,10 @@
 
 import type { Pagedata } from "../memory/pagedata.ts";
 import { WrappedMemory } from "../memory/wrapped_memory.ts";
-import type { MonitoredMemory } from "../platform/platform.ts";
+import type { MonitoredMemory, ReadCost } from "../platform/platform.ts";
 
-/**
- * Called after each read of pagedata with the number of pages, and the processor time
- * that it took, in seconds.
- */
-export type OnRead = (reading: { pages: number; seconds: number }) => void;
+/** Called after each read of pagedata with what it has cost. */
+export type OnRead = (cost: ReadCost) => void;
 
 /** Measures reads of pagedata. */
 export class MeasuredMemory extends WrappedMemory {
@@ -26,10 +23,13 @@ export class MeasuredMemory extends WrappedMemory {
   }
 
   override async readPagedata(): Promise<Pagedata> {
-    const before = this.#memory.readSeconds;
+    const before = { ...this.#memory.readCost };
     const pagedata = await super.readPagedata();
-    const seconds = this.#memory.readSeconds - before;
-    this.#onRead({ pages: pagedata.bits.length, seconds });
+    const { pages, seconds } = this.#memory.readCost;
+    this.#onRead({
+      pages: pages - before.pages,
+      seconds: seconds - before.seconds,
+    });
     return pagedata;
   }
 }

@@ -118,6 +118,17 @@ export function unshared({ rss }: { readonly rss: number }): Footprint {
   return { rss, fileRss: 0, proportional: rss, fileProportional: 0 };
 }
 
+/** What reads of pagedata cost. */
+export interface ReadCost {
+  /** The resident pages that were read, whether or not they can be paged out. */
+  pages: number;
+  /**
+   * The processor time that this took the system and rcap, in seconds. Waiting, for a
+   * thread, for a lock or for other reads, does not count, if the system can tell.
+   */
+  seconds: number;
+}
+
 /** The memory of one process, with what the commands need besides the scanner. */
 export interface MonitoredMemory extends ProcessMemory {
   /**
@@ -131,12 +142,8 @@ export interface MonitoredMemory extends ProcessMemory {
   reset(): Promise<void>;
   /** Makes references to pages in use visible again, shortly before an observation ends. */
   refresh(): Promise<void>;
-  /**
-   * The processor time that readings of pagedata have taken so far, by the system and by
-   * rcap: in seconds. Waiting, for a thread, for a lock or for other readings, does not
-   * count, as far as the system can tell it apart.
-   */
-  readonly readSeconds: number;
+  /** What reads of pagedata have cost so far. */
+  readonly readCost: Readonly<ReadCost>;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
   /**

@@ -266,7 +266,7 @@ function residentOf({ pages }: Pick<Region, "pages">): number {
 /** The memory of a {@linkcode FakeProcess}. */
 export class FakeProcessMemory implements MonitoredMemory {
   readonly knowsProportional = true;
-  readonly readSeconds = 0;
+  readonly readCost = { pages: 0, seconds: 0 };
   readonly #machine: FakeSwap;
   readonly #process: FakeProcess;
   readonly #choice: SecondaryMmuChoice;

@@ -43,6 +43,7 @@ import {
   type MappingFigures,
   type MonitoredMemory,
   type ProcessId,
+  type ReadCost,
   unshared,
 } from "../platform.ts";
 import { replaced } from "../process_errors.ts";
@@ -61,7 +62,7 @@ export interface IllumosAccess extends ProcAccess {
 export class IllumosProcessMemory implements MonitoredMemory {
   readonly knowsProportional = false;
   /** On this system, the time that the reads took: a read waits only for the address space. */
-  readSeconds = 0;
+  readonly readCost: ReadCost = { pages: 0, seconds: 0 };
   readonly #id: ProcessId;
   readonly #access: IllumosAccess;
   readonly #files: ProcessFiles;
@@ -90,7 +91,8 @@ export class IllumosProcessMemory implements MonitoredMemory {
       this.#checkLayout();
       const began = performance.now();
       const pagedata = await this.#files.readPagedata();
-      this.readSeconds += (performance.now() - began) / 1000;
+      this.readCost.pages += pagedata.bits.length;
+      this.readCost.seconds += (performance.now() - began) / 1000;
       return pagedata;
     });
   }

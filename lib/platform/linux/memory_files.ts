@@ -9,13 +9,14 @@
  */
 
 import { CallList, OPENED } from "../../../ffi/call_list.ts";
+import { threadSeconds } from "../../../ffi/clock.ts";
 import { File, O_RDONLY, O_WRONLY } from "../../../ffi/file.ts";
 import { systemError } from "../../../ffi/libc.ts";
 import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import { kernelRelease, pageSize, processors } from "../../../ffi/system.ts";
 import { ThreadClock } from "../../../ffi/thread_clock.ts";
 import type { ProcessSizes } from "../../memory/process_memory.ts";
-import type { Footprint } from "../platform.ts";
+import type { Footprint, ReadCost } from "../platform.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 import type { Attempt } from "./memory_calls.ts";
 import { MemoryDevicesParser } from "./memory_devices.ts";
@@ -48,11 +49,8 @@ const MOST_MOUNTINFO = 4 << 20;
 /** The memory files of one process. */
 export class MemoryFiles {
   readonly directory: ProcDir;
-  /**
-   * The processor time that reading has taken so far, by the kernel and by rcap, without
-   * any waiting: in seconds.
-   */
-  workSeconds = 0;
+  /** What reading has cost so far; a source counts the pages. */
+  readonly cost: ReadCost = { pages: 0, seconds: 0 };
   readonly #attempt: Attempt;
 
   constructor(directory: ProcDir, attempt: Attempt) {
@@ -154,13 +152,13 @@ export class MemoryFiles {
     return this.#attempt.make(calls);
   }
 
-  /** Runs a step that does not wait, and adds its time to the work. */
+  /** Runs a step on this thread, and adds its processor time to the cost. */
   work<T>(step: () => T): T {
-    const began = performance.now();
+    const began = threadSeconds();
     try {
       return step();
     } finally {
-      this.workSeconds += (performance.now() - began) / 1000;
+      this.cost.seconds += threadSeconds() - began;
     }
   }
 
@@ -200,7 +198,7 @@ export class MemoryFiles {
       let reads = calls.readParts(OPENED, start, options);
       await this.#attempt.make(calls);
       using file = File.own(calls.checked(opened, `open ${path}`), path);
-      this.workSeconds += clock.seconds;
+      this.cost.seconds += clock.seconds;
       let reading = { calls, reads, buffer: start, path };
       let taken = 0;
       while (this.work(() => takeParts(reading, take)) && taken < most) {
@@ -209,7 +207,7 @@ export class MemoryFiles {
         reads = calls.readParts(file.fd, buffer, options);
         reading = { calls, reads, buffer, path };
         await this.#attempt.make(calls);
-        this.workSeconds += clock.seconds;
+        this.cost.seconds += clock.seconds;
       }
       if (buffers.length < MOST_BUFFERS) buffers.push(buffer);
     });
@@ -233,7 +231,7 @@ export class MemoryFiles {
         path,
       );
       for (const write of writes) calls.checked(write, `write ${path}`);
-      this.workSeconds += clock.seconds;
+      this.cost.seconds += clock.seconds;
     });
   }
 }

@@ -26,6 +26,7 @@ import {
   type PagedataPurpose,
   type PagedataSourceName,
   type ProcessId,
+  type ReadCost,
   unshared,
 } from "../platform.ts";
 import {
@@ -63,7 +64,7 @@ export interface MemoryAccess extends OpenOptions {
 /** The memory of one process. */
 export class LinuxProcessMemory implements MonitoredMemory {
   readonly knowsProportional = true;
-  readSeconds = 0;
+  readonly readCost: ReadCost = { pages: 0, seconds: 0 };
   readonly #id: ProcessId;
   readonly #access: MemoryAccess;
   readonly #precision: Precision;
@@ -137,7 +138,8 @@ export class LinuxProcessMemory implements MonitoredMemory {
       const precision = this.#precision;
       const request = { purpose, context, precision };
       const pagedata = await this.#access.source.read(files, request);
-      this.readSeconds += files.workSeconds;
+      this.readCost.pages += files.cost.pages;
+      this.readCost.seconds += files.cost.seconds;
       return pagedata;
     });
   }

@@ -134,6 +134,7 @@ export class PteSource implements PagedataSource {
       const { pagedata, resident, mayBeHugetlb } = files.work(() =>
         this.#readTables({ topTable, mappings, recorder, passedOver }, request)
       );
+      files.cost.pages += resident / PAGE_SIZE;
       const isRight = isPlausible(resident, rss, {
         mayBeLess: joined.leftOut > 0,
       });

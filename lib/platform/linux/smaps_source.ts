@@ -49,9 +49,10 @@ export class SmapsSource implements PagedataSource {
     const opened = {
       pagemap,
       make: (calls: CallList) => files.make(calls),
-      onWork: (seconds: number) => files.workSeconds += seconds,
+      onWork: (seconds: number) => files.cost.seconds += seconds,
     };
     const rss = mappings.reduce((sum, mapping) => sum + mapping.rss, 0);
+    files.cost.pages += rss / PAGE_SIZE;
     for (;;) {
       const recorder = precision.recorder(purpose, rss / PAGE_SIZE);
       const pagedata = await ofProcessSlowly(
