@@ -9,7 +9,7 @@ import type { CappedGroup } from "../group/capped_group.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
 import { describeOutcome, type ScanOutcome } from "../policy/policy.ts";
-import { countOf, formatSize } from "../report/units.ts";
+import { countOf, formatBeside, formatSize } from "../report/units.ts";
 
 /** How long scans are summed up, in milliseconds. */
 const PERIOD = 60_000;
@@ -93,11 +93,12 @@ export class ScanLog {
     if (!sum || now - this.#loggedAt < PERIOD) return;
     const { since, ...totals } = sum;
     const { name, size, cap } = this.#group;
+    const format = formatBeside(cap, size);
     this.#log.info(
       `${name}: paged out ${formatSize(totals.effective)} in ${
         countOf(totals.scans, "scan")
-      } within ${describePeriod(now - since)}; now ${formatSize(size)} of ${
-        formatSize(cap)
+      } within ${describePeriod(now - since)}; now ${format(size)} of ${
+        format(cap)
       }`,
       { group: name, ...totals, rss: size, cap },
     );

@@ -14,7 +14,7 @@ import type { ProcessMemory } from "../memory/process_memory.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
 import type { MonitoredMemory, Platform } from "../platform/platform.ts";
-import { formatSize } from "../report/units.ts";
+import { formatBeside, formatSize } from "../report/units.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
 import type { ScanStatistics, ScanTarget } from "../scanner/collection.ts";
 import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
@@ -147,10 +147,11 @@ export interface ScanOutcome {
 /** Describes the result of a scan in words, with the size of the group measured after it. */
 export function describeOutcome(
   { name, size, cap }: CappedGroup,
-  { effective, left, seconds }: ScanOutcome,
+  { effective, seconds }: ScanOutcome,
 ): string {
+  const format = formatBeside(cap, size);
   return `${name}: paged out ${formatSize(effective)} in ${
     seconds.toFixed(2)
-  } s; ${formatSize(size)} of ${formatSize(cap)}` +
-    (left > 0 ? `, ${formatSize(left)} too much` : "");
+  } s; ${format(size)} of ${format(cap)}` +
+    (size > cap ? `, ${formatSize(size - cap)} too much` : "");
 }
