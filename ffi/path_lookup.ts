@@ -35,6 +35,8 @@ export interface FileIdentity {
   readonly inode: bigint | undefined;
   /** The mount through which it was found. */
   readonly mount: bigint;
+  /** How many names it has; `undefined` as with `inode`. */
+  readonly links: number | undefined;
 }
 
 /** Whether two identities are of the same file. */
@@ -48,6 +50,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 const AT_NO_AUTOMOUNT = 0x800;
 
 // <linux/stat.h>: which fields to fill in.
+const STATX_NLINK = 0x4;
 const STATX_INO = 0x100;
 const STATX_MNT_ID = 0x1000;
 
@@ -136,7 +139,7 @@ export async function identityOf(
   await calls.make();
   const result = calls.result(asked) ?? 0;
   if (result !== -Errno.EACCES) return identity(stat, result);
-  return { ...identityIn(least), inode: undefined };
+  return { ...identityIn(least), inode: undefined, links: undefined };
 }
 
 /** An empty name, which means the open file itself. */
@@ -146,7 +149,7 @@ function question(name: Bytes) {
   const itself = name.length === 1 ? AT_EMPTY_PATH : 0;
   return {
     flags: AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | itself,
-    mask: STATX_INO | STATX_MNT_ID,
+    mask: STATX_NLINK | STATX_INO | STATX_MNT_ID,
   };
 }
 

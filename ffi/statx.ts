@@ -78,7 +78,7 @@ function parse(
   const view = new DataView(stat.buffer);
   const parts = partsOfMode(view.getUint16(STX_MODE, true));
   const gid = view.getUint32(STX_GID, true);
-  const { device, inode } = identityIn(stat);
+  const { device, inode, links } = identityIn(stat);
   return {
     ...parts,
     uid: view.getUint32(STX_UID, true),
@@ -90,7 +90,7 @@ function parse(
       const mayHide = gid === 0 && (parts.mode & GROUP_WRITES) !== 0;
       return fd !== undefined && mayHide && hasAccessList(fd);
     },
-    links: view.getUint32(STX_NLINK, true),
+    links,
     size: Number(view.getBigUint64(STX_SIZE, true)),
     device: `${device >> 32n}:${device & 0xffff_ffffn}`,
     inode,
@@ -103,6 +103,8 @@ export function identityIn(stat: Uint8Array<ArrayBuffer>): {
   device: bigint;
   inode: bigint;
   mount: bigint;
+  /** How many names it has. */
+  links: number;
 } {
   const view = new DataView(stat.buffer);
   const [major, minor] = [STX_DEV_MAJOR, STX_DEV_MINOR].map((at) =>
@@ -112,6 +114,7 @@ export function identityIn(stat: Uint8Array<ArrayBuffer>): {
     device: major << 32n | minor,
     inode: view.getBigUint64(STX_INO, true),
     mount: view.getBigUint64(STX_MNT_ID, true),
+    links: view.getUint32(STX_NLINK, true),
   };
 }
 

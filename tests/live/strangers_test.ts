@@ -249,6 +249,50 @@ Deno.test("a deleted program matches by its path, and a lookalike does not", asy
   await assertSelects([`exe:${path}`], [upgraded, sandboxed, renewed], others);
 });
 
+Deno.test("a program whose name ends as those of deleted ones do is known by that name", async () => {
+  using programs = new Programs();
+  const path = programs.add("opt/server");
+  const literal = programs.add("opt/server (deleted)");
+  const twice = `${literal} (deleted)`;
+  await using named = await Running.start([literal, "600"], { until: literal });
+  await assertSelects([`exe:${literal}`], [named]);
+  await assertSelects([`exe:${path}`, `exe:${twice}`], [], [named]);
+
+  // Its own name, and the kernel's mark.
+  Deno.removeSync(literal);
+  assertEquals(named.program, twice);
+  await assertSelects([`exe:${literal}`], [named]);
+  await assertSelects([`exe:${path}`, `exe:${twice}`], [], [named]);
+
+  // Another name of the file does not matter.
+  const linked = programs.add("opt/linked");
+  Deno.linkSync(linked, `${programs.path}/other`);
+  await using link = await run(linked);
+  Deno.removeSync(linked);
+  await assertSelects([`exe:${linked}`], [link]);
+  await assertSelects([`exe:${programs.path}/other`], [], [link]);
+});
+
+Deno.test("on a file system that is not asked, only a file without names counts as deleted", async () => {
+  using programs = new Programs();
+  const folder = `${programs.path}/fuse`;
+  Deno.mkdirSync(folder);
+  const path = `${folder}/prog`;
+  const literal = `${path} (deleted)`;
+  await using _server = await FuseServer.start(folder, "/bin/sleep");
+  await using gone = await run(path);
+  Deno.removeSync(path);
+  assertEquals(gone.program, literal);
+  await using named = await Running.start([literal, "600"], { until: literal });
+
+  using platform = openPlatform("smaps", () => {});
+  const { pids, problems } = await select(platform, `exe:${path}`);
+  assertEquals(pids, [gone.pid]);
+  assertEquals(problems, [
+    `it is not known whether process ${named.pid} (prog (deleted)) runs the program at ${literal} (it is on a FUSE file system, which is not asked)`,
+  ]);
+});
+
 Deno.test("a program's path need not be UTF-8", async () => {
   using programs = new Programs();
   const path = programs.add("x");

@@ -12,7 +12,9 @@
  * a FUSE server is another user's program, and a process that waits for its answer
  * cannot even be killed. If the cache does not contain the path:
  *
- * - a file that is on a mount of process 1 itself is at its path;
+ * - a file that is on a mount of process 1 itself is at its path, if that does not
+ *   end as those of deleted files do;
+ * - a file without a name left is not at any path;
  * - a path on another file system than the file's leads elsewhere;
  * - otherwise rcap asks the file system, on another thread, unless it is FUSE.
  *
@@ -129,10 +131,13 @@ export class ProgramFiles {
     const { root, path, key } = place;
     const found = openCached(root, zeroEnded(path));
     if (found === NOT_CACHED) {
+      if (file.links === 0) return false;
       const mounts = mountsOfFirst();
-      if (mounts.some(({ id }) => id === file.mount)) {
-        return !decoder.decode(path).endsWith(DELETED);
-      }
+      // A name may end as the kernel marks deleted files.
+      if (
+        !decoder.decode(path).endsWith(DELETED) &&
+        mounts.some(({ id }) => id === file.mount)
+      ) return true;
       const asked = await this.#askFor(file, place, mounts);
       return asked !== undefined && isSameFile(asked, file);
     }
