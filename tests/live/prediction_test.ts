@@ -8,60 +8,21 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { InspectReport } from "../../lib/oneshot/inspect.ts";
-import { waitingFor } from "../support/deadline.ts";
 import { MIB, requireRoot } from "../support/live.ts";
 import { errorOf, predict, type Prediction } from "../support/prediction.ts";
 import { rcapJson } from "../support/rcap.ts";
+import { buildSharing, startProgram } from "../support/sharing.ts";
 import { anySwap } from "../support/swap.ts";
 import { until } from "../support/workload.ts";
 
 requireRoot();
 
-const SOURCE = new URL("../fixtures/sharing.c", import.meta.url).pathname;
 const SIZE = 64 * MIB;
 
 /** By what share of the size a prediction may be wrong. */
 const TOLERANCE = 0.02;
 
 const SOURCES = ["pte", "smaps"] as const;
-
-/** A program that prints a line when its memory is filled, and ends with its input. */
-async function start(
-  command: string[],
-): Promise<AsyncDisposable & { pid: number }> {
-  const [program, ...args] = command;
-  const process = new Deno.Command(program, {
-    args,
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const lines = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const { value = "" } = await waitingFor(`${program} to start`, lines.read());
-  assert(value !== "", `${command.join(" ")} starts`);
-  return {
-    pid: process.pid,
-    async [Symbol.asyncDispose]() {
-      process.kill("SIGKILL");
-      await lines.cancel();
-      await process.stdin.close().catch(() => {});
-      await process.status;
-    },
-  };
-}
-
-async function build(): Promise<Disposable & { path: string }> {
-  const folder = Deno.makeTempDirSync({ prefix: "rcap-" });
-  const path = `${folder}/sharing`;
-  const { success, stderr } = await new Deno.Command("cc", {
-    args: ["-O1", "-Wall", "-Wextra", "-Werror", SOURCE, "-o", path],
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
-  return {
-    path,
-    [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }),
-  };
-}
 
 function assertClose(prediction: Prediction): void {
   const { promised, met } = prediction;
@@ -72,9 +33,9 @@ function assertClose(prediction: Prediction): void {
 for (const mode of ["fork", "shared", "twice"]) {
   for (const source of SOURCES) {
     Deno.test(`a dry run knows that memory mapped more than once stays: ${mode}, ${source}`, async () => {
-      using program = await build();
+      using program = await buildSharing();
       await using _swap = await anySwap({ size: 512 * MIB });
-      await using process = await start([program.path, mode, `${SIZE}`]);
+      await using process = await startProgram([program.path, mode, `${SIZE}`]);
       const { pid } = process;
       // Half of what is mapped once goes; then all of it would have to.
       const options = ["--pagedata", source];
@@ -89,9 +50,9 @@ for (const mode of ["fork", "shared", "twice"]) {
 }
 
 Deno.test("inspect shows what is mapped once", async () => {
-  using program = await build();
+  using program = await buildSharing();
   await using _swap = await anySwap({ size: 256 * MIB });
-  await using process = await start([program.path, "twice", `${SIZE}`]);
+  await using process = await startProgram([program.path, "twice", `${SIZE}`]);
   const { json } = await rcapJson<InspectReport>(["inspect", `${process.pid}`]);
   const of = (name: string) =>
     json.mappings.filter((mapping) => mapping.name.includes(name))
@@ -126,7 +87,7 @@ const PROGRAMS: Readonly<Record<string, string[]>> = {
 for (const [name, command] of Object.entries(PROGRAMS)) {
   Deno.test(`a dry run predicts what a scan of ${name} leaves`, async () => {
     await using _swap = await anySwap({ size: 512 * MIB });
-    await using process = await start(command);
+    await using process = await startProgram(command);
     const { pid } = process;
     await until(() => isQuiet(pid), `${name} to be quiet`);
     for (const goal of [["--excess", "20M"], ["--cap", "1M"]]) {
@@ -142,7 +103,7 @@ function isQuiet(pid: number): boolean {
 
 Deno.test("a scan says that the cap is met only if it is, beside a process that uses its memory all the time", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
-  await using process = await start([
+  await using process = await startProgram([
     "perl",
     "-e",
     `$| = 1; my $a = "x" x (64 << 20); print qq(+\\n); for (;;) { for (my $i = 0; $i < length $a; $i += 4096) { substr($a, $i, 1) = "y" } }`,

@@ -84,6 +84,7 @@ interface Inspection {
   pagedata: string;
   mappings: (RangeText & {
     rss: number;
+    own: number;
     referenced: number;
     modified: number;
     verdict: string;
@@ -143,8 +144,17 @@ function checkKernel(guest: Guest, { kernel, levels }: Machine): void {
 function checkDoctor(guest: Guest): void {
   const { capabilities } = guest.json<Doctor>("doctor");
   const byName = new Map(capabilities.map((it) => [it.name, it]));
-  for (const name of ["process_madvise", "swap", "zram", "BTF", "BPF"]) {
-    assertEquals(byName.get(name)?.status, "ok", name);
+  const works = [
+    "process_madvise",
+    "map counts",
+    "swap",
+    "zram",
+    "BTF",
+    "BPF",
+  ];
+  for (const name of works) {
+    const { status, detail } = byName.get(name) ?? {};
+    assertEquals(status, "ok", `${name}: ${detail}`);
   }
   const { pagedata } = guest.json<Inspection>("inspect");
   assertEquals(pagedata, PAGEDATA);
@@ -159,6 +169,8 @@ function checkInspection(guest: Guest): void {
     assert(mapping !== undefined, name);
     const size = Number(end - start);
     assertEquals(mapping.rss, size, name);
+    // All of them are mapped once, whatever the size of their pages.
+    assertEquals(mapping.own, size, `${name} own`);
     const [referenced, verdict] = HOT.includes(name)
       ? [size, "hot"]
       : COLD.includes(name)

@@ -153,16 +153,26 @@ export class LinuxProcessMemory implements MonitoredMemory {
   ): Promise<MappingFigures[]> {
     const names = purpose === "inspect" ? "all" : "kinds";
     const parser = this.#precision.parser(purpose, names);
-    const { mappings, context } = await this.#readSmaps(parser);
+    const { mappings, context } = await this.#readSmaps(parser, {
+      isExact: true,
+    });
     return mappings.map((mapping) => figuresOf(mapping, context));
   }
 
-  /** Reads the mappings and the context that decides what a page-out can take of them. */
-  async #readSmaps(parser: SmapsParser) {
+  /**
+   * Reads the mappings and the context that decides what a page-out can take of them.
+   *
+   * @param isExact whether each page is counted in any case. Counting takes as long as
+   * smaps does; without, only pinned pages and parts of shared large pages count as
+   * pageable that are not, and pinned memory is looked for where the kernel has some.
+   */
+  async #readSmaps(parser: SmapsParser, { isExact = false } = {}) {
     return await this.#withFiles(async (files) => {
       const mappings = await files.readSmaps(parser);
       const whyNoSwap = this.#whyNoSwap(files.directory);
-      await this.#access.source.refine?.(this.pid, mappings);
+      if (isExact || mayBePinned(files.directory.readText("status"))) {
+        await this.#access.source.refine?.(this.pid, mappings);
+      }
       const context: PageableContext = {
         swapFree: !whyNoSwap,
         whyNoSwap,
@@ -320,6 +330,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
 }
 
 const NO_DEVICES: ReadonlySet<string> = new Set();
+
+/** Whether a `/proc/<pid>/status` says that memory is pinned: proc_pid_status(5). */
+function mayBePinned(status: string): boolean {
+  return /^VmPin:\s*[1-9]/m.test(status);
+}
 
 /**
  * Converts a mapping of smaps. Memory that is both referenced and dirty may be

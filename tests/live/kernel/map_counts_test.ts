@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { recordedBytes } from "../../../lib/memory/pagedata.ts";
+import { mappingBytes, recordedBytes } from "../../../lib/memory/pagedata.ts";
 import { MemoryCalls } from "../../../lib/platform/linux/memory_calls.ts";
 import { PageTables } from "../../../lib/platform/linux/page_tables.ts";
 import { readProcess } from "../../../lib/platform/linux/process_list.ts";
@@ -19,6 +19,7 @@ import type { Footprint } from "../../../lib/platform/platform.ts";
 import { libc } from "../../../ffi/libc.ts";
 import { LockHolder } from "../../support/lock_holder.ts";
 import { PinnedProcess } from "../../support/pinned_process.ts";
+import { buildSharing, startProgram } from "../../support/sharing.ts";
 import { anySwap } from "../../support/swap.ts";
 import {
   mappingFigures,
@@ -176,6 +177,27 @@ Deno.test("a file that two processes map counts by halves", async () => {
   }
 });
 
+Deno.test("memory that one process maps three times counts once", async () => {
+  await using _swap = await anySwap({ size: 128 * MIB });
+  using program = await buildSharing();
+  await using process = await startProgram([
+    program.path,
+    "twice",
+    `${32 * MIB}`,
+  ]);
+  const { rss, proportional } = await assertAgrees(process.pid);
+  assert(rss > 128 * MIB, `${rss}`);
+  assert(Math.abs(proportional - 64 * MIB) < 2 * MIB, `${proportional}`);
+  for (const source of [openPte(), new SmapsSource()]) {
+    using _source = source;
+    const pagedata = await memoryOf(process.pid, source).read("scan");
+    const large = pagedata.mappings
+      .filter((mapping) => mappingBytes(mapping) === 32 * MIB)
+      .map((mapping) => recordedBytes(pagedata, mapping));
+    assertEquals(large.sort((a, b) => a - b), [0, 0, 0, 32 * MIB]);
+  }
+});
+
 Deno.test("large pages count like small ones", async () => {
   await using _swap = await anySwap({ size: 64 * MIB });
   await using workload = await Workload.start();
@@ -224,6 +246,8 @@ Deno.test("pinned memory is known, and a scan does not record it", async () => {
   assertEquals(bytes, 64 * MIB);
   assertEquals(pageable, own - bytes);
   assertEquals(reason, pageable === 0 ? "pinned" : undefined);
+  const residency = await memoryOf(pinned.pid, source).readResidency();
+  assertEquals(residency.get(mapping.start)?.pageable, pageable / PAGE);
   const all = await recorded(pinned.pid, source, [mapping]);
   assertEquals(all, [pageable]);
   await assertAgrees(pinned.pid);
