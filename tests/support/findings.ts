@@ -19,6 +19,7 @@ export const NAMES = [
   "smaps",
   "pagemap",
   "pagedata",
+  "map counts",
   "swap",
   "zram",
   "large pages",
