@@ -9,17 +9,25 @@
  * @module
  */
 
+import { setTimeout } from "node:timers/promises";
 import { File } from "../ffi/file.ts";
 import { formatSize } from "../lib/report/units.ts";
 import { BATCH, KernelMemory } from "../lib/platform/linux/kernel_memory.ts";
 import { Attempt } from "../lib/platform/linux/memory_calls.ts";
 import { MemoryFiles } from "../lib/platform/linux/memory_files.ts";
+import { REFERENCED } from "../lib/memory/pagedata.ts";
 import type { PageSink } from "../lib/platform/linux/page_queue.ts";
 import { PageTables } from "../lib/platform/linux/page_tables.ts";
 import { PassedOver } from "../lib/platform/linux/passed_over.ts";
 import { ProcDir } from "../lib/platform/linux/proc_dir.ts";
 import { readProcess } from "../lib/platform/linux/process_list.ts";
 import { PteSource } from "../lib/platform/linux/pte_source.ts";
+import {
+  ClearRefs,
+  Cooling,
+  type ReferenceReset,
+} from "../lib/platform/linux/reference_reset.ts";
+import { UsedBlocks } from "../lib/platform/linux/used_blocks.ts";
 import { Workload } from "../tests/support/workload.ts";
 import { say } from "../tests/support/say.ts";
 
@@ -55,6 +63,14 @@ say(
 );
 say("| --- | --- | --- | --- | --- | --- |");
 for (const size of sizes) await benchmark(size);
+say(
+  "\nThe ways to reset references and flush TLBs, of memory that is read all the time, and of idle memory:\n",
+);
+say(
+  "| process | clear_refs, used | MADV_COLD, used | clear_refs, idle | MADV_COLD, idle |",
+);
+say("| --- | --- | --- | --- | --- |");
+for (const size of sizes) await benchmarkReset(size);
 
 say("\nMap counts, ns per resident 4 KiB page:\n");
 say("| process | pte | pte without shared pages | counting |");
@@ -112,6 +128,39 @@ async function benchmarkCounts(size: number): Promise<void> {
   );
 }
 
+/** Measures both ways to reset references. */
+async function benchmarkReset(size: number): Promise<void> {
+  await using workload = await Workload.start({ timeout: 300_000 });
+  const { start } = await workload.anon("memory", size);
+  using directory = ProcDir.open(readProcess(workload.pid));
+  const process = directory.opened;
+  const look = source.lookAtLock.bind(source);
+  const pages = size / PAGE;
+  const firstPage = Number(start / BigInt(PAGE));
+  const interval = { firstPage, endPage: firstPage + pages };
+  const used = new UsedBlocks([interval]);
+  used.addLargePage(0, firstPage, { count: pages, bits: REFERENCED });
+  const costs: string[] = [];
+  for (const isUsed of [true, false]) {
+    await (isUsed ? workload.hot("memory") : workload.cold("memory"));
+    for (const reset of [new ClearRefs(), new Cooling()] as ReferenceReset[]) {
+      costs.push(show(
+        await cost(
+          pages,
+          () =>
+            reset.reset(
+              new MemoryFiles(directory, new Attempt(process, look)),
+              () => Promise.resolve(used),
+            ),
+          // Time to read all of it.
+          () => isUsed ? setTimeout(50 + size / MIB / 5) : undefined,
+        ),
+      ));
+    }
+  }
+  say(`| ${formatSize(size)} | ${costs.join(" | ")} |`);
+}
+
 /** Reads the pagemap of a region into a buffer without evaluating it. */
 function readPagemap(
   directory: ProcDir,
@@ -148,14 +197,16 @@ async function copyCost(): Promise<Cost> {
   });
 }
 
-/** Runs a step many times and measures it. */
+/** Runs a step many times and measures it, without what prepares it. */
 async function cost(
   pages: number,
   step: () => unknown,
+  prepare?: () => unknown,
 ): Promise<Cost> {
   for (let i = 0; i < WARM_UP; i++) await step();
   const rounds: number[] = [];
   for (let i = 0; i < ROUNDS; i++) {
+    await prepare?.();
     const began = performance.now();
     await step();
     rounds.push((performance.now() - began) * 1e6 / pages);

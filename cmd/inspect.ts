@@ -94,9 +94,10 @@ one, stay. A mapping is shared if less than 1% of it is mapped once. A scan
 skips the others: locked, hugetlb, special, pinned, nonresident, no-swap,
 swap-limit, no-main-thread, and secondary-mmu (a virtual machine or device uses
 it, whose references do not show). With --pagedata smaps, which has one figure
-per mapping, a warm mapping counts as fully in use. If the kernel keeps no
-soft-dirty bits, mod is an upper bound: the pages that are referenced and differ
-from their file or swap.
+per mapping, a warm mapping counts as fully in use. On Linux, mod is an upper
+bound: the pages that are referenced and differ from their file or swap. If the
+kernel keeps soft-dirty bits, so is ref of memory that is mapped more than once,
+locked, secondary-mmu, or no-main-thread.
 
 --ages shows how much was not used for 1, 2, 4, … 128 intervals or longer, and
 how much was used within that time: the working set. An interval is 250 ms, or

@@ -144,7 +144,6 @@ class ColdestMember {
 
   async glance(): Promise<void> {
     await this.#aging.look();
-    if (this.aged.ages.hasMarkedMoves) await this.#aging.refresh();
   }
 
   /** Reads which mappings can be paged out, unless they were read recently. */

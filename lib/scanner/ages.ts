@@ -34,14 +34,12 @@ export class PageAges {
   #intervals = 0;
   /** Whether pages of the last reading have been paged out since. */
   isStale = false;
-  #hasMarkedMoves = false;
   /** Buffer for the next ages: that of the previous ages. */
   #room = new Uint8Array(0);
 
   /**
-   * The last reading. Its bits are `REFERENCED` and `MODIFIED` as read, except for
-   * a page that only moved, and for an unreferenced page what was done with it:
-   * `COOLED` and `TRIED`.
+   * The last reading. Its bits are `REFERENCED` and `MODIFIED` as read, and for an
+   * unreferenced page what was done with it: `COOLED` and `TRIED`.
    */
   get pagedata(): Pagedata | undefined {
     return this.#pagedata;
@@ -50,15 +48,6 @@ export class PageAges {
   /** The age of every page of the last reading, in the order of its `bits`. */
   get ages(): Uint8Array {
     return this.#ages;
-  }
-
-  /**
-   * Whether the last reading had pages that are marked as modified only because
-   * they were moved. Unless the memory is refreshed first, the next reading has the
-   * same marks and takes these pages for used.
-   */
-  get hasMarkedMoves(): boolean {
-    return this.#hasMarkedMoves;
   }
 
   /**
@@ -88,7 +77,6 @@ export class PageAges {
   #take(reading: Pagedata, older: 0 | 1): void {
     const before = this.#pagedata;
     const ages = this.#makeRoom(reading.bits.length);
-    this.#hasMarkedMoves = false;
     this.isStale = false;
     if (before) {
       const carrier = new AgeCarrier(
@@ -99,7 +87,7 @@ export class PageAges {
       );
       carrier.carryInPlace();
       for (const move of findMoves(before.mappings, reading.mappings)) {
-        if (carrier.carryMoved(move)) this.#hasMarkedMoves = true;
+        carrier.carryMoved(move);
       }
     } else {
       // The first interval began when references were reset.

@@ -68,19 +68,6 @@ Deno.test("ages move with memory that mremap moves, even if it grows", () => {
   assertEquals([...moved.ages], [2, 2, 0, 1, 2, 0, 0]);
 });
 
-Deno.test("a page that was moved does not count as used, though it looks modified", () => {
-  const ages = agesAfter(at(START, "000000"));
-  assertEquals(ages.hasMarkedMoves, false);
-  ages.advance(pagedataOf(at(0x900000n, "111203")));
-  assertEquals([...ages.ages], [2, 2, 2, 0, 2, 0]);
-  assertEquals([...ages.pagedata!.bits], [0, 0, 0, 2, 0, 3]);
-  assertEquals(ages.hasMarkedMoves, true);
-  // A page that has not moved was really modified.
-  ages.advance(pagedataOf(at(0x900000n, "100000")));
-  assertEquals([...ages.ages], [0, 3, 3, 1, 3, 1]);
-  assertEquals(ages.hasMarkedMoves, false);
-});
-
 Deno.test("another kind of mapping inherits no ages", () => {
   const ages = agesAfter(at(START, "0000"), [
     { start: 0x900000n, pages: "0000", flags: MA_READ | MA_WRITE },

@@ -113,19 +113,9 @@ export class AgeCarrier {
     }
   }
 
-  /**
-   * Ages the pages of an extent that has moved.
-   *
-   * @returns whether any was marked as modified by the move: `move_soft_dirty_pte`
-   * of the kernel's mm/mremap.c marks each.
-   */
-  carryMoved(move: Move): boolean {
-    let isMarked = false;
-    this.#carry(move, (from, to, count) => {
-      if (this.#unmark(to, count)) isMarked = true;
-      this.#agePages(from, to, count);
-    });
-    return isMarked;
+  /** Ages the pages of an extent that has moved. */
+  carryMoved(move: Move): void {
+    this.#carry(move, (from, to, count) => this.#agePages(from, to, count));
   }
 
   /**
@@ -209,21 +199,6 @@ export class AgeCarrier {
       this.#ages.setUint8(to + i, age);
       this.#bits.setUint8(to + i, found | done & DONE & ~inUse);
     }
-  }
-
-  /**
-   * Removes the mark from pages that are modified but not referenced. Returns
-   * whether there were any.
-   */
-  #unmark(offset: number, count: number): boolean {
-    const { bits } = this.#reading;
-    let isMarked = false;
-    for (let at = offset; at < offset + count; at++) {
-      if (bits[at] !== MODIFIED) continue;
-      bits[at] = 0;
-      isMarked = true;
-    }
-    return isMarked;
   }
 }
 

@@ -1,66 +1,9 @@
 #!/bin/busybox sh
 # The init program of the virtual machine: makes swap and a file system of zram,
 # starts a process with known hot and cold memory, runs rcap on it, and powers
-# off. What came of each step goes to the second serial port, a line of JSON
-# each, with the output in base64; the kernel's messages go to the first one.
+# off.
 
-results=/dev/ttyS1
-mib=$((1024 * 1024))
-
-/bin/busybox mkdir -p /proc /sys /dev /tmp /mnt /sbin
-/bin/busybox --install -s /bin
-/bin/busybox --install -s /sbin
-export PATH=/bin:/sbin:/usr/bin NO_COLOR=1 HOME=/tmp
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-mount -t cgroup2 cgroup /sys/fs/cgroup
-stty -F $results raw
-
-# step NAME COMMAND...: runs a command and reports it.
-step() {
-  name=$1
-  shift
-  begin=$(uptime_seconds)
-  "$@" >/tmp/stdout 2>/tmp/stderr
-  code=$?
-  end=$(uptime_seconds)
-  echo "[$begin-$end] $name: $code"
-  printf '{"name":"%s","code":%s,"begin":%s,"end":%s,"stdout":"%s","stderr":"%s"}\n' \
-    "$name" "$code" "$begin" "$end" \
-    "$(base64 -w 0 /tmp/stdout)" "$(base64 -w 0 /tmp/stderr)" >$results
-}
-
-uptime_seconds() {
-  cut -d ' ' -f 1 /proc/uptime
-}
-
-# What the tests need to know of the kernel.
-kernel() {
-  uname -r
-  grep -ow la57 /proc/cpuinfo | head -n 1
-  cat /sys/kernel/mm/transparent_hugepage/enabled
-}
-
-# Has the kernel leave alone what the tests look at, as newer kernels do not: they
-# make large pages of those of files, which a process loses meanwhile (khugepaged),
-# and they sample all memory, which clears reference bits at any time (DAMON).
-quiet_kernel() {
-  echo 3600000 >/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs || return
-  sampling=/sys/module/damon_stat/parameters/enabled
-  [ ! -e $sampling ] || echo N >$sampling
-}
-
-# Two devices: one is for swap, the other one for files.
-zram() {
-  depmod && modprobe zram num_devices=2 || return
-  mdev -s
-  for device in zram0 zram1; do
-    echo $((256 * mib)) >/sys/block/$device/disksize || return
-  done
-  mkswap /dev/zram0 && swapon /dev/zram0 &&
-    mke2fs -b 4096 -F /dev/zram1 && mount -t ext4 /dev/zram1 /mnt
-}
+. /steps.sh
 
 # random_file PATH MIB: a file that is on its disk, so that its pages can be dropped.
 random_file() {

@@ -1,17 +1,20 @@
 /**
- * Runs `guest.sh` in a virtual machine and collects what it reports.
+ * Runs a script in a virtual machine and collects what it reports.
  *
  * @module
  */
 
 import type { Release } from "./debian.ts";
-import { writeInitramfs } from "./initramfs.ts";
+import { type InitramfsOptions, writeInitramfs } from "./initramfs.ts";
 import { fetchKernel } from "./kernel.ts";
 import { boot } from "./qemu.ts";
 
 /** The machine to run it in. */
-export interface GuestOptions {
+export interface GuestOptions
+  extends Pick<InitramfsOptions, "init" | "scripts" | "program"> {
   release: Release;
+  /** How many processors it has; 1 by default. */
+  processors?: number;
   /** As for QEMU's `-cpu`. */
   cpu: string;
   /** The compiled rcap. */
@@ -95,13 +98,22 @@ export class Guest {
 
 /** Boots a machine that runs the script, and waits for its end. */
 export async function runGuest(
-  { release, rcap, virtualMachine, ...options }: GuestOptions,
+  { release, rcap, virtualMachine, init, scripts, program, ...options }:
+    GuestOptions,
 ): Promise<Guest> {
   const kernel = await fetchKernel(release);
   const folder = await Deno.makeTempDir({ prefix: "rcap-vm-" });
   try {
     const initramfs = `${folder}/initramfs`;
-    await writeInitramfs(initramfs, { release, kernel, rcap, virtualMachine });
+    await writeInitramfs(initramfs, {
+      release,
+      kernel,
+      rcap,
+      virtualMachine,
+      init,
+      scripts,
+      program,
+    });
     const { image } = kernel;
     const result = await boot({ ...options, folder, image, initramfs });
     const guest = new Guest(result.results, result.console);

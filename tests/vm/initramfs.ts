@@ -1,6 +1,6 @@
 /**
  * The file system that a virtual machine starts with and runs on: rcap, the
- * workload, and of the kernel's release what these need. `guest.sh` is init.
+ * workload, and of the kernel's release what these need.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { fetchPackages, type Release } from "./debian.ts";
 import { filesBelow } from "./files.ts";
 import type { Kernel } from "./kernel.ts";
 
-const INIT = new URL("guest.sh", import.meta.url).pathname;
+const STEPS = new URL("steps.sh", import.meta.url).pathname;
 const WORKLOAD = new URL("../fixtures/workload.pl", import.meta.url).pathname;
 
 const LIBRARIES = "lib/x86_64-linux-gnu";
@@ -22,6 +22,9 @@ const PROGRAM = /\/bin\/(busybox|perl)$/;
 const LIBRARY =
   /\/lib\/x86_64-linux-gnu\/(ld-linux-x86-64|lib(c|crypt|dl|gcc_s|m|pthread|rt))\.so\.\d+$/;
 
+/** A library by the name that programs load. */
+const ANY_LIBRARY = /\/lib\/x86_64-linux-gnu\/[^/]+\.so\.\d+$/;
+
 const PERL_MODULE = /\/(usr\/lib\/x86_64-linux-gnu\/perl-base\/.*)$/;
 
 /** What to put into the archive. */
@@ -32,12 +35,19 @@ export interface InitramfsOptions {
   rcap: string;
   /** A program that becomes a virtual machine, if the machine is to have one in it. */
   virtualMachine?: string;
+  /** The script that is init. */
+  init: string;
+  /** Other scripts, by their name in the root folder. */
+  scripts?: ReadonlyMap<string, string>;
+  /** A package whose program of the same name is there, too, with its libraries. */
+  program?: string;
 }
 
 /** Writes the archive to a new file. */
 export async function writeInitramfs(
   path: string,
-  { release, kernel, rcap, virtualMachine }: InitramfsOptions,
+  { release, kernel, rcap, virtualMachine, init, scripts, program }:
+    InitramfsOptions,
 ): Promise<void> {
   const packages = await fetchPackages({
     release,
@@ -45,9 +55,11 @@ export async function writeInitramfs(
     packages: ["busybox-static", "perl-base", "libgcc-s1"],
   });
   const files = new Map([
-    ["init", INIT],
+    ["init", init],
+    ["steps.sh", STEPS],
     ["workload.pl", WORKLOAD],
     ["bin/rcap", rcap],
+    ...scripts ?? [],
   ]);
   if (virtualMachine !== undefined) {
     files.set("bin/virtual_machine", virtualMachine);
@@ -61,6 +73,18 @@ export async function writeInitramfs(
     if (LIBRARY.test(file)) files.set(`${LIBRARIES}/${name}`, file);
     const [, perlModule] = PERL_MODULE.exec(file) ?? [];
     if (perlModule !== undefined) files.set(perlModule, file);
+  }
+  if (program !== undefined) {
+    const tree = await fetchPackages({
+      release,
+      name: program,
+      packages: [program],
+    });
+    for (const file of filesBelow(tree)) {
+      const name = basename(file);
+      if (file.endsWith(`/sbin/${program}`)) files.set(`bin/${name}`, file);
+      if (ANY_LIBRARY.test(file)) files.set(`${LIBRARIES}/${name}`, file);
+    }
   }
 
   using archive = new CpioWriter(path);

@@ -18,9 +18,12 @@ export interface Kernel {
   modules: string[];
 }
 
-/** zram and KVM, and everything that one version of them or another depends on. */
+/**
+ * zram and KVM, and everything that one version of them or another depends on; and what
+ * CRIU needs: lists of sockets, and nftables.
+ */
 const MODULES =
-  /\/(zram|zsmalloc|lzo[^/]*|lz4[^/]*|842[^/]*|zstd[^/]*|kvm|kvm-amd|irqbypass|ccp)\.ko(\.\w+)?$/;
+  /\/(zram|zsmalloc|lzo[^/]*|lz4[^/]*|842[^/]*|zstd[^/]*|kvm|kvm-amd|irqbypass|ccp|(unix|inet|tcp|udp|raw|af_packet|netlink)_diag|nf_tables|nfnetlink|(lib)?crc32c[^/]*)\.ko(\.\w+)?$/;
 
 /** Fetches the newest kernel of a release. */
 export async function fetchKernel(release: Release): Promise<Kernel> {

@@ -326,8 +326,11 @@ const pagedata: Examination = {
   remedy: "see privileges, BTF and BPF",
   look() {
     try {
-      using _tables = PageTables.open();
-      return "source pte: page tables can be read; smaps works too";
+      using tables = PageTables.open();
+      const reset = tables.hasSoftDirty
+        ? "MADV_COLD, which leaves soft-dirty bits to CRIU and others"
+        : "clear_refs";
+      return `source pte: page tables can be read, and reset by ${reset}; smaps works too`;
     } catch (error) {
       if (!(error instanceof CapabilityError)) throw error;
       return {

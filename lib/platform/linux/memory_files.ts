@@ -104,19 +104,17 @@ export class MemoryFiles {
   }
 
   /**
-   * Resets the soft-dirty bits, if the kernel has any, and in any case flushes the
-   * TLBs (`clear_refs_write` of fs/proc/task_mmu.c): while a processor caches an
-   * entry, it does not set the accessed bit again.
-   *
-   * With soft-dirty bits, the next write to a page faults once:
-   * Documentation/admin-guide/mm/soft-dirty.rst.
+   * Flushes the TLBs: while a processor caches an entry, it does not set the accessed
+   * bit again. This is what value 4 does besides resetting the soft-dirty bits
+   * (`clear_refs_write` of fs/proc/task_mmu.c), so it is for kernels without these:
+   * `./reference_reset.ts`.
    */
-  async clearSoftDirty(): Promise<void> {
+  async flush(): Promise<void> {
     await this.#clear("4");
   }
 
-  /** {@linkcode clearReferences} and {@linkcode clearSoftDirty}. */
-  async clearBoth(): Promise<void> {
+  /** {@linkcode clearReferences} and {@linkcode flush}. */
+  async clearAndFlush(): Promise<void> {
     await this.#clear("1", "4");
   }
 
@@ -147,9 +145,12 @@ export class MemoryFiles {
     return `/proc/${this.pid}/${name}`;
   }
 
-  /** Makes calls on an open pagemap. */
-  make(calls: CallList): Promise<void> {
-    return this.#attempt.make(calls);
+  /** Makes calls that take the lock as readers. */
+  make(
+    calls: CallList,
+    options?: { isUnstoppable: boolean },
+  ): Promise<void> {
+    return this.#attempt.make(calls, options);
   }
 
   /** Runs a step on this thread, and adds its processor time to the cost. */

@@ -8,6 +8,7 @@ import { CapabilityError } from "../../errors.ts";
 import type { PagedataSourceName } from "../platform.ts";
 import { PageTables } from "./page_tables.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
+import { lacking } from "./privileges.ts";
 import { PteSource } from "./pte_source.ts";
 import { SmapsSource } from "./smaps_source.ts";
 
@@ -30,7 +31,13 @@ export function openPagedataSource(
 ): PagedataSource {
   if (choice === "smaps") return new SmapsSource();
   try {
-    return new PteSource(PageTables.open());
+    const tables = PageTables.open();
+    if (tables.hasSoftDirty && lacking(["CAP_SYS_NICE"]).length > 0) {
+      warn(
+        "memory in use may look idle: the kernel keeps soft-dirty bits, which rcap does not reset, and without CAP_SYS_NICE references cannot be reset exactly",
+      );
+    }
+    return new PteSource(tables);
   } catch (error) {
     if (!(error instanceof CapabilityError)) throw error;
     if (choice === "pte") {

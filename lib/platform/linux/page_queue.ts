@@ -269,18 +269,14 @@ const ABSENT = 0x80;
 const PASSED = 0x40;
 
 /** Returns the bits of a page, or `ABSENT`, for every combination of flags. */
-function bitsByFlags({ layout, softDirty }: Geometry): Uint8Array {
+function bitsByFlags({ layout }: Geometry): Uint8Array {
   const { present, special, accessedShift } = layout;
   return Uint8Array.from({ length: FLAGS + 1 }, (_, flags) => {
     if (!(flags & present) || flags & special) return ABSENT;
     const isAccessed = (flags >>> accessedShift & 1) !== 0;
     const isDirty = (flags >>> accessedShift & 2) !== 0;
     // A page that is dirty but not accessed was modified earlier.
-    const isModified = softDirty === 0
-      ? isAccessed && isDirty
-      : (flags & softDirty) !== 0;
-    // Soft-dirty alone means that the page was moved, or that something else reset
-    // the accessed bit.
-    return (isModified ? MODIFIED : 0) | (isAccessed ? REFERENCED : 0);
+    return (isAccessed && isDirty ? MODIFIED : 0) |
+      (isAccessed ? REFERENCED : 0);
   });
 }

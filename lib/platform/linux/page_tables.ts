@@ -112,6 +112,11 @@ export class PageTables implements Disposable {
     }
   }
 
+  /** Whether the kernel keeps soft-dirty bits, by which others may track writes. */
+  get hasSoftDirty(): boolean {
+    return this.#geometry.softDirty !== 0;
+  }
+
   /** Returns the current address spaces of all processes, by pid. */
   addressSpaces(): ReadonlyMap<number, AddressSpace> {
     return this.#tasks.addressSpaces();

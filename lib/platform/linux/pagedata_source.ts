@@ -28,8 +28,13 @@ export interface PagedataRequest {
 /** A source of reference bits; closed by `using`. */
 export interface PagedataSource extends Disposable {
   readonly name: PagedataSourceName;
-  /** Resets the reference bits of a process, which starts an observation. */
-  reset(files: MemoryFiles): Promise<void>;
+  /**
+   * Resets the reference bits of a process, which starts an observation.
+   *
+   * @param isLeftAlone whether the process is left alone because of a secondary MMU, so
+   * that nothing may be done but to reset bits; it is not by default.
+   */
+  reset(files: MemoryFiles, isLeftAlone?: () => boolean): Promise<void>;
   /**
    * Flushes TLBs shortly before an observation ends, so that the processors record
    * accesses again. While a processor caches a page table entry, it does not set

@@ -204,7 +204,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return this.#readability.note(() =>
       this.#withFiles(async (files) => {
         this.#layout = files.directory.opened.layout;
-        await this.#access.source.reset(files);
+        await this.#access.source.reset(files, () => this.#isLeftAlone(files));
       })
     );
   }

@@ -1,10 +1,10 @@
 /**
  * Pagedata from page tables: a reference bit for every page.
  *
- * A soft-dirty page counts as modified, if the kernel has that bit. Otherwise a
- * page that is dirty and accessed does: the processor's dirty bit stays set until
- * the page is written back, so a page that was written long ago and only read since
- * also counts as modified.
+ * A page that is dirty and accessed counts as modified: the processor's dirty bit
+ * stays set until the page is written back, so a page that was written long ago and
+ * only read since also counts as modified. Soft-dirty bits would tell, but only if
+ * rcap reset them, and they belong to others: `./reference_reset.ts`.
  *
  * If tables and RSS do not agree, a process is read from smaps for once.
  *
@@ -15,7 +15,7 @@ import { ProcessError } from "../../errors.ts";
 import type { Pagedata } from "../../memory/pagedata.ts";
 import { formatSize } from "../../report/units.ts";
 import type { Footprint } from "../platform.ts";
-import { mayBePageable } from "./candidates.ts";
+import { mayBePageable, type PageableContext } from "./candidates.ts";
 import type { JoinedMappings } from "./joined_mappings.ts";
 import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
 import type { LockLook } from "./memory_calls.ts";
@@ -27,9 +27,11 @@ import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
 import { PassedOver } from "./passed_over.ts";
 import { Precision, requireRoom } from "./precision.ts";
 import type { ProcDir } from "./proc_dir.ts";
+import { ClearRefs, Cooling, type ReferenceReset } from "./reference_reset.ts";
 import type { SmapsParser } from "./smaps.ts";
 import { SmapsSource } from "./smaps_source.ts";
 import type { AddressSpace } from "./task_list.ts";
+import { UsedBlocks } from "./used_blocks.ts";
 
 /** How long one list of all address spaces is used, in milliseconds. */
 const LIST_LIFE = 100;
@@ -44,7 +46,10 @@ const PAGE_SIZE = 4096;
 
 /** The page tables of all processes. */
 export type ReadableTables =
-  & Pick<PageTables, "addressSpaces" | "lookAtLock" | "read" | "tally">
+  & Pick<
+    PageTables,
+    "addressSpaces" | "hasSoftDirty" | "lookAtLock" | "read" | "tally"
+  >
   & Disposable;
 
 /** What a reading of a process found. */
@@ -79,6 +84,7 @@ const MOST_UNKNOWN = 64;
 export class PteSource implements PagedataSource {
   readonly name = "pte";
   readonly #tables: ReadableTables;
+  readonly #reset: ReferenceReset;
   #spaces: ReadonlyMap<number, AddressSpace> = new Map();
   #listed = -Infinity;
   /** What the last reading of each process found, by top table. */
@@ -91,19 +97,35 @@ export class PteSource implements PagedataSource {
     { readonly passedOver: PassedOver; readonly counted: number }
   >();
 
-  /** Takes ownership of the tables, which are closed with the source. */
-  constructor(tables: ReadableTables) {
+  /**
+   * Takes ownership of the tables, which are closed with the source.
+   *
+   * @param reset how references are reset; as the kernel requires by default.
+   */
+  constructor(
+    tables: ReadableTables,
+    reset: ReferenceReset = tables.hasSoftDirty
+      ? new Cooling()
+      : new ClearRefs(),
+  ) {
     this.#tables = tables;
+    this.#reset = reset;
   }
 
-  async reset(files: MemoryFiles): Promise<void> {
-    // After both, no processor caches an entry with the accessed bit set.
-    await files.clearBoth();
+  async reset(
+    files: MemoryFiles,
+    isLeftAlone = () => false,
+  ): Promise<void> {
+    const findUsed = () =>
+      this.#findUsed(files, {
+        hasSecondaryMmu: isLeftAlone(),
+        mainThreadExited: files.directory.opened.mainThreadExited,
+      });
+    await this.#reset.reset(files, findUsed);
   }
 
   async refresh(files: MemoryFiles): Promise<void> {
-    // A scan does not use the modified bits.
-    await files.clearSoftDirty();
+    await this.#reset.refresh(files);
   }
 
   async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
@@ -116,22 +138,14 @@ export class PteSource implements PagedataSource {
     });
     let { rss } = directory.opened;
     for (let attempt = 1;; attempt++) {
-      const space = this.#space(pid);
-      if (!space) {
-        // This throws if the process has exited.
-        directory.stat();
-        throw new ProcessError(
-          pid,
-          `process ${pid}: BPF does not show it; use --pagedata smaps`,
-        );
-      }
+      const space = this.#requireSpace(files);
       if (attempt > 1) ({ rss } = readSizes(directory));
       const { topTable, runtime } = space;
       const recorder = precision.recorder(purpose, rss / PAGE_SIZE);
       const passedOver = purpose === "inspect"
         ? undefined
         : await this.#passedOverOf(topTable, mappings, request);
-      const { pagedata, resident, mayBeHugetlb } = files.work(() =>
+      const { pagedata, resident, mayBeHugetlb, used } = files.work(() =>
         this.#readTables({ topTable, mappings, recorder, passedOver }, request)
       );
       files.cost.pages += resident / PAGE_SIZE;
@@ -150,7 +164,7 @@ export class PteSource implements PagedataSource {
         }
         precision.noteSource(undefined);
         this.#known.set(topTable, { runtime, needsFlags: hasFlags });
-        if (purpose === "scan") await files.clearReferences();
+        if (purpose === "scan") await this.#reset.afterReading(files, used);
         return pagedata;
       }
       if (attempt === ATTEMPTS) {
@@ -181,18 +195,47 @@ export class PteSource implements PagedataSource {
       passedOver: PassedOver | undefined;
     },
     { purpose, context }: PagedataRequest,
-  ): { pagedata: Pagedata; resident: number; mayBeHugetlb: boolean } {
+  ): {
+    pagedata: Pagedata;
+    resident: number;
+    mayBeHugetlb: boolean;
+    used: UsedBlocks;
+  } {
     const wanted = mappings.map((mapping) =>
       purpose === "inspect" || mayBePageable(mapping, context)
     );
-    const sink = new BuildingSink(mappings, { wanted, recorder });
+    const isReset = purpose === "scan" && this.#reset.needsBlocks;
+    const toCool = isReset ? coolIntervals(mappings, context) : [];
+    const used = new UsedBlocks(toCool);
+    const sink = new BuildingSink(mappings, {
+      wanted,
+      recorder,
+      used: isReset ? used : undefined,
+    });
     const intervals = mappings.map(ownInterval);
     this.#tables.read(topTable, intervals, sink, passedOver);
     return {
       pagedata: sink.build(),
       resident: sink.pages * PAGE_SIZE,
       mayBeHugetlb: sink.mayBeHugetlb,
+      used,
     };
+  }
+
+  /** Finds the blocks with referenced pages. */
+  async #findUsed(
+    files: MemoryFiles,
+    context: CoolingContext,
+  ): Promise<UsedBlocks> {
+    const { mappings } = await readMappings(files, {
+      newParser: () => new Precision().parser("scan"),
+      needsFlags: this.#needsFlags(files.pid),
+    });
+    const { topTable } = this.#requireSpace(files);
+    const intervals = coolIntervals(mappings, context);
+    const used = new UsedBlocks(intervals);
+    files.work(() => this.#tables.read(topTable, intervals, used));
+    return used;
   }
 
   hasSecondaryMmu(files: MemoryFiles): boolean {
@@ -266,6 +309,22 @@ export class PteSource implements PagedataSource {
     // look reads a new list.
     const space = this.#space(pid, anew ? 0 : LIST_LIFE_FOR_LOCKS);
     return space && this.#tables.lookAtLock(space);
+  }
+
+  /**
+   * Returns the address space of a process.
+   *
+   * @throws ProcessError if it has exited or cannot be found.
+   */
+  #requireSpace({ pid, directory }: MemoryFiles): AddressSpace {
+    const space = this.#space(pid);
+    if (space) return space;
+    // This throws if the process has exited.
+    directory.stat();
+    throw new ProcessError(
+      pid,
+      `process ${pid}: BPF does not show it; use --pagedata smaps`,
+    );
   }
 
   /**
@@ -415,6 +474,32 @@ function mayShareTables(mapping: LinuxMapping): boolean {
     endPage;
 }
 
+/** What decides which processes may be cooled. */
+type CoolingContext = Pick<
+  PageableContext,
+  "hasSecondaryMmu" | "mainThreadExited"
+>;
+
+/** Returns the pages of mappings that may be cooled; those of others stay as they are. */
+function coolIntervals(
+  mappings: readonly LinuxMapping[],
+  { hasSecondaryMmu, mainThreadExited }: CoolingContext,
+): PageInterval[] {
+  // Cooling needs no swap.
+  const context: PageableContext = {
+    swapFree: true,
+    memoryDevices: new Set(),
+    hasSecondaryMmu,
+    mainThreadExited,
+  };
+  return mappings.map((mapping) => {
+    const interval = ownInterval(mapping);
+    return mayBePageable(mapping, context)
+      ? interval
+      : { ...interval, endPage: interval.firstPage };
+  });
+}
+
 /** Builds pagedata from the pages that are found. */
 class BuildingSink implements PageSink {
   readonly #mappings: readonly LinuxMapping[];
@@ -423,6 +508,7 @@ class BuildingSink implements PageSink {
   readonly #areCounted: readonly boolean[];
   readonly #mayShareTables: readonly boolean[];
   readonly #recorder: PageRecorder;
+  readonly #used: UsedBlocks | undefined;
   /** How many mappings were passed to the recorder. */
   #added = 0;
   /** First page of the mapping last added. */
@@ -434,11 +520,13 @@ class BuildingSink implements PageSink {
 
   constructor(
     mappings: readonly LinuxMapping[],
-    { wanted, recorder }: {
+    { wanted, recorder, used }: {
       wanted: readonly boolean[];
       recorder: PageRecorder;
+      used: UsedBlocks | undefined;
     },
   ) {
+    this.#used = used;
     this.#mappings = mappings;
     this.#areCounted = mappings.map(({ flags }) =>
       !flags.has("ht") && !flags.has("pf")
@@ -450,6 +538,7 @@ class BuildingSink implements PageSink {
 
   addPages(interval: number, page: number, bits: Uint8Array): void {
     this.#count(interval, bits.length);
+    this.#used?.addPages(interval, page, bits);
     if (!this.#wanted[interval]) return;
     this.#addMappings(interval + 1);
     this.#recorder.addBits(page - this.#firstPage, bits);
@@ -462,6 +551,7 @@ class BuildingSink implements PageSink {
   ): void {
     this.#count(interval, count);
     if (this.#mayShareTables[interval]) this.mayBeHugetlb = true;
+    this.#used?.addLargePage(interval, page, { count, bits });
     if (!this.#wanted[interval]) return;
     this.#addMappings(interval + 1);
     this.#recorder.addPages(page - this.#firstPage, { count, bits });

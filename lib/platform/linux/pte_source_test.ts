@@ -7,11 +7,14 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { libc } from "../../../ffi/libc.ts";
-import type { PagedataPurpose } from "../platform.ts";
+import { REFERENCED } from "../../memory/pagedata.ts";
+import type { PagedataPurpose, SecondaryMmuChoice } from "../platform.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
 import { readProcess } from "./process_list.ts";
 import { PteSource, type ReadableTables } from "./pte_source.ts";
+import { ClearRefs, type ReferenceReset } from "./reference_reset.ts";
+import type { UsedBlocks } from "./used_blocks.ts";
 
 // Opened before the first test, which would otherwise appear to leak it.
 libc();
@@ -22,6 +25,10 @@ class MadeUpTables implements ReadableTables {
   pages = 0;
   /** How often they were read. */
   reads = 0;
+  /** The bits of all their pages. */
+  bits = 0;
+  hasSecondaryMmu = false;
+  readonly hasSoftDirty = false;
 
   addressSpaces() {
     return new Map([
@@ -29,7 +36,7 @@ class MadeUpTables implements ReadableTables {
         topTable: 1n,
         address: 1n,
         runtime: 0,
-        hasSecondaryMmu: false,
+        hasSecondaryMmu: this.hasSecondaryMmu,
       }],
     ]);
   }
@@ -50,7 +57,9 @@ class MadeUpTables implements ReadableTables {
     for (const [index, { firstPage, endPage }] of intervals.entries()) {
       const count = Math.min(left, endPage - firstPage);
       left -= count;
-      if (count > 0) sink.addLargePage(index, firstPage, { count, bits: 0 });
+      if (count > 0) {
+        sink.addLargePage(index, firstPage, { count, bits: this.bits });
+      }
     }
   }
 
@@ -62,11 +71,37 @@ class MadeUpTables implements ReadableTables {
   [Symbol.dispose](): void {}
 }
 
-function ownMemory(tables: ReadableTables): LinuxProcessMemory {
+function ownMemory(
+  tables: ReadableTables,
+  {
+    reset = new ClearRefs(),
+    secondaryMmu = "leave",
+  }: { reset?: ReferenceReset; secondaryMmu?: SecondaryMmuChoice } = {},
+): LinuxProcessMemory {
   return new LinuxProcessMemory(readProcess(Deno.pid), {
-    source: new PteSource(tables),
+    source: new PteSource(tables, reset),
     calls: new MemoryCalls(),
+    secondaryMmu,
   });
+}
+
+/** Notes whether there are blocks to cool, and cools none. */
+class NotingReset implements ReferenceReset {
+  readonly needsBlocks = true;
+  readonly found: boolean[] = [];
+
+  async reset(_files: unknown, findUsed: () => Promise<UsedBlocks>) {
+    this.found.push(!(await findUsed()).isEmpty);
+  }
+
+  afterReading(_files: unknown, used: UsedBlocks) {
+    this.found.push(!used.isEmpty);
+    return Promise.resolve();
+  }
+
+  refresh() {
+    return Promise.resolve();
+  }
 }
 
 /** More pages than the process has in memory. */
@@ -95,4 +130,24 @@ Deno.test("a process whose page tables and RSS disagree is known by mapping only
   await memory.read("glance");
   assertEquals(memory.pagedata, undefined);
   assertEquals(memory.coarseness, undefined);
+});
+
+Deno.test("a process that is left alone because of a secondary MMU is not cooled", async () => {
+  const tables = new MadeUpTables();
+  tables.bits = REFERENCED;
+  for (
+    const [hasSecondaryMmu, secondaryMmu, isCooled] of [
+      [false, "leave", true],
+      [true, "leave", false],
+      [true, "scan", true],
+    ] as const
+  ) {
+    tables.hasSecondaryMmu = hasSecondaryMmu;
+    const reset = new NotingReset();
+    const memory = ownMemory(tables, { reset, secondaryMmu });
+    tables.pages = readProcess(Deno.pid).rss / 4096;
+    await memory.reset();
+    await memory.read("scan");
+    assertEquals(reset.found, [isCooled, isCooled]);
+  }
 });
