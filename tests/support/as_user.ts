@@ -7,8 +7,12 @@
  * @module
  */
 
+import { COMMANDS } from "../../cmd/commands.ts";
+import "../../cmd/program.ts";
+import "../../lib/platform/open.ts";
 import { main } from "../../main.ts";
 
+for (const { load } of COMMANDS) await load();
 const [uid, ...args] = Deno.args;
 const libc = Deno.dlopen("libc.so.6", {
   prctl: { parameters: ["i32", "u64"], result: "i32" },
