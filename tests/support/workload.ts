@@ -35,7 +35,6 @@ export type Advice =
   | "collapse"
   | "dontneed"
   | "hugepage"
-  | "mergeable"
   | "nohugepage"
   | "populate_read"
   | "populate_write";
@@ -383,8 +382,8 @@ export function mappingFigures(pid: number, start: bigint): MappingFigures {
   return {
     size: field(mapping, "Size"),
     rss: field(mapping, "Rss"),
-    anonymous: field(mapping, "Anonymous"),
     own: field(mapping, "Private_Clean") + field(mapping, "Private_Dirty"),
+    anonymous: field(mapping, "Anonymous"),
     swap: field(mapping, "Swap"),
     referenced: field(mapping, "Referenced"),
   };

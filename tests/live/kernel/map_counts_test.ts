@@ -264,30 +264,3 @@ Deno.test("a footprint needs no mmap lock", async () => {
   assert(Math.abs(during.rss - before.rss) < MIB);
   assert(await holder.isIntact());
 });
-
-Deno.test("what KSM has merged counts as the kernel counts it", async () => {
-  const control = "/sys/kernel/mm/ksm";
-  const before = ["run", "pages_to_scan", "sleep_millisecs"].map((name) =>
-    [`${control}/${name}`, Deno.readTextFileSync(`${control}/${name}`)] as const
-  );
-  await using workload = await Workload.start();
-  await workload.small();
-  const region = await workload.reserve("same", 2 * MIB);
-  await workload.advise("same", "populate_write");
-  await workload.advise("same", "mergeable");
-  try {
-    Deno.writeTextFileSync(`${control}/pages_to_scan`, "10000");
-    Deno.writeTextFileSync(`${control}/sleep_millisecs`, "1");
-    Deno.writeTextFileSync(`${control}/run`, "1");
-    using source = openPte();
-    const pss = pssOf(workload.pid);
-    await until(() => pssOf(workload.pid) < pss - 1.5 * MIB, "KSM to merge");
-    Deno.writeTextFileSync(`${control}/run`, "0");
-    await assertAgrees(workload.pid);
-    const { own } = await figuresAt(workload.pid, source, region.start);
-    assert(own < MIB, `${own}`);
-  } finally {
-    Deno.writeTextFileSync(`${control}/run`, "2");
-    for (const [path, text] of before) Deno.writeTextFileSync(path, text);
-  }
-});
