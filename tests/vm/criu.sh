@@ -7,7 +7,7 @@
 # begin FOLDER: starts a process, with no terminal and no file of the console.
 begin() {
   folder=$1
-  mkdir -p "$folder/images" && : >"$folder/restless" || return
+  mkdir -p "$folder/images" || return
   setsid perl /tracked.pl "$folder" </dev/null >/dev/null 2>&1 &
   wait_for "$folder/done.1" || return
   pid=$(cat "$folder/pid") && echo "$pid"
@@ -63,9 +63,9 @@ swapped() {
   awk '/^VmSwap:/ { print $2 }' "/proc/$pid/status"
 }
 
-# What is hot shows as referenced all the time, in spite of the TLB.
+# What is hot shows as referenced, and the rest as idle.
 inspect() {
-  rcap inspect "$pid" --observe 2s --json && rm "$folder/restless"
+  rcap inspect "$pid" --observe 2s --json
 }
 
 pre_dump() {
@@ -136,7 +136,6 @@ step rcap_wrong wrong
 
 # CRIU is first, and rcap comes and goes in between.
 step criu_begin begin /tmp/criu
-rm "$folder/restless"
 step criu_pre_dump pre_dump
 step criu_turn turn 2
 step criu_daemon daemon clock

@@ -16,7 +16,7 @@ import { type Guest, runGuest } from "./guest.ts";
 /** How long the machine may run; emulated, it takes its time. */
 const TIMEOUT_SECONDS = 600;
 
-/** What `tracked.pl` reads without a pause. */
+/** What `tracked.pl` keeps reading. */
 const HOT = 1 << 20;
 
 interface Inspection {
@@ -30,8 +30,6 @@ if (isChosen("criu")) {
     const guest = await runGuest({
       release: "trixie",
       cpu: "max,-la57",
-      // So that the process and rcap run at once, and the TLB keeps what is hot.
-      processors: 2,
       rcap: binary(),
       init: path("criu.sh"),
       scripts: new Map([["tracked.pl", path("tracked.pl")]]),

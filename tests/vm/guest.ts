@@ -13,8 +13,6 @@ import { boot } from "./qemu.ts";
 export interface GuestOptions
   extends Pick<InitramfsOptions, "init" | "scripts" | "program"> {
   release: Release;
-  /** How many processors it has; 1 by default. */
-  processors?: number;
   /** As for QEMU's `-cpu`. */
   cpu: string;
   /** The compiled rcap. */

@@ -18,8 +18,6 @@ export interface BootOptions {
   initramfs: string;
   /** As for `-cpu`. */
   cpu: string;
-  /** How many processors it has; 1 by default. */
-  processors?: number;
   /** Where to keep what the machine writes to its two serial ports. */
   folder: string;
   timeoutSeconds: number;
@@ -40,8 +38,7 @@ const TIMED_OUT = 124;
 
 /** Boots a machine and waits until it powers off. */
 export async function boot(
-  { image, initramfs, cpu, processors = 1, folder, timeoutSeconds }:
-    BootOptions,
+  { image, initramfs, cpu, folder, timeoutSeconds }: BootOptions,
 ): Promise<BootResult> {
   const qemu = await fetchPackages({
     release: "trixie",
@@ -58,7 +55,7 @@ export async function boot(
       [`${libraries}/ld-linux-x86-64.so.2`, "--library-path", libraries],
       [`${qemu}/usr/bin/qemu-system-x86_64`],
       ["-L", `${qemu}/usr/share/qemu`, "-L", `${qemu}/usr/share/seabios`],
-      ["-accel", "tcg", "-cpu", cpu, "-smp", `${processors}`, "-m", "2G"],
+      ["-accel", "tcg", "-cpu", cpu, "-smp", "1", "-m", "2G"],
       ["-nodefaults", "-display", "none", "-no-reboot"],
       ["-serial", `file:${consolePath}`, "-serial", `file:${resultsPath}`],
       ["-kernel", image, "-initrd", initramfs],

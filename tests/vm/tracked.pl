@@ -1,8 +1,8 @@
 # A process whose memory has exactly known contents, and which changes as it is told.
 #
 # It has 16 MiB of memory, of which each page holds the number of the turn in which it
-# was last written. It reads some of it all the time, without a pause while there is the
-# file FOLDER/restless. Its process id is in FOLDER/pid.
+# was last written. It reads some of it 20 times a second. Its process id is in
+# FOLDER/pid.
 #
 # A turn begins when the file FOLDER/begin.N appears: it writes every N-th page, and makes
 # the file FOLDER/done.N. In turn 0, after all others, it compares every page with what it
@@ -35,7 +35,7 @@ sub wait_for {
     my $sum = 0;
     until (-e "$folder/$name") {
         $sum ^= ord substr $memory, $_ * PAGE, 1 for 0 .. HOT - 1;
-        select undef, undef, undef, 0.05 unless -e "$folder/restless";
+        select undef, undef, undef, 0.05;
     }
 }
 

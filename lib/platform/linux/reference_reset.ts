@@ -17,7 +17,9 @@
  * `MADV_COLD` resets the bits of the pages that it deactivates, and flushes exactly
  * those that were set (`madvise_cold_or_pageout_pte_range` of mm/madvise.c). It passes
  * over the same pages as `MADV_PAGEOUT`: those that are mapped more than once, locked
- * or hugetlb pages, and device memory. Their bits stay set, so they count as referenced.
+ * or hugetlb pages, device memory, and for the moment some pages that were faulted in
+ * just now, until the kernel has put them on its lists. Their bits stay set, so they
+ * count as referenced.
  * Value 1 would reset them, but also those of pages in use that were referenced again
  * just after the flush; these would look idle for as long as a TLB has them.
  *
