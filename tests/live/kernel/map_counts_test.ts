@@ -21,12 +21,7 @@ import { LockHolder } from "../../support/lock_holder.ts";
 import { PinnedProcess } from "../../support/pinned_process.ts";
 import { buildSharing, startProgram } from "../../support/sharing.ts";
 import { anySwap } from "../../support/swap.ts";
-import {
-  mappingFigures,
-  pssOf,
-  until,
-  Workload,
-} from "../../support/workload.ts";
+import { mappingFigures, until, Workload } from "../../support/workload.ts";
 
 const MIB = 2 ** 20;
 const PAGE = 4096;
