@@ -70,7 +70,9 @@ Deno.test("a scan pages out what such a process does not use, and counts no huge
   const [{ error, unreferenced, rss }] = report.processes;
   assertEquals(error, null);
   assert(unreferenced !== null && rss !== null && unreferenced <= rss);
-  assert(rssOf(sharers.second) <= 8 * MIB);
+  // Its size is proportional, so pages of libraries count in part.
+  assert(report.rssAfter <= 8 * MIB);
+  assert(rssOf(sharers.second) <= 10 * MIB);
 });
 
 testEachPolicy(
