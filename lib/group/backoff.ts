@@ -30,8 +30,9 @@ const JUDGED_FOR = 60_000;
 /** The back-off ends once the cap has been met for this long, in milliseconds. */
 const CALM = 60_000;
 
-/** A group is scanned early if it has grown by this share, and much has left if it is this share. */
+/** A group that has grown by this share is scanned early. */
 const MUCH_MORE = 1 / 8;
+/** The back-off ends if this share of a group has left, or of the excess fits in new swap. */
 const MUCH_LESS = 1 / 4;
 /** Smaller changes are ignored, in bytes. */
 const LEAST_CHANGE = 1 << 20;
