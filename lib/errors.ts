@@ -220,5 +220,7 @@ export function isExhausted(error: unknown): boolean {
 }
 
 function isOneOf(error: unknown, numbers: readonly number[]): boolean {
-  return error instanceof SystemError && numbers.includes(error.errno);
+  // Errors of BPF have an errno, too.
+  return error instanceof RcapError && "errno" in error &&
+    numbers.some((number) => number === error.errno);
 }

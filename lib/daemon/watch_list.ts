@@ -6,6 +6,7 @@
 
 import { writtenAs } from "../collection/selectors.ts";
 import type { CapConfig } from "../config/config.ts";
+import { isExhausted } from "../errors.ts";
 import { CappedGroup } from "../group/capped_group.ts";
 import type { OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
@@ -107,8 +108,8 @@ export class WatchList {
     const pass = await membership.refresh(signal);
     const shared = await platform.sharedMemory?.(pass.members.flat())
       .catch((error) => {
-        // The daemon was told to end.
-        if (!signal.aborted) throw error;
+        // The daemon was told to end, or no descriptor is free: the pass says so, too.
+        if (!signal.aborted && !isExhausted(error)) throw error;
         return undefined;
       });
     if (signal.aborted || membership !== this.#membership) return;
@@ -130,7 +131,7 @@ export class WatchList {
         );
       }
     }
-    this.#share(shared ?? new Map());
+    if (shared) this.#share(shared);
   }
 
   /**
