@@ -173,7 +173,8 @@ Deno.test("a scan pages out a process of 65,000 mappings and says how precisely 
     `process ${workload.pid} is known more coarsely`,
   );
   const after = rssOf(workload.pid);
-  assert(after <= 66 * MIB, `${before} bytes became ${after}`);
+  // The cap is on the proportional size; all perl processes share part of it.
+  assert(after <= 72 * MIB, `${before} bytes became ${after}`);
   await assertIntact(workload);
 });
 
