@@ -4,6 +4,7 @@
  * @module
  */
 
+import { allow, DEADLINE_SECONDS } from "../support/deadline.ts";
 import type { Release } from "./debian.ts";
 import { type InitramfsOptions, writeInitramfs } from "./initramfs.ts";
 import { fetchKernel } from "./kernel.ts";
@@ -99,6 +100,8 @@ export async function runGuest(
   { release, rcap, virtualMachine, init, scripts, program, ...options }:
     GuestOptions,
 ): Promise<Guest> {
+  // Packages may have to be fetched first.
+  await allow(DEADLINE_SECONDS + options.timeoutSeconds);
   const kernel = await fetchKernel(release);
   const folder = await Deno.makeTempDir({ prefix: "rcap-vm-" });
   try {
