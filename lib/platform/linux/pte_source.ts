@@ -415,16 +415,15 @@ async function readFlags(
   return { mappings, joined: parser.joined, hasFlags: true };
 }
 
-/**
- * Whether a process has memory that is locked or hugetlb: proc_pid_status(5).
- * HugetlbPages leaves out what another process has mapped, if both share page tables.
- */
 /** Whether a process has hugetlb memory, which RSS does not include. */
 function mayHaveHugetlb(status: string): boolean {
   return /^HugetlbPages:\s*[1-9]/m.test(status);
 }
 
-/** Whether a process has memory that is locked or hugetlb: proc_pid_status(5). */
+/**
+ * Whether a process has memory that is locked or hugetlb: proc_pid_status(5).
+ * HugetlbPages leaves out what another process has mapped, if both share page tables.
+ */
 function mayHaveFlags(status: string): boolean {
   return /^(?:VmLck|HugetlbPages):\s*[1-9]/m.test(status);
 }
