@@ -81,7 +81,8 @@ const AGE_COLUMNS: readonly Column<AgeRow>[] = [
 ];
 
 const HELP = `
-Columns: ${columnNames(COLUMNS)}
+Columns:
+  ${columnNames(COLUMNS)}
   rss     in memory                own     of that, mapped exactly once
   anon    of rss, not of a file    swap    in swap
   ref     referenced meanwhile     mod     modified meanwhile

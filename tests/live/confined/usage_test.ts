@@ -161,7 +161,7 @@ Deno.test("unknown columns are refused, and the known ones listed", async () => 
     ],
     [
       ["inspect", "1", "-o", ""],
-      `-o: there is no field ""; the fields are start, size, rss, anon, ref, mod, swap, locked, perm, verdict, name`,
+      `-o: there is no field ""; the fields are start, size, rss, own, anon, ref, mod, swap, locked, perm, verdict, name`,
     ],
     [
       ["doctor", "-o", "what"],

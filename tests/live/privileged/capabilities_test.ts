@@ -15,7 +15,7 @@ import {
   requireRoot,
 } from "../../support/live.ts";
 import { commandLine, withCapabilities } from "../../support/rcap.ts";
-import { rssOf, Workload } from "../../support/workload.ts";
+import { pssOf, rssOf, Workload } from "../../support/workload.ts";
 
 requireRoot();
 
@@ -113,7 +113,7 @@ for (const uid of [undefined, SOMEONE]) {
         );
       const { code, stderr } = await scan(selector, { source, capabilities });
       assertEquals(code, 0, stderr);
-      assert(rssOf(workload.pid) <= 13 * MIB);
+      assert(pssOf(workload.pid) <= 13 * MIB);
       await assertIntact(workload);
     });
   }

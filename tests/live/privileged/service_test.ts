@@ -17,7 +17,7 @@ import { Prometheus } from "../../support/prometheus.ts";
 import { commandLine, rcap } from "../../support/rcap.ts";
 import { ServiceManager } from "../../support/service_manager.ts";
 import { anySwap } from "../../support/swap.ts";
-import { rssOf, until, Workload } from "../../support/workload.ts";
+import { pssOf, until, Workload } from "../../support/workload.ts";
 
 requireRoot();
 
@@ -99,7 +99,7 @@ Deno.test("under systemd, with the unit that it prints, the daemon keeps caps", 
     (await manager.systemctl("reload", "rcap.service")).code,
     0,
   );
-  await until(() => rssOf(workload.pid) <= 65 * MIB, "the cap to be kept");
+  await until(() => pssOf(workload.pid) <= 65 * MIB, "the cap to be kept");
   await manager.systemctl("stop", "rcap.service");
   assertEquals(await manager.property("rcap.service", "Result"), "success");
   await assertIntact(workload);

@@ -24,7 +24,7 @@ import {
   run,
   ServiceManager,
 } from "../../support/service_manager.ts";
-import { rssOf, until, Workload } from "../../support/workload.ts";
+import { pssOf, until, Workload } from "../../support/workload.ts";
 import { say } from "../../support/say.ts";
 
 requireRoot();
@@ -239,7 +239,7 @@ for (const uid of [undefined, SOMEONE]) {
       assertScanReport(report);
       assertEquals(report.pagedata, source);
       assert(report.capMet);
-      assert(rssOf(workload.pid) <= 25 * MIB);
+      assert(pssOf(workload.pid) <= 25 * MIB);
       await assertIntact(workload);
     });
   }
