@@ -140,6 +140,16 @@ export class Btf {
     return offset;
   }
 
+  /** {@linkcode offsetOf}; `undefined` if this kernel has no such struct or member. */
+  offsetIfAny(struct: string, member: string): number | undefined {
+    try {
+      return this.offsetOf(struct, member);
+    } catch (error) {
+      if (!(error instanceof BtfError)) throw error;
+      return undefined;
+    }
+  }
+
   /**
    * Returns the size of a struct, in bytes.
    *

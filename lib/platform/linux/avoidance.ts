@@ -11,7 +11,7 @@
 
 import { noteAt } from "../../../ffi/cgroup_directory.ts";
 import { File, readTextFile } from "../../../ffi/file.ts";
-import { belowRoot, cgroupMounts } from "./cgroup_mounts.ts";
+import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
 import type { Mount } from "./mountinfo.ts";
 
@@ -66,15 +66,12 @@ export class Avoidance {
   }
 
   #find(
-    { directory, root }: Mount,
+    mount: Mount,
     path: string,
     userOf: () => number,
   ): string | undefined {
-    const below = belowRoot(path, root);
-    if (below === undefined) return undefined;
-    const parts = below.split("/").filter((part) => part !== "");
-    for (let depth = parts.length; depth >= 0; depth--) {
-      const cgroup = parts.slice(0, depth).join("/");
+    const { directory } = mount;
+    for (const cgroup of upFrom(path, mount)) {
       const wish = this.#wish(directory, cgroup);
       if (wish && (wish.uid === 0 || wish.uid === userOf())) {
         return cgroup === "" ? directory : `${directory}/${cgroup}`;

@@ -10,10 +10,26 @@ import { type Mount, parseMountinfo } from "./mountinfo.ts";
  * Returns a path relative to the root of a mount; `undefined` if it is not below
  * that root.
  */
-export function belowRoot(path: string, root: string): string | undefined {
+function belowRoot(path: string, root: string): string | undefined {
   if (root === "/") return path;
   if (path === root) return "";
   return path.startsWith(`${root}/`) ? path.slice(root.length) : undefined;
+}
+
+/**
+ * Yields a cgroup and all above it that a mount shows, relative to the mount; nothing
+ * if it is not below the mount's root. The root is the empty path.
+ */
+export function* upFrom(
+  path: string,
+  { root }: Pick<Mount, "root">,
+): Generator<string> {
+  const below = belowRoot(path, root);
+  if (below === undefined) return;
+  const parts = below.split("/").filter((part) => part !== "");
+  for (let depth = parts.length; depth >= 0; depth--) {
+    yield parts.slice(0, depth).join("/");
+  }
 }
 
 /**

@@ -153,7 +153,7 @@ export function pageLayout(btf: Btf): PageLayout {
     refCount: btf.offsetOf("page", "_refcount"),
     entireMapCount: entire,
     pinCount: btf.offsetOf("folio", "_pincount"),
-    mmIds: offsetIfAny(btf, "folio", "_mm_ids"),
+    mmIds: btf.offsetIfAny("folio", "_mm_ids"),
     countsInclude,
   };
 }
@@ -169,24 +169,10 @@ const ENTIRE_NAMES: readonly (readonly [name: string, include: boolean])[] = [
 
 function entireMapCount(btf: Btf): [offset: number, include: boolean] {
   for (const [name, include] of ENTIRE_NAMES) {
-    const offset = offsetIfAny(btf, "folio", name);
+    const offset = btf.offsetIfAny("folio", name);
     if (offset !== undefined) return [offset, include];
   }
   throw new BtfError("BTF: this kernel's struct folio has no known map count");
-}
-
-/** Where a member lies; `undefined` where this kernel has none of that name. */
-function offsetIfAny(
-  btf: Btf,
-  type: string,
-  member: string,
-): number | undefined {
-  try {
-    return btf.offsetOf(type, member);
-  } catch (error) {
-    if (!(error instanceof BtfError)) throw error;
-    return undefined;
-  }
 }
 
 /**

@@ -75,22 +75,8 @@ function offsetsOf(btf: Btf): Offsets | undefined {
     return {
       count: lock + btf.offsetOf("rw_semaphore", "count"),
       owner: lock + btf.offsetOf("rw_semaphore", "owner"),
-      sequence: offsetIfAny(btf, "mm_struct", "mm_lock_seq"),
+      sequence: btf.offsetIfAny("mm_struct", "mm_lock_seq"),
     };
-  } catch (error) {
-    if (!(error instanceof BtfError)) throw error;
-    return undefined;
-  }
-}
-
-/** Where a member lies; `undefined` where this kernel has none of that name. */
-function offsetIfAny(
-  btf: Btf,
-  type: string,
-  member: string,
-): number | undefined {
-  try {
-    return btf.offsetOf(type, member);
   } catch (error) {
     if (!(error instanceof BtfError)) throw error;
     return undefined;

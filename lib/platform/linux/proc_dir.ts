@@ -144,9 +144,14 @@ export class ProcDir implements Disposable {
 /** Larger than any line of stat or statm: 52 numbers and a command. */
 const lineBuffer = new Uint8Array(4096);
 
+/** Reads a file of `/proc` that has a single line, by one call. */
+export function readLine(file: File): string {
+  return decoder.decode(lineBuffer.subarray(0, file.read(lineBuffer)));
+}
+
 function readLineAt(directory: File, name: string): string {
   using file = directory.openAt(name);
-  return decoder.decode(lineBuffer.subarray(0, file.read(lineBuffer)));
+  return readLine(file);
 }
 
 /** Finds a thread that runs and has memory, other than the main thread. */

@@ -8,7 +8,7 @@ import { File, readDirectory } from "../../../ffi/file.ts";
 import type { ProcessEntry, ProcessSample } from "../platform.ts";
 import { NoSuchProcess } from "../../errors.ts";
 import { readSizes } from "./memory_files.ts";
-import { ofProcess, ProcDir } from "./proc_dir.ts";
+import { ofProcess, ProcDir, readLine } from "./proc_dir.ts";
 import { parseStat } from "./stat.ts";
 
 /** Returns the pids of all processes, including kernel threads and zombies. */
@@ -29,10 +29,6 @@ export function listProcesses(): ProcessEntry[] {
   }
   return processes.sort((a, b) => a.pid - b.pid);
 }
-
-const decoder = new TextDecoder();
-/** Larger than any stat line: 52 numbers and a command. */
-const statBuffer = new Uint8Array(4096);
 
 /**
  * Reads one process from its `stat` file.
@@ -64,7 +60,7 @@ export function sampleProcess(pid: number): ProcessSample {
  */
 export function readStat(path: string): string {
   using file = File.open(path);
-  return decoder.decode(statBuffer.subarray(0, file.read(statBuffer)));
+  return readLine(file);
 }
 
 /** Whether a name in `/proc` is a pid. */

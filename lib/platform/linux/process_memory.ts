@@ -126,15 +126,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
         throw replaced(this.pid);
       }
       this.#layout = layout;
-      const whyNoSwap = this.#whyNoSwap(directory);
-      const context: PageableContext = {
-        swapFree: !whyNoSwap,
-        whyNoSwap,
-        hasSecondaryMmu: this.#isLeftAlone(files),
-        // The file system of a file matters only without swap.
-        memoryDevices: whyNoSwap ? await files.readMemoryDevices() : NO_DEVICES,
-        mainThreadExited: directory.opened.mainThreadExited,
-      };
+      // The file system of a file matters only without swap.
+      const context = await this.#contextOf(
+        files,
+        (whyNoSwap) => whyNoSwap !== undefined,
+      );
       const precision = this.#precision;
       const request = { purpose, context, precision };
       const pagedata = await this.#access.source.read(files, request);
@@ -169,19 +165,33 @@ export class LinuxProcessMemory implements MonitoredMemory {
   async #readSmaps(parser: SmapsParser, { isExact = false } = {}) {
     return await this.#withFiles(async (files) => {
       const mappings = await files.readSmaps(parser);
-      const whyNoSwap = this.#whyNoSwap(files.directory);
-      if (isExact || mayBePinned(files.directory.readText("status"))) {
+      if (isExact || heldOf(files.directory).pinned > 0) {
         await this.#access.source.refine?.(this.pid, mappings);
       }
-      const context: PageableContext = {
-        swapFree: !whyNoSwap,
-        whyNoSwap,
-        hasSecondaryMmu: this.#isLeftAlone(files),
-        memoryDevices: await files.readMemoryDevices(),
-        mainThreadExited: files.directory.opened.mainThreadExited,
-      };
-      return { mappings, context };
+      return { mappings, context: await this.#contextOf(files, () => true) };
     });
+  }
+
+  /**
+   * Finds out what decides what a page-out can take of a process.
+   *
+   * @param needsDevices whether it matters which files are in memory file systems.
+   */
+  async #contextOf(
+    files: MemoryFiles,
+    needsDevices: (whyNoSwap: WhyNoSwap | undefined) => boolean,
+  ): Promise<PageableContext> {
+    const { directory } = files;
+    const whyNoSwap = this.#whyNoSwap(directory);
+    return {
+      swapFree: !whyNoSwap,
+      whyNoSwap,
+      hasSecondaryMmu: this.#isLeftAlone(files),
+      memoryDevices: needsDevices(whyNoSwap)
+        ? await files.readMemoryDevices()
+        : NO_DEVICES,
+      mainThreadExited: directory.opened.mainThreadExited,
+    };
   }
 
   /**
@@ -281,7 +291,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
   readHeld(): HeldMemory {
     using directory = ProcDir.open(this.#id);
-    return parseHeld(directory.readText("status"));
+    return heldOf(directory);
   }
 
   async #countFootprint(): Promise<Footprint | undefined> {
@@ -331,11 +341,6 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
 const NO_DEVICES: ReadonlySet<string> = new Set();
 
-/** Whether a `/proc/<pid>/status` says that memory is pinned: proc_pid_status(5). */
-function mayBePinned(status: string): boolean {
-  return /^VmPin:\s*[1-9]/m.test(status);
-}
-
 /**
  * Converts a mapping of smaps. Memory that is both referenced and dirty may be
  * modified.
@@ -367,6 +372,11 @@ function figuresOf(
     toSwap,
     reason,
   };
+}
+
+/** How much of a process is pinned and locked. */
+function heldOf(directory: ProcDir): HeldMemory {
+  return parseHeld(directory.readText("status"));
 }
 
 /** What a `/proc/<pid>/status` says of pinned and locked memory: proc_pid_status(5). */

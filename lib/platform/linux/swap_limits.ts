@@ -21,7 +21,7 @@ import { controlAt } from "../../../ffi/cgroup_directory.ts";
 import { File, readTextFile } from "../../../ffi/file.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import { formatSize } from "../../report/units.ts";
-import { belowRoot, cgroupMounts } from "./cgroup_mounts.ts";
+import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
 import type { Mount } from "./mountinfo.ts";
 
@@ -69,12 +69,8 @@ export class SwapLimits {
     this.#renew();
     if (!this.#mount) return undefined;
     const { directory, root } = this.#mount;
-    const below = belowRoot(path, root);
-    if (below === undefined) return undefined;
     using mount = File.openPlace(directory);
-    const parts = below.split("/").filter((part) => part !== "");
-    for (let depth = parts.length; depth >= 0; depth--) {
-      const cgroup = parts.slice(0, depth).join("/");
+    for (const cgroup of upFrom(path, this.#mount)) {
       const max = this.#limit(mount, cgroup);
       if (max !== undefined && max - used(mount, cgroup) < pageSize()) {
         const top = root === "/" ? "" : root;
