@@ -123,13 +123,13 @@ const MOST_ROUNDS = 4;
 interface Counted {
   readonly process: ProcessEntry;
   readonly memory: MonitoredMemory;
+  /** Plans instead of paging out; only in a dry run. */
+  readonly plan: DryRunMemory | undefined;
   readonly report: ProcessReport;
 }
 
 /** A process to scan. */
 interface Target extends Counted {
-  /** Plans instead of paging out; only in a dry run. */
-  readonly plan: DryRunMemory | undefined;
   readonly observed: ObservedProcess;
 }
 
@@ -152,17 +152,16 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   for (const problem of problems) log.warn(problem);
 
   const { secondaryMmu } = options;
+  const swap = { free: platform.memory().freeSwap };
   const processReports = processes.map(newReport);
   const shared = await platform.sharedMemory?.(processes);
   const counted = processes.flatMap((process, index): Counted[] => {
     const report = processReports[index];
     const first = shared?.get(process.pid);
     if (first === undefined) {
-      return [{
-        process,
-        report,
-        memory: platform.open(process, { secondaryMmu }),
-      }];
+      const memory = platform.open(process, { secondaryMmu });
+      const plan = dryRun ? new DryRunMemory(memory, swap) : undefined;
+      return [{ process, report, memory, plan }];
     }
     report.error = describeShared(process, first);
     return [];
@@ -174,20 +173,15 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   for (const { process, report } of others) {
     report.error = mainThreadExited(process).message;
   }
-  const swap = { free: platform.memory().freeSwap };
-  const plans = victims.map(({ memory }) =>
-    dryRun ? new DryRunMemory(memory, swap) : undefined
-  );
   const policy = policyOf(options.policy).forScan(
-    victims.map(({ memory }, index) => ({
+    victims.map(({ memory, plan }) => ({
       memory,
-      scanMemory: plans[index] ?? memory,
+      scanMemory: plan ?? memory,
     })),
     platform.granularity,
   );
   const targets = victims.map((victim, index): Target => ({
     ...victim,
-    plan: plans[index],
     observed: policy.processes[index],
   }));
   const before = await sizeOf(counted, goal);
@@ -205,8 +199,9 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   const reports = new Map(
     targets.map(({ observed, report }) => [observed.target, report]),
   );
-  let left = size.excess;
   let unused = Infinity;
+  let rssAfter = size.bytes;
+  let ended = started;
   if (size.excess > 0) {
     for (const { observed, report } of targets) {
       await tolerate(report, () => observed.end());
@@ -216,23 +211,22 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
       record(event, reports, dryRun);
       narrate(event).forEach((line) => log.debug(line));
     };
-    for (let round = 1; round <= MOST_ROUNDS && left > 0; round++) {
-      const result = await policy.scan({ excess: left, signal, onEvent });
-      left = result.excess;
+    for (let round = 1; round <= MOST_ROUNDS && rssAfter > size.cap; round++) {
+      const excess = rssAfter - size.cap;
+      const { excess: left } = await policy.scan({ excess, signal, onEvent });
+      ended = clock.now();
+      if (signal.aborted) break;
+      rssAfter = dryRun ? rssAfter - (excess - left) : await sizeNow(counted);
       // If not enough could be paged out, or memory in use went, which comes back at
       // once, another round would change nothing.
-      const tookInUse = unused < Infinity;
-      if (dryRun || left > 0 || tookInUse || signal.aborted) break;
-      left = (await sizeNow(counted)) - size.cap;
+      if (dryRun || left > 0 || unused < Infinity) break;
     }
   }
-  for (const { memory, report } of targets) {
+  for (const { memory, observed, report } of targets) {
     if (memory.coarseness) log.warn(memory.coarseness);
     if (memory.leftAlone) {
       report.error ??= `${memory.leftAlone}; --secondary-mmu scan pages it out`;
     }
-  }
-  for (const { observed, report } of targets) {
     report.unreferenced = observed.unreferenced();
   }
   if (dryRun) {
@@ -252,10 +246,6 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     throw signal.reason;
   }
 
-  const seconds = Math.round(clock.now() - started) / 1000;
-  const rssAfter = dryRun || isUnder
-    ? size.bytes - (size.excess - left)
-    : await sizeNow(counted);
   const capMet = rssAfter <= size.cap;
   return {
     version: 1,
@@ -273,23 +263,16 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     capMet,
     stayed: size.excess > 0
       ? await stayed(
-        [
-          ...targets.map(({ memory, plan }) => ({
-            memory,
-            read: () =>
-              plan?.readMappingsAfter() ?? memory.readMappings("scan"),
-          })),
-          ...others.map(({ memory }) => ({
-            memory,
-            read: () => memory.readMappings("scan"),
-          })),
-        ],
+        counted.map(({ memory, plan }) => ({
+          memory,
+          read: () => plan?.readMappingsAfter() ?? memory.readMappings("scan"),
+        })),
         { accounting: size.accounting, capMet },
       )
       : [],
     // What was tried beyond the unused memory was in use.
     workingSetToo: attempted > unused && (dryRun || effective > 0),
-    seconds,
+    seconds: Math.round(ended - started) / 1000,
   };
 }
 
