@@ -375,8 +375,9 @@ export class CappedGroup {
         formatTimeOfDay(clock.wallTime() + left / 1000)
       }`
       : "";
+    const why = warning === null ? this.stuck : warning + until;
     const all = [
-      ...[warning === null ? this.stuck ?? [] : warning + until].flat(),
+      ...why === undefined ? [] : [why],
       ...members.flatMap(({ memory }) =>
         memory.silence ?? memory.unreadable ?? []
       ),

@@ -8,14 +8,19 @@
  * @module
  */
 
-import { narrate } from "../collection/narrate.ts";
 import { TRUSTED_OBSERVATION } from "../collection/observe.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import type { Member } from "../group/member.ts";
 import type { Platform } from "../platform/platform.ts";
 import { ScanCollection, ScannedProcess } from "../scanner/collection.ts";
 import { scan, type ScanOptions, type ScanResult } from "../scanner/scan.ts";
-import { concludeScan, KnownMembers, lookSoon, tolerate } from "./members.ts";
+import {
+  concludeScan,
+  KnownMembers,
+  lookSoon,
+  ScanListener,
+  tolerate,
+} from "./members.ts";
 import type {
   EnforceOptions,
   GroupPolicy,
@@ -239,16 +244,12 @@ class ClockGroup implements GroupPolicy {
     const headroom = isBounded ? 0 : this.#headroom(wanted);
     const goal = group.size - wanted;
     group.scans++;
-    let tookInUse = false;
+    const listener = new ScanListener(group, log);
     await scan(collection, {
       excess: wanted + headroom,
       spareReferenced,
       signal,
-      onEvent(event) {
-        if (event.type === "insufficient") tookInUse = true;
-        if (!log.has("debug")) return;
-        for (const line of narrate(event)) log.debug(`${group.name}: ${line}`);
-      },
+      onEvent: listener.onEvent,
     });
     for (const known of members) {
       // New pagedata starts a new window.
@@ -257,7 +258,7 @@ class ClockGroup implements GroupPolicy {
     return await concludeScan(group, clock, {
       before,
       statistics,
-      tookInUse,
+      tookInUse: listener.tookInUse,
       // A scan that falls short of the headroom alone is still effective.
       goal,
       isPartial: spareReferenced,

@@ -5,14 +5,19 @@
  * @module
  */
 
-import { narrate } from "../collection/narrate.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import type { Member } from "../group/member.ts";
 import { AgedCollection, AgedProcess } from "../scanner/aged_collection.ts";
 import { type IdleBytes, idleBytes, PageAges } from "../scanner/ages.ts";
 import { scanColdest } from "../scanner/coldest.ts";
 import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
-import { concludeScan, KnownMembers, lookSoon, tolerate } from "./members.ts";
+import {
+  concludeScan,
+  KnownMembers,
+  lookSoon,
+  ScanListener,
+  tolerate,
+} from "./members.ts";
 import type {
   EnforceOptions,
   GroupPolicy,
@@ -142,8 +147,8 @@ class ColdestMember {
     await this.#aging.refresh();
   }
 
-  async glance(): Promise<void> {
-    await this.#aging.look();
+  glance(): Promise<void> {
+    return this.#aging.look();
   }
 
   /** Reads which mappings can be paged out, unless they were read recently. */
@@ -264,18 +269,14 @@ class ColdestGroup implements GroupPolicy {
     collection.processes = known.map(({ aged }) => aged);
     const goal = Math.max(cap, group.size - wanted);
     const before = { ...statistics };
-    let tookInUse = false;
+    const listener = new ScanListener(group, log);
     const result = await scanColdest(collection, {
       excess: wanted,
       headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
       reserve: isOnlyScan ? undefined : reserve,
       spareReferenced: known.length < members.length,
       signal,
-      onEvent(event) {
-        if (event.type === "insufficient") tookInUse = true;
-        if (!log.has("debug")) return;
-        for (const line of narrate(event)) log.debug(`${group.name}: ${line}`);
-      },
+      onEvent: listener.onEvent,
     });
     // If little is idle, ages have to tell pages apart sooner.
     this.#agesFaster = result.idle < (allowed + reserve) * 2;
@@ -290,7 +291,7 @@ class ColdestGroup implements GroupPolicy {
       before,
       statistics,
       goal,
-      tookInUse,
+      tookInUse: listener.tookInUse,
       isPartial: known.length < members.length,
       started,
     });

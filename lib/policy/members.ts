@@ -4,6 +4,7 @@
  * @module
  */
 
+import { narrate } from "../collection/narrate.ts";
 import { SOON } from "../collection/observe.ts";
 import { ProcessError } from "../errors.ts";
 import type { CappedGroup } from "../group/capped_group.ts";
@@ -11,6 +12,7 @@ import type { Member } from "../group/member.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
 import type { ScanStatistics } from "../scanner/collection.ts";
+import type { ScanEvent } from "../scanner/scan.ts";
 import type { PolicySurroundings, ScanOutcome } from "./policy.ts";
 
 /** What a policy knows of a member. */
@@ -70,6 +72,28 @@ export async function lookSoon(
     if (signal.aborted) return;
     await tolerate(known.member, log, () => known.glance());
   }
+}
+
+/** Follows a scan of a group, and narrates it at log level `debug`. */
+export class ScanListener {
+  readonly #name: string;
+  readonly #log: Log;
+  /** Whether unreferenced memory did not suffice, so that memory in use went too. */
+  tookInUse = false;
+
+  constructor({ name }: CappedGroup, log: Log) {
+    this.#name = name;
+    this.#log = log;
+  }
+
+  /** Takes the events of the scan. */
+  readonly onEvent = (event: ScanEvent): void => {
+    if (event.type === "insufficient") this.tookInUse = true;
+    if (!this.#log.has("debug")) return;
+    for (const line of narrate(event)) {
+      this.#log.debug(`${this.#name}: ${line}`);
+    }
+  };
 }
 
 /**
