@@ -182,23 +182,30 @@ export class CallList {
   ): number[] {
     const address = this.#keep(into);
     const reads: number[] = [];
-    this.startClock(clock);
+    this.#startClock(clock);
     for (let at = 0; at < into.length; at += part) {
       reads.push(this.#add("read", [from, address + at, part], NOT_ZERO));
-      this.stopClock(clock);
+      this.#stopClock(clock);
     }
     return reads;
   }
 
-  /** Starts a clock. */
-  startClock({ times }: ThreadClock): void {
+  /** Adds calls, of which a clock measures the processor time. */
+  timed<T>(clock: ThreadClock, add: () => T): T {
+    this.#startClock(clock);
+    const added = add();
+    this.#stopClock(clock);
+    return added;
+  }
+
+  #startClock({ times }: ThreadClock): void {
     times.fill(0n);
     const address = this.#keep(times);
     this.#add("clock_gettime", [CLOCK_THREAD_CPUTIME_ID, address], MAY_FAIL);
   }
 
   /** Stops a clock; the last of several stops counts. */
-  stopClock({ times }: ThreadClock): void {
+  #stopClock({ times }: ThreadClock): void {
     const address = this.#keep(times) + 16;
     this.#add("clock_gettime", [CLOCK_THREAD_CPUTIME_ID, address], MAY_FAIL);
   }

@@ -92,9 +92,10 @@ async function scanPresent(
     argument[11] = PAGE_IS_PRESENT; // return_mask
     const calls = new CallList();
     const clock = new ThreadClock();
-    calls.startClock(clock);
-    const scan = calls.ioctl(pagemap.fd, PAGEMAP_SCAN, argument);
-    calls.stopClock(clock);
+    const scan = calls.timed(
+      clock,
+      () => calls.ioctl(pagemap.fd, PAGEMAP_SCAN, argument),
+    );
     await make(calls);
     onWork?.(clock.seconds);
     const count = calls.result(scan) ?? 0;
@@ -216,13 +217,12 @@ async function eachEntry(
     const wanted = Math.min(READ_ENTRIES, pages - page);
     const calls = new CallList();
     const clock = new ThreadClock();
-    calls.startClock(clock);
-    const call = calls.readAt(
-      pagemap.fd,
-      entryBytes.subarray(0, wanted * 8),
-      (firstPage + page) * 8,
-    );
-    calls.stopClock(clock);
+    const call = calls.timed(clock, () =>
+      calls.readAt(
+        pagemap.fd,
+        entryBytes.subarray(0, wanted * 8),
+        (firstPage + page) * 8,
+      ));
     await make(calls);
     onWork?.(clock.seconds);
     const length = calls.checked(call, "read pagemap");

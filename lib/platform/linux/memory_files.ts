@@ -218,11 +218,10 @@ export class MemoryFiles {
     const calls = new CallList();
     const opened = calls.open(this.directory.fd, "clear_refs", O_WRONLY);
     const clock = new ThreadClock();
-    calls.startClock(clock);
-    const writes = values.map((value) =>
-      calls.write(OPENED, encoder.encode(value))
+    const writes = calls.timed(
+      clock,
+      () => values.map((value) => calls.write(OPENED, encoder.encode(value))),
     );
-    calls.stopClock(clock);
     await ofProcessSlowly(this.pid, async () => {
       const path = this.#path("clear_refs");
       if (!this.#attempt.canLook) await this.#waitAsReader();

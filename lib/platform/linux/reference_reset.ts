@@ -135,9 +135,10 @@ async function cool(files: MemoryFiles, used: UsedBlocks): Promise<void> {
         // It takes the lock first, because SIGKILL ends its wait.
         const alive = lookWhetherAlive(pagemap, calls);
         const options = { from, advice: MADV_COLD };
-        calls.startClock(clock);
-        const advised = pidfd.advise(calls, ranges, options);
-        calls.stopClock(clock);
+        const advised = calls.timed(
+          clock,
+          () => pidfd.advise(calls, ranges, options),
+        );
         await files.make(calls, { isUnstoppable: true });
         files.cost.seconds += clock.seconds;
         if ((calls.result(alive) ?? 0) <= 0) return true;
