@@ -6,10 +6,11 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { Cgroup, cgroupMounts, uniqueWord } from "../support/cgroups.ts";
 import { cap, QUICKLY, TestDaemon } from "../support/daemon.ts";
 import { requireRoot } from "../support/live.ts";
 import { rcap } from "../support/rcap.ts";
-import { until, Workload } from "../support/workload.ts";
+import { Workload } from "../support/workload.ts";
 
 requireRoot();
 
@@ -27,27 +28,13 @@ const calls = Deno.dlopen("libc.so.6", {
 const cString = (text: string) => new TextEncoder().encode(`${text}\0`);
 
 Deno.test("a process that is left alone belongs to no group, and is reported", async () => {
-  const mount = Deno.readTextFileSync("/proc/self/mounts").split("\n")
-    .map((line) => line.split(" "))
-    .find(([, , type]) => type === "cgroup2" || type === "cgroup")?.[1];
+  const [mount] = cgroupMounts();
   assert(mount, "mount a hierarchy of cgroups");
-  const path = `${mount}/rcap-${crypto.randomUUID().slice(0, 8)}`;
-  Deno.mkdirSync(path);
-  await using _removed = {
-    // A process leaves its cgroup shortly after it has exited.
-    [Symbol.asyncDispose]: () =>
-      until(() => {
-        try {
-          Deno.removeSync(path);
-          return true;
-        } catch {
-          return false;
-        }
-      }, `${path} to be removable`),
-  };
+  await using cgroup = new Cgroup(mount.path, uniqueWord());
+  const { path } = cgroup;
   await using avoided = await Workload.start({ uid: SOMEONE });
   await using other = await Workload.start({ uid: SOMEONE });
-  Deno.writeTextFileSync(`${path}/cgroup.procs`, `${avoided.pid}`);
+  cgroup.put(avoided);
   await using daemon = await TestDaemon.start({
     config: QUICKLY + cap("a", [`user:${SOMEONE}`], "1P"),
     args: ["--metrics", "127.0.0.1:0"],

@@ -11,12 +11,13 @@ import { whatStays } from "../../lib/collection/what_stays.ts";
 import type { ScanReport } from "../../lib/oneshot/scan_once.ts";
 import type { PagedataSourceName } from "../../lib/platform/platform.ts";
 import { openPlatform } from "../../lib/platform/system_testing.ts";
+import { Cgroup, cgroupMounts, uniqueWord } from "../support/cgroups.ts";
 import { cap, quicklyBy, TestDaemon } from "../support/daemon.ts";
 import { BRIEFLY, MIB, requireRoot, testEachPolicy } from "../support/live.ts";
 import { PinnedProcess } from "../support/pinned_process.ts";
 import { rcapJson } from "../support/rcap.ts";
 import { anySwap } from "../support/swap.ts";
-import { rssOf, until, Workload } from "../support/workload.ts";
+import { rssOf, Workload } from "../support/workload.ts";
 
 requireRoot();
 
@@ -61,35 +62,14 @@ testEachPolicy(
   },
 );
 
-/** A cgroup of the memory controller of version 1; `undefined` where version 2 has it. */
-function memoryCgroup(): (AsyncDisposable & { path: string }) | undefined {
-  const mount = Deno.readTextFileSync("/proc/self/mounts").split("\n")
-    .map((line) => line.split(" "))
-    .find(([, , type, options]) =>
-      type === "cgroup" && options.split(",").includes("memory")
-    )?.[1];
-  if (mount === undefined) return undefined;
-  const path = `${mount}/rcap-${crypto.randomUUID().slice(0, 8)}`;
-  Deno.mkdirSync(path);
-  return {
-    path,
-    // A process leaves its cgroup shortly after it has exited.
-    [Symbol.asyncDispose]: () =>
-      until(() => {
-        try {
-          Deno.removeSync(path);
-          return true;
-        } catch {
-          return false;
-        }
-      }, `${path} to be removable`),
-  };
-}
-
 // The virtual machines of tests/vm show what version 2 does.
 Deno.test("limits of version 1 do not stop page-outs, and are no reason", async () => {
-  await using cgroup = memoryCgroup();
-  if (!cgroup) return;
+  const mount = cgroupMounts().find(({ version, options }) =>
+    version === 1 && options.includes("memory")
+  );
+  // Version 2 has the controller.
+  if (!mount) return;
+  await using cgroup = new Cgroup(mount.path, uniqueWord());
   const write = (file: string, value: number) =>
     Deno.writeTextFileSync(`${cgroup.path}/${file}`, `${value}`);
   await using _swap = await anySwap({ size: 128 * MIB });

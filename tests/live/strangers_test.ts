@@ -13,6 +13,7 @@ import { parseArguments } from "../../lib/collection/selectors.ts";
 import { NoMatch } from "../../lib/errors.ts";
 import { openPlatform, system } from "../../lib/platform/system_testing.ts";
 import type { Platform } from "../../lib/platform/platform.ts";
+import { Cgroup, cgroupMounts, uniqueWord } from "../support/cgroups.ts";
 import { requireRoot, scanJson } from "../support/live.ts";
 import { rcap } from "../support/rcap.ts";
 import { isRunning, until, Workload } from "../support/workload.ts";
@@ -436,64 +437,17 @@ Deno.test("a program on a silent FUSE file system is recognized by its mount", a
 
 /** Mounts of the hierarchies that systemd could use: cgroups(7). */
 function systemdMounts(): string[] {
-  return Deno.readTextFileSync("/proc/self/mounts").split("\n")
-    .map((line) => line.split(" "))
-    .filter(([, , type, options]) =>
-      type === "cgroup2" ||
-      type === "cgroup" && options.split(",").includes("name=systemd")
-    ).map(([, mount]) => mount);
+  return cgroupMounts().filter(({ version, options }) =>
+    version === 2 || options.includes("name=systemd")
+  ).map(({ path }) => path);
 }
 
 /** A mount of a version 1 hierarchy that is not systemd's. */
 function controllerMount(): string | undefined {
-  return Deno.readTextFileSync("/proc/self/mounts").split("\n")
-    .map((line) => line.split(" "))
-    // A cpuset accepts no process before it has processors.
-    .find(([, , type, options]) =>
-      type === "cgroup" && !/name=|cpuset/.test(options)
-    )?.[1];
-}
-
-/** A word that no other cgroup has in its name. */
-function uniqueWord(): string {
-  return `rcap${crypto.randomUUID().slice(0, 8)}`;
-}
-
-/** A cgroup and its parents; removed on disposal after its processes have ended. */
-class Cgroup implements AsyncDisposable {
-  readonly path: string;
-  readonly #made: string[] = [];
-
-  constructor(mount: string, path: string) {
-    this.path = mount;
-    for (const part of path.split("/")) {
-      this.path += `/${part}`;
-      try {
-        Deno.mkdirSync(this.path);
-        this.#made.push(this.path);
-      } catch (error) {
-        if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-      }
-    }
-  }
-
-  put({ pid }: { pid: number }): void {
-    Deno.writeTextFileSync(`${this.path}/cgroup.procs`, `${pid}`);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const path of this.#made.toReversed()) {
-      // A process leaves its cgroup shortly after it has exited.
-      await until(() => {
-        try {
-          Deno.removeSync(path);
-          return true;
-        } catch (error) {
-          return error instanceof Deno.errors.NotFound;
-        }
-      }, `${path} to be removable`);
-    }
-  }
+  // A cpuset accepts no process before it has processors.
+  return cgroupMounts().find(({ version, options }) =>
+    version === 1 && !/name=|cpuset/.test(options.join())
+  )?.path;
 }
 
 Deno.test("unit: matches systemd's unit", async () => {

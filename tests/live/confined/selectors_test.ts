@@ -7,9 +7,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { ScanReport } from "../../../lib/oneshot/scan_once.ts";
+import { Cgroup, cgroupMounts } from "../../support/cgroups.ts";
 import { requireRoot, scanJson } from "../../support/live.ts";
 import { rcap, startRcap } from "../../support/rcap.ts";
-import { until, Workload } from "../../support/workload.ts";
+import { Workload } from "../../support/workload.ts";
 
 requireRoot();
 
@@ -166,14 +167,13 @@ Deno.test("by program, even a deleted one", async () => {
  * Mounts where cgroups can be created and filled: at most one of each version, see
  * cgroups(7).
  */
-function cgroupMounts(): string[] {
-  const mounts = Deno.readTextFileSync("/proc/self/mounts").split("\n")
-    .map((line) => line.split(" "))
+function usableMounts(): string[] {
+  const mounts = cgroupMounts()
     // A cpuset accepts no process before it has processors.
-    .filter(([, , , options]) => !options?.includes("cpuset"));
-  return ["cgroup", "cgroup2"].flatMap((version) =>
-    mounts.filter(([, mount, type]) => type === version && isWritable(mount))
-      .slice(0, 1).map(([, mount]) => mount)
+    .filter(({ options }) => !options.includes("cpuset"));
+  return [1, 2].flatMap((wanted) =>
+    mounts.filter(({ version, path }) => version === wanted && isWritable(path))
+      .slice(0, 1).map(({ path }) => path)
   );
 }
 
@@ -188,39 +188,15 @@ function isWritable(mount: string): boolean {
   }
 }
 
-/** Creates a cgroup; removed on disposal, after its processes have ended. */
-function makeCgroup(path: string): AsyncDisposable & {
-  put(member: { pid: number }): void;
-} {
-  Deno.mkdirSync(path);
-  return {
-    put({ pid }) {
-      Deno.writeTextFileSync(`${path}/cgroup.procs`, `${pid}`);
-    },
-    async [Symbol.asyncDispose]() {
-      // A process leaves its cgroup shortly after it has exited.
-      await until(() => {
-        try {
-          Deno.removeSync(path);
-          return true;
-        } catch {
-          return false;
-        }
-      }, `${path} to be removable`);
-    },
-  };
-}
-
 Deno.test("by cgroup, of either version", async () => {
-  const mounts = cgroupMounts();
+  const mounts = usableMounts();
   assert(mounts.length > 0, "no cgroup can be made here: mount one writable");
   for (const mount of mounts) {
     const word = uniqueWord();
-    const parent = `${mount}/${word}`;
-    await using _parent = makeCgroup(parent);
-    await using service = makeCgroup(`${parent}/${word}.service`);
-    await using worker = makeCgroup(`${parent}/${word}.service/worker`);
-    await using scope = makeCgroup(`${parent}/${word}.scope`);
+    await using _parent = new Cgroup(mount, word);
+    await using service = new Cgroup(mount, `${word}/${word}.service`);
+    await using worker = new Cgroup(mount, `${word}/${word}.service/worker`);
+    await using scope = new Cgroup(mount, `${word}/${word}.scope`);
     await using inService = await Workload.start();
     await using inWorker = await Workload.start();
     await using inScope = await Workload.start();
