@@ -15,13 +15,13 @@ import { ProcessError } from "../../errors.ts";
 import type { Pagedata } from "../../memory/pagedata.ts";
 import { formatSize } from "../../report/units.ts";
 import type { Footprint } from "../platform.ts";
+import { BuildingSink, ownInterval, PAGE_SIZE } from "./building_sink.ts";
 import { mayBePageable, type PageableContext } from "./candidates.ts";
 import type { JoinedMappings } from "./joined_mappings.ts";
-import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
+import type { LinuxMapping } from "./linux_mapping.ts";
 import type { LockLook } from "./memory_calls.ts";
 import { type MemoryFiles, readSizes } from "./memory_files.ts";
 import type { PageRecorder } from "./page_recorder.ts";
-import type { PageSink } from "./page_queue.ts";
 import type { PageInterval, PageTables } from "./page_tables.ts";
 import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
 import { PassedOver } from "./passed_over.ts";
@@ -40,9 +40,6 @@ const LIST_LIFE_FOR_LOCKS = 1000;
 
 /** How often tables are read if they change during the reading. */
 const ATTEMPTS = 3;
-
-/** The page size of the pagedata, in bytes; a large page counts as many. */
-const PAGE_SIZE = 4096;
 
 /** The page tables of all processes. */
 export type ReadableTables =
@@ -442,37 +439,6 @@ async function meanwhile<Called, Done>(
   return [called.value, done.value];
 }
 
-/** Returns the pages of a mapping. */
-function intervalOf({ start, end }: LinuxMapping): PageInterval {
-  return {
-    firstPage: Number(start / BigInt(PAGE_SIZE)),
-    endPage: Number(end / BigInt(PAGE_SIZE)),
-  };
-}
-
-/** Returns the pages of a mapping that the process's own tables map. */
-function ownInterval(mapping: LinuxMapping): PageInterval {
-  const interval = intervalOf(mapping);
-  // [vsyscall] lies in the kernel's half of the address space.
-  return mapping.start >> 63n === 0n
-    ? interval
-    : { ...interval, endPage: interval.firstPage };
-}
-
-/** Pages of the smallest part of a hugetlb mapping whose page tables are shared: 1 GiB. */
-const SHARED_TABLE_PAGES = 2 ** 30 / PAGE_SIZE;
-
-/**
- * Whether processes may share the page tables of a mapping if it is hugetlb: it is
- * shared, and contains a whole table (`vma_shareable` of mm/hugetlb.c).
- */
-function mayShareTables(mapping: LinuxMapping): boolean {
-  if (mapping.perm[3] !== "s") return false;
-  const { firstPage, endPage } = intervalOf(mapping);
-  return (Math.ceil(firstPage / SHARED_TABLE_PAGES) + 1) * SHARED_TABLE_PAGES <=
-    endPage;
-}
-
 /** What decides which processes may be cooled. */
 type CoolingContext = Pick<
   PageableContext,
@@ -497,90 +463,4 @@ function coolIntervals(
       ? interval
       : { ...interval, endPage: interval.firstPage };
   });
-}
-
-/** Builds pagedata from the pages that are found. */
-class BuildingSink implements PageSink {
-  readonly #mappings: readonly LinuxMapping[];
-  readonly #wanted: readonly boolean[];
-  /** RSS includes neither hugetlb pages nor device memory without a struct page. */
-  readonly #areCounted: readonly boolean[];
-  readonly #mayShareTables: readonly boolean[];
-  readonly #recorder: PageRecorder;
-  readonly #used: UsedBlocks | undefined;
-  /** How many mappings were passed to the recorder. */
-  #added = 0;
-  /** First page of the mapping last added. */
-  #firstPage = 0;
-  /** Present pages that count towards RSS, wanted or not. */
-  pages = 0;
-  /** Whether large pages were found that may be hugetlb, in mappings without flags. */
-  mayBeHugetlb = false;
-
-  constructor(
-    mappings: readonly LinuxMapping[],
-    { wanted, recorder, used }: {
-      wanted: readonly boolean[];
-      recorder: PageRecorder;
-      used: UsedBlocks | undefined;
-    },
-  ) {
-    this.#used = used;
-    this.#mappings = mappings;
-    this.#areCounted = mappings.map(({ flags }) =>
-      !flags.has("ht") && !flags.has("pf")
-    );
-    this.#mayShareTables = mappings.map(mayShareTables);
-    this.#wanted = wanted;
-    this.#recorder = recorder;
-  }
-
-  addPages(interval: number, page: number, bits: Uint8Array): void {
-    this.#count(interval, bits.length);
-    this.#used?.addPages(interval, page, bits);
-    if (!this.#wanted[interval]) return;
-    this.#addMappings(interval + 1);
-    this.#recorder.addBits(page - this.#firstPage, bits);
-  }
-
-  addLargePage(
-    interval: number,
-    page: number,
-    { count, bits }: { count: number; bits: number },
-  ): void {
-    this.#count(interval, count);
-    if (this.#mayShareTables[interval]) this.mayBeHugetlb = true;
-    this.#used?.addLargePage(interval, page, { count, bits });
-    if (!this.#wanted[interval]) return;
-    this.#addMappings(interval + 1);
-    this.#recorder.addPages(page - this.#firstPage, { count, bits });
-  }
-
-  passOver(interval: number, pages: number): void {
-    this.#count(interval, pages);
-  }
-
-  build(): Pagedata {
-    this.#addMappings(this.#mappings.length);
-    return this.#recorder.build();
-  }
-
-  #count(interval: number, pages: number): void {
-    if (this.#areCounted[interval]) this.pages += pages;
-  }
-
-  /** Passes the mappings before an index to the recorder. */
-  #addMappings(end: number): void {
-    for (; this.#added < end; this.#added++) {
-      const mapping = this.#mappings[this.#added];
-      const { firstPage, endPage } = intervalOf(mapping);
-      this.#recorder.addMapping({
-        start: mapping.start,
-        pages: endPage - firstPage,
-        pageSize: PAGE_SIZE,
-        flags: flagsOf(mapping),
-      });
-      this.#firstPage = firstPage;
-    }
-  }
 }
