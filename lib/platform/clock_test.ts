@@ -11,10 +11,12 @@ Deno.test("no timer is set to a time that the runtime would warn of and replace"
   const { setTimeout } = globalThis;
   const delays: number[] = [];
   try {
-    globalThis.setTimeout = (step, delay = 0) => {
-      delays.push(delay);
-      return setTimeout(step, 0);
-    };
+    Object.assign(globalThis, {
+      setTimeout(step: () => void, delay = 0) {
+        delays.push(delay);
+        return setTimeout(step, 0);
+      },
+    });
     for (const time of [-Infinity, -1e9, -0.001, 0, 1, 2 ** 31, Infinity]) {
       await systemClock.sleep(time);
     }
