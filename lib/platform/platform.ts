@@ -42,6 +42,33 @@ export interface OpenOptions {
   readonly group?: string;
   /** `leave` by default. */
   readonly secondaryMmu?: SecondaryMmuChoice;
+  /**
+   * The most that being observed may cost the process: a share of its time, averaged
+   * over a minute. Unlimited by default.
+   */
+  readonly observationBudget?: number;
+}
+
+/**
+ * What it costs a process on this machine to be observed and paged out, as measured on
+ * memory of rcap's own, in nanoseconds.
+ */
+export interface MemoryCosts {
+  /**
+   * By how much longer the first reference to a page takes after its reference bit was
+   * reset. A large page counts once.
+   */
+  readonly reference: number;
+  /** What the first reference to a page takes that was paged out, by device. */
+  readonly pageIns: readonly PageInCost[];
+}
+
+/** What page-ins from one device cost. */
+export interface PageInCost {
+  readonly from: "swap" | "file";
+  /** The name of the device, like `zram0`. */
+  readonly device: string;
+  readonly nanoseconds: number;
 }
 
 /**
@@ -144,6 +171,12 @@ export interface MonitoredMemory extends ProcessMemory {
   refresh(): Promise<void>;
   /** What reads of pagedata have cost so far. */
   readonly readCost: Readonly<ReadCost>;
+  /**
+   * How much longer references of the process have taken so far because their bits had
+   * been reset, in seconds: the pages found referenced after a reset, times the cost of a
+   * reference. `undefined` if the cost is not known.
+   */
+  readonly observationCost?: number;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
   /**
@@ -326,6 +359,11 @@ export interface Platform extends Disposable {
   readonly overload?: string;
   /** The current state of the machine's memory. */
   memory(): MachineMemory;
+  /**
+   * What it costs a process to be observed and paged out. Measures it at the first call,
+   * which takes a fraction of a second; `undefined` if it cannot be measured.
+   */
+  costs?(): Promise<MemoryCosts | undefined>;
 }
 
 /** One capability that rcap can use, and whether it works on this machine. */
