@@ -18,6 +18,7 @@ import {
 import {
   granularityOf,
   type MachineMemory,
+  type MemoryCosts,
   type MonitoredMemory,
   type OpenOptions,
   type PagedataSourceName,
@@ -32,6 +33,7 @@ import {
   parseCgroups,
   systemdPath,
 } from "./cgroups.ts";
+import { measureCosts } from "./memory_costs.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
 import { precisionBudgets } from "./precision.ts";
@@ -58,6 +60,8 @@ export class LinuxPlatform implements Platform {
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
   readonly #swapLimits = new SwapLimits();
+  #costs: Promise<MemoryCosts | undefined> | undefined;
+  #referenceCost: number | undefined;
 
   /**
    * Takes ownership of the source, which is closed with the platform.
@@ -160,7 +164,18 @@ export class LinuxPlatform implements Platform {
       calls: this.#calls,
       budgets: this.#budgets,
       swapLimits: this.#swapLimits,
+      referenceCost: () => this.#referenceCost,
     });
+  }
+
+  costs(): Promise<MemoryCosts | undefined> {
+    return this.#costs ??= this.#measureCosts();
+  }
+
+  async #measureCosts(): Promise<MemoryCosts | undefined> {
+    const costs = await measureCosts(this.#source, this.#calls);
+    this.#referenceCost = costs?.reference;
+    return costs;
   }
 
   get overload(): string | undefined {

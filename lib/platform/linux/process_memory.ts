@@ -59,6 +59,11 @@ export interface MemoryAccess extends OpenOptions {
   readonly budgets?: PrecisionBudgets;
   /** Finds the cgroups that may not swap; all processes share what it caches. */
   readonly swapLimits?: SwapLimits;
+  /**
+   * By how much longer the first reference to a page takes after its reference bit was
+   * reset, in nanoseconds; `undefined` while it is not known.
+   */
+  readonly referenceCost?: () => number | undefined;
 }
 
 /** The memory of one process. */
