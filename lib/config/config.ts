@@ -57,6 +57,8 @@ export interface DaemonConfig {
   readonly configInterval: number;
   /** Share of physical memory, 0 to 1, above which caps are enforced. */
   readonly enforcementThreshold: number;
+  /** The share of its time, 0 to 1, that a process may lose by being observed. */
+  readonly observationBudget: number;
   readonly policy: PolicyName;
   readonly pagedata: PagedataChoice;
   /** Those of the main file first, then those of the drop-ins. */
@@ -348,6 +350,7 @@ function merge(
       reportInterval: daemon.report_interval,
       configInterval: daemon.config_interval,
       enforcementThreshold: daemon.enforcement_threshold,
+      observationBudget: daemon.observation_budget,
       policy: daemon.policy,
       pagedata: daemon.pagedata,
       caps,

@@ -102,6 +102,7 @@ export function renderConfig(
     report_interval: exactDuration(config.reportInterval),
     config_interval: exactDuration(config.configInterval),
     enforcement_threshold: exactPercent(config.enforcementThreshold),
+    observation_budget: exactPercent(config.observationBudget),
     policy: config.policy,
     pagedata: config.pagedata,
   };

@@ -37,6 +37,8 @@ export interface DaemonSettings {
   readonly config_interval: number;
   /** From 0 to 1. */
   readonly enforcement_threshold: number;
+  /** From 0 to 1. */
+  readonly observation_budget: number;
   readonly policy: PolicyName;
   readonly pagedata: PagedataChoice;
 }
@@ -48,6 +50,7 @@ export const DEFAULT_SETTINGS: DaemonSettings = {
   report_interval: 5_000,
   config_interval: 60_000,
   enforcement_threshold: 0,
+  observation_budget: 0.01,
   policy: DEFAULT_POLICY,
   pagedata: "auto",
 };
@@ -158,6 +161,7 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
     report_interval: interval("report_interval"),
     config_interval: interval("config_interval"),
     enforcement_threshold: v.optional(parsed(parseThreshold)),
+    observation_budget: v.optional(parsed(parseBudget)),
     policy: v.optional(
       parsed((value) => parseChoice(value, "policy", POLICIES)),
     ),
@@ -267,15 +271,29 @@ function parseInterval(value: unknown, key: string): number {
 function parseThreshold(value: unknown): number {
   const key = "enforcement_threshold";
   if (typeof value === "string") return parsePercent(value, key);
-  throw wrongType(value, {
-    key,
+  throw wrongShare(value, { key, parse: parseThreshold, otherwise: "80%" });
+}
+
+/** The least budget: with less, hours could pass between two resets. */
+const LEAST_BUDGET = 0.0001;
+
+function parseBudget(value: unknown): number {
+  const key = "observation_budget";
+  if (typeof value === "string") return parsePercent(value, key, LEAST_BUDGET);
+  throw wrongShare(value, { key, parse: parseBudget, otherwise: "1%" });
+}
+
+function wrongShare(
+  value: unknown,
+  wanted: Pick<WantedValue, "key" | "parse" | "otherwise">,
+): UsageError {
+  return wrongType(value, {
+    ...wanted,
     wanted: "a percentage",
     // A share below one is more likely than less than one percent.
     examples: (number) => [
       Number(number) < 1 ? exactPercent(Number(number)) : `${number}%`,
     ],
-    parse: parseThreshold,
-    otherwise: "80%",
   });
 }
 

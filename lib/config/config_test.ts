@@ -212,6 +212,7 @@ Deno.test("without settings, the defaults apply", () => {
     reportInterval: 5000,
     configInterval: 60_000,
     enforcementThreshold: 0,
+    observationBudget: 0.01,
     policy: "clock",
     pagedata: "auto",
     caps: [{ name: "a", select: ["user:root"], maxRss: GIB }],
@@ -224,7 +225,8 @@ Deno.test("drop-ins add caps in name order, and the last setting counts", () => 
     "rcap.toml": `${capNamed("z")}[daemon]
       sample_interval = "1s"
       process_interval = "2m"
-      enforcement_threshold = "12.5%"`,
+      enforcement_threshold = "12.5%"
+      observation_budget = "0.5%"`,
     "rcap.d/20.toml": `daemon.pagedata = "smaps"\n${capNamed("b", '"25%"')}`,
     "rcap.d/10.toml":
       `daemon = { sample_interval = "500ms", pagedata = "pte" }\n${
@@ -253,12 +255,14 @@ Deno.test("drop-ins add caps in name order, and the last setting counts", () => 
       ["b", totalMemory / 4, "rcap.d/20.toml:2"],
     ],
   );
-  const { sampleInterval, processInterval, enforcementThreshold, pagedata } =
-    config;
-  assertEquals(
-    [sampleInterval, processInterval, enforcementThreshold, pagedata],
-    [500, 120_000, 0.125, "smaps"],
-  );
+  const { sampleInterval, processInterval, pagedata } = config;
+  assertEquals([sampleInterval, processInterval, pagedata], [
+    500,
+    120_000,
+    "smaps",
+  ]);
+  const { enforcementThreshold, observationBudget } = config;
+  assertEquals([enforcementThreshold, observationBudget], [0.125, 0.005]);
   assertEquals(
     settings.get("sample_interval")?.map((place) => files.relative(place)),
     ["rcap.toml:6", "rcap.d/10.toml:1"],
@@ -318,7 +322,7 @@ __proto__ = { name = "b" }
     '4: unknown key "deamon" outside of [daemon] and [[cap]]; did you mean [daemon]?',
     '7: unknown key "sampleInterval" in [daemon]; did you mean sample_interval?',
     '8: unknown key "max-rss" in [daemon]; did you mean max_rss, below [[cap]]?',
-    '9: unknown key "foo" in [daemon]; the keys are sample_interval, process_interval, report_interval, config_interval, enforcement_threshold, policy, pagedata',
+    '9: unknown key "foo" in [daemon]; the keys are sample_interval, process_interval, report_interval, config_interval, enforcement_threshold, observation_budget, policy, pagedata',
     '10: unknown key "caps" outside of [daemon] and [[cap]]; did you mean [[cap]]?',
     '16: unknown key "max_rs" in [[cap]]; did you mean max_rss?',
     '17: unknown key "policy" in [[cap]]; it belongs below [daemon]',
@@ -409,6 +413,18 @@ Deno.test("other invalid settings are reported", () => {
       'enforcement_threshold: "-1%" is not a percentage; write a number from 0 to 100 with at most three decimals and a percent sign (85%)',
     "enforcement_threshold = 85":
       'enforcement_threshold is the integer 85, not a percentage; write it in quotation marks: "85%"',
+    'observation_budget = "101%"':
+      'observation_budget: "101%" is out of range; it is at least 0.01% and at most 100%',
+    'observation_budget = "0%"':
+      'observation_budget: "0%" is out of range; it is at least 0.01% and at most 100%',
+    'observation_budget = "0.009%"':
+      'observation_budget: "0.009%" is out of range; it is at least 0.01% and at most 100%',
+    "observation_budget = 1":
+      'observation_budget is the integer 1, not a percentage; write it in quotation marks: "1%"',
+    "observation_budget = 0.01":
+      'observation_budget is the number 0.01, not a percentage; write it in quotation marks: "1%"',
+    "observation_budget = []":
+      'observation_budget is a list, not a percentage; write it in quotation marks: "1%"',
     'policy = "clok"': 'policy is "clok"; did you mean "clock"?',
     'policy = "lru"': 'policy is "lru"; use one of "clock", "coldest"',
     "policy = 1": 'policy is the integer 1; use one of "clock", "coldest"',
@@ -491,6 +507,7 @@ Deno.test("what a suggestion says to write is then accepted", () => {
         .flatMap((value) => [
           daemonWith(`sample_interval = §${value}§`),
           daemonWith(`enforcement_threshold = §${value}§`),
+          daemonWith(`observation_budget = §${value}§`),
           named(`§${value}§`),
           selecting(`[§${value}§]`),
         ]),
@@ -772,6 +789,8 @@ config_interval = "1m"
 # the default
 enforcement_threshold = "0%"
 # the default
+observation_budget = "1%"
+# the default
 policy = "clock"
 # the default
 pagedata = "auto"
@@ -807,6 +826,7 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
         reportInterval: 5,
         configInterval: 60,
         enforcementThreshold: 0,
+        observationBudget: 0.01,
         policy: "clock",
         pagedata: "auto",
       },
@@ -883,6 +903,9 @@ const configs: fc.Arbitrary<DaemonConfig> = fc.record({
   reportInterval: intervals,
   configInterval: intervals,
   enforcementThreshold: fc.nat(100_000).map((thousandths) =>
+    Number((thousandths / 1000).toFixed(3)) / 100
+  ),
+  observationBudget: fc.integer({ min: 10, max: 100_000 }).map((thousandths) =>
     Number((thousandths / 1000).toFixed(3)) / 100
   ),
   policy: fc.constant("clock" as const),

@@ -109,6 +109,7 @@ export class Daemon {
       onScan,
       onRead,
       policy: policyOf(config.policy),
+      observationBudget: config.observationBudget,
       troubles: this.#troubles,
       turns: new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE, clock),
       work: this.#work,
@@ -251,7 +252,7 @@ export class Daemon {
       return;
     }
     this.#loadedAt = clock.wallTime();
-    this.#watchList.redefine(config.caps);
+    this.#watchList.redefine(config.caps, config.observationBudget);
     this.#config = config;
     const now = clock.now();
     const { process, sample, report, config: files } = this.#tickers;

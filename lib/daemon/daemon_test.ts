@@ -25,6 +25,7 @@ const CONFIG: DaemonConfig = {
   reportInterval: 20,
   configInterval: 20,
   enforcementThreshold: 0,
+  observationBudget: 0.01,
   policy: "clock",
   pagedata: "smaps",
   caps: [{ name: "none", select: [], maxRss: 2 ** 30, place: "test:1" }],

@@ -261,6 +261,26 @@ Deno.test("reloading the configuration keeps groups of which only the cap differ
   assertEquals(simulation.group("one").statistics.samples, samples + 10);
 });
 
+Deno.test("a new observation budget applies to processes that are observed already", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const { platform, config } = simulation;
+  const process = platform.start("one");
+  process.fill("idle", 900);
+  await simulation.run(2 * INTERVAL);
+  const { openedWith } = process;
+  assertEquals(openedWith.observationBudget, 0.01);
+  const { id } = simulation.group("one");
+  simulation.reloaded = {
+    config: { ...config, observationBudget: 0.05 },
+    problems: [],
+  };
+  simulation.daemon.askForReload();
+  await simulation.run(INTERVAL);
+  assertEquals(openedWith.observationBudget, 0.05);
+  assertEquals(process.openedWith, openedWith, "it was not opened again");
+  assertEquals(simulation.group("one").id, id);
+});
+
 for (
   const [isPassing, why] of [
     [false, "is invalid"],

@@ -31,6 +31,8 @@ export interface SimulationOptions {
   readonly policy?: DaemonConfig["policy"];
   /** Enforcement threshold, as a share of physical memory. */
   readonly threshold?: number;
+  /** 1 % by default. */
+  readonly observationBudget?: number;
   readonly level?: LogLevel;
   /** Replaces {@linkcode SimulatedDaemon.reloaded}. */
   readonly reload?: () => Promise<Reloaded | undefined>;
@@ -53,8 +55,14 @@ export class SimulatedDaemon implements AsyncDisposable {
   #run: Promise<void> | undefined;
 
   constructor(
-    { caps, policy = "clock", threshold = 0, level = "info", reload }:
-      SimulationOptions,
+    {
+      caps,
+      policy = "clock",
+      threshold = 0,
+      observationBudget = 0.01,
+      level = "info",
+      reload,
+    }: SimulationOptions,
   ) {
     this.config = {
       sampleInterval: INTERVAL * 1000,
@@ -62,6 +70,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       reportInterval: 1000,
       configInterval: INTERVAL * 1000,
       enforcementThreshold: threshold,
+      observationBudget,
       policy,
       pagedata: "pte",
       caps,

@@ -11,6 +11,7 @@ import { CappedGroup } from "../group/capped_group.ts";
 import type { OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
+import type { OpenOptions } from "../platform/platform.ts";
 import type { Policy } from "../policy/policy.ts";
 import { countOf, formatSize } from "../report/units.ts";
 import type { Troubles } from "./troubles.ts";
@@ -21,6 +22,8 @@ export interface WatchListSurroundings extends GroupSurroundings {
   readonly policy: Policy;
   readonly troubles: Troubles;
   readonly onRead?: OnRead;
+  /** The most that being observed may cost a process: a share of its time. */
+  readonly observationBudget: number;
 }
 
 /** The groups, in the order of the configuration. */
@@ -29,10 +32,13 @@ export class WatchList {
   #groups: WatchedGroup[];
   #membership: Membership;
   #nextId = 1;
+  /** The options of all members have it, so that a new one applies to them, too. */
+  #observationBudget: number;
 
   constructor(caps: readonly CapConfig[], around: WatchListSurroundings) {
     this.#around = around;
-    const { platform, clock } = around;
+    const { platform, clock, observationBudget } = around;
+    this.#observationBudget = observationBudget;
     this.#membership = new Membership(platform, caps, { clock });
     this.#groups = caps.map((cap) => this.#watch(cap));
   }
@@ -44,17 +50,21 @@ export class WatchList {
   #watch(definition: CapConfig): WatchedGroup {
     const { platform, policy, onRead = () => {} } = this.#around;
     const { name, secondaryMmu } = definition;
+    const budget = () => this.#observationBudget;
+    const options: OpenOptions = {
+      group: name,
+      secondaryMmu,
+      get observationBudget() {
+        return budget();
+      },
+    };
     const group = new CappedGroup(
       this.#nextId++,
       definition,
       {
         platform,
         newMember: (entry) =>
-          new Member(
-            entry,
-            platform.open(entry, { group: name, secondaryMmu }),
-            onRead,
-          ),
+          new Member(entry, platform.open(entry, options), onRead),
       },
     );
     return new WatchedGroup(group, policy, this.#around);
@@ -62,8 +72,11 @@ export class WatchList {
 
   /**
    * Applies the caps of a new configuration. A group stays if only its cap differs.
+   *
+   * @param observationBudget applies to all members at once.
    */
-  redefine(caps: readonly CapConfig[]): void {
+  redefine(caps: readonly CapConfig[], observationBudget: number): void {
+    this.#observationBudget = observationBudget;
     const before = this.#groups;
     this.#groups = caps.map((cap) => {
       const same = before.find(({ group }) => isSame(group.definition, cap));

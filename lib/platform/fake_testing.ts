@@ -136,8 +136,10 @@ export class FakePlatform implements Platform {
     return this.avoided.get(pid);
   }
 
-  open({ pid }: ProcessEntry, options?: OpenOptions): MonitoredMemory {
-    return new FakeProcessMemory(this, this.#find(pid), options);
+  open({ pid }: ProcessEntry, options: OpenOptions = {}): MonitoredMemory {
+    const process = this.#find(pid);
+    process.openedWith = options;
+    return new FakeProcessMemory(this, process, options);
   }
 
   memory(): MachineMemory {

@@ -44,7 +44,7 @@ export interface OpenOptions {
   readonly secondaryMmu?: SecondaryMmuChoice;
   /**
    * The most that being observed may cost the process: a share of its time, averaged
-   * over a minute. Unlimited by default.
+   * over a minute. Unlimited by default. Read whenever it matters, so it may change.
    */
   readonly observationBudget?: number;
 }

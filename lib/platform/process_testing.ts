@@ -104,6 +104,10 @@ export class FakeProcess {
   hasSecondaryMmu = false;
   /** How often its references were reset. */
   resets = 0;
+  /** How its memory was last opened. */
+  openedWith: OpenOptions = {};
+  /** What being observed has cost it, in seconds; `undefined` if that is not known. */
+  observationCost: number | undefined;
   /** Called when it is about to lose pages; delays that by the promise it returns. */
   onPageOut: () => void | Promise<void> = () => {};
   /** Called when it has lost pages. */
@@ -280,6 +284,10 @@ export class FakeProcessMemory implements MonitoredMemory {
     this.#machine = machine;
     this.#process = process;
     this.#choice = secondaryMmu;
+  }
+
+  get observationCost(): number | undefined {
+    return this.#process.observationCost;
   }
 
   get pid(): number {

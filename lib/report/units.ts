@@ -202,10 +202,11 @@ export function exactDuration(milliseconds: number): string {
  * Parses a percentage with at most three decimals: `85%`, `12.5%`.
  *
  * @param what what the percentage is for, for the message.
- * @returns the share, from 0 to 1.
+ * @param least the smallest possible share.
+ * @returns the share, up to 1.
  * @throws UsageError if the text is not valid or out of range.
  */
-export function parsePercent(text: string, what: string): number {
+export function parsePercent(text: string, what: string, least = 0): number {
   const [, number] = /^(\d+(?:\.\d{1,3})?)%$/.exec(text) ?? [];
   if (number === undefined) {
     throw new UsageError(
@@ -214,10 +215,10 @@ export function parsePercent(text: string, what: string): number {
     );
   }
   const share = Number(number) / 100;
-  if (share > 1) {
+  if (share < least || share > 1) {
     throw new UsageError(
       `${what}: "${text}" is out of range`,
-      "it is at least 0% and at most 100%",
+      `it is at least ${exactPercent(least)} and at most 100%`,
     );
   }
   return share;

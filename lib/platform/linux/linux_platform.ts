@@ -160,6 +160,9 @@ export class LinuxPlatform implements Platform {
   open(process: ProcessEntry, options: OpenOptions = {}): MonitoredMemory {
     return new LinuxProcessMemory(process, {
       ...options,
+      get observationBudget() {
+        return options.observationBudget;
+      },
       source: this.#source,
       calls: this.#calls,
       budgets: this.#budgets,
