@@ -14,7 +14,7 @@
 
 import { RcapError } from "../lib/errors.ts";
 import { cString, errno, errnoMessage, libc, systemError } from "./libc.ts";
-import { CLOCK_THREAD_CPUTIME_ID } from "./clock.ts";
+import { CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID } from "./clock.ts";
 import { O_CLOEXEC } from "./file.ts";
 import type { ThreadClock } from "./thread_clock.ts";
 
@@ -26,9 +26,11 @@ const NUMBERS = {
     close: 3,
     ioctl: 16,
     pread64: 17,
+    mincore: 27,
     gettid: 186,
-    clock_gettime: 228,
     sched_setaffinity: 203,
+    fadvise64: 221,
+    clock_gettime: 228,
     openat: 257,
     kcmp: 312,
     statx: 332,
@@ -45,6 +47,8 @@ const NUMBERS = {
     clock_gettime: 113,
     sched_setaffinity: 122,
     gettid: 178,
+    fadvise64: 223,
+    mincore: 232,
     kcmp: 272,
     statx: 291,
     openat2: 437,
@@ -71,6 +75,9 @@ export const LOOPS: Readonly<Record<keyof typeof NUMBERS, string>> = {
 
 /** <linux/kcmp.h>. */
 const KCMP_VM = 1;
+
+/** <linux/fadvise.h>. */
+const POSIX_FADV_DONTNEED = 4;
 
 /** Words of a call, and the index of its result. */
 const CALL_WORDS = 8;
@@ -208,6 +215,39 @@ export class CallList {
   #stopClock({ times }: ThreadClock): void {
     const address = this.#keep(times) + 16;
     this.#add("clock_gettime", [CLOCK_THREAD_CPUTIME_ID, address], MAY_FAIL);
+  }
+
+  /**
+   * Stores the time in two words, seconds and nanoseconds, of a clock that cannot be
+   * set: `clock_gettime(2)`. May fail.
+   */
+  time(into: BigUint64Array<ArrayBuffer>): number {
+    const address = this.#keep(into);
+    return this.#add("clock_gettime", [CLOCK_MONOTONIC, address], MAY_FAIL);
+  }
+
+  /**
+   * Finds out which pages of this process's own memory can be read without a disk:
+   * `mincore(2)`. The lowest bit of a byte of `into` is set for each page that can.
+   */
+  inCore(
+    memory: Uint8Array<ArrayBuffer>,
+    into: Uint8Array<ArrayBuffer>,
+  ): number {
+    const [start, address] = [this.#keep(memory), this.#keep(into)];
+    return this.#add("mincore", [start, memory.length, address]);
+  }
+
+  /**
+   * Drops a range of a file from the page cache, as far as nothing uses it:
+   * `posix_fadvise(2)`. May fail.
+   */
+  dropCached(
+    file: number,
+    { offset, bytes }: { offset: number; bytes: number },
+  ): number {
+    const args = [file, offset, bytes, POSIX_FADV_DONTNEED];
+    return this.#add("fadvise64", args, MAY_FAIL);
   }
 
   /** Reads at an offset of a file. `0`, the end of the file, ends the list. */

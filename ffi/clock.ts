@@ -8,7 +8,7 @@
 import { checked, libc } from "./libc.ts";
 
 // <linux/time.h>.
-const CLOCK_MONOTONIC = 1;
+export const CLOCK_MONOTONIC = 1;
 export const CLOCK_THREAD_CPUTIME_ID = 3;
 const CLOCK_BOOTTIME = 7;
 

@@ -14,22 +14,29 @@ const PROT_WRITE = 2;
 const MAP_SHARED = 0x01;
 const MAP_PRIVATE = 0x02;
 const MAP_ANONYMOUS = 0x20;
+const MADV_RANDOM = 1;
 const MADV_HUGEPAGE = 14;
+const MADV_NOHUGEPAGE = 15;
 const MFD_CLOEXEC = 1;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
-/** A readable and writable mapping of this process; unmapped by `using`. */
+/** A readable mapping of this process; unmapped by `using`. */
 export class MappedMemory implements Disposable {
   /** Address of the first byte. */
   readonly start: bigint;
   /** Its bytes. */
   readonly contents: Uint8Array<ArrayBuffer>;
 
-  private constructor(bytes: number, flags: number, fd: number) {
+  private constructor(
+    bytes: number,
+    flags: number,
+    fd: number,
+    protection = PROT_READ | PROT_WRITE,
+  ) {
     this.start = libc().mmap(
       0n,
       BigInt(bytes),
-      PROT_READ | PROT_WRITE,
+      protection,
       flags,
       fd,
       0n,
@@ -61,9 +68,32 @@ export class MappedMemory implements Disposable {
     return new MappedMemory(bytes, MAP_SHARED, fd);
   }
 
+  /**
+   * Maps a file for reading only: a write to its memory ends this process.
+   *
+   * @throws SystemError if it cannot be mapped.
+   */
+  static readOnly(bytes: number, fd: number): MappedMemory {
+    return new MappedMemory(bytes, MAP_PRIVATE, fd, PROT_READ);
+  }
+
   /** Asks for huge pages. Does nothing if the kernel has none. */
   adviseLargePages(): void {
-    libc().madvise(this.start, BigInt(this.contents.length), MADV_HUGEPAGE);
+    this.#advise(MADV_HUGEPAGE);
+  }
+
+  /** Forbids huge pages. Does nothing if the kernel has none. */
+  adviseSmallPages(): void {
+    this.#advise(MADV_NOHUGEPAGE);
+  }
+
+  /** Stops the kernel from reading pages of a file ahead. */
+  adviseRandomAccess(): void {
+    this.#advise(MADV_RANDOM);
+  }
+
+  #advise(advice: number): void {
+    libc().madvise(this.start, BigInt(this.contents.length), advice);
   }
 
   [Symbol.dispose](): void {

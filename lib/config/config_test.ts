@@ -1029,7 +1029,7 @@ Deno.test("the example of the documentation is valid", () => {
   assertEquals([problems, warnings], [[], []]);
   assert(config);
   // The example shows every setting with its default.
-  assertEquals(settings.size, 7);
+  assertEquals(settings.size, 8);
   files.write("rcap.toml", capNamed("a"));
   const { config: defaults } = files.read();
   assertEquals({ ...config, caps: [] }, { ...defaults, caps: [] });

@@ -63,6 +63,12 @@ export interface MemoryCosts {
   readonly pageIns: readonly PageInCost[];
 }
 
+/** What to measure besides the cost of a reference. */
+export interface CostOptions {
+  /** Whether page-ins are measured, too; they are by default. */
+  readonly ofPageIns?: boolean;
+}
+
 /** What page-ins from one device cost. */
 export interface PageInCost {
   readonly from: "swap" | "file";
@@ -361,9 +367,10 @@ export interface Platform extends Disposable {
   memory(): MachineMemory;
   /**
    * What it costs a process to be observed and paged out. Measures it at the first call,
-   * which takes a fraction of a second; `undefined` if it cannot be measured.
+   * which takes a fraction of a second, and page-ins from another swap once that is used
+   * first. `undefined` if the cost of a reference cannot be measured.
    */
-  costs?(): Promise<MemoryCosts | undefined>;
+  costs?(options?: CostOptions): Promise<MemoryCosts | undefined>;
 }
 
 /** One capability that rcap can use, and whether it works on this machine. */

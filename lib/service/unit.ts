@@ -131,7 +131,7 @@ ${networkSettings(metrics)}
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources @aio @keyring @memlock
-SystemCallFilter=@pkey bpf process_madvise pidfd_open pidfd_send_signal sched_setaffinity
+SystemCallFilter=@pkey bpf process_madvise mincore pidfd_open pidfd_send_signal sched_setaffinity
 SystemCallErrorNumber=EPERM
 RestrictNamespaces=yes
 RestrictRealtime=yes

@@ -48,6 +48,7 @@ import {
   USER_NAMESPACE,
   whoami,
 } from "./privileges.ts";
+import { swaps } from "./swaps.ts";
 import { isSysMounted } from "./sysfs.ts";
 import { openPidfd, requirePageout, systemMemory } from "./system_calls.ts";
 
@@ -386,20 +387,10 @@ const swap: Examination = {
   },
 };
 
-/** Names of the swap devices: proc_swaps(5). */
-function swapDevices(): string[] {
-  return parseSwaps(readTextFile("/proc/swaps"));
-}
-
-/** The names in a `/proc/swaps`, without its header line. */
-export function parseSwaps(text: string): string[] {
-  return text.trimEnd().split("\n").slice(1)
-    .map((line) => line.split(/\s+/)[0]);
-}
-
+/** Names of the swap devices; `undefined` if `/proc/swaps` does not tell. */
 function swapDevicesIfKnown(): string[] | undefined {
   try {
-    return swapDevices();
+    return swaps().map(({ path }) => path);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     return undefined;

@@ -13,7 +13,6 @@ import {
   fuzz,
 } from "../../../tests/support/fuzzing.ts";
 import { isOutside, parseCgroups, systemdPath } from "./cgroups.ts";
-import { parseSwaps } from "./doctor.ts";
 import { parseMemAvailable, realUid } from "./linux_platform.ts";
 import { MemoryDevicesParser } from "./memory_devices.ts";
 import { parseRollup, parseStatm } from "./memory_files.ts";
@@ -21,6 +20,7 @@ import { mountOf, parseMountinfo } from "./mountinfo.ts";
 import { isOwn, parseProcOptions } from "./own_proc.ts";
 import { parseSmaps } from "./testing.ts";
 import { parseStat, statFields } from "./stat.ts";
+import { parseSwaps } from "./swaps.ts";
 
 const STAT =
   "4242 (perl) S 17 4242 17 34816 4242 4194304 500 0 7 0 3 1 0 0 20 0 1 0 987654 " +
@@ -132,7 +132,7 @@ Deno.test("fuzz: the small files of /proc", () => {
     fileProportional: 3072,
   });
   assertEquals(parseMemAvailable(MEMINFO), 23456 * 1024);
-  assertEquals(parseSwaps(SWAPS), ["/dev/zram0"]);
+  assertEquals(parseSwaps(SWAPS).map(({ path }) => path), ["/dev/zram0"]);
   assertEquals(
     systemdPath(parseCgroups(CGROUP)),
     "/system.slice/nginx.service",
@@ -142,7 +142,7 @@ Deno.test("fuzz: the small files of /proc", () => {
     assertEquals(badNumbers(resultOf(() => parseStatm(text))), []);
     assertEquals(badNumbers(resultOf(() => parseRollup(text))), []);
     assertEquals(badNumbers(parseMemAvailable(text)), []);
-    for (const name of parseSwaps(text)) assert(!/\s/.test(name), name);
+    for (const { path } of parseSwaps(text)) assert(!/\s/.test(path), path);
     const places = parseCgroups(text);
     assert(places.length <= text.split("\n").length);
     assert(!isOutside(systemdPath(places) ?? "") || text.includes("/.."));

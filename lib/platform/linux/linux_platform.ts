@@ -16,6 +16,7 @@ import {
   SystemError,
 } from "../../errors.ts";
 import {
+  type CostOptions,
   granularityOf,
   type MachineMemory,
   type MemoryCosts,
@@ -33,7 +34,7 @@ import {
   parseCgroups,
   systemdPath,
 } from "./cgroups.ts";
-import { measureCosts } from "./memory_costs.ts";
+import { CostMeter } from "./memory_costs.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
 import { precisionBudgets } from "./precision.ts";
@@ -60,8 +61,7 @@ export class LinuxPlatform implements Platform {
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
   readonly #swapLimits = new SwapLimits();
-  #costs: Promise<MemoryCosts | undefined> | undefined;
-  #referenceCost: number | undefined;
+  readonly #costs: CostMeter;
 
   /**
    * Takes ownership of the source, which is closed with the platform.
@@ -74,6 +74,7 @@ export class LinuxPlatform implements Platform {
       lookAtLock: source.lookAtLock?.bind(source),
       signal,
     });
+    this.#costs = new CostMeter(source, this.#calls, signal);
     this.#order = new SpaceOrder(kcmp(this.#calls));
   }
 
@@ -167,18 +168,14 @@ export class LinuxPlatform implements Platform {
       calls: this.#calls,
       budgets: this.#budgets,
       swapLimits: this.#swapLimits,
-      referenceCost: () => this.#referenceCost,
+      referenceCost: () => this.#costs.reference,
     });
   }
 
-  costs(): Promise<MemoryCosts | undefined> {
-    return this.#costs ??= this.#measureCosts();
-  }
-
-  async #measureCosts(): Promise<MemoryCosts | undefined> {
-    const costs = await measureCosts(this.#source, this.#calls);
-    this.#referenceCost = costs?.reference;
-    return costs;
+  async costs(
+    { ofPageIns = true }: CostOptions = {},
+  ): Promise<MemoryCosts | undefined> {
+    return await this.#costs.measure({ ofPageIns });
   }
 
   get overload(): string | undefined {

@@ -1,22 +1,137 @@
 /**
- * What it costs a process on this machine to be observed and paged out, measured on
- * memory of rcap's own.
+ * What it costs a process on this machine to be observed and paged out.
  *
  * @module
  */
 
-import type { MemoryCosts } from "../platform.ts";
+import { File, readTextFile } from "../../../ffi/file.ts";
+import { RcapError } from "../../errors.ts";
+import type { MemoryCosts, PageInCost } from "../platform.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
+import { parseMountinfo } from "./mountinfo.ts";
+import {
+  measureFilePageIn,
+  measureSwapIn,
+  SWAP_NEEDED,
+} from "./page_in_cost.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
+import { measureReference } from "./reference_cost.ts";
+import { firstSwaps, hasZswap, swaps } from "./swaps.ts";
+
+/** rcap's own program: a large file of which most is not in use. */
+const OWN_PROGRAM = "/proc/self/exe";
+
+/** Measures costs, each once. */
+export class CostMeter {
+  readonly #source: PagedataSource;
+  readonly #calls: MemoryCalls;
+  readonly #signal: AbortSignal | undefined;
+  #reference: number | undefined;
+  readonly #pageIns: PageInCost[] = [];
+  /** What has been tried, whether or not it could be measured. */
+  readonly #tried = new Set<string>();
+  /** The measurement in progress: only one at a time, or they would measure each other. */
+  #last: Promise<void> = Promise.resolve();
+
+  /** @param signal ends measurements. */
+  constructor(
+    source: PagedataSource,
+    calls: MemoryCalls,
+    signal?: AbortSignal,
+  ) {
+    this.#source = source;
+    this.#calls = calls;
+    this.#signal = signal;
+  }
+
+  /** What a reference costs, in nanoseconds; `undefined` until it was measured. */
+  get reference(): number | undefined {
+    return this.#reference;
+  }
+
+  /**
+   * Measures what has not been measured yet.
+   *
+   * @returns `undefined` if the cost of a reference cannot be measured.
+   */
+  async measure(
+    { ofPageIns }: { ofPageIns: boolean },
+  ): Promise<MemoryCosts | undefined> {
+    const done = this.#last.then(() => this.#measure(ofPageIns));
+    this.#last = done.catch(() => {});
+    await done;
+    const reference = this.#reference;
+    return reference === undefined
+      ? undefined
+      : { reference, pageIns: [...this.#pageIns] };
+  }
+
+  async #measure(ofPageIns: boolean): Promise<void> {
+    await this.#once("references", async () => {
+      this.#reference = await measureReference(this.#source, this.#calls);
+    });
+    if (!ofPageIns) return;
+    const swap = nameOfFirstSwap();
+    if (swap !== undefined) {
+      await this.#once(`swap ${swap}`, () => this.#measureSwap(swap));
+    }
+    await this.#once("files", () => this.#measureFiles());
+  }
+
+  async #once(what: string, measure: () => Promise<void>): Promise<void> {
+    if (this.#tried.has(what) || this.#signal?.aborted) return;
+    this.#tried.add(what);
+    try {
+      await measure();
+    } catch (error) {
+      // It cannot be measured here, as where a sandbox refuses a call.
+      if (!(error instanceof RcapError)) throw error;
+    }
+  }
+
+  async #measureSwap(device: string): Promise<void> {
+    const nanoseconds = await measureSwapIn(this.#signal);
+    // The pages may have gone elsewhere.
+    if (nanoseconds === undefined || nameOfFirstSwap() !== device) return;
+    this.#pageIns.push({ from: "swap", device, nanoseconds });
+  }
+
+  async #measureFiles(): Promise<void> {
+    const found = await measureFilePageIn(OWN_PROGRAM, this.#signal);
+    if (!found) return;
+    const { nanoseconds } = found;
+    const device = nameOfDevice(found.device);
+    this.#pageIns.push({ from: "file", device, nanoseconds });
+  }
+}
 
 /**
- * Measures the costs.
+ * Returns the name of the swap that is used first, like `zram0`; `undefined` if there is
+ * none. Several of the same priority are used in turns.
  *
- * @returns `undefined` if they cannot be measured.
+ * @throws RcapError if `/proc/swaps` cannot be read.
  */
-export function measureCosts(
-  _source: PagedataSource,
-  _calls: MemoryCalls,
-): Promise<MemoryCosts | undefined> {
-  return Promise.resolve(undefined);
+export function nameOfFirstSwap(): string | undefined {
+  const first = firstSwaps(swaps(), SWAP_NEEDED);
+  if (first.length === 0) return undefined;
+  const name = first.map(({ path }) => path.replace(/^\/dev\//, "")).join(", ");
+  return hasZswap() ? `zswap (${name})` : name;
+}
+
+/**
+ * Returns the name of the block device with a number, `MAJOR:MINOR`; for a file system
+ * without one, such as an overlay, its type.
+ */
+function nameOfDevice(number: string): string {
+  try {
+    using devices = File.openPlace("/sys/dev/block");
+    const [name] = devices.readLinkAt(number).split("/").slice(-1);
+    return name;
+  } catch (error) {
+    if (!(error instanceof RcapError)) throw error;
+  }
+  const [major, minor] = number.split(":").map(BigInt);
+  const mounts = parseMountinfo(readTextFile("/proc/self/mountinfo"));
+  const mount = mounts.find(({ device }) => device === (major << 32n | minor));
+  return mount?.type ?? number;
 }
