@@ -27,7 +27,7 @@ import {
   Cooling,
   type ReferenceReset,
 } from "../lib/platform/linux/reference_reset.ts";
-import { UsedBlocks } from "../lib/platform/linux/used_blocks.ts";
+import { ReferenceBlocks } from "../lib/platform/linux/reference_blocks.ts";
 import { Workload } from "../tests/support/workload.ts";
 import { say } from "../tests/support/say.ts";
 
@@ -138,8 +138,13 @@ async function benchmarkReset(size: number): Promise<void> {
   const pages = size / PAGE;
   const firstPage = Number(start / BigInt(PAGE));
   const interval = { firstPage, endPage: firstPage + pages };
-  const used = new UsedBlocks([interval]);
-  used.addLargePage(0, firstPage, { count: pages, bits: REFERENCED });
+  const used = new ReferenceBlocks();
+  used.startReading([interval]);
+  for (let page = 0; page < pages; page += 512) {
+    used.addLargePage(0, firstPage + page, { count: 1, bits: REFERENCED });
+  }
+  used.endReading(0, false);
+  used.chooseAll();
   const costs: string[] = [];
   for (const isUsed of [true, false]) {
     await (isUsed ? workload.hot("memory") : workload.cold("memory"));
@@ -150,7 +155,7 @@ async function benchmarkReset(size: number): Promise<void> {
           () =>
             reset.reset(
               new MemoryFiles(directory, new Attempt(process, look)),
-              () => Promise.resolve(used),
+              used,
             ),
           // Time to read all of it.
           () => isUsed ? setTimeout(50 + size / MIB / 5) : undefined,

@@ -183,6 +183,12 @@ export interface MonitoredMemory extends ProcessMemory {
    * reference. `undefined` if the cost is not known.
    */
   readonly observationCost?: number;
+  /**
+   * How much of it looks in use only because its references could not be reset and read
+   * since observation began, for lack of budget; in bytes, as of the last reading. None
+   * by default.
+   */
+  readonly unjudged?: number;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
   /**

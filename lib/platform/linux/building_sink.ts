@@ -9,7 +9,7 @@ import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
 import type { PageSink } from "./page_queue.ts";
 import type { PageRecorder } from "./page_recorder.ts";
 import type { PageInterval } from "./page_tables.ts";
-import type { UsedBlocks } from "./used_blocks.ts";
+import type { ReferenceBlocks } from "./reference_blocks.ts";
 
 /** The page size of the pagedata, in bytes; a large page counts as many. */
 export const PAGE_SIZE = 4096;
@@ -53,7 +53,7 @@ export class BuildingSink implements PageSink {
   readonly #areCounted: readonly boolean[];
   readonly #mayShareTables: readonly boolean[];
   readonly #recorder: PageRecorder;
-  readonly #used: UsedBlocks | undefined;
+  readonly #blocks: ReferenceBlocks | undefined;
   /** How many mappings were passed to the recorder. */
   #added = 0;
   /** First page of the mapping last added. */
@@ -65,13 +65,13 @@ export class BuildingSink implements PageSink {
 
   constructor(
     mappings: readonly LinuxMapping[],
-    { wanted, recorder, used }: {
+    { wanted, recorder, blocks }: {
       wanted: readonly boolean[];
       recorder: PageRecorder;
-      used: UsedBlocks | undefined;
+      blocks: ReferenceBlocks | undefined;
     },
   ) {
-    this.#used = used;
+    this.#blocks = blocks;
     this.#mappings = mappings;
     this.#areCounted = mappings.map(({ flags }) =>
       !flags.has("ht") && !flags.has("pf")
@@ -83,7 +83,7 @@ export class BuildingSink implements PageSink {
 
   addPages(interval: number, page: number, bits: Uint8Array): void {
     this.#count(interval, bits.length);
-    this.#used?.addPages(interval, page, bits);
+    this.#blocks?.addPages(interval, page, bits);
     if (!this.#wanted[interval]) return;
     this.#addMappings(interval + 1);
     this.#recorder.addBits(page - this.#firstPage, bits);
@@ -96,14 +96,19 @@ export class BuildingSink implements PageSink {
   ): void {
     this.#count(interval, count);
     if (this.#mayShareTables[interval]) this.mayBeHugetlb = true;
-    this.#used?.addLargePage(interval, page, { count, bits });
+    this.#blocks?.addLargePage(interval, page, { count, bits });
     if (!this.#wanted[interval]) return;
     this.#addMappings(interval + 1);
     this.#recorder.addPages(page - this.#firstPage, { count, bits });
   }
 
-  passOver(interval: number, pages: number): void {
-    this.#count(interval, pages);
+  passOver(
+    interval: number,
+    page: number,
+    counts: { pages: number; referenced: number },
+  ): void {
+    this.#count(interval, counts.pages);
+    this.#blocks?.passOver(interval, page, counts);
   }
 
   build(): Pagedata {

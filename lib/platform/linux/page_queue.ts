@@ -27,8 +27,17 @@ export interface PageSink {
     page: number,
     { count, bits }: { count: number; bits: number },
   ): void;
-  /** Receives how many pages were left out, because a page-out passes over them. */
-  passOver(interval: number, pages: number): void;
+  /**
+   * Receives how many pages were left out, because a page-out passes over them: of one
+   * leaf table, or a large page.
+   *
+   * @param page number of one of them, or before them in the same table.
+   */
+  passOver(
+    interval: number,
+    page: number,
+    counts: { pages: number; referenced: number },
+  ): void;
 }
 
 /** Present pages on their way to the sink. */
@@ -46,6 +55,8 @@ export class PageQueue {
   readonly #bitsByFlags: Uint8Array;
   /** The bits of the pages of one leaf table. */
   readonly #bits = new Uint8Array(LEAF_PAGES);
+  /** What is passed over, for the sink. */
+  readonly #passed = { pages: 0, referenced: 0 };
   readonly #address: Halves = { low: 0, high: 0 };
   /** Parts of leaf tables and large pages, in order; one entry each in all arrays. */
   #count = 0;
@@ -134,7 +145,10 @@ export class PageQueue {
       const count = this.#end[at] - page;
       if (this.#slot[at] === LARGE) {
         if (this.#isLargePassedOver(page)) {
-          this.#sink.passOver(this.#interval[at], count);
+          const referenced = this.#largeBits[at] & REFERENCED ? 1 : 0;
+          this.#passed.pages = count;
+          this.#passed.referenced = referenced;
+          this.#sink.passOver(this.#interval[at], page, this.#passed);
           continue;
         }
         const bits = this.#largeBits[at];
@@ -191,6 +205,7 @@ export class PageQueue {
     const bits = this.#bits;
     const first = page % LEAF_PAGES;
     let passed = 0;
+    let referenced = 0;
     let run = 0;
     for (let i = 0; i <= count; i++) {
       const found = i === count
@@ -200,13 +215,19 @@ export class PageQueue {
         bits[run++] = found;
         continue;
       }
-      if (found < ABSENT) passed++;
+      if (found < ABSENT) {
+        passed++;
+        if (found & REFERENCED) referenced++;
+      }
       if (run > 0) {
         this.#sink.addPages(interval, page + i - run, bits.subarray(0, run));
         run = 0;
       }
     }
-    if (passed > 0) this.#sink.passOver(interval, passed);
+    if (passed === 0) return;
+    this.#passed.pages = passed;
+    this.#passed.referenced = referenced;
+    this.#sink.passOver(interval, page, this.#passed);
   }
 
   /**

@@ -16,6 +16,7 @@ import type { LockLook } from "./memory_calls.ts";
 import type { MemoryFiles } from "./memory_files.ts";
 import type { Precision } from "./precision.ts";
 import type { ProcDir } from "./proc_dir.ts";
+import type { ResetPlan } from "./reset_plan.ts";
 
 /** What to read of a process. */
 export interface PagedataRequest {
@@ -23,6 +24,19 @@ export interface PagedataRequest {
   readonly context: PageableContext;
   /** How exactly the process is known; exactly by default. */
   readonly precision?: Precision;
+  /** Which references are reset after a scan's reading; all by default. */
+  readonly plan?: ResetPlan;
+}
+
+/** How references are reset. */
+export interface ResetOptions {
+  /**
+   * Whether the process is left alone because of a secondary MMU, so that nothing may be
+   * done but to reset bits; it is not by default.
+   */
+  readonly isLeftAlone?: () => boolean;
+  /** Which references are reset; all by default. */
+  readonly plan?: ResetPlan;
 }
 
 /** A source of reference bits; closed by `using`. */
@@ -30,11 +44,8 @@ export interface PagedataSource extends Disposable {
   readonly name: PagedataSourceName;
   /**
    * Resets the reference bits of a process, which starts an observation.
-   *
-   * @param isLeftAlone whether the process is left alone because of a secondary MMU, so
-   * that nothing may be done but to reset bits; it is not by default.
    */
-  reset(files: MemoryFiles, isLeftAlone?: () => boolean): Promise<void>;
+  reset(files: MemoryFiles, options?: ResetOptions): Promise<void>;
   /**
    * Flushes TLBs shortly before an observation ends, so that the processors record
    * accesses again. While a processor caches a page table entry, it does not set

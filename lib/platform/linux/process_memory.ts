@@ -44,6 +44,7 @@ import { Precision, type PrecisionBudgets } from "./precision.ts";
 import { replaced } from "../process_errors.ts";
 import { ofProcess, ofProcessSlowly, ProcDir } from "./proc_dir.ts";
 import { Readability } from "../readability.ts";
+import { ResetPlan } from "./reset_plan.ts";
 import type { SmapsParser } from "./smaps.ts";
 import {
   describeSwapLimit,
@@ -73,6 +74,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
   readonly #id: ProcessId;
   readonly #access: MemoryAccess;
   readonly #precision: Precision;
+  readonly #plan: ResetPlan;
   readonly #readability = new Readability();
   /** The address space that is under observation or was last read. */
   #layout: string | undefined;
@@ -86,6 +88,8 @@ export class LinuxProcessMemory implements MonitoredMemory {
     this.#access = access;
     const { pid, startTime } = id;
     this.#precision = new Precision(`${pid}:${startTime}`, access.budgets);
+    const { observationBudget: budget, referenceCost } = access;
+    this.#plan = new ResetPlan({ budget, referenceCost });
   }
 
   get pid(): number {
@@ -109,6 +113,14 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return this.#hasSecondaryMmu
       ? `process ${this.pid} is left alone: a virtual machine or device uses its memory, whose references are not visible`
       : undefined;
+  }
+
+  get observationCost(): number | undefined {
+    return this.#plan.cost;
+  }
+
+  get unjudged(): number {
+    return this.#plan.unjudged;
   }
 
   get pagedata(): PagedataSourceName | undefined {
@@ -137,7 +149,8 @@ export class LinuxProcessMemory implements MonitoredMemory {
         (whyNoSwap) => whyNoSwap !== undefined,
       );
       const precision = this.#precision;
-      const request = { purpose, context, precision };
+      const plan = this.#plan;
+      const request = { purpose, context, precision, plan };
       const pagedata = await this.#access.source.read(files, request);
       this.readCost.pages += files.cost.pages;
       this.readCost.seconds += files.cost.seconds;
@@ -219,7 +232,10 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return this.#readability.note(() =>
       this.#withFiles(async (files) => {
         this.#layout = files.directory.opened.layout;
-        await this.#access.source.reset(files, () => this.#isLeftAlone(files));
+        await this.#access.source.reset(files, {
+          isLeftAlone: () => this.#isLeftAlone(files),
+          plan: this.#plan,
+        });
       })
     );
   }

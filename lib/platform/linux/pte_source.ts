@@ -23,15 +23,24 @@ import type { LockLook } from "./memory_calls.ts";
 import { type MemoryFiles, readSizes } from "./memory_files.ts";
 import type { PageRecorder } from "./page_recorder.ts";
 import type { PageInterval, PageTables } from "./page_tables.ts";
-import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
+import type {
+  PagedataRequest,
+  PagedataSource,
+  ResetOptions,
+} from "./pagedata_source.ts";
 import { PassedOver } from "./passed_over.ts";
 import { Precision, requireRoom } from "./precision.ts";
 import type { ProcDir } from "./proc_dir.ts";
-import { ClearRefs, Cooling, type ReferenceReset } from "./reference_reset.ts";
+import {
+  ClearRefs,
+  cool,
+  Cooling,
+  type ReferenceReset,
+} from "./reference_reset.ts";
+import { ResetPlan } from "./reset_plan.ts";
 import type { SmapsParser } from "./smaps.ts";
 import { SmapsSource } from "./smaps_source.ts";
 import type { AddressSpace } from "./task_list.ts";
-import { UsedBlocks } from "./used_blocks.ts";
 
 /** How long one list of all address spaces is used, in milliseconds. */
 const LIST_LIFE = 100;
@@ -111,14 +120,46 @@ export class PteSource implements PagedataSource {
 
   async reset(
     files: MemoryFiles,
-    isLeftAlone = () => false,
+    { isLeftAlone = () => false, plan = new ResetPlan() }: ResetOptions = {},
   ): Promise<void> {
-    const findUsed = () =>
-      this.#findUsed(files, {
-        hasSecondaryMmu: isLeftAlone(),
-        mainThreadExited: files.directory.opened.mainThreadExited,
-      });
-    await this.#reset.reset(files, findUsed);
+    const { blocks } = plan;
+    if (!plan.isLimited && !this.#reset.needsBlocks) {
+      await this.#reset.reset(files, blocks);
+      plan.beginWithAll();
+      return;
+    }
+    plan.begin();
+    await this.#countReferences(files, plan, {
+      hasSecondaryMmu: isLeftAlone(),
+      mainThreadExited: files.directory.opened.mainThreadExited,
+    });
+    await this.#resetAsPlanned(
+      files,
+      plan,
+      () => this.#reset.reset(files, blocks),
+    );
+  }
+
+  /**
+   * Resets references after a reading, as far as the budget of the process allows.
+   *
+   * @param resetAll resets all of them; the blocks in use are chosen.
+   */
+  async #resetAsPlanned(
+    files: MemoryFiles,
+    plan: ResetPlan,
+    resetAll: () => Promise<void>,
+  ): Promise<void> {
+    const { blocks } = plan;
+    let choice = plan.decide(true);
+    if (choice === "blocks") {
+      if (await cool(files, blocks)) return plan.noteReset(choice);
+      choice = plan.decide(false);
+    }
+    if (choice !== "all") return;
+    if (this.#reset.needsBlocks) blocks.chooseAll();
+    await resetAll();
+    plan.noteReset(choice);
   }
 
   async refresh(files: MemoryFiles): Promise<void> {
@@ -127,7 +168,8 @@ export class PteSource implements PagedataSource {
 
   async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
     const { pid, directory } = files;
-    const { purpose, precision = new Precision() } = request;
+    const { purpose, precision = new Precision(), plan = new ResetPlan() } =
+      request;
     const newParser = () => precision.parser(purpose);
     let { mappings, joined, hasFlags } = await readMappings(files, {
       newParser,
@@ -142,8 +184,11 @@ export class PteSource implements PagedataSource {
       const passedOver = purpose === "inspect"
         ? undefined
         : await this.#passedOverOf(topTable, mappings, request);
-      const { pagedata, resident, mayBeHugetlb, used } = files.work(() =>
-        this.#readTables({ topTable, mappings, recorder, passedOver }, request)
+      const { pagedata, resident, mayBeHugetlb } = files.work(() =>
+        this.#readTables({ topTable, mappings, recorder, passedOver }, {
+          ...request,
+          plan,
+        })
       );
       files.cost.pages += resident / PAGE_SIZE;
       const isRight = isPlausible(resident, rss, {
@@ -161,7 +206,14 @@ export class PteSource implements PagedataSource {
         }
         precision.noteSource(undefined);
         this.#known.set(topTable, { runtime, needsFlags: hasFlags });
-        if (purpose === "scan") await this.#reset.afterReading(files, used);
+        if (this.#needsBlocks(plan)) plan.read(purpose === "scan");
+        if (purpose === "scan") {
+          await this.#resetAsPlanned(
+            files,
+            plan,
+            () => this.#reset.afterReading(files, plan.blocks),
+          );
+        }
         return pagedata;
       }
       if (attempt === ATTEMPTS) {
@@ -184,6 +236,11 @@ export class PteSource implements PagedataSource {
       this.#known.get(space.topTable)?.needsFlags === true;
   }
 
+  /** Whether references have to be counted by blocks. */
+  #needsBlocks(plan: ResetPlan): boolean {
+    return this.#reset.needsBlocks || plan.isCounting;
+  }
+
   #readTables(
     { topTable, mappings, recorder, passedOver }: {
       topTable: bigint;
@@ -191,23 +248,22 @@ export class PteSource implements PagedataSource {
       recorder: PageRecorder;
       passedOver: PassedOver | undefined;
     },
-    { purpose, context }: PagedataRequest,
+    { purpose, context, plan }: PagedataRequest & { plan: ResetPlan },
   ): {
     pagedata: Pagedata;
     resident: number;
     mayBeHugetlb: boolean;
-    used: UsedBlocks;
   } {
     const wanted = mappings.map((mapping) =>
       purpose === "inspect" || mayBePageable(mapping, context)
     );
-    const isReset = purpose === "scan" && this.#reset.needsBlocks;
-    const toCool = isReset ? coolIntervals(mappings, context) : [];
-    const used = new UsedBlocks(toCool);
+    const { blocks } = plan;
+    const isCounting = this.#needsBlocks(plan);
+    if (isCounting) blocks.startReading(coolIntervals(mappings, context));
     const sink = new BuildingSink(mappings, {
       wanted,
       recorder,
-      used: isReset ? used : undefined,
+      blocks: isCounting ? blocks : undefined,
     });
     const intervals = mappings.map(ownInterval);
     this.#tables.read(topTable, intervals, sink, passedOver);
@@ -215,24 +271,32 @@ export class PteSource implements PagedataSource {
       pagedata: sink.build(),
       resident: sink.pages * PAGE_SIZE,
       mayBeHugetlb: sink.mayBeHugetlb,
-      used,
     };
   }
 
-  /** Finds the blocks with referenced pages. */
-  async #findUsed(
+  /** Counts the referenced pages of each block. */
+  async #countReferences(
     files: MemoryFiles,
+    plan: ResetPlan,
     context: CoolingContext,
-  ): Promise<UsedBlocks> {
+  ): Promise<void> {
     const { mappings } = await readMappings(files, {
       newParser: () => new Precision().parser("scan"),
       needsFlags: this.#needsFlags(files.pid),
     });
     const { topTable } = this.#requireSpace(files);
-    const intervals = coolIntervals(mappings, context);
-    const used = new UsedBlocks(intervals);
-    files.work(() => this.#tables.read(topTable, intervals, used));
-    return used;
+    const { blocks } = plan;
+    blocks.startReading(coolIntervals(mappings, context));
+    const intervals = mappings.map(ownInterval);
+    const passedOver = plan.isLimited
+      ? await this.#passedOverOf(topTable, mappings, {
+        context: coolingContext(context),
+      })
+      : undefined;
+    files.work(() =>
+      this.#tables.read(topTable, intervals, blocks, passedOver)
+    );
+    plan.read(false);
   }
 
   hasSecondaryMmu(files: MemoryFiles): boolean {
@@ -244,7 +308,7 @@ export class PteSource implements PagedataSource {
   async #passedOverOf(
     topTable: bigint,
     mappings: readonly LinuxMapping[],
-    { context }: PagedataRequest,
+    { context }: { readonly context: PageableContext },
   ): Promise<PassedOver> {
     const known = this.#passedOver.get(topTable);
     const now = performance.now();
@@ -445,18 +509,24 @@ type CoolingContext = Pick<
   "hasSecondaryMmu" | "mainThreadExited"
 >;
 
-/** Returns the pages of mappings that may be cooled; those of others stay as they are. */
-function coolIntervals(
-  mappings: readonly LinuxMapping[],
+/** What decides which mappings may be cooled, which needs no swap. */
+function coolingContext(
   { hasSecondaryMmu, mainThreadExited }: CoolingContext,
-): PageInterval[] {
-  // Cooling needs no swap.
-  const context: PageableContext = {
+): PageableContext {
+  return {
     swapFree: true,
     memoryDevices: new Set(),
     hasSecondaryMmu,
     mainThreadExited,
   };
+}
+
+/** Returns the pages of mappings that may be cooled; those of others stay as they are. */
+function coolIntervals(
+  mappings: readonly LinuxMapping[],
+  cooling: CoolingContext,
+): PageInterval[] {
+  const context = coolingContext(cooling);
   return mappings.map((mapping) => {
     const interval = ownInterval(mapping);
     return mayBePageable(mapping, context)

@@ -41,27 +41,16 @@ import type { MemoryFiles } from "./memory_files.ts";
 import { openPidfdOf } from "./pageout_access.ts";
 import { ofProcessSlowly } from "./proc_dir.ts";
 import { isRefusal } from "./refusals.ts";
-import type { UsedBlocks } from "./used_blocks.ts";
+import type { ReferenceBlocks } from "./reference_blocks.ts";
 
-/** A way to reset reference bits. */
+/** A way to reset the reference bits of a whole process. */
 export interface ReferenceReset {
-  /** Whether {@linkcode afterReading} needs to know the blocks in use. */
+  /** Whether it needs to know the blocks in use, which must be chosen. */
   readonly needsBlocks: boolean;
-  /**
-   * Resets all bits, which starts an observation.
-   *
-   * @param findUsed finds the blocks in use.
-   */
-  reset(
-    files: MemoryFiles,
-    findUsed: () => Promise<UsedBlocks>,
-  ): Promise<void>;
-  /**
-   * Resets the bits that were just read.
-   *
-   * @param used the blocks in which a bit was set; empty unless `needsBlocks`.
-   */
-  afterReading(files: MemoryFiles, used: UsedBlocks): Promise<void>;
+  /** Resets all bits, which starts an observation. */
+  reset(files: MemoryFiles, blocks: ReferenceBlocks): Promise<void>;
+  /** Resets the bits that were just read. */
+  afterReading(files: MemoryFiles, blocks: ReferenceBlocks): Promise<void>;
   /**
    * Flushes TLBs, so that pages in use show references again whose bits were reset
    * without a flush.
@@ -91,15 +80,16 @@ export class ClearRefs implements ReferenceReset {
 export class Cooling implements ReferenceReset {
   readonly needsBlocks = true;
 
-  async reset(
-    files: MemoryFiles,
-    findUsed: () => Promise<UsedBlocks>,
-  ): Promise<void> {
-    await cool(files, await findUsed());
+  async reset(files: MemoryFiles, blocks: ReferenceBlocks): Promise<void> {
+    // Where rcap may not advise it, which `auto` warns of, nothing is flushed.
+    if (!await cool(files, blocks)) await files.clearReferences();
   }
 
-  async afterReading(files: MemoryFiles, used: UsedBlocks): Promise<void> {
-    await cool(files, used);
+  async afterReading(
+    files: MemoryFiles,
+    blocks: ReferenceBlocks,
+  ): Promise<void> {
+    await this.reset(files, blocks);
   }
 
   refresh(): Promise<void> {
@@ -116,18 +106,21 @@ export class Cooling implements ReferenceReset {
 const MOST_BYTES = 1 << 30;
 
 /**
- * Cools blocks of a process. Where rcap may not advise it, which `auto` warns of, all
- * bits are reset without a flush.
+ * Cools the chosen blocks of a process.
+ *
+ * @returns whether rcap may advise it to.
  */
-async function cool(files: MemoryFiles, used: UsedBlocks): Promise<void> {
-  if (used.isEmpty) return;
-  const isDone = await ofProcessSlowly(files.pid, async () => {
+export async function cool(
+  files: MemoryFiles,
+  blocks: ReferenceBlocks,
+): Promise<boolean> {
+  return await ofProcessSlowly(files.pid, async () => {
     using pidfd = openIfAllowed(files);
     if (!pidfd) return false;
     using pagemap = await files.openPagemap();
     const ranges = new RemoteRanges(MAX_RANGES);
     const clock = new ThreadClock();
-    for (const list of used.lists(MAX_RANGES, MOST_BYTES)) {
+    for (const list of blocks.lists(MAX_RANGES, MOST_BYTES)) {
       ranges.clear();
       for (const { start, bytes } of list) ranges.add(start, bytes);
       for (let from = 0; from < ranges.count;) {
@@ -154,7 +147,6 @@ async function cool(files: MemoryFiles, used: UsedBlocks): Promise<void> {
     }
     return true;
   });
-  if (!isDone) await files.clearReferences();
 }
 
 /** Opens the pidfd of a process; `undefined` if a sandbox forbids pidfds. */

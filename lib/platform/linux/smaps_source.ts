@@ -18,9 +18,14 @@ import { hasVirtualMachine } from "./kvm_descriptor.ts";
 import { flagsOf, type LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryFiles } from "./memory_files.ts";
 import { PageRecorder } from "./page_recorder.ts";
-import type { PagedataRequest, PagedataSource } from "./pagedata_source.ts";
+import type {
+  PagedataRequest,
+  PagedataSource,
+  ResetOptions,
+} from "./pagedata_source.ts";
 import { Precision, requireRoom } from "./precision.ts";
 import { ofProcessSlowly } from "./proc_dir.ts";
+import { ResetPlan } from "./reset_plan.ts";
 
 /** Size of the smallest pages. */
 const PAGE_SIZE = 4096;
@@ -29,8 +34,14 @@ const PAGE_SIZE = 4096;
 export class SmapsSource implements PagedataSource {
   readonly name = "smaps";
 
-  async reset(files: MemoryFiles): Promise<void> {
+  async reset(
+    files: MemoryFiles,
+    { plan = new ResetPlan() }: ResetOptions = {},
+  ): Promise<void> {
+    // What it will cost is known after the next reading, and delays the next reset.
+    if (!plan.mayBeginWithAll) return plan.begin();
     await files.clearReferences();
+    plan.beginWithAll();
   }
 
   refresh(): Promise<void> {
@@ -42,16 +53,21 @@ export class SmapsSource implements PagedataSource {
   async read(files: MemoryFiles, request: PagedataRequest): Promise<Pagedata> {
     // Opened first, so that it belongs to the same address space or an older one.
     using pagemap = await files.openPagemap();
-    const { purpose, precision = new Precision() } = request;
+    const { purpose, precision = new Precision(), plan = new ResetPlan() } =
+      request;
     const parser = precision.parser(purpose);
     const mappings = await files.readSmaps(parser);
-    if (purpose === "scan") await this.reset(files);
+    plan.readWhole(sumOf(mappings, "referenced"), purpose === "scan");
+    if (purpose === "scan" && plan.decide(false) === "all") {
+      await files.clearReferences();
+      plan.noteReset("all");
+    }
     const opened = {
       pagemap,
       make: (calls: CallList) => files.make(calls),
       onWork: (seconds: number) => files.cost.seconds += seconds,
     };
-    const rss = mappings.reduce((sum, mapping) => sum + mapping.rss, 0);
+    const rss = sumOf(mappings, "rss");
     files.cost.pages += rss / PAGE_SIZE;
     for (;;) {
       const recorder = precision.recorder(purpose, rss / PAGE_SIZE);
@@ -118,6 +134,14 @@ export async function pagedataOfSmaps(
     );
   }
   return recorder.build();
+}
+
+/** Adds up a figure of all mappings, in bytes. */
+function sumOf(
+  mappings: readonly LinuxMapping[],
+  figure: "rss" | "referenced",
+): number {
+  return mappings.reduce((sum, mapping) => sum + mapping[figure], 0);
 }
 
 /**

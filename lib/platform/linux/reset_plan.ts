@@ -1,0 +1,182 @@
+/**
+ * Decides which reference bits of a process are reset when, and keeps account of what
+ * that costs the process.
+ *
+ * A bit that is reset costs the process the next reference to its page, and a page that
+ * is not in use costs nothing. So a reading shows what the reset before it has cost, and
+ * what another one would cost: as much as there are bits set. If that is more than the
+ * budget has, only some blocks are reset, one after another. A page in a block that was
+ * not reset counts as referenced.
+ *
+ * @module
+ */
+
+import { ObservationBudget, type Payment } from "./observation_budget.ts";
+import { PAGE_SIZE, ReferenceBlocks } from "./reference_blocks.ts";
+
+/** What to reset now. */
+export type ResetChoice = "all" | "blocks" | "nothing";
+
+export interface ResetPlanOptions {
+  /** The most that the process may pay: a share of its time. Unlimited by default. */
+  readonly budget?: number;
+  /** What a reference costs after a reset, in nanoseconds; `undefined` while not known. */
+  readonly referenceCost?: () => number | undefined;
+  /** The time in milliseconds. */
+  readonly now?: () => number;
+}
+
+/** When which references of one process are reset. */
+export class ResetPlan {
+  /** What is known of its blocks. */
+  readonly blocks = new ReferenceBlocks();
+  readonly #budget: ObservationBudget | undefined;
+  readonly #referenceCost: () => number | undefined;
+  readonly #now: () => number;
+  /** Whether only all of its references can be reset at a time. */
+  #isIndivisible = false;
+  /** What was found referenced after resets, in pages, and paid for, in seconds. */
+  #cost = 0;
+  /** What was found since the last decision, in seconds. */
+  #found = 0;
+  /** What the last reset was expected to cost. */
+  #expected: Payment | undefined;
+  /** For readings without blocks: the pages that were paid for, and what is not judged. */
+  #whole = { paid: 0, isReset: false, isJudged: true, unjudged: 0 };
+
+  constructor(
+    { budget, referenceCost = () => undefined, now = () => performance.now() }:
+      ResetPlanOptions = {},
+  ) {
+    this.#referenceCost = referenceCost;
+    this.#now = now;
+    this.#budget = budget === undefined
+      ? undefined
+      : new ObservationBudget(budget, now);
+  }
+
+  /** What being observed has cost the process so far, in seconds; `undefined` if not known. */
+  get cost(): number | undefined {
+    return this.#referenceCost() === undefined ? undefined : this.#cost;
+  }
+
+  /**
+   * How much of the process looks in use, but cannot be judged: its references were not
+   * reset and read since observation began. In bytes.
+   */
+  get unjudged(): number {
+    return this.#isIndivisible ? this.#whole.unjudged : this.blocks.unjudged;
+  }
+
+  /** Whether references are counted. */
+  get isCounting(): boolean {
+    return this.#referenceCost() !== undefined;
+  }
+
+  /** Whether resets are limited. */
+  get isLimited(): boolean {
+    return this.isCounting && this.#budget !== undefined;
+  }
+
+  /** Begins an observation whose first reset is decided after a reading. */
+  begin(): void {
+    this.blocks.begin();
+    // Nothing that shows at the first reading is due to a reset.
+    this.#whole = {
+      paid: Infinity,
+      isReset: false,
+      isJudged: false,
+      unjudged: 0,
+    };
+  }
+
+  /** Whether an observation may begin by a reset of all references, without a reading. */
+  get mayBeginWithAll(): boolean {
+    if (!this.#budget || !this.isCounting) return true;
+    this.#settle(this.#budget);
+    return this.#budget.available > 0;
+  }
+
+  /** Begins an observation by a reset of all references. */
+  beginWithAll(): void {
+    this.blocks.begin(this.#now());
+    this.#whole = { paid: 0, isReset: true, isJudged: false, unjudged: 0 };
+  }
+
+  /**
+   * Takes a reading of the blocks.
+   *
+   * @param judges whether it ends a part of the observation.
+   */
+  read(judges: boolean): void {
+    this.#isIndivisible = false;
+    this.#charge(this.blocks.endReading(this.#now(), judges));
+  }
+
+  /**
+   * Takes a reading without blocks.
+   *
+   * @param bytes how much was referenced. The pages are not known; so many small ones
+   * are the most.
+   */
+  readWhole(bytes: number, judges: boolean): void {
+    const whole = this.#whole;
+    const referenced = bytes / PAGE_SIZE;
+    this.#isIndivisible = true;
+    this.#charge(Math.max(0, referenced - whole.paid));
+    whole.paid = referenced;
+    if (judges && whole.isReset) whole.isJudged = true;
+    whole.unjudged = whole.isJudged ? 0 : bytes;
+  }
+
+  #charge(pages: number): void {
+    const seconds = pages * (this.#referenceCost() ?? 0) / 1e9;
+    this.#cost += seconds;
+    this.#found += seconds;
+  }
+
+  /**
+   * Decides what to reset after a reading. Blocks to reset are chosen.
+   *
+   * @param canDivide whether blocks can be reset.
+   */
+  decide(canDivide: boolean): ResetChoice {
+    const cost = (this.#referenceCost() ?? 0) / 1e9;
+    const budget = this.#budget;
+    if (!budget || cost === 0) return "all";
+    this.#settle(budget);
+    const { available } = budget;
+    const referenced = this.#isIndivisible
+      ? this.#whole.paid
+      : this.blocks.referenced;
+    const isEnough = referenced * cost <= available;
+    if (isEnough || (!canDivide && available > 0)) {
+      this.#expected = budget.spend(referenced * cost);
+      return "all";
+    }
+    if (!canDivide || available <= 0) return "nothing";
+    const chosen = this.blocks.choose(available / cost, this.#now());
+    if (chosen === 0) return "nothing";
+    this.#expected = budget.spend(chosen * cost);
+    return "blocks";
+  }
+
+  /** Replaces what the last reset was expected to cost by what was found. */
+  #settle(budget: ObservationBudget): void {
+    if (this.#found > 0 || this.#expected) {
+      budget.spend(this.#found, this.#expected);
+    }
+    this.#found = 0;
+    this.#expected = undefined;
+  }
+
+  /** Notes what was reset. */
+  noteReset(choice: Exclude<ResetChoice, "nothing">): void {
+    if (choice === "blocks") this.blocks.noteCooled(this.#now());
+    else {
+      this.blocks.noteAllReset(this.#now());
+      this.#whole.paid = 0;
+      this.#whole.isReset = true;
+    }
+  }
+}
