@@ -102,8 +102,8 @@ function benchesOf(holes: number): Bench[] {
     const ages = new PageAges();
     let turn = 0;
     return () => {
-      ages.advance(readings[turn++ % readings.length]);
-      return ages.ages[0];
+      ages.advance(readings[turn++ % readings.length], 5);
+      return ages.used[0];
     };
   };
   return [

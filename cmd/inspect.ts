@@ -74,7 +74,6 @@ function styleOf(verdict: Verdict | ""): Style {
 }
 
 const AGE_COLUMNS: readonly Column<AgeRow>[] = [
-  { name: "intervals", kind: "number", value: ({ intervals }) => intervals },
   { name: "seconds", kind: "number", value: ({ seconds }) => seconds },
   { name: "idle", kind: "size", value: ({ idle }) => idle },
   { name: "used", kind: "size", value: ({ used }) => used },
@@ -100,9 +99,9 @@ bound: the pages that are referenced and differ from their file or swap. If the
 kernel keeps soft-dirty bits, so is ref of memory that is mapped more than once,
 locked, secondary-mmu, or no-main-thread.
 
---ages shows how much was not used for 1, 2, 4, … 128 intervals or longer, and
-how much was used within that time: the working set. An interval is 250 ms, or
-longer if --observe exceeds a minute. Columns:
+--ages shows how much was not used for so many seconds or longer, and how much
+was used within that time: the working set. References are read and reset every
+250 ms, or less often if --observe exceeds a minute. Columns:
 ${columnNames(AGE_COLUMNS)}
 
 --pages prints one character per page: . not resident, - resident,
@@ -143,7 +142,7 @@ export function inspectCommand(context: Context) {
       )
       .option(
         "--ages",
-        "show how long its memory was not used, in intervals",
+        "show for how many seconds its memory was not used",
         false,
       )
       .addOption(pagedataOption(context.system)),
@@ -226,7 +225,7 @@ function agesLine(
     "",
     `${
       formatSize(resident)
-    } in memory, watched for ${observedSeconds} s in intervals of ${
+    } in memory, watched for ${observedSeconds} s, every ${
       interval.toFixed(2)
     } s`,
   );

@@ -64,7 +64,7 @@ export interface GroupState {
   /** How `rss` was counted: `pss` if shared pages were counted in proportion. */
   readonly accounting: "rss" | "pss";
   /**
-   * How much was idle for a number of intervals or longer; null while ages are not
+   * How much was idle for a number of seconds or longer; null while ages are not
    * kept, which is always so with the policy `clock`, and otherwise far from the cap.
    */
   readonly idle: readonly IdleBytes[] | null;

@@ -29,7 +29,7 @@ import {
   type Platform,
 } from "../platform/platform.ts";
 import { formatSize, hex } from "../report/units.ts";
-import { idleBytes, MAX_AGE, PageAges } from "../scanner/ages.ts";
+import { idleBytes, PageAges } from "../scanner/ages.ts";
 import { mergePagedata } from "../scanner/merge.ts";
 import type { Messages } from "./scan_once.ts";
 
@@ -94,7 +94,7 @@ export interface PagesReport extends ReportHead {
 
 /** What `rcap inspect --ages --json` prints. Sizes in bytes, times in seconds. */
 export interface AgesReport extends ReportHead {
-  /** Length of an interval. */
+  /** How often references were read and reset. */
   readonly interval: number;
   readonly resident: number;
   /** The resident memory by age. */
@@ -103,9 +103,8 @@ export interface AgesReport extends ReportHead {
 
 /** How much memory was not used for some time, and how much was. */
 export interface AgeRow {
-  readonly intervals: number;
   readonly seconds: number;
-  /** Not used for this many intervals or longer. */
+  /** Not used for so long or longer. */
   readonly idle: number;
   /** The working set: used within that time. */
   readonly used: number;
@@ -225,6 +224,8 @@ function requireShort(
 
 /** The shortest interval of ages, in milliseconds. */
 const SHORTEST_INTERVAL = 250;
+/** The most intervals, each of which costs the process a reset. */
+const MOST_INTERVALS = 256;
 
 /**
  * Observes a process for many intervals and reports how long its memory has not been
@@ -241,13 +242,14 @@ export async function inspectAges(
   const { comm } = process;
   const memory = platform.open(process);
   await memory.checkAccess();
-  const interval = Math.max(SHORTEST_INTERVAL, observation / MAX_AGE);
+  const interval = Math.max(SHORTEST_INTERVAL, observation / MOST_INTERVALS);
   const intervals = Math.max(1, Math.round(observation / interval));
   using _progress = progress(
     `observing process ${pid} (${comm}) for ${observation / 1000} s…`,
   );
   const ages = new PageAges();
   const began = clock.now();
+  let since = began;
   await memory.reset();
   for (let count = 1; count <= intervals; count++) {
     // Other programs may reset references, too: see watch.
@@ -259,14 +261,20 @@ export async function inspectAges(
       signal,
     );
     signal.throwIfAborted();
-    ages.advance(await memory.read("inspect"));
+    const now = clock.now();
+    const reading = await memory.read("inspect");
+    ages.advance(reading, (now - since) / 1000);
+    since = now;
     if (count < intervals) await memory.reset();
   }
   warnOf(memory, log);
-  const bytesByAge = new Float64Array(MAX_AGE + 1);
-  ages.addBytesByAge(bytesByAge);
-  const resident = bytesByAge.reduce((sum, bytes) => sum + bytes, 0);
+  const resident = ages.residentBytes;
   const seconds = observation / intervals / 1000;
+  const doublings = Math.floor(Math.log2(intervals));
+  const times = Array.from(
+    { length: doublings + 1 },
+    (_, doubling) => Math.round(2 ** doubling * seconds * 1000) / 1000,
+  );
   return {
     version: 1,
     pid,
@@ -275,14 +283,11 @@ export async function inspectAges(
     observedSeconds: observation / 1000,
     interval: seconds,
     resident,
-    ages: idleBytes([ages])
-      .filter((row) => row.intervals <= intervals)
-      .map((row) => ({
-        intervals: row.intervals,
-        seconds: Math.round(row.intervals * seconds * 1000) / 1000,
-        idle: row.bytes,
-        used: resident - row.bytes,
-      })),
+    ages: idleBytes([ages], times).map(({ seconds, bytes }) => ({
+      seconds,
+      idle: bytes,
+      used: resident - bytes,
+    })),
   };
 }
 

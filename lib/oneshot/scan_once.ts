@@ -178,7 +178,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
       memory,
       scanMemory: plan ?? memory,
     })),
-    platform.granularity,
+    { granularity: platform.granularity, clock },
   );
   const targets = victims.map((victim, index): Target => ({
     ...victim,

@@ -54,7 +54,8 @@ const GLANCES = 4;
 /** The policy `clock`. */
 export const clock: Policy = {
   forGroup: (group, around) => new ClockGroup(group, around),
-  forScan: (processes, granularity) => new ClockScan(processes, granularity),
+  forScan: (processes, { granularity }) =>
+    new ClockScan(processes, granularity),
 };
 
 /** The recorded references of a process. */

@@ -1,12 +1,13 @@
 /**
- * The policy `coldest`: in every interval all pages age by one, except those in use,
- * and the oldest pages of all processes are paged out first.
+ * The policy `coldest`: the pages that have not been used for the longest time, of all
+ * processes, are paged out first.
  *
  * @module
  */
 
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import type { Member } from "../group/member.ts";
+import type { Clock } from "../platform/clock.ts";
 import { AgedCollection, AgedProcess } from "../scanner/aged_collection.ts";
 import { type IdleBytes, idleBytes, PageAges } from "../scanner/ages.ts";
 import { scanColdest } from "../scanner/coldest.ts";
@@ -48,6 +49,13 @@ const RESERVE_FACTOR = 1.5;
  */
 const SHORTEST_INTERVAL = 5000;
 
+/**
+ * Idle memory suffices if there is more of it than a share of the cap and the growth of a
+ * time, in milliseconds: then references are not reset to find more.
+ */
+const SUFFICIENT_SHARE = 0.25;
+const SUFFICIENT_TIME = 300_000;
+
 /** The longest first interval, in milliseconds: memory may have to be paged out soon. */
 const FIRST_INTERVAL = 2000;
 
@@ -60,23 +68,35 @@ const AGES_OF_ONE_SCAN = 8;
 /** The policy `coldest`. */
 export const coldest: Policy = {
   forGroup: (group, around) => new ColdestGroup(group, around),
-  forScan: (processes) => new ColdestScan(processes),
+  forScan: (processes, { clock }) => new ColdestScan(processes, clock),
 };
 
 /** The ages of a process's pages. */
 class Aging {
   readonly aged: AgedProcess;
   readonly #access: ProcessAccess;
+  readonly #clock: Clock;
+  /** When the interval began, in milliseconds. */
+  #since: number;
 
-  constructor(access: ProcessAccess) {
+  /** The first interval begins now: its references have just been reset, or will be by `begin`. */
+  constructor(access: ProcessAccess, clock: Clock) {
     this.#access = access;
+    this.#clock = clock;
+    this.#since = clock.now();
     this.aged = new AgedProcess(access.scanMemory);
+  }
+
+  /** For how long the interval has lasted, in milliseconds. */
+  get length(): number {
+    return this.#clock.now() - this.#since;
   }
 
   /** Starts to record references and ages. */
   async begin(): Promise<void> {
     await this.#access.memory.reset();
     this.aged.ages = new PageAges();
+    this.#since = this.#clock.now();
   }
 
   /** Adds the references that are visible now, without resetting them. */
@@ -84,9 +104,19 @@ class Aging {
     this.aged.ages.look(await this.#access.memory.read("glance"));
   }
 
-  /** Ends an interval: pages not referenced in it age by one. */
-  async advance(): Promise<void> {
-    this.aged.ages.advance(await this.#access.scanMemory.readPagedata());
+  /**
+   * Ends an interval: pages not referenced in it become older.
+   *
+   * @param isReset whether references are reset. Without, pages in use stay in use, and
+   * others become older as well.
+   */
+  async advance({ isReset = true } = {}): Promise<void> {
+    const { memory, scanMemory } = this.#access;
+    const now = this.#clock.now();
+    const reading =
+      await (isReset ? scanMemory.readPagedata() : memory.read("glance"));
+    this.aged.ages.advance(reading, (now - this.#since) / 1000);
+    this.#since = now;
   }
 
   /** Makes references to pages in use visible again. */
@@ -106,13 +136,11 @@ class ColdestMember {
   readonly #aging: Aging;
   /** Whether references are recorded. */
   #isObserved = false;
-  /** When the current interval began. */
-  #intervalSince = -Infinity;
   #residencyAt = -Infinity;
 
-  constructor(member: Member) {
+  constructor(member: Member, clock: Clock) {
     this.member = member;
-    this.#aging = new Aging(member);
+    this.#aging = new Aging(member, clock);
   }
 
   get aged(): AgedProcess {
@@ -122,29 +150,28 @@ class ColdestMember {
   /**
    * Starts to keep ages, or ends an interval that was long enough.
    *
-   * @param interval the shortest interval, and the length of the first one.
+   * @param interval the shortest interval, and the length of the first one; and whether
+   * references are reset at its end.
    */
   async observe(
-    now: number,
-    interval: { least: number; first: number },
+    interval: { least: number; first: number; isReset: boolean },
   ): Promise<void> {
     if (!this.#isObserved) {
       await this.#aging.begin();
       this.#isObserved = true;
-      this.#intervalSince = now;
       return;
     }
     const { isAged, ages } = this.aged;
     const least = isAged ? interval.least : interval.first;
-    if (now - this.#intervalSince < least) {
+    if (this.#aging.length < least) {
       // Without ages it loses nothing, and a process that has not run has used nothing.
       if (!isAged || !(ages.isStale || this.member.memory.hasRun())) return;
       return await this.glance();
     }
-    await this.#aging.advance();
-    this.#intervalSince = now;
+    const isReset = interval.isReset || !isAged;
+    await this.#aging.advance({ isReset });
     // Otherwise processors would not mark again pages whose translations they cache.
-    await this.#aging.refresh();
+    if (isReset) await this.#aging.refresh();
   }
 
   glance(): Promise<void> {
@@ -185,7 +212,7 @@ class ColdestGroup implements GroupPolicy {
     this.#collection = new AgedCollection([], group.statistics);
     this.#members = new KnownMembers(
       group,
-      (member) => new ColdestMember(member),
+      (member) => new ColdestMember(member, around.clock),
     );
   }
 
@@ -200,12 +227,13 @@ class ColdestGroup implements GroupPolicy {
     await this.#observe({
       least: this.#agesFaster ? least : Math.max(least, SHORTEST_INTERVAL),
       first: Math.min(least, FIRST_INTERVAL),
+      isReset: !this.#suffices(interval),
     });
   }
 
   async observeOnce(milliseconds: number): Promise<void> {
     const { clock, signal } = this.#around;
-    const every = { least: 0, first: 0 };
+    const every = { least: 0, first: 0, isReset: true };
     await this.#observe(every);
     for (let age = 1; age <= AGES_OF_ONE_SCAN && !signal.aborted; age++) {
       await clock.sleep(milliseconds / AGES_OF_ONE_SCAN, signal);
@@ -213,14 +241,30 @@ class ColdestGroup implements GroupPolicy {
     }
   }
 
-  async #observe(interval: { least: number; first: number }): Promise<void> {
-    const { clock, signal, log } = this.#around;
+  /**
+   * Whether so much is known to be idle that it suffices for the next minutes: then
+   * references are not reset, at the expense of the processes, to find more.
+   *
+   * @param interval between two samples, in milliseconds.
+   */
+  #suffices(interval: number): boolean {
+    const growth = this.#expectedGrowth * SUFFICIENT_TIME / interval;
+    const needed = this.#group.cap * SUFFICIENT_SHARE + growth;
+    const members = this.#members.all();
+    return members.every(({ aged }) => aged.isAged) &&
+      members.reduce((sum, { aged }) => sum + aged.unreferenced, 0) > needed;
+  }
+
+  async #observe(
+    interval: { least: number; first: number; isReset: boolean },
+  ): Promise<void> {
+    const { signal, log } = this.#around;
     for (const known of this.#members.all()) {
       if (signal.aborted) return;
       await tolerate(
         known.member,
         log,
-        () => known.observe(clock.now(), interval),
+        () => known.observe(interval),
       );
     }
   }
@@ -337,8 +381,8 @@ class ColdestScan implements OneShotPolicy {
   readonly processes: readonly ObservedProcess[];
   readonly #collection: AgedCollection;
 
-  constructor(processes: readonly ProcessAccess[]) {
-    const agings = processes.map((access) => new Aging(access));
+  constructor(processes: readonly ProcessAccess[], clock: Clock) {
+    const agings = processes.map((access) => new Aging(access, clock));
     this.processes = agings.map((aging): ObservedProcess => ({
       target: aging.aged,
       glance: () => aging.look(),

@@ -29,7 +29,7 @@ export interface Policy {
    */
   forScan(
     processes: readonly ProcessAccess[],
-    granularity: Platform["granularity"],
+    around: { granularity: Platform["granularity"]; clock: Clock },
   ): OneShotPolicy;
 }
 

@@ -1,40 +1,44 @@
 /**
- * The age of every page: the number of intervals since it was last referenced. One
- * byte per recorded page, carried from reading to reading while mappings change,
- * grow and move.
+ * The age of every page: for how many seconds it has not been referenced. One byte per
+ * recorded page, carried from reading to reading while mappings change, grow and move.
  *
  * @module
  */
 
 import { endOffset, firstOffset, type Pagedata } from "../memory/pagedata.ts";
 import { AgeCarrier, TRIED } from "./carry_ages.ts";
+import { MOMENTS, Moments } from "./moments.ts";
 import { findMoves } from "./moves.ts";
 
-/** The highest age. Older pages keep it. */
-export const MAX_AGE = 255;
+/** Ages of less than this many seconds are in the first band. */
+const FIRST_BAND = 0.5;
 
 /**
- * The number of bands, which group similar ages: band 0 is age 0, in use; band `n`
- * contains the ages from 2^(n-1) to 2^n, exclusive.
+ * The number of bands, which group similar ages: band 0 is age 0, in use; band 1 contains
+ * ages below half a second, and each further one ages of up to twice as long; the last
+ * has those of more than 18 hours.
  */
-export const BANDS = 9;
+export const BANDS = 20;
 
-/** The band of every age. */
-export const BAND_OF_AGE: Uint8Array = Uint8Array.from(
-  { length: MAX_AGE + 1 },
-  (_, age) => 32 - Math.clz32(age),
-);
+/** Returns the band of an age in seconds. */
+export function bandOfAge(seconds: number): number {
+  if (seconds <= 0) return 0;
+  const doublings = Math.floor(Math.log2(seconds / FIRST_BAND));
+  return Math.max(1, Math.min(doublings + 2, BANDS - 1));
+}
 
 /** The ages of the pages of one process. */
 export class PageAges {
   #pagedata: Pagedata | undefined;
-  #ages = new Uint8Array(0);
+  readonly #moments = new Moments();
+  #used = new Uint8Array(0);
   /** Whether the bits belong to the current interval. */
   #isOpen = false;
-  #intervals = 0;
   /** Whether pages of the last reading have been paged out since. */
   isStale = false;
-  /** Buffer for the next ages: that of the previous ages. */
+  /** The size of what was not referenced, in bytes, once it was asked for. */
+  #unreferenced: number | undefined;
+  /** Buffer for the next moments: that of the previous ones. */
   #room = new Uint8Array(0);
 
   /**
@@ -45,22 +49,43 @@ export class PageAges {
     return this.#pagedata;
   }
 
-  /** The age of every page of the last reading, in the order of its `bits`. */
-  get ages(): Uint8Array {
-    return this.#ages;
+  /**
+   * When every page of the last reading was last known to be in use, in the order of its
+   * `bits`: the number of a moment, of which {@linkcode ageOf} has the age.
+   */
+  get used(): Uint8Array {
+    return this.#used;
+  }
+
+  /** The age of the pages of a moment, in seconds, as of the end of the last interval. */
+  ageOf(moment: number): number {
+    return this.#moments.ageOf(moment);
+  }
+
+  /** The band of the age of every moment. */
+  get bands(): Uint8Array {
+    const bands = new Uint8Array(MOMENTS);
+    for (let moment = 0; moment <= this.#moments.last; moment++) {
+      bands[moment] = bandOfAge(this.ageOf(moment));
+    }
+    return bands;
   }
 
   /**
-   * Takes a reading that ends an interval. Referenced pages get age 0, others
-   * become one older. New pages have age 0; in the first reading, in which all
-   * pages are new, unreferenced pages have age 1.
+   * Takes a reading that ends an interval. Referenced pages get age 0, others become
+   * older. New pages have age 0; in the first reading, in which all pages are new,
+   * unreferenced pages have the age of the interval.
    *
    * @param reading owned by this object afterwards.
+   * @param seconds the length of the interval: the time from the reading, or reset, that
+   * ended the interval before.
    */
-  advance(reading: Pagedata): void {
-    this.#take(reading, 1);
+  advance(reading: Pagedata, seconds: number): void {
+    const moments = this.#moments;
+    if (moments.isFull) this.#renumber(moments.makeRoom());
+    moments.add(seconds);
+    this.#take(reading);
     this.#isOpen = false;
-    this.#intervals++;
   }
 
   /**
@@ -70,41 +95,48 @@ export class PageAges {
    * @param reading owned by this object afterwards.
    */
   look(reading: Pagedata): void {
-    this.#take(reading, 0);
+    this.#take(reading);
     this.#isOpen = true;
   }
 
-  #take(reading: Pagedata, older: 0 | 1): void {
+  #take(reading: Pagedata): void {
     const before = this.#pagedata;
-    const ages = this.#makeRoom(reading.bits.length);
+    const { last: moment } = this.#moments;
+    const used = this.#makeRoom(reading.bits.length, moment);
     this.isStale = false;
+    this.#unreferenced = undefined;
     if (before) {
       const carrier = new AgeCarrier(
-        { pagedata: before, ages: this.#ages },
-        { pagedata: reading, ages },
+        { pagedata: before, used: this.#used },
+        { pagedata: reading, used },
         // A reset of references by others must not make pages look idle.
-        { older, isSameInterval: this.#isOpen },
+        { moment, isSameInterval: this.#isOpen },
       );
       carrier.carryInPlace();
       for (const move of findMoves(before.mappings, reading.mappings)) {
         carrier.carryMoved(move);
       }
     } else {
-      // The first interval began when references were reset.
+      // The first interval began when references were reset: at moment 0.
       const { bits } = reading;
-      for (let at = 0; at < bits.length; at++) ages[at] = older >> bits[at];
+      for (let at = 0; at < bits.length; at++) if (bits[at] === 0) used[at] = 0;
     }
     this.#pagedata = reading;
-    this.#room = new Uint8Array(this.#ages.buffer);
-    this.#ages = ages;
+    this.#room = new Uint8Array(this.#used.buffer);
+    this.#used = used;
   }
 
-  /** Ages of 0. */
-  #makeRoom(pages: number): Uint8Array<ArrayBuffer> {
-    if (this.#room.length < pages || this.#room.length > pages * 2 + 4096) {
-      return new Uint8Array(pages);
-    }
-    return this.#room.subarray(0, pages).fill(0);
+  /** Room for the moments of pages, which are all new. */
+  #makeRoom(pages: number, moment: number): Uint8Array<ArrayBuffer> {
+    const isUsable = this.#room.length >= pages &&
+      this.#room.length <= pages * 2 + 4096;
+    const room = isUsable ? this.#room : new Uint8Array(pages);
+    return room.subarray(0, pages).fill(moment);
+  }
+
+  #renumber(number: Uint8Array): void {
+    const used = this.#used;
+    for (let at = 0; at < used.length; at++) used[at] = number[used[at]];
   }
 
   /**
@@ -112,24 +144,31 @@ export class PageAges {
    * bytes.
    */
   get neverReferencedBytes(): number {
-    return this.#bytesFrom(Math.min(this.#intervals, MAX_AGE));
+    return this.#pagedata && this.#moments.last > 0 ? this.#bytesOf(0) : 0;
   }
 
   /** Size of what was not referenced in the last interval, in bytes. */
   get unreferencedBytes(): number {
-    return this.#bytesFrom(1);
+    if (this.#unreferenced === undefined) {
+      const bytes = this.bytesByMoment();
+      bytes[this.#moments.last] = 0;
+      this.#unreferenced = sumOf(bytes);
+    }
+    return this.#unreferenced;
   }
 
   /** Size of what was referenced in the last interval, in bytes. */
   get referencedBytes(): number {
-    return this.#bytesFrom(0) - this.#bytesFrom(1);
+    return this.#bytesOf(this.#moments.last);
   }
 
-  /** Size of what has an age or is older, in bytes. */
-  #bytesFrom(age: number): number {
-    const bytes = new Float64Array(MAX_AGE + 1);
-    this.addBytesByAge(bytes);
-    return bytes.subarray(age).reduce((sum, some) => sum + some, 0);
+  /** Size of all pages, in bytes. */
+  get residentBytes(): number {
+    return sumOf(this.bytesByMoment());
+  }
+
+  #bytesOf(moment: number): number {
+    return this.bytesByMoment()[moment];
   }
 
   /** Clears `TRIED`, so that pages that were not paged out are tried again. */
@@ -139,47 +178,65 @@ export class PageAges {
     for (let at = 0; at < bits.length; at++) bits[at] &= ~TRIED;
   }
 
-  /**
-   * Adds the size of the pages of each age to a sum.
-   *
-   * @param bytes the sum, in bytes per age.
-   */
-  addBytesByAge(bytes: Float64Array): void {
+  /** The size of the pages last used at each moment, in bytes. */
+  bytesByMoment(): Float64Array {
+    const bytes = new Float64Array(MOMENTS);
     const pagedata = this.#pagedata;
-    if (!pagedata) return;
-    const ages = this.#ages;
-    const pages = new Uint32Array(MAX_AGE + 1);
+    if (!pagedata) return bytes;
+    const used = this.#used;
+    const pages = new Uint32Array(MOMENTS);
     for (const mapping of pagedata.mappings) {
       const end = endOffset(pagedata, mapping);
+      const first = firstOffset(pagedata, mapping);
+      if (first === end) continue;
       pages.fill(0);
-      for (let at = firstOffset(pagedata, mapping); at < end; at++) {
-        pages[ages[at]]++;
-      }
-      for (let age = 0; age <= MAX_AGE; age++) {
-        bytes[age] += pages[age] * mapping.pageSize;
+      for (let at = first; at < end; at++) pages[used[at]]++;
+      for (let moment = 0; moment < MOMENTS; moment++) {
+        bytes[moment] += pages[moment] * mapping.pageSize;
       }
     }
+    return bytes;
   }
 }
 
-/**
- * The size of the pages that were idle for a number of intervals or longer, in
- * bytes.
- */
+function sumOf(amounts: Float64Array): number {
+  return amounts.reduce((sum, some) => sum + some, 0);
+}
+
+/** The size of the pages that were idle for a number of seconds or longer, in bytes. */
 export interface IdleBytes {
-  readonly intervals: number;
+  readonly seconds: number;
   readonly bytes: number;
 }
 
-/**
- * Returns how much of some processes was idle for 1, 2, 4, … 128 intervals or
- * longer.
- */
-export function idleBytes(processes: Iterable<PageAges>): IdleBytes[] {
-  const bytes = new Float64Array(MAX_AGE + 1);
-  for (const ages of processes) ages.addBytesByAge(bytes);
-  return Array.from({ length: BANDS - 1 }, (_, band) => ({
-    intervals: 2 ** band,
-    bytes: bytes.subarray(2 ** band).reduce((sum, some) => sum + some, 0),
-  }));
+/** The ages of which idle memory is reported, in seconds: up to a day. */
+export const IDLE_SECONDS: readonly number[] = [
+  1,
+  2,
+  5,
+  10,
+  30,
+  60,
+  300,
+  900,
+  3600,
+  14_400,
+  86_400,
+];
+
+/** Returns how much of some processes was idle for some times or longer. */
+export function idleBytes(
+  processes: Iterable<PageAges>,
+  times: readonly number[] = IDLE_SECONDS,
+): IdleBytes[] {
+  const rows = times.map((seconds) => ({ seconds, bytes: 0 }));
+  for (const ages of processes) {
+    for (const [moment, bytes] of ages.bytesByMoment().entries()) {
+      if (bytes === 0) continue;
+      // Timers are not exact.
+      const age = ages.ageOf(moment) * 1.01;
+      for (const row of rows) if (age >= row.seconds) row.bytes += bytes;
+    }
+  }
+  return rows;
 }

@@ -4,59 +4,106 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { MA_READ, MA_WRITE } from "../memory/mapping_flags.ts";
 import { type DrawnMapping, PAGE, pagedataOf } from "../memory/testing.ts";
-import { idleBytes, MAX_AGE, PageAges } from "./ages.ts";
+import { bandOfAge, BANDS, idleBytes, PageAges } from "./ages.ts";
 import { COOLED } from "./carry_ages.ts";
+import { TOLERANCE } from "./moments.ts";
 
 const START = 0x10000n;
 
-/** The ages after some readings, one per interval. */
+/** The ages after some readings, one a second. */
 function agesAfter(...readings: DrawnMapping[][]): PageAges {
   const ages = new PageAges();
-  for (const reading of readings) ages.advance(pagedataOf(reading));
+  for (const reading of readings) ages.advance(pagedataOf(reading), 1);
   return ages;
+}
+
+/** The age of every page, in seconds. */
+function secondsOf(ages: PageAges): number[] {
+  return Array.from(ages.used, (moment) => ages.ageOf(moment));
 }
 
 function at(start: bigint, pages: string): DrawnMapping[] {
   return [{ start, pages }];
 }
 
-Deno.test("the age of a page is the number of intervals since it was referenced", () => {
+Deno.test("the age of a page is the number of seconds since it was referenced", () => {
   const ages = agesAfter(
     at(START, "02130"),
     at(START, "00200"),
     at(START, "00002"),
   );
-  assertEquals([...ages.ages], [3, 2, 1, 2, 0]);
+  assertEquals(secondsOf(ages), [3, 2, 1, 2, 0]);
 });
 
-Deno.test("ages stop at the highest, for pages within words and after them", () => {
+Deno.test("intervals may have any length", () => {
   const ages = new PageAges();
-  for (let i = 0; i < MAX_AGE + 3; i++) {
-    ages.advance(pagedataOf(at(START, "000000")));
+  const steps = [["0220", 0.25], ["0020", 5], ["0002", 3600]] as const;
+  for (const [pages, seconds] of steps) {
+    ages.advance(pagedataOf(at(START, pages)), seconds);
   }
-  assertEquals([...ages.ages], Array(6).fill(MAX_AGE));
+  assertEquals(secondsOf(ages), [3605.25, 3605, 3600, 0]);
+  // The first band ends at half a second, the last begins at 18 hours.
+  assertEquals(
+    [0, 0.1, 0.5, 1, 2, 4, 5, 8, 60, 3600, 65_000, 66_000, 1e9].map(bandOfAge),
+    [0, 1, 2, 3, 4, 5, 5, 6, 8, 14, 18, 19, BANDS - 1],
+  );
+});
+
+Deno.test("ages stay known for days, at any length of interval", () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.tuple(
+          fc.constantFrom(0, 0.05, 0.25, 1, 5, 60, 3600),
+          fc.integer({ min: 1, max: 400 }),
+        ),
+        { minLength: 1, maxLength: 12 },
+      ),
+      (parts) => {
+        const ages = new PageAges();
+        const known = new Float64Array(1000);
+        let turn = 0;
+        for (const [seconds, count] of parts) {
+          for (let i = 0; i < count; i++, turn++) {
+            // One page is used at a time, of those that are not held back.
+            const used = turn * 7 % 990;
+            const pages = "0".repeat(used) + "2" + "0".repeat(999 - used);
+            ages.advance(pagedataOf(at(START, pages)), seconds);
+            for (let page = 0; page < 1000; page++) known[page] += seconds;
+            known[used] = 0;
+          }
+        }
+        for (const [page, age] of secondsOf(ages).entries()) {
+          const isRight = age <= known[page] + 1e-6 &&
+            age * (1 + TOLERANCE) >= known[page] - 1e-6;
+          assert(isRight, `page ${page}: ${age}, not ${known[page]}`);
+        }
+      },
+    ),
+    { seed: 20_261_127, numRuns: 40 },
+  );
 });
 
 Deno.test("new pages have age 0, and others keep their age", () => {
   const ages = agesAfter(at(START, "00..00"), at(START, "000.00"));
-  assertEquals([...ages.ages], [2, 2, 0, 2, 2]);
+  assertEquals(secondsOf(ages), [2, 2, 0, 2, 2]);
 });
 
 Deno.test("ages survive growth, shrinking, splits and merges", () => {
   const whole = at(START, "000000");
   const grown = agesAfter(whole, at(START, "00000000"));
-  assertEquals([...grown.ages], [2, 2, 2, 2, 2, 2, 0, 0]);
+  assertEquals(secondsOf(grown), [2, 2, 2, 2, 2, 2, 0, 0]);
   const below = agesAfter(whole, at(START - 0x2000n, "00000000"));
-  assertEquals([...below.ages], [0, 0, 2, 2, 2, 2, 2, 2]);
+  assertEquals(secondsOf(below), [0, 0, 2, 2, 2, 2, 2, 2]);
   const split = agesAfter(whole, [
     { start: START, pages: "00" },
     { start: START + 0x2000n, pages: "0000", flags: MA_READ },
   ]);
-  assertEquals([...split.ages], [2, 2, 2, 2, 2, 2]);
+  assertEquals(secondsOf(split), [2, 2, 2, 2, 2, 2]);
 });
 
 Deno.test("ages move with memory that mremap moves, even if it grows", () => {
@@ -65,25 +112,25 @@ Deno.test("ages move with memory that mremap moves, even if it grows", () => {
     at(0x900000n, "00.200..00"),
   );
   // The last two pages are new.
-  assertEquals([...moved.ages], [2, 2, 0, 1, 2, 0, 0]);
+  assertEquals(secondsOf(moved), [2, 2, 0, 1, 2, 0, 0]);
 });
 
 Deno.test("another kind of mapping inherits no ages", () => {
   const ages = agesAfter(at(START, "0000"), [
     { start: 0x900000n, pages: "0000", flags: MA_READ | MA_WRITE },
   ]);
-  assertEquals([...ages.ages], [0, 0, 0, 0]);
+  assertEquals(secondsOf(ages), [0, 0, 0, 0]);
 });
 
 Deno.test("a look within an interval ages no page, and its references are remembered", () => {
   const ages = agesAfter(at(START, "00000"));
   ages.look(pagedataOf(at(START, "20000")));
-  assertEquals([...ages.ages], [0, 1, 1, 1, 1]);
+  assertEquals(secondsOf(ages), [0, 1, 1, 1, 1]);
   // Another process has reset the reference.
-  ages.advance(pagedataOf(at(START, "00000")));
-  assertEquals([...ages.ages], [0, 2, 2, 2, 2]);
-  ages.advance(pagedataOf(at(START, "00000")));
-  assertEquals([...ages.ages], [1, 3, 3, 3, 3]);
+  ages.advance(pagedataOf(at(START, "00000")), 1);
+  assertEquals(secondsOf(ages), [0, 2, 2, 2, 2]);
+  ages.advance(pagedataOf(at(START, "00000")), 1);
+  assertEquals(secondsOf(ages), [1, 3, 3, 3, 3]);
 });
 
 Deno.test("a cooled page stays cooled until it is referenced", () => {
@@ -93,7 +140,7 @@ Deno.test("a cooled page stays cooled until it is referenced", () => {
   assertEquals([...ages.pagedata!.bits], [COOLED, 2, COOLED, COOLED, COOLED]);
 });
 
-Deno.test("idle memory is counted for each number of intervals or longer", () => {
+Deno.test("idle memory is counted for each number of seconds or longer", () => {
   const ages = agesAfter(
     at(START, "0222"),
     at(START, "0022"),
@@ -102,9 +149,9 @@ Deno.test("idle memory is counted for each number of intervals or longer", () =>
   assertEquals(
     idleBytes([ages, ages]).slice(0, 3),
     [
-      { intervals: 1, bytes: 6 * PAGE },
-      { intervals: 2, bytes: 4 * PAGE },
-      { intervals: 4, bytes: 0 },
+      { seconds: 1, bytes: 6 * PAGE },
+      { seconds: 2, bytes: 4 * PAGE },
+      { seconds: 5, bytes: 0 },
     ],
   );
 });
@@ -147,7 +194,7 @@ Deno.test("ages match those of pages that are followed one by one", () => {
           })),
         );
         if (isLook) ages.look(pagedata);
-        else ages.advance(pagedata);
+        else ages.advance(pagedata, 1);
         const now: typeof known = new Map();
         for (const [page, drawn] of [...pages].entries()) {
           if (drawn === ".") continue;
@@ -161,7 +208,7 @@ Deno.test("ages match those of pages that are followed one by one", () => {
         known = now;
         isOpen = isLook;
         const found = [...known.values()];
-        assertEquals([...ages.ages], found.map(({ age }) => age));
+        assertEquals(secondsOf(ages), found.map(({ age }) => age));
         assertEquals(
           [...ages.pagedata!.bits],
           found.map(({ bits }) => bits),

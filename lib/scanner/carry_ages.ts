@@ -35,15 +35,16 @@ export const COOLED = 4;
 /** The page is still resident after a page-out. */
 export const TRIED = 8;
 
-/** A reading and the ages of its pages, in the order of its `bits`. */
+/** A reading, and when its pages were last in use, in the order of its `bits`. */
 export interface AgedReading {
   readonly pagedata: Pagedata;
-  readonly ages: Uint8Array;
+  /** The numbers of moments. */
+  readonly used: Uint8Array;
 }
 
 export interface CarryOptions {
-  /** By how much unreferenced pages age. */
-  readonly older: 0 | 1;
+  /** The number of the moment at which referenced pages are in use. */
+  readonly moment: number;
   /**
    * Whether the readings belong to the same interval. If so, pages referenced in
    * the earlier one count as referenced in the later one too.
@@ -53,7 +54,6 @@ export interface CarryOptions {
 
 /** 1 in every byte of a word. */
 const EVERY_BYTE = 0x01010101;
-const LOW_BITS = 0x7f7f7f7f;
 const DONE = (COOLED | TRIED) * EVERY_BYTE;
 const FOUND = (REFERENCED | MODIFIED) * EVERY_BYTE;
 
@@ -61,12 +61,12 @@ const FOUND = (REFERENCED | MODIFIED) * EVERY_BYTE;
 export class AgeCarrier {
   readonly #before: Pagedata;
   readonly #oldBits: DataView;
-  readonly #oldAges: DataView;
+  readonly #oldUsed: DataView;
   readonly #reading: Pagedata;
   readonly #bits: DataView;
-  readonly #ages: DataView;
-  /** By how much unreferenced pages age, in every byte. */
-  readonly #older: number;
+  readonly #used: DataView;
+  /** The moment at which referenced pages are in use, in every byte. */
+  readonly #moment: number;
   /**
    * The bits that a page keeps because they belong to the same interval, in every
    * byte.
@@ -74,21 +74,21 @@ export class AgeCarrier {
   readonly #kept: number;
 
   /**
-   * @param now the later reading; its bits and ages are changed. Its ages must be
-   * 0.
+   * @param now the later reading; its bits and moments are changed. Its pages must have
+   * the moment of pages in use.
    */
   constructor(
     before: AgedReading,
     now: AgedReading,
-    { older, isSameInterval }: CarryOptions,
+    { moment, isSameInterval }: CarryOptions,
   ) {
     this.#before = before.pagedata;
     this.#oldBits = viewOf(before.pagedata.bits);
-    this.#oldAges = viewOf(before.ages);
+    this.#oldUsed = viewOf(before.used);
     this.#reading = now.pagedata;
     this.#bits = viewOf(now.pagedata.bits);
-    this.#ages = viewOf(now.ages);
-    this.#older = older * EVERY_BYTE;
+    this.#used = viewOf(now.used);
+    this.#moment = Math.imul(moment, EVERY_BYTE);
     this.#kept = isSameInterval ? FOUND : 0;
   }
 
@@ -171,16 +171,16 @@ export class AgeCarrier {
 
   /** Ages `count` pages from an index of the old reading to an index of the new. */
   #agePages(from: number, to: number, count: number): void {
-    const [oldBits, oldAges] = [this.#oldBits, this.#oldAges];
-    const [bits, ages] = [this.#bits, this.#ages];
-    const [older, kept] = [this.#older, this.#kept];
+    const [oldBits, oldUsed] = [this.#oldBits, this.#oldUsed];
+    const [bits, used] = [this.#bits, this.#used];
+    const [moment, kept] = [this.#moment, this.#kept];
     let i = 0;
     for (; i + 4 <= count; i += 4) {
       const done = oldBits.getInt32(from + i, true);
       const found = bits.getInt32(to + i, true) | done & kept;
       const inUse = inUseOf(found);
-      const age = aged(oldAges.getInt32(from + i, true), older, inUse);
-      ages.setInt32(to + i, age, true);
+      const old = oldUsed.getInt32(from + i, true);
+      used.setInt32(to + i, old & ~inUse | moment & inUse, true);
       bits.setInt32(to + i, found | done & DONE & ~inUse, true);
     }
     if (i < count) this.#ageFew(from + i, to + i, count - i);
@@ -195,8 +195,8 @@ export class AgeCarrier {
       const done = this.#oldBits.getUint8(from + i);
       const found = this.#bits.getUint8(to + i) | done & this.#kept & 0xff;
       const inUse = inUseOf(found);
-      const age = aged(this.#oldAges.getUint8(from + i), this.#older, inUse);
-      this.#ages.setUint8(to + i, age);
+      const old = this.#oldUsed.getUint8(from + i);
+      this.#used.setUint8(to + i, old & ~inUse | this.#moment & inUse);
       this.#bits.setUint8(to + i, found | done & DONE & ~inUse);
     }
   }
@@ -205,13 +205,6 @@ export class AgeCarrier {
 /** 0xff for every page that is in use, else 0. */
 function inUseOf(found: number): number {
   return ((found | found >>> 1) & EVERY_BYTE) * 0xff;
-}
-
-/** Increases ages up to the highest; 0 for pages in use. */
-function aged(old: number, older: number, inUse: number): number {
-  // 1 for a page of the highest age, which keeps it.
-  const oldest = ((old & LOW_BITS) + EVERY_BYTE & old) >>> 7 & EVERY_BYTE;
-  return old + (older & ~oldest) & ~inUse;
 }
 
 function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {

@@ -424,7 +424,7 @@ interface Turn {
   rss: number;
 }
 
-/** A range, and its place in the bits and ages. */
+/** A range, and its place in the bits. */
 interface ChosenRange extends PageRange {
   end: bigint;
   bytes: number;

@@ -12,7 +12,7 @@ import { AgedCollection, AgedProcess } from "./aged_collection.ts";
 
 /** Lets an interval end in which the drawn pages were referenced. */
 async function age(process: AgedProcess): Promise<void> {
-  process.ages.advance(await process.memory.readPagedata());
+  process.ages.advance(await process.memory.readPagedata(), 5);
 }
 
 function processOf(memory: FakeMemory): AgedProcess {

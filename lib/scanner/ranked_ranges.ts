@@ -14,7 +14,7 @@ import {
   type PagedataMapping,
 } from "../memory/pagedata.ts";
 import type { AgedProcess } from "./aged_collection.ts";
-import { BAND_OF_AGE, BANDS } from "./ages.ts";
+import { BANDS } from "./ages.ts";
 import { COOLED, TRIED } from "./carry_ages.ts";
 import { skipReason } from "./walk.ts";
 
@@ -39,7 +39,7 @@ export interface RankedRange {
   rank: number;
   /** The first page, counted from the start of the mapping. */
   firstPage: number;
-  /** Its index in the bits and ages. */
+  /** Its index in the bits. */
   offset: number;
   pages: number;
 }
@@ -64,15 +64,14 @@ export function bandOf(rank: number): number {
  * @param least the youngest band whose pages are visited.
  */
 export function eachRange(
-  { ages: { pagedata, ages }, residency }: AgedProcess,
+  { ages: { pagedata, used, bands }, residency }: AgedProcess,
   least: number,
   visit: (range: RankedRange) => void,
 ): void {
   if (!pagedata) return;
   const { bits, runPage, runOffset } = pagedata;
   // The band and the done bits, which are the same for all pages of a range.
-  const likeness = (at: number) =>
-    BAND_OF_AGE[ages[at]] << 4 | bits[at] & DONE_BITS;
+  const likeness = (at: number) => bands[used[at]] << 4 | bits[at] & DONE_BITS;
   for (const mapping of pagedata.mappings) {
     if (firstOffset(pagedata, mapping) === endOffset(pagedata, mapping)) {
       continue;

@@ -265,13 +265,13 @@ class Writer {
   #idle({ groups }: DaemonState): void {
     const family = new Gauge({
       name: "rcap_idle_bytes",
-      help: "Memory not used for this many intervals or longer.",
-      labelNames: ["group", "intervals"],
+      help: "Memory not used for this many seconds or longer.",
+      labelNames: ["group", "seconds"],
       registers: this.#registers,
     });
     for (const { name, idle } of groups) {
-      for (const { intervals, bytes } of idle ?? []) {
-        family.set({ group: name, intervals: `${intervals}` }, bytes);
+      for (const { seconds, bytes } of idle ?? []) {
+        family.set({ group: name, seconds: `${seconds}` }, bytes);
       }
     }
   }

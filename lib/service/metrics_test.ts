@@ -98,7 +98,7 @@ Deno.test("idle memory is shown by age while ages are kept", async () => {
   const metrics = new Metrics({ version: "1" });
   const aged = groupState({
     name: "aged",
-    idle: [{ intervals: 1, bytes: 8192 }, { intervals: 2, bytes: 0 }],
+    idle: [{ seconds: 1, bytes: 8192 }, { seconds: 2, bytes: 0 }],
   });
   const other = groupState({ name: "other", idle: null });
   metrics.update(daemonState({ groups: [aged, other] }));
@@ -108,8 +108,8 @@ Deno.test("idle memory is shown by age while ages are kept", async () => {
     );
   for (const format of METRICS_FORMATS) {
     assertEquals(idleOf(await samplesOf(metrics, format)), [
-      ['rcap_idle_bytes{group="aged",intervals="1"}', 8192],
-      ['rcap_idle_bytes{group="aged",intervals="2"}', 0],
+      ['rcap_idle_bytes{group="aged",seconds="1"}', 8192],
+      ['rcap_idle_bytes{group="aged",seconds="2"}', 0],
     ]);
   }
   // Far below the cap, ages are not kept.

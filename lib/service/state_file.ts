@@ -123,7 +123,7 @@ const GROUP = v.looseObject({
   rss: amount,
   accounting: v.picklist(["rss", "pss"]),
   idle: v.nullable(
-    v.array(v.looseObject({ intervals: whole, bytes: amount })),
+    v.array(v.looseObject({ seconds: amount, bytes: amount })),
   ),
   statistics: STATISTICS,
   warning: v.nullable(v.string()),

@@ -18,7 +18,7 @@ import {
 const STATE: StateFile = {
   ...daemonState({
     groups: [
-      groupState({ idle: [{ intervals: 1, bytes: 4096 }] }),
+      groupState({ idle: [{ seconds: 1, bytes: 4096 }] }),
       groupState({ warning: "why" }),
     ],
   }),
