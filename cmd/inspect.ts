@@ -29,7 +29,7 @@ import { exitStatusHelp } from "./exit_status.ts";
 import {
   type Context,
   observeOption,
-  openProcesses,
+  observing,
   pagedataOption,
 } from "./options.ts";
 import {
@@ -160,19 +160,22 @@ export function inspectCommand(context: Context) {
         : options.ages
         ? presentAges(options, context)
         : presentMappings(options, context);
-      using platform = openProcesses(options, context);
-      await present({
-        pid,
-        observation: options.observe,
-        signal,
-        log,
-        platform,
-      });
+      const print = await observing(options, context, (observatory) =>
+        present({
+          ...observatory,
+          pid,
+          observation: options.observe,
+          signal,
+          log,
+        }));
+      await print();
     });
 }
 
-/** Inspects a process and prints the report. */
-type Presentation = (request: InspectOptions) => Promise<unknown>;
+/** Inspects a process, and returns what prints the report. */
+type Presentation = (
+  request: InspectOptions,
+) => Promise<() => Promise<unknown>>;
 
 function presentMappings(
   options: TableOptions,
@@ -181,11 +184,12 @@ function presentMappings(
   const table = new ResultTable({ columns: COLUMNS }, options, context);
   return async (request) => {
     const report = await inspect(request);
-    await table.print({
-      json: report,
-      rows: report.mappings,
-      totals: [totalsRow(report)],
-    });
+    return () =>
+      table.print({
+        json: report,
+        rows: report.mappings,
+        totals: [totalsRow(report)],
+      });
   };
 }
 
@@ -193,11 +197,12 @@ function presentAges(options: TableOptions, context: Context): Presentation {
   const table = new ResultTable({ columns: AGE_COLUMNS }, options, context);
   return async (request) => {
     const report = await inspectAges(request);
-    await table.print({
-      json: report,
-      rows: report.ages,
-      below: agesLine(report),
-    });
+    return () =>
+      table.print({
+        json: report,
+        rows: report.ages,
+        below: agesLine(report),
+      });
   };
 }
 
@@ -209,7 +214,7 @@ function presentPages(
   return async (request) => {
     const report = await inspectPages(range, request);
     const text = () => picture(report, !options.header);
-    await printResult({ json: report, text }, options, context);
+    return () => printResult({ json: report, text }, options, context);
   };
 }
 

@@ -11,12 +11,16 @@ import {
   TRUSTED_OBSERVATION,
 } from "../lib/collection/observe.ts";
 import { DEFAULT_CONFIG } from "../lib/config/config_files.ts";
-import { UsageError } from "../lib/errors.ts";
+import { RcapError, UsageError } from "../lib/errors.ts";
+import { CommandRights } from "../lib/observer/command_rights.ts";
+import { ResetLocks } from "../lib/observer/reset_locks.ts";
+import type { ResetRights } from "../lib/observer/reset_rights.ts";
 import type { OperatingSystem } from "../lib/platform/operating_system.ts";
 import type { Log, LogFormat } from "../lib/platform/output.ts";
 import type { PagedataSourceName, Platform } from "../lib/platform/platform.ts";
 import type { Printable } from "../lib/report/escape.ts";
 import { parseDuration, parseSize } from "../lib/report/units.ts";
+import { readState } from "../lib/service/state_directory.ts";
 
 /** What `main.ts` passes to a command besides its arguments. */
 export interface Context {
@@ -102,20 +106,65 @@ export function totalMemory(system: OperatingSystem): number {
   return system.memory().totalMemory;
 }
 
+/** The processes of this machine, and the rights to observe them; closed by `using`. */
+interface Observatory extends Disposable {
+  readonly platform: Platform;
+  readonly rights: ResetRights | undefined;
+}
+
 /**
  * Opens the processes of this machine for an observation. Warns if the observation
  * is short, or the source of reference bits is not the best one.
  *
  * @throws CapabilityError if the chosen source does not work here.
  */
-export function openProcesses(
+function openProcesses(
   { observe, pagedata }: {
     observe: number;
     pagedata: PagedataSourceName | "auto";
   },
   { system, log, signal }: Pick<Context, "system" | "log" | "signal">,
-): Platform {
+): Observatory {
   const doubt = describeShortObservation(observe);
   if (doubt) log.warn(doubt);
-  return system.open(pagedata, (message) => log.warn(message), signal);
+  using opened = new DisposableStack();
+  const platform = opened.use(
+    system.open(pagedata, (message) => log.warn(message), signal),
+  );
+  const locks = ResetLocks.open(system, (error) => {
+    const pid = daemonPid(system);
+    if (pid === undefined) return;
+    log.info(
+      `rcap runs as process ${pid}; what it observes, too, may look idle to both (${error.message})`,
+    );
+  });
+  const info = (message: string) => log.info(message);
+  const rights = locks &&
+    opened.use(new CommandRights({ locks, signal, info }));
+  const all = opened.move();
+  return { platform, rights, [Symbol.dispose]: () => all.dispose() };
+}
+
+/**
+ * Runs a step on the processes of this machine, opened as by `--pagedata`. They are
+ * closed, and may be observed by others, as soon as the step has ended.
+ */
+export async function observing<T>(
+  options: { observe: number; pagedata: PagedataSourceName | "auto" },
+  context: Pick<Context, "system" | "log" | "signal">,
+  step: (observatory: Omit<Observatory, keyof Disposable>) => Promise<T>,
+): Promise<T> {
+  using observatory = openProcesses(options, context);
+  const { platform, rights } = observatory;
+  return await step({ platform, rights });
+}
+
+/** The pid of the daemon with the default state directory, if one runs. */
+function daemonPid(system: OperatingSystem): number | undefined {
+  try {
+    return readState(system, system.stateDirectory).pid;
+  } catch (error) {
+    if (!(error instanceof RcapError)) throw error;
+    return undefined;
+  }
 }

@@ -18,7 +18,7 @@ import {
   type Context,
   harmlessness,
   observeOption,
-  openProcesses,
+  observing,
   pagedataOption,
   sizeParser,
 } from "./options.ts";
@@ -139,18 +139,23 @@ export function scanCommand(context: Context) {
         signal,
         warn: (message) => log.warn(message),
       });
-      using platform = openProcesses(options, context);
-      const report = await scanOnce({
-        selectors,
-        goal,
-        dryRun: options.dryRun,
-        observation: options.observe,
-        policy: options.policy,
-        secondaryMmu: options.secondaryMmu,
-        signal,
-        log,
-        platform,
-      });
+      // Closed before the report is printed, which may wait for its reader.
+      const report = await observing(
+        options,
+        context,
+        (observatory) =>
+          scanOnce({
+            ...observatory,
+            selectors,
+            goal,
+            dryRun: options.dryRun,
+            observation: options.observe,
+            policy: options.policy,
+            secondaryMmu: options.secondaryMmu,
+            signal,
+            log,
+          }),
+      );
       await table.print({
         json: report,
         rows: report.processes,

@@ -50,6 +50,22 @@ export interface LockConflict {
   readonly pid: number;
 }
 
+/** Locks on single bytes of a file: POSIX record locks, which belong to a process. */
+export interface ByteLocks {
+  /**
+   * Locks a byte for writing. A process never conflicts with itself.
+   *
+   * @returns false if another process holds a lock on it.
+   */
+  lock(fd: number, byte: bigint): boolean;
+  unlock(fd: number, byte: bigint): void;
+  /**
+   * Returns the process that holds a lock on a byte; 0 or less for one that is not
+   * visible here, `undefined` if no other process does.
+   */
+  holderOf(fd: number, byte: bigint): number | undefined;
+}
+
 /** A name in a directory, and its path for messages. */
 export interface Place {
   readonly directory: number;

@@ -6,7 +6,13 @@
  */
 
 import { isMissing, RcapError } from "../lib/errors.ts";
-import type { FileCalls, Held, LockConflict, Place } from "./file_calls.ts";
+import type {
+  ByteLocks,
+  FileCalls,
+  Held,
+  LockConflict,
+  Place,
+} from "./file_calls.ts";
 import {
   AT_FDCWD,
   File,
@@ -33,6 +39,7 @@ const F_GETLK = 5;
 const F_SETLK = 6;
 const F_RDLCK = 0;
 const F_WRLCK = 1;
+const F_UNLCK = 2;
 
 /** <linux/fs.h>: exchanges two names atomically. */
 const RENAME_EXCHANGE = 2;
@@ -40,6 +47,8 @@ const RENAME_EXCHANGE = 2;
 // struct flock, 64-bit: l_type 0 and l_whence 2 (short), l_start 8 and l_len 16
 // (off_t), l_pid 24 (int). Zeros mean from the start to the end of the file.
 const FLOCK_SIZE = 32;
+const L_START = 8;
+const L_LEN = 16;
 const L_PID = 24;
 
 const OPEN_FLAGS = {
@@ -88,27 +97,8 @@ export const linuxFiles: FileCalls = {
   },
   remove: (place) => unlink(place, 0),
   removeDirectory: (place) => unlink(place, AT_REMOVEDIR),
-  lock(fd) {
-    if (libc().fcntlLock(fd, F_SETLK, writeLock()) >= 0) return true;
-    const number = errno();
-    // POSIX allows either error for a lock that another process holds.
-    if (number === Errno.EAGAIN || number === Errno.EACCES) return false;
-    throw systemError("lock", number);
-  },
-  conflictOn(fd, path): LockConflict | undefined {
-    const lock = writeLock();
-    checked(
-      libc().fcntlLock(fd, F_GETLK, lock),
-      `look at the lock of ${path}`,
-    );
-    const view = new DataView(lock.buffer);
-    const type = view.getInt16(0, true);
-    if (type !== F_RDLCK && type !== F_WRLCK) return undefined;
-    return {
-      isForWriting: type === F_WRLCK,
-      pid: view.getInt32(L_PID, true),
-    };
-  },
+  lock: (fd) => tryLock(fd, writeLock()),
+  conflictOn: (fd, path) => conflictWith(fd, writeLock(), path),
   workingDirectory() {
     const buffer = new Uint8Array(4096);
     const result = libc().getcwd(buffer, BigInt(buffer.length));
@@ -124,6 +114,36 @@ export const linuxFiles: FileCalls = {
   removeList: "setfacl -b",
   error: (call, name) => systemError(call, ERRORS[name]),
 };
+
+/** Locks on bytes of files of Linux. */
+export const linuxByteLocks: ByteLocks = {
+  lock: (fd, byte) => tryLock(fd, byteLock(F_WRLCK, byte)),
+  unlock(fd, byte) {
+    checked(libc().fcntlLock(fd, F_SETLK, byteLock(F_UNLCK, byte)), "unlock");
+  },
+  holderOf: (fd, byte) =>
+    conflictWith(fd, byteLock(F_WRLCK, byte), "a byte")?.pid,
+};
+
+function tryLock(fd: number, lock: Uint8Array<ArrayBuffer>): boolean {
+  if (libc().fcntlLock(fd, F_SETLK, lock) >= 0) return true;
+  const number = errno();
+  // POSIX allows either error for a lock that another process holds.
+  if (number === Errno.EAGAIN || number === Errno.EACCES) return false;
+  throw systemError("lock", number);
+}
+
+function conflictWith(
+  fd: number,
+  lock: Uint8Array<ArrayBuffer>,
+  what: string,
+): LockConflict | undefined {
+  checked(libc().fcntlLock(fd, F_GETLK, lock), `look at the lock of ${what}`);
+  const view = new DataView(lock.buffer);
+  const type = view.getInt16(0, true);
+  if (type !== F_RDLCK && type !== F_WRLCK) return undefined;
+  return { isForWriting: type === F_WRLCK, pid: view.getInt32(L_PID, true) };
+}
 
 const decoder = new TextDecoder();
 
@@ -159,6 +179,16 @@ function unlink({ directory, name, path }: Place, flags: number): void {
 function writeLock(): Uint8Array<ArrayBuffer> {
   const lock = new Uint8Array(FLOCK_SIZE);
   new DataView(lock.buffer).setInt16(0, F_WRLCK, true);
+  return lock;
+}
+
+/** A `struct flock` of one byte. */
+function byteLock(type: number, byte: bigint): Uint8Array<ArrayBuffer> {
+  const lock = new Uint8Array(FLOCK_SIZE);
+  const view = new DataView(lock.buffer);
+  view.setInt16(0, type, true);
+  view.setBigInt64(L_START, byte, true);
+  view.setBigInt64(L_LEN, 1n, true);
   return lock;
 }
 

@@ -25,6 +25,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["lib/group"],
   ["lib/config"],
   ["lib/collection"],
+  ["lib/observer"],
   ["lib/platform"],
   ["lib/scanner", "ffi", "lib/report"],
   ["lib/memory"],

@@ -1,7 +1,8 @@
 /**
  * The permissions with which rcap runs, built or from source: foreign functions,
  * through which it does nearly everything; the network, which only `run --metrics`
- * uses, to listen; and the environment variables that control colours, give the
+ * uses, to listen; the directory of the sockets by which commands ask a daemon for
+ * readings; and the environment variables that control colours, give the
  * address of a service manager and, for tests, name the simulation of another
  * operating system.
  *
@@ -9,6 +10,7 @@
  */
 
 import { PLATFORM_ENVIRONMENT } from "../lib/platform/environment.ts";
+import { OBSERVERS } from "../lib/platform/observers_directory.ts";
 import { NOTIFY_ENVIRONMENT } from "../lib/service/notify.ts";
 
 const ENVIRONMENT = [
@@ -23,5 +25,7 @@ export const PERMISSIONS = [
   "--no-prompt",
   "--allow-ffi",
   "--allow-net",
+  `--allow-read=${OBSERVERS}`,
+  `--allow-write=${OBSERVERS}`,
   `--allow-env=${ENVIRONMENT.join(",")}`,
 ];

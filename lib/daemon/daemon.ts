@@ -15,7 +15,9 @@ import type { DaemonState } from "../group/state.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
-import type { Platform } from "../platform/platform.ts";
+import type { DaemonRights } from "../observer/daemon_rights.ts";
+import type { ResetRights } from "../observer/reset_rights.ts";
+import type { Platform, ProcessId } from "../platform/platform.ts";
 import { policyOf } from "../policy/policies.ts";
 import { countOf } from "../report/units.ts";
 import { Reloading } from "./reloading.ts";
@@ -42,6 +44,8 @@ export interface DaemonSurroundings {
   readonly log: Log;
   /** Stops the daemon. */
   readonly signal: AbortSignal;
+  /** Decides whose references may be reset; by default all. */
+  readonly rights?: ResetRights;
   /** Receives the state every report interval and after each request. */
   readonly report: (state: DaemonState) => void;
   /** Returns the caps set by hand, in bytes by name. */
@@ -89,7 +93,7 @@ export class Daemon {
 
   /** @param config its policy stays in force until the daemon ends. */
   constructor(config: DaemonConfig, around: DaemonSurroundings) {
-    const { platform, clock, log, signal, onScan, onRead } = around;
+    const { platform, clock, log, signal, rights, onScan, onRead } = around;
     this.#around = around;
     this.#config = config;
     this.#startedAt = clock.wallTime();
@@ -106,6 +110,7 @@ export class Daemon {
       clock,
       log,
       signal,
+      rights,
       onScan,
       onRead,
       policy: policyOf(config.policy),
@@ -136,6 +141,22 @@ export class Daemon {
   askForOverrides(): void {
     this.#hasNewOverrides = true;
     this.#wake.abort();
+  }
+
+  /**
+   * Lends the references of a process to a command: resets them, after it has recorded
+   * them itself.
+   */
+  async lend(
+    id: ProcessId,
+    rights: DaemonRights,
+  ): Promise<"granted" | "failed" | "free"> {
+    for (const watched of this.#watchList.groups) {
+      if (!rights.holds(id)) break;
+      const answer = await watched.handOver(id, rights);
+      if (answer) return answer;
+    }
+    return "free";
   }
 
   /** Why the loop is not healthy; `undefined` if it is. */

@@ -11,6 +11,7 @@ import { CappedGroup } from "../group/capped_group.ts";
 import type { OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
+import { exclusive } from "../observer/exclusive_memory.ts";
 import type { OpenOptions } from "../platform/platform.ts";
 import type { Policy } from "../policy/policy.ts";
 import { countOf, formatSize } from "../report/units.ts";
@@ -48,7 +49,7 @@ export class WatchList {
   }
 
   #watch(definition: CapConfig): WatchedGroup {
-    const { platform, policy, onRead = () => {} } = this.#around;
+    const { platform, policy, rights, onRead = () => {} } = this.#around;
     const { name, secondaryMmu } = definition;
     const budget = () => this.#observationBudget;
     const options: OpenOptions = {
@@ -64,7 +65,11 @@ export class WatchList {
       {
         platform,
         newMember: (entry) =>
-          new Member(entry, platform.open(entry, options), onRead),
+          new Member(
+            entry,
+            exclusive(platform.open(entry, options), entry, rights),
+            onRead,
+          ),
       },
     );
     return new WatchedGroup(group, policy, this.#around);
@@ -144,6 +149,11 @@ export class WatchList {
         );
       }
     }
+    this.#around.rights?.retain?.(
+      this.#groups.flatMap(({ group }) =>
+        group.processes.map(({ entry }) => entry)
+      ),
+    );
     if (shared) this.#share(shared);
   }
 

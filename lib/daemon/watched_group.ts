@@ -9,7 +9,10 @@ import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
 import type { GroupState } from "../group/state.ts";
-import type { Platform } from "../platform/platform.ts";
+import type { DaemonRights } from "../observer/daemon_rights.ts";
+import type { ResetRights } from "../observer/reset_rights.ts";
+import type { Platform, ProcessId } from "../platform/platform.ts";
+import { tolerate } from "../policy/members.ts";
 import type {
   EnforceOptions,
   GroupPolicy,
@@ -26,6 +29,8 @@ import type { Turns } from "./turns.ts";
 export interface GroupSurroundings extends PolicySurroundings {
   readonly platform: Platform;
   readonly turns: Turns;
+  /** Decides whose references may be reset; by default all. */
+  readonly rights?: ResetRights;
   /** The tasks that run beside the loop. */
   readonly work: Set<Promise<void>>;
   /** Called with the duration of each scan, in seconds. */
@@ -43,8 +48,8 @@ export class WatchedGroup {
   readonly #policy: GroupPolicy;
   readonly #around: GroupSurroundings;
   readonly #scanLog: ScanLog;
-  /** Whether a task for the group runs beside the loop. */
-  #isBusy = false;
+  /** The task for the group that runs beside the loop, if any. */
+  #task: Promise<void> | undefined;
   #isStuckTold = false;
   /** The reading of footprints that runs, if any. */
   #measuring: Promise<void> | undefined;
@@ -91,9 +96,12 @@ export class WatchedGroup {
     if (news === "failed") {
       this.#noteFailure("much of what was paged out came back");
     } else if (news) this.#withdraw(news);
-    if (this.#isBusy) return;
+    if (this.#task) return;
     if (!wantsHistory) {
       this.#policy.forget();
+      for (const { entry } of group.processes) {
+        this.#around.rights?.release(entry);
+      }
       return;
     }
     const waits = mayTake > 0 && group.backoff.isWaiting(moment);
@@ -107,6 +115,36 @@ export class WatchedGroup {
       using _turn = await turns.take();
       await this.enforce(take, { interval, isBounded: mayTake < excess });
     });
+  }
+
+  /**
+   * Lends the references of a member between two tasks for the group: resets them, after
+   * the policy has recorded them.
+   *
+   * @returns `undefined` if it is not a member.
+   */
+  async handOver(
+    { pid, startTime }: ProcessId,
+    rights: DaemonRights,
+  ): Promise<"granted" | "failed" | undefined> {
+    const find = () =>
+      this.group.processes.find(({ entry }) =>
+        entry.pid === pid && entry.startTime === startTime
+      );
+    if (!find()) return undefined;
+    while (this.#task) await this.#task;
+    const member = find();
+    if (!member) return undefined;
+    let isDone = false;
+    await this.#beside(async () => {
+      rights.takeBack(member.entry);
+      await tolerate(member, this.#around.log, async () => {
+        await this.#policy.handOver(member);
+        rights.lend(member.entry);
+        isDone = true;
+      });
+    });
+    return isDone ? "granted" : "failed";
   }
 
   /** Observes the members for a number of milliseconds, for one scan. */
@@ -241,18 +279,18 @@ export class WatchedGroup {
   }
 
   /** Runs a task beside the loop. An error in it does not end the daemon. */
-  #beside(step: () => Promise<void>): void {
+  #beside(step: () => Promise<void>): Promise<void> {
     const { log, signal, work } = this.#around;
-    this.#isBusy = true;
     const done = step().catch((error) => {
       // The daemon was told to end.
       if (signal.aborted && error === signal.reason) return;
       log.warn(`${this.group.name}: ${describeError(error)}`);
     }).finally(() => {
-      this.#isBusy = false;
+      this.#task = undefined;
       work.delete(done);
     });
     work.add(done);
+    return this.#task = done;
   }
 
   /** The state of the group, for reports. */

@@ -19,6 +19,8 @@ import {
   REFERENCED,
 } from "../memory/pagedata.ts";
 import type { SkipReason } from "../memory/process_memory.ts";
+import { exclusive } from "../observer/exclusive_memory.ts";
+import type { ResetRights } from "../observer/reset_rights.ts";
 import { type Clock, systemClock } from "../platform/clock.ts";
 import { progress } from "../platform/output.ts";
 import {
@@ -123,6 +125,8 @@ export interface InspectOptions {
   readonly signal: AbortSignal;
   readonly log: Messages;
   readonly platform: Platform;
+  /** Decides whose references may be reset; by default all. */
+  readonly rights?: ResetRights;
   /** The clock of the system by default. */
   readonly clock?: Clock;
 }
@@ -235,12 +239,12 @@ const MOST_INTERVALS = 256;
  * @throws the signal's reason if it is aborted.
  */
 export async function inspectAges(
-  { pid, observation, signal, log, platform, clock = systemClock }:
+  { pid, observation, signal, log, platform, rights, clock = systemClock }:
     InspectOptions,
 ): Promise<AgesReport> {
   const process = requireProcess(pid, platform);
   const { comm } = process;
-  const memory = platform.open(process);
+  const memory = exclusive(platform.open(process), process, rights);
   await memory.checkAccess();
   const interval = Math.max(SHORTEST_INTERVAL, observation / MOST_INTERVALS);
   const intervals = Math.max(1, Math.round(observation / interval));
@@ -316,12 +320,12 @@ function warnOf(
 
 /** Resets the references of a process, waits, and reads its pagedata. */
 async function observeProcess(
-  { pid, observation, signal, log, platform, clock = systemClock }:
+  { pid, observation, signal, log, platform, rights, clock = systemClock }:
     InspectOptions,
 ) {
   const process = requireProcess(pid, platform);
   const { comm } = process;
-  const memory = platform.open(process);
+  const memory = exclusive(platform.open(process), process, rights);
   await memory.checkAccess();
   let observedSeconds = observation / 1000;
   let seen: Pagedata | undefined;

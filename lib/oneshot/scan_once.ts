@@ -23,6 +23,8 @@ import type {
   ProcessEntry,
   SecondaryMmuChoice,
 } from "../platform/platform.ts";
+import { exclusive } from "../observer/exclusive_memory.ts";
+import type { ResetRights } from "../observer/reset_rights.ts";
 import { policyOf } from "../policy/policies.ts";
 import type { ObservedProcess } from "../policy/policy.ts";
 import { type Stay, stayed } from "./stayed.ts";
@@ -112,6 +114,8 @@ export interface ScanOnceOptions {
   readonly signal: AbortSignal;
   readonly log: Messages;
   readonly platform: Platform;
+  /** Decides whose references may be reset; by default all. */
+  readonly rights?: ResetRights;
   /** The clock of the system by default. */
   readonly clock?: Clock;
 }
@@ -159,7 +163,11 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     const report = processReports[index];
     const first = shared?.get(process.pid);
     if (first === undefined) {
-      const memory = platform.open(process, { secondaryMmu });
+      const memory = exclusive(
+        platform.open(process, { secondaryMmu }),
+        process,
+        options.rights,
+      );
       const plan = dryRun ? new DryRunMemory(memory, swap) : undefined;
       return [{ process, report, memory, plan }];
     }

@@ -8,10 +8,11 @@
  */
 
 import type { FileCalls, Held, OpenFile, Place } from "../../ffi/file_calls.ts";
-import type { FileStatus } from "../../ffi/file_status.ts";
+import { type FileStatus, identityOf } from "../../ffi/file_status.ts";
 import { CommonErrno, RcapError, SystemError } from "../errors.ts";
 
 export type { FileCalls, OpenFile };
+export { identityOf };
 
 /** Something is not a regular file. */
 export class NotAFile extends RcapError {

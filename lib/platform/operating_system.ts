@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { FileCalls } from "../../ffi/file_calls.ts";
+import type { ByteLocks, FileCalls } from "../../ffi/file_calls.ts";
 import type { NotifySocket } from "../../ffi/notify_socket.ts";
 import type { Endpoint } from "../../ffi/socket.ts";
 import type { Usage } from "../../ffi/usage.ts";
@@ -47,6 +47,13 @@ export interface Systemd {
   readonly capabilities: readonly string[];
 }
 
+/** How the rcaps of a machine agree which of them resets the references of a process. */
+export interface ObserverPlace {
+  /** A directory of root's that all of them share, whatever their state directories. */
+  readonly directory: string;
+  readonly locks: ByteLocks;
+}
+
 /** An operating system that rcap runs on. */
 export interface OperatingSystem {
   /** Names of the sources of reference bits, the best first. */
@@ -70,6 +77,11 @@ export interface OperatingSystem {
   readonly files: FileCalls;
   /** The default state directory of a daemon. */
   readonly stateDirectory: string;
+  /**
+   * Where the rcaps of the machine agree which of them resets references; `undefined` if
+   * each of them has reference bits of its own.
+   */
+  readonly observers?: ObserverPlace;
   /**
    * The interface to a service manager with the protocol of sd_notify(3), if the system
    * has one.

@@ -79,9 +79,9 @@ class History {
     this.scanned.restart(await this.#access.scanMemory.readPagedata());
   }
 
-  /** Adds the references that are visible now, without resetting them. */
-  async glance(): Promise<void> {
-    this.scanned.merge(await this.#access.memory.read("glance"));
+  /** Adds the references that are visible now, without resetting them by default. */
+  async glance(purpose: "glance" | "scan" = "glance"): Promise<void> {
+    this.scanned.merge(await this.#access.memory.read(purpose));
   }
 }
 
@@ -116,6 +116,13 @@ class ClockMember {
 
   glance(): Promise<void> {
     return this.#history.glance();
+  }
+
+  /** Resets references, and adds them first if they are recorded. */
+  handOver(): Promise<void> {
+    return this.#since === undefined
+      ? this.member.memory.reset()
+      : this.#history.glance("scan");
   }
 
   /** Records that a scan has judged the history. */
@@ -304,6 +311,10 @@ class ClockGroup implements GroupPolicy {
 
   inUse(): number | null {
     return this.#inUse;
+  }
+
+  handOver(member: Member): Promise<void> {
+    return this.#members.of(member).handOver();
   }
 
   forget(): void {

@@ -99,9 +99,9 @@ class Aging {
     this.#since = this.#clock.now();
   }
 
-  /** Adds the references that are visible now, without resetting them. */
-  async look(): Promise<void> {
-    this.aged.ages.look(await this.#access.memory.read("glance"));
+  /** Adds the references that are visible now, without resetting them by default. */
+  async look(purpose: "glance" | "scan" = "glance"): Promise<void> {
+    this.aged.ages.look(await this.#access.memory.read(purpose));
   }
 
   /**
@@ -176,6 +176,13 @@ class ColdestMember {
 
   glance(): Promise<void> {
     return this.#aging.look();
+  }
+
+  /** Resets references, and adds them first to the interval if they are recorded. */
+  handOver(): Promise<void> {
+    return this.#isObserved
+      ? this.#aging.look("scan")
+      : this.member.memory.reset();
   }
 
   /** Reads which mappings can be paged out, unless they were read recently. */
@@ -369,6 +376,10 @@ class ColdestGroup implements GroupPolicy {
     const aged = this.#members.all().filter(({ aged }) => aged.isAged);
     if (aged.length === 0) return null;
     return aged.reduce((sum, { aged }) => sum + aged.ages.referencedBytes, 0);
+  }
+
+  handOver(member: Member): Promise<void> {
+    return this.#members.of(member).handOver();
   }
 
   forget(): void {

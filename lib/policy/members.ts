@@ -48,11 +48,14 @@ export class KnownMembers<T extends Known> {
 
   /** The records of all members, in the order of the group. */
   all(): T[] {
-    return this.#group.victims.map((member) => {
-      let known = this.#known.get(member);
-      if (!known) this.#known.set(member, known = this.#newMember(member));
-      return known;
-    });
+    return this.#group.victims.map((member) => this.of(member));
+  }
+
+  /** The record of a member. */
+  of(member: Member): T {
+    let known = this.#known.get(member);
+    if (!known) this.#known.set(member, known = this.#newMember(member));
+    return known;
   }
 }
 

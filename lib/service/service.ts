@@ -8,12 +8,17 @@
 import type { ConfigPaths } from "../config/config_files.ts";
 import { LiveConfig } from "../config/live_config.ts";
 import { Daemon } from "../daemon/daemon.ts";
-import { RcapError } from "../errors.ts";
+import { messageOf, RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
+import { CommandRights } from "../observer/command_rights.ts";
+import { DaemonRights } from "../observer/daemon_rights.ts";
+import { ResetLocks } from "../observer/reset_locks.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
+import type { Platform } from "../platform/platform.ts";
 import { countOf } from "../report/units.ts";
+import { LeaseServer } from "./lease_server.ts";
 import { Metrics } from "./metrics.ts";
 import {
   type Address,
@@ -75,6 +80,9 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const platform = held.use(
     system.open(config.pagedata, (text) => log.warn(text), signal),
   );
+  const locks = openLocks(system, log);
+  if (locks) held.use(locks);
+  const rights = locks && new DaemonRights(locks);
   const metrics = new Metrics({ version: options.version });
   const report = new StateWriter(directory, log);
 
@@ -84,6 +92,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
     system,
     log,
     signal,
+    rights,
     report: (state) => {
       report.write(state);
       metrics.update(state);
@@ -111,6 +120,10 @@ export async function runService(options: ServiceOptions): Promise<void> {
   ) {
     Deno.addSignalListener(name, listener);
     held.defer(() => Deno.removeSignalListener(name, listener));
+  }
+  if (locks && rights) {
+    const lending = lendReferences({ daemon, locks, rights, platform, log });
+    if (lending) held.use(lending);
   }
   if (options.metrics) {
     const server = held.use(
@@ -168,12 +181,16 @@ export async function runOnce(
     (text) => log.warn(text),
     signal,
   );
+  const locks = openLocks(system, log);
+  const info = (text: string) => log.info(text);
+  using rights = locks && new CommandRights({ locks, signal, info });
   const daemon = new Daemon(config, {
     platform,
     clock: systemClock,
     system,
     log,
     signal,
+    rights,
     report: () => {},
     overrides: () => directory.overrides(),
     reload: () => Promise.resolve(undefined),
@@ -181,6 +198,46 @@ export async function runOnce(
   const state = await daemon.once(observation);
   signal.throwIfAborted();
   return state;
+}
+
+/** Opens the locks on processes under observation; warns if there are none. */
+function openLocks(system: OperatingSystem, log: Log): ResetLocks | undefined {
+  return ResetLocks.open(system, ({ message }) =>
+    log.warn(
+      `other commands of rcap may reset references unnoticed, so that memory in use looks idle (${message})`,
+    ));
+}
+
+/** Starts to lend references to commands; `undefined` if that does not work. */
+function lendReferences(
+  { daemon, locks, rights, platform, log }: {
+    daemon: Daemon;
+    locks: ResetLocks;
+    rights: DaemonRights;
+    platform: Platform;
+    log: Log;
+  },
+): LeaseServer | undefined {
+  try {
+    // Killed daemons leave sockets behind.
+    const running = new Set(platform.listPids());
+    for (const pid of locks.socketPids()) {
+      if (pid === Deno.pid || !running.has(pid)) locks.removeSocket(pid);
+    }
+    return new LeaseServer({
+      path: locks.socketOf(Deno.pid),
+      lend: (id) => daemon.lend(id, rights),
+      takeBack: (id) => rights.takeBack(id),
+      warn: (text) => log.warn(text),
+    });
+  } catch (error) {
+    log.warn(
+      `commands cannot borrow references, and wait for the daemon in vain (${
+        messageOf(error)
+      })`,
+    );
+    return undefined;
+  }
 }
 
 /** Returns unused memory to the system. */

@@ -5,7 +5,7 @@
  */
 
 import { boottimeSeconds, monotonicMicroseconds } from "../../../ffi/clock.ts";
-import { linuxFiles } from "../../../ffi/linux_files.ts";
+import { linuxByteLocks, linuxFiles } from "../../../ffi/linux_files.ts";
 import { NotifySocket } from "../../../ffi/notify_socket.ts";
 import { endConnection } from "../../../ffi/linux_socket.ts";
 import { ignoresHangup, uidOfUser } from "../../../ffi/system.ts";
@@ -18,6 +18,7 @@ import {
   LinuxPlatform,
   machineMemory,
 } from "./linux_platform.ts";
+import { OBSERVERS } from "../observers_directory.ts";
 import { unstoppableProcesses } from "./memory_calls.ts";
 import { openPagedataSource, PAGEDATA_SOURCES } from "./open_source.ts";
 import { trimOwnMemory } from "./own_memory.ts";
@@ -39,6 +40,7 @@ export const linux: OperatingSystem = {
   files: linuxFiles,
   // hier(7).
   stateDirectory: "/run/rcap",
+  observers: { directory: OBSERVERS, locks: linuxByteLocks },
   systemd: {
     notifySocket: (address) => new NotifySocket(address),
     monotonicMicroseconds,

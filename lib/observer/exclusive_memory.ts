@@ -1,0 +1,132 @@
+/**
+ * The memory of a process whose references are reset only by whoever has the right to.
+ *
+ * @module
+ */
+
+import type { PageSpan } from "../memory/page_states.ts";
+import type { Pagedata } from "../memory/pagedata.ts";
+import { WrappedMemory } from "../memory/wrapped_memory.ts";
+import type {
+  Footprint,
+  HeldMemory,
+  MappingFigures,
+  MonitoredMemory,
+  PagedataPurpose,
+  PagedataSourceName,
+  ProcessId,
+  ReadCost,
+} from "../platform/platform.ts";
+import type { ResetRights } from "./reset_rights.ts";
+
+/** Every member of an interface, optional ones too: none may be forgotten. */
+type Whole<T> = {
+  [K in keyof Required<T>]: T[K];
+};
+
+/**
+ * Returns the memory of a process, observed as far as its observer may.
+ *
+ * @param rights `undefined` if nothing is known of other observers.
+ */
+export function exclusive(
+  memory: MonitoredMemory,
+  id: ProcessId,
+  rights: ResetRights | undefined,
+): MonitoredMemory {
+  return rights ? new ExclusiveMemory(memory, id, rights) : memory;
+}
+
+/** Passes every call on, except that references are only reset by right. */
+class ExclusiveMemory extends WrappedMemory implements Whole<MonitoredMemory> {
+  readonly #memory: MonitoredMemory;
+  readonly #id: ProcessId;
+  readonly #rights: ResetRights;
+
+  constructor(memory: MonitoredMemory, id: ProcessId, rights: ResetRights) {
+    super(memory);
+    this.#memory = memory;
+    this.#id = id;
+    this.#rights = rights;
+  }
+
+  async reset(): Promise<void> {
+    if (await this.#rights.take(this.#id)) await this.#memory.reset();
+  }
+
+  override readPagedata(): Promise<Pagedata> {
+    return this.read("scan");
+  }
+
+  async read(purpose: PagedataPurpose): Promise<Pagedata> {
+    const owns = this.#rights.owns(this.#id);
+    if (owns || purpose !== "scan") return await this.#memory.read(purpose);
+    const pagedata = await this.#memory.read("glance");
+    await this.reset();
+    return pagedata;
+  }
+
+  get unreadable(): string | undefined {
+    return this.#rights.refusalOf(this.#id) ?? this.#memory.unreadable;
+  }
+
+  checkAccess(): Promise<void> {
+    return this.#memory.checkAccess();
+  }
+
+  refresh(): Promise<void> {
+    return this.#memory.refresh();
+  }
+
+  get readCost(): Readonly<ReadCost> {
+    return this.#memory.readCost;
+  }
+
+  get observationCost(): number | undefined {
+    return this.#memory.observationCost;
+  }
+
+  hasRun(): boolean {
+    return this.#memory.hasRun();
+  }
+
+  get silence(): string | undefined {
+    return this.#memory.silence;
+  }
+
+  get coarseness(): string | undefined {
+    return this.#memory.coarseness;
+  }
+
+  get leftAlone(): string | undefined {
+    return this.#memory.leftAlone;
+  }
+
+  get pagedata(): PagedataSourceName | undefined {
+    return this.#memory.pagedata;
+  }
+
+  get knowsProportional(): boolean {
+    return this.#memory.knowsProportional;
+  }
+
+  readFootprint(): Promise<Footprint> {
+    return this.#memory.readFootprint();
+  }
+
+  get readHeld(): (() => HeldMemory) | undefined {
+    return this.#memory.readHeld?.bind(this.#memory);
+  }
+
+  get swapLimit(): (() => string | undefined) | undefined {
+    return this.#memory.swapLimit?.bind(this.#memory);
+  }
+
+  readMappings(purpose?: PagedataPurpose): Promise<MappingFigures[]> {
+    return this.#memory.readMappings(purpose);
+  }
+
+  readPageStates(span: PageSpan): Promise<Uint8Array> {
+    return this.#memory.readPageStates(span);
+  }
+}
