@@ -8,6 +8,7 @@ import { parseSelector } from "../collection/selectors.ts";
 import type { CapConfig, DaemonConfig } from "../config/config.ts";
 import type { Reloaded } from "../config/live_config.ts";
 import type { DaemonState, GroupState } from "../group/state.ts";
+import type { DaemonRights } from "../observer/daemon_rights.ts";
 import { Log, type LogLevel } from "../platform/output.ts";
 import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { Daemon } from "./daemon.ts";
@@ -34,6 +35,8 @@ export interface SimulationOptions {
   /** 1 % by default. */
   readonly observationBudget?: number;
   readonly level?: LogLevel;
+  /** Whose references it may reset; by default all. */
+  readonly rights?: DaemonRights;
   /** Replaces {@linkcode SimulatedDaemon.reloaded}. */
   readonly reload?: () => Promise<Reloaded | undefined>;
 }
@@ -61,6 +64,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       threshold = 0,
       observationBudget = 0.01,
       level = "info",
+      rights,
       reload,
     }: SimulationOptions,
   ) {
@@ -84,6 +88,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       },
       log: new Log(level, { write: (line) => this.messages.push(line) }),
       signal: this.#ending.signal,
+      rights,
       report: (state) => this.#state = state,
       overrides: () => this.overrides,
       reload: reload ?? (() => {

@@ -59,6 +59,8 @@ export class LeaseServer implements AsyncDisposable {
     this.#limits = { ...LEASE_LIMITS, ...options.limits };
     const { path } = options;
     this.#listener = Deno.listen({ transport: "unix", path });
+    // To connect, one has to be allowed to write to it: unix(7).
+    Deno.chmodSync(path, 0o600);
     this.#accepting = this.#accept();
   }
 

@@ -16,6 +16,7 @@ import {
   type Printable,
   replaceUnsafe,
 } from "../report/escape.ts";
+import { OBSERVERS } from "../platform/observers_directory.ts";
 import type { Address } from "./metrics_server.ts";
 
 /** How long the daemon may be silent before systemd restarts it. */
@@ -156,12 +157,21 @@ function requirePlain(path: string, what: string): void {
   );
 }
 
-/** The settings of the state directory; systemd creates it if it is below /run. */
+/**
+ * The settings of the state directory, and of the directory in which the rcaps of the
+ * machine agree who observes a process. systemd creates what is below /run, and must not
+ * remove it while other rcaps have locks there.
+ */
 function stateSettings(directory: string): string {
+  const [, shared] = /^\/run\/([^/]+)\//.exec(OBSERVERS) ?? [];
   const [, name] = /^\/run\/([\w.%-]+)$/.exec(directory) ?? [];
-  return name === undefined
-    ? `ReadWritePaths=${quoted(directory)}`
-    : `RuntimeDirectory=${escapedSpecifiers(name)}\nRuntimeDirectoryMode=0755`;
+  const names = new Set([shared, ...name === undefined ? [] : [name]]);
+  return [
+    `RuntimeDirectory=${Array.from(names, escapedSpecifiers).join(" ")}`,
+    "RuntimeDirectoryMode=0755",
+    "RuntimeDirectoryPreserve=yes",
+    ...name === undefined ? [`ReadWritePaths=${quoted(directory)}`] : [],
+  ].join("\n");
 }
 
 /** The settings of the network: only what the metrics need. */

@@ -61,6 +61,7 @@ Deno.test("the unit starts, reloads and watches the daemon", () => {
       "Service.RestartPreventExitStatus=2 4",
       "Service.RuntimeDirectory=rcap",
       "Service.RuntimeDirectoryMode=0755",
+      "Service.RuntimeDirectoryPreserve=yes",
       "Service.NoNewPrivileges=yes",
       "Service.ProtectHome=yes",
       "Service.MemoryMax=768M",
@@ -130,12 +131,15 @@ Deno.test("home directories are hidden unless the daemon uses a path there", () 
 
 Deno.test("the state directory is writable, wherever it is", () => {
   assertSettings(settingsOf({ stateDirectory: "/run/my%rcap" }), {
-    there: ["Service.RuntimeDirectory=my%%rcap"],
+    there: ["Service.RuntimeDirectory=rcap my%%rcap"],
     absent: ["Service.ReadWritePaths="],
   });
   assertSettings(settingsOf({ stateDirectory: "/var/lib/my rcap" }), {
-    there: ['Service.ReadWritePaths="/var/lib/my rcap"'],
-    absent: ["Service.RuntimeDirectory"],
+    there: [
+      'Service.ReadWritePaths="/var/lib/my rcap"',
+      // The directory that all rcaps of the machine share.
+      "Service.RuntimeDirectory=rcap",
+    ],
   });
 });
 

@@ -88,8 +88,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
     this.#access = access;
     const { pid, startTime } = id;
     this.#precision = new Precision(`${pid}:${startTime}`, access.budgets);
-    const { observationBudget: budget, referenceCost } = access;
-    this.#plan = new ResetPlan({ budget, referenceCost });
+    this.#plan = new ResetPlan({
+      // The budget may change.
+      budget: () => access.observationBudget,
+      referenceCost: access.referenceCost,
+    });
   }
 
   get pid(): number {

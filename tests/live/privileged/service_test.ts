@@ -129,5 +129,5 @@ Deno.test("the unit contains the options given with --print-unit", async () => {
     stdout,
     /^ExecStart=\S+ run --config \/etc\/other\.toml --state-dir \/run\/other --metrics 127\.0\.0\.1:9090 --log-format json$/m,
   );
-  assertMatch(stdout, /^RuntimeDirectory=other$/m);
+  assertMatch(stdout, /^RuntimeDirectory=rcap other$/m);
 });
