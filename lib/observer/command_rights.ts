@@ -28,9 +28,15 @@ const TRY_INTERVAL = 100;
  */
 const ANSWER_TIME = 30_000;
 
+/** The part of {@linkcode ResetLocks} that a command needs. */
+export type CommandLocks = Pick<
+  ResetLocks,
+  "take" | "holds" | "release" | "socketOf" | keyof Disposable
+>;
+
 export interface CommandRightsOptions {
   /** Owned by the rights afterwards. */
-  readonly locks: ResetLocks;
+  readonly locks: CommandLocks;
   readonly signal: AbortSignal;
   readonly info: (message: string) => void;
   /** The clock of the system by default. */
@@ -45,7 +51,7 @@ interface Lease {
 
 /** The rights of a command; disposing gives them up. */
 export class CommandRights implements ResetRights, Disposable {
-  readonly #locks: ResetLocks;
+  readonly #locks: CommandLocks;
   readonly #signal: AbortSignal;
   readonly #info: (message: string) => void;
   readonly #clock: Clock;

@@ -6,6 +6,7 @@
 
 import type { PageSpan } from "../memory/page_states.ts";
 import type { Pagedata } from "../memory/pagedata.ts";
+import type { PageoutControl } from "../memory/process_memory.ts";
 import { WrappedMemory } from "../memory/wrapped_memory.ts";
 import type {
   Footprint,
@@ -64,6 +65,17 @@ class ExclusiveMemory extends WrappedMemory implements Whole<MonitoredMemory> {
     const pagedata = await this.#memory.read("glance");
     await this.reset();
     return pagedata;
+  }
+
+  /** Who may not reset references cannot cool, either, which resets them. */
+  override async control(): Promise<PageoutControl> {
+    const control = await super.control();
+    if (!control.cool || this.#rights.owns(this.#id)) return control;
+    return {
+      maxRanges: control.maxRanges,
+      pageOut: control.pageOut.bind(control),
+      [Symbol.dispose]: () => control[Symbol.dispose](),
+    };
   }
 
   get unreadable(): string | undefined {
