@@ -101,7 +101,7 @@ for (const policy of POLICIES) {
       }
       const left = process.resident("first") + process.resident("last");
       const idle = simulation.group("one").idle
-        ?.find(({ intervals }) => intervals === 2)?.bytes ?? 0;
+        ?.find(({ seconds }) => seconds === 8)?.bytes ?? 0;
       const isKnown = left === 1000 && idle <= 900 * PAGE;
       assertEquals(isKnown, isLent, `${left} left, ${idle / PAGE} idle`);
     }

@@ -61,7 +61,9 @@ class ExclusiveMemory extends WrappedMemory implements Whole<MonitoredMemory> {
 
   async read(purpose: PagedataPurpose): Promise<Pagedata> {
     const owns = this.#rights.owns(this.#id);
-    if (owns || purpose !== "scan") return await this.#memory.read(purpose);
+    if (owns || purpose === "glance" || purpose === "inspect") {
+      return await this.#memory.read(purpose);
+    }
     const pagedata = await this.#memory.read("glance");
     await this.reset();
     return pagedata;
@@ -96,6 +98,10 @@ class ExclusiveMemory extends WrappedMemory implements Whole<MonitoredMemory> {
 
   get observationCost(): number | undefined {
     return this.#memory.observationCost;
+  }
+
+  get unjudged(): number | undefined {
+    return this.#memory.unjudged;
   }
 
   hasRun(): boolean {

@@ -84,8 +84,10 @@ export interface PageInCost {
  *   not count as unreferenced. The reference bits are reset right after they are read.
  * - `glance`: the same, but nothing is reset.
  * - `inspect`: how every resident page is used. Nothing is reset.
+ * - `lend`: as `scan`, for another rcap that observes the process from now on. All bits are
+ *   reset, whatever the budget.
  */
-export type PagedataPurpose = "scan" | "glance" | "inspect";
+export type PagedataPurpose = "scan" | "glance" | "inspect" | "lend";
 
 /** The system's figures of one mapping. Sizes are in bytes. */
 export interface MappingFigures {

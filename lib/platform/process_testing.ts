@@ -374,7 +374,7 @@ export class FakeProcessMemory implements MonitoredMemory {
       }
     }
     process.hasRun = false;
-    if (purpose === "scan") {
+    if (purpose === "scan" || purpose === "lend") {
       process.resets++;
       process.resetReferences();
     }

@@ -17,6 +17,7 @@ import { scan, type ScanOptions, type ScanResult } from "../scanner/scan.ts";
 import {
   concludeScan,
   KnownMembers,
+  lend,
   lookSoon,
   ScanListener,
   tolerate,
@@ -80,7 +81,7 @@ class History {
   }
 
   /** Adds the references that are visible now, without resetting them by default. */
-  async glance(purpose: "glance" | "scan" = "glance"): Promise<void> {
+  async glance(purpose: "glance" | "lend" = "glance"): Promise<void> {
     this.scanned.merge(await this.#access.memory.read(purpose));
   }
 }
@@ -119,10 +120,9 @@ class ClockMember {
   }
 
   /** Resets references, and adds them first if they are recorded. */
-  handOver(): Promise<void> {
-    return this.#since === undefined
-      ? this.member.memory.reset()
-      : this.#history.glance("scan");
+  async handOver(): Promise<void> {
+    if (this.#since === undefined) await lend(this.member);
+    else await this.#history.glance("lend");
   }
 
   /** Records that a scan has judged the history. */

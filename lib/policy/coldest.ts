@@ -15,6 +15,7 @@ import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
 import {
   concludeScan,
   KnownMembers,
+  lend,
   lookSoon,
   ScanListener,
   tolerate,
@@ -100,7 +101,7 @@ class Aging {
   }
 
   /** Adds the references that are visible now, without resetting them by default. */
-  async look(purpose: "glance" | "scan" = "glance"): Promise<void> {
+  async look(purpose: "glance" | "lend" = "glance"): Promise<void> {
     this.aged.ages.look(await this.#access.memory.read(purpose));
   }
 
@@ -179,10 +180,9 @@ class ColdestMember {
   }
 
   /** Resets references, and adds them first to the interval if they are recorded. */
-  handOver(): Promise<void> {
-    return this.#isObserved
-      ? this.#aging.look("scan")
-      : this.member.memory.reset();
+  async handOver(): Promise<void> {
+    if (this.#isObserved) await this.#aging.look("lend");
+    else await lend(this.member);
   }
 
   /** Reads which mappings can be paged out, unless they were read recently. */

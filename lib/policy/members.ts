@@ -77,6 +77,12 @@ export async function lookSoon(
   }
 }
 
+/** Resets all references of a member whose references are not recorded. */
+export async function lend({ memory }: Member): Promise<void> {
+  await memory.reset();
+  await memory.read("lend");
+}
+
 /** Follows a scan of a group, and narrates it at log level `debug`. */
 export class ScanListener {
   readonly #name: string;

@@ -42,6 +42,7 @@ import {
   type Footprint,
   type MappingFigures,
   type MonitoredMemory,
+  type PagedataPurpose,
   type ProcessId,
   type ReadCost,
   unshared,
@@ -101,7 +102,7 @@ export class IllumosProcessMemory implements MonitoredMemory {
    * Reads pagedata. For every purpose, the system resets the bits that are read: the
    * result has to be merged with that of the next read.
    */
-  async read(purpose: "scan" | "glance" | "inspect"): Promise<Pagedata> {
+  async read(purpose: PagedataPurpose): Promise<Pagedata> {
     if (purpose !== "inspect") return await this.readPagedata();
     this.#checkLayout();
     const bits = REFERENCED | MODIFIED | PG_HWMAPPED;

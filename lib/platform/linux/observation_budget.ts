@@ -19,7 +19,7 @@ const SLOTS = WINDOW / SLOT + 1;
  * Amounts are in seconds, times in milliseconds.
  */
 export class ObservationBudget {
-  readonly #share: number;
+  #share: number;
   readonly #now: () => number;
   /** What was spent in the last slots. */
   readonly #spent = new Float64Array(SLOTS);
@@ -40,6 +40,14 @@ export class ObservationBudget {
     this.#at = now();
     this.#slot = Math.floor(this.#at / SLOT);
     this.#balance = this.#ofMinute;
+  }
+
+  /** Changes the share from now on. */
+  set share(share: number) {
+    if (share === this.#share) return;
+    this.#update();
+    this.#share = share;
+    this.#balance = Math.min(this.#balance, this.#ofMinute);
   }
 
   /** The share of a minute. */

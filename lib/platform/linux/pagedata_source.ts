@@ -20,12 +20,14 @@ import type { ResetPlan } from "./reset_plan.ts";
 
 /** What to read of a process. */
 export interface PagedataRequest {
-  readonly purpose: PagedataPurpose;
+  readonly purpose: Exclude<PagedataPurpose, "lend">;
   readonly context: PageableContext;
   /** How exactly the process is known; exactly by default. */
   readonly precision?: Precision;
   /** Which references are reset after a scan's reading; all by default. */
   readonly plan?: ResetPlan;
+  /** Whether all references are reset, whatever the plan allows. */
+  readonly resetsAll?: boolean;
 }
 
 /** How references are reset. */

@@ -153,7 +153,14 @@ export class LinuxProcessMemory implements MonitoredMemory {
       );
       const precision = this.#precision;
       const plan = this.#plan;
-      const request = { purpose, context, precision, plan };
+      const resetsAll = purpose === "lend";
+      const request = {
+        purpose: resetsAll ? "scan" : purpose,
+        context,
+        precision,
+        plan,
+        resetsAll,
+      } as const;
       const pagedata = await this.#access.source.read(files, request);
       this.readCost.pages += files.cost.pages;
       this.readCost.seconds += files.cost.seconds;

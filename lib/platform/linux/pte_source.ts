@@ -144,14 +144,16 @@ export class PteSource implements PagedataSource {
    * Resets references after a reading, as far as the budget of the process allows.
    *
    * @param resetAll resets all of them; the blocks in use are chosen.
+   * @param resetsAll whether they are all reset in any case.
    */
   async #resetAsPlanned(
     files: MemoryFiles,
     plan: ResetPlan,
     resetAll: () => Promise<void>,
+    resetsAll = false,
   ): Promise<void> {
     const { blocks } = plan;
-    let choice = plan.decide(true);
+    let choice = resetsAll ? plan.decideAll() : plan.decide(true);
     if (choice === "blocks") {
       if (await cool(files, blocks)) return plan.noteReset(choice);
       choice = plan.decide(false);
@@ -212,6 +214,7 @@ export class PteSource implements PagedataSource {
             files,
             plan,
             () => this.#reset.afterReading(files, plan.blocks),
+            request.resetsAll,
           );
         }
         return pagedata;

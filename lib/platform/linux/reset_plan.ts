@@ -18,8 +18,11 @@ import { PAGE_SIZE, ReferenceBlocks } from "./reference_blocks.ts";
 export type ResetChoice = "all" | "blocks" | "nothing";
 
 export interface ResetPlanOptions {
-  /** The most that the process may pay: a share of its time. Unlimited by default. */
-  readonly budget?: number;
+  /**
+   * The most that the process may pay: a share of its time, which may change. Unlimited
+   * by default.
+   */
+  readonly budget?: () => number | undefined;
   /** What a reference costs after a reset, in nanoseconds; `undefined` while not known. */
   readonly referenceCost?: () => number | undefined;
   /** The time in milliseconds. */
@@ -30,7 +33,8 @@ export interface ResetPlanOptions {
 export class ResetPlan {
   /** What is known of its blocks. */
   readonly blocks = new ReferenceBlocks();
-  readonly #budget: ObservationBudget | undefined;
+  readonly #share: () => number | undefined;
+  #spending: ObservationBudget | undefined;
   readonly #referenceCost: () => number | undefined;
   readonly #now: () => number;
   /** Whether only all of its references can be reset at a time. */
@@ -45,14 +49,24 @@ export class ResetPlan {
   #whole = { paid: 0, isReset: false, isJudged: true, unjudged: 0 };
 
   constructor(
-    { budget, referenceCost = () => undefined, now = () => performance.now() }:
-      ResetPlanOptions = {},
+    {
+      budget = () => undefined,
+      referenceCost = () => undefined,
+      now = () => performance.now(),
+    }: ResetPlanOptions = {},
   ) {
     this.#referenceCost = referenceCost;
     this.#now = now;
-    this.#budget = budget === undefined
-      ? undefined
-      : new ObservationBudget(budget, now);
+    this.#share = budget;
+  }
+
+  /** The budget; `undefined` if it is unlimited. */
+  get #budget(): ObservationBudget | undefined {
+    const share = this.#share();
+    if (share === undefined) return undefined;
+    this.#spending ??= new ObservationBudget(share, this.#now);
+    this.#spending.share = share;
+    return this.#spending;
   }
 
   /** What being observed has cost the process so far, in seconds; `undefined` if not known. */
@@ -75,7 +89,7 @@ export class ResetPlan {
 
   /** Whether resets are limited. */
   get isLimited(): boolean {
-    return this.isCounting && this.#budget !== undefined;
+    return this.isCounting && this.#share() !== undefined;
   }
 
   /** Begins an observation whose first reset is decided after a reading. */
@@ -92,9 +106,10 @@ export class ResetPlan {
 
   /** Whether an observation may begin by a reset of all references, without a reading. */
   get mayBeginWithAll(): boolean {
-    if (!this.#budget || !this.isCounting) return true;
-    this.#settle(this.#budget);
-    return this.#budget.available > 0;
+    const budget = this.#budget;
+    if (!budget || !this.isCounting) return true;
+    this.#settle(budget);
+    return budget.available > 0;
   }
 
   /** Begins an observation by a reset of all references. */
@@ -159,6 +174,19 @@ export class ResetPlan {
     if (chosen === 0) return "nothing";
     this.#expected = budget.spend(chosen * cost);
     return "blocks";
+  }
+
+  /** Decides to reset everything after a reading, even if that makes a debt. */
+  decideAll(): "all" {
+    const budget = this.#budget;
+    if (budget && this.isCounting) {
+      this.#settle(budget);
+      const pages = this.#isIndivisible
+        ? this.#whole.paid
+        : this.blocks.referenced;
+      this.#expected = budget.spend(pages * this.#referenceCost()! / 1e9);
+    }
+    return "all";
   }
 
   /** Replaces what the last reset was expected to cost by what was found. */

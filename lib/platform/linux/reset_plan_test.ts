@@ -32,11 +32,15 @@ class Process {
 
   constructor(
     blocks: number,
-    budget: number | undefined,
+    public budget: number | undefined,
     referenceCost: () => number | undefined = () => COST,
   ) {
     const now = () => this.now;
-    this.plan = new ResetPlan({ budget, referenceCost, now });
+    this.plan = new ResetPlan({
+      budget: () => this.budget,
+      referenceCost,
+      now,
+    });
     this.#bits = Array.from(
       { length: blocks },
       () => new Uint8Array(PAGES).fill(REFERENCED),
@@ -227,7 +231,7 @@ Deno.test("without a budget, or while the cost is not known, all is reset at onc
 Deno.test("a process that can only be reset as a whole is reset less often", () => {
   let now = 0;
   const plan = new ResetPlan({
-    budget: 0.01,
+    budget: () => 0.01,
     referenceCost: () => COST,
     now: () => now,
   });

@@ -58,7 +58,9 @@ export class SmapsSource implements PagedataSource {
     const parser = precision.parser(purpose);
     const mappings = await files.readSmaps(parser);
     plan.readWhole(sumOf(mappings, "referenced"), purpose === "scan");
-    if (purpose === "scan" && plan.decide(false) === "all") {
+    const decide = () =>
+      request.resetsAll ? plan.decideAll() : plan.decide(false);
+    if (purpose === "scan" && decide() === "all") {
       await files.clearReferences();
       plan.noteReset("all");
     }
