@@ -20,6 +20,7 @@ import type { ResetRights } from "../observer/reset_rights.ts";
 import type { Platform, ProcessId } from "../platform/platform.ts";
 import { policyOf } from "../policy/policies.ts";
 import { countOf } from "../report/units.ts";
+import { Costs } from "./costs.ts";
 import { Reloading } from "./reloading.ts";
 import { shareOut } from "./threshold.ts";
 import { Ticker } from "./ticker.ts";
@@ -32,6 +33,9 @@ import type { JudgedSample } from "./watched_group.ts";
 const SCANS_AT_A_TIME = 2;
 /** A group waits at most this long for others to be scanned, in milliseconds. */
 const SCAN_PATIENCE = 2000;
+
+/** How often the daemon looks whether there is another cost to measure, in milliseconds. */
+const COST_INTERVAL = 60_000;
 
 /** The loop is healthy if it has sampled within this many intervals. */
 const HEALTHY_INTERVALS = 3;
@@ -69,7 +73,10 @@ export interface DaemonSurroundings {
 export class Daemon {
   readonly #around: DaemonSurroundings;
   readonly #tickers: Readonly<
-    Record<"process" | "sample" | "report" | "config" | "turn", Ticker>
+    Record<
+      "process" | "sample" | "report" | "config" | "turn" | "costs",
+      Ticker
+    >
   >;
   readonly #troubles: Troubles;
   readonly #reloading: Reloading;
@@ -78,6 +85,7 @@ export class Daemon {
   readonly #work = new Set<Promise<void>>();
   readonly #startedAt: number;
   readonly #startTime: number;
+  readonly #costs: Costs;
   #config: DaemonConfig;
   /** The search for members that runs beside the loop, if any. */
   #refreshing: Promise<void> | undefined;
@@ -100,6 +108,7 @@ export class Daemon {
     this.#loadedAt = this.#startedAt;
     this.#startTime = platform.readProcess(Deno.pid).startTime;
     this.#troubles = new Troubles(log);
+    this.#costs = new Costs({ platform, clock, log, signal });
     this.#reloading = new Reloading({
       reload: around.reload,
       log,
@@ -127,6 +136,7 @@ export class Daemon {
       report: new Ticker(config.reportInterval, now),
       config: new Ticker(config.configInterval, now + config.configInterval),
       turn: new Ticker(around.turnInterval ?? Infinity, now),
+      costs: new Ticker(COST_INTERVAL, now),
     };
     signal.addEventListener("abort", () => this.#wake.abort());
   }
@@ -170,7 +180,7 @@ export class Daemon {
   /** Runs until stopped, then waits for running scans to end. */
   async run(): Promise<void> {
     const { signal, clock, onTurn } = this.#around;
-    const { process, sample, report, config, turn } = this.#tickers;
+    const { process, sample, report, config, turn, costs } = this.#tickers;
     const troubles = this.#troubles;
     await this.#refresh();
     process.take(clock.now());
@@ -181,12 +191,13 @@ export class Daemon {
       if (isDue(config)) {
         troubles.step("configuration", () => this.#reloading.begin(true));
       }
+      if (isDue(costs)) this.#costs.measure();
       if (isDue(process)) this.#refreshBeside();
       if (isDue(sample)) troubles.step("sample", () => this.#sample());
       if (isDue(report)) troubles.step("report", () => this.#report());
       await this.#rest();
     }
-    await Promise.all([this.#refreshing, ...this.#work]);
+    await Promise.all([this.#refreshing, this.#costs.ended(), ...this.#work]);
   }
 
   /** Searches for the members of all groups beside the loop, unless a search is running. */
@@ -217,6 +228,7 @@ export class Daemon {
    */
   async once(observation: number): Promise<DaemonState> {
     const { signal, clock } = this.#around;
+    await this.#costs.measureReferences();
     await this.#watchList.refresh();
     const { groups } = this.#watchList;
     const sampleAll = () => groups.map((group) => group.sample());
@@ -345,6 +357,7 @@ export class Daemon {
       monotonic: this.#around.system.boottimeSeconds(),
       reportInterval: this.#config.reportInterval / 1000,
       pagedata: platform.pagedata,
+      costs: this.#costs.known,
       memory: this.#memory(),
       own: this.#around.system.ownUsage(),
       configuration: {

@@ -62,7 +62,8 @@ async function runDaemon(
   const log = new Log("info", { write: (line) => messages.push(line) });
   const { report, ...others } = around;
   const daemon = new Daemon(CONFIG, {
-    platform: withSteps(real, platform),
+    // Its measurements may outlast the few turns of the daemon.
+    platform: withSteps(real, { costs: undefined, ...platform }),
     clock: systemClock,
     system,
     log,

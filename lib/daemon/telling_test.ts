@@ -8,6 +8,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { libc, systemError } from "../../ffi/libc.ts";
 import { POLICIES } from "../config/policy_names.ts";
 import { hot, leak, PAGE } from "../platform/fake_testing.ts";
+import type { PageInCost } from "../platform/platform.ts";
 import { capOf, INTERVAL, SimulatedDaemon } from "./testing.ts";
 
 // Opened before the first test, which would otherwise appear to leak it.
@@ -259,6 +260,64 @@ Deno.test("reloading the configuration keeps groups of which only the cap differ
   const { samples } = after.statistics;
   await simulation.run(10);
   assertEquals(simulation.group("one").statistics.samples, samples + 10);
+});
+
+Deno.test("costs are measured beside the loop, and reported as soon as they are known", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const { platform } = simulation;
+  platform.start("one").fill("idle", 900);
+  const slow = Promise.withResolvers<PageInCost>();
+  let pageIns: PageInCost[] = [];
+  platform.costs = async ({ ofPageIns = true } = {}) => {
+    if (ofPageIns) pageIns = [await slow.promise];
+    return { reference: 9700, pageIns };
+  };
+  await simulation.run(10 * INTERVAL);
+  assertEquals(simulation.state.costs, { reference: 9700, pageIns: [] });
+  assert(simulation.group("one").statistics.samples >= 10, "the loop goes on");
+  const cost = { from: "swap", device: "sda2", nanoseconds: 8e6 } as const;
+  slow.resolve(cost);
+  await simulation.run(1);
+  assertEquals(simulation.state.costs, { reference: 9700, pageIns: [cost] });
+  await simulation.run(300);
+  assertEquals(
+    simulation.said("takes").map((line) => line.trim().replace(/^.*?: /, "")),
+    [
+      "the first reference to a page takes 9.7 µs longer after a reset",
+      "a page-in takes 8.0 ms from sda2",
+    ],
+    "each is logged once",
+  );
+});
+
+Deno.test("a daemon that cannot measure costs says so in its state, and goes on", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const { platform } = simulation;
+  platform.start("one").fill("idle", 900);
+  platform.costs = () => Promise.reject(new Error("out of luck"));
+  await simulation.run(2 * INTERVAL);
+  assertEquals(simulation.state.costs, null);
+  assertMatch(
+    simulation.said("costs")[0],
+    /costs cannot be measured: internal error: out of luck/,
+  );
+  assertEquals(simulation.group("one").processes, 1);
+});
+
+Deno.test("the daemon measures again when another swap is used first", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  const { platform } = simulation;
+  platform.start("one").fill("idle", 900);
+  const pageIns: PageInCost[] = [];
+  platform.costs = () =>
+    Promise.resolve({ reference: 30, pageIns: [...pageIns] });
+  await simulation.run(INTERVAL);
+  for (const device of ["zram0", "sda2"]) {
+    pageIns.push({ from: "swap", device, nanoseconds: 1e4 });
+    await simulation.run(61);
+    assertEquals(simulation.state.costs, { reference: 30, pageIns });
+  }
+  assertEquals(simulation.said("a page-in takes").length, 2);
 });
 
 Deno.test("a new observation budget applies to processes that are observed already", async () => {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { MemoryCosts } from "../platform/platform.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
 
 /** The state of the daemon. */
@@ -23,6 +24,11 @@ export interface DaemonState {
   readonly reportInterval: number;
   /** Where reference bits come from: `pte` or `smaps`, on illumos `proc`. */
   readonly pagedata: string;
+  /**
+   * What it costs processes to be observed and paged out; null until it is measured, and
+   * where it cannot be. In nanoseconds.
+   */
+  readonly costs: MemoryCosts | null;
   /** Physical memory of the machine. */
   readonly memory: {
     readonly total: number;

@@ -55,6 +55,7 @@ export function daemonState(given: Partial<DaemonState> = {}): DaemonState {
     monotonic: 5000.5,
     reportInterval: 5,
     pagedata: "pte",
+    costs: null,
     memory: { total: 2 ** 34, used: 2 ** 33, threshold: 0 },
     own: { cpu: 0.25, rss: 50 * 2 ** 20 },
     configuration: {

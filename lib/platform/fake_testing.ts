@@ -37,6 +37,8 @@ export class FakePlatform implements Platform {
   totalSwap = 2 ** 34;
   usedSwap = 0;
   overload: string | undefined;
+  /** What it costs its processes to be observed and paged out, where that is measured. */
+  costs: Platform["costs"];
   /** Thrown instead of the list of processes. */
   listFailure: Error | undefined;
   /** The cgroup directories that ask for processes to be left alone, by pid. */

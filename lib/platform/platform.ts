@@ -65,7 +65,10 @@ export interface MemoryCosts {
 
 /** What to measure besides the cost of a reference. */
 export interface CostOptions {
-  /** Whether page-ins are measured, too; they are by default. */
+  /**
+   * Whether page-ins are measured, too; they are by default. What was measured before is
+   * returned in any case.
+   */
   readonly ofPageIns?: boolean;
 }
 

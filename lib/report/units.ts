@@ -128,6 +128,29 @@ export function hex(address: bigint): string {
   return `0x${address.toString(16)}`;
 }
 
+/** The units of short times, in nanoseconds. */
+const NANOSECONDS: readonly (readonly [unit: string, length: number])[] = [
+  ["s", 1e9],
+  ["ms", 1e6],
+  ["µs", 1e3],
+  ["ns", 1],
+];
+
+/** Formats a short time for people, with two digits at least: `33 ns`, `9.7 µs`. */
+export function formatNanoseconds(nanoseconds: number): string {
+  const [unit, length] =
+    NANOSECONDS.find(([, length]) => nanoseconds >= length) ?? ["ns", 1];
+  const value = nanoseconds / length;
+  return `${value.toFixed(value < 10 && length > 1 ? 1 : 0)} ${unit}`;
+}
+
+/** Formats a share for people, with two digits at least: `51 %`, `0.27 %`. */
+export function formatShare(share: number): string {
+  const percent = share * 100;
+  const decimals = percent >= 10 ? 0 : percent >= 1 ? 1 : 2;
+  return `${percent.toFixed(decimals)} %`;
+}
+
 /**
  * Formats a time for people: `14:05:10`, in the local time zone.
  *

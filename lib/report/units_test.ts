@@ -12,6 +12,8 @@ import {
   exactPercent,
   exactSize,
   formatBeside,
+  formatNanoseconds,
+  formatShare,
   formatSize,
   hex,
   parseDuration,
@@ -162,6 +164,18 @@ Deno.test("a size reads as more than its cap exactly if it is", () => {
       assertEquals(read(format(size)) > read(format(cap)), size > cap);
     }),
     { seed: 20_260_102, numRuns: 5000 },
+  );
+});
+
+Deno.test("short times and shares for people", () => {
+  const times = [0, 33.4, 999, 1000, 9700, 12_345, 1e6, 1.25e9, 9e10];
+  assertEquals(times.map(formatNanoseconds), [
+    ...["0 ns", "33 ns", "999 ns", "1.0 µs", "9.7 µs", "12 µs", "1.0 ms"],
+    ...["1.3 s", "90 s"],
+  ]);
+  assertEquals(
+    [0, 0.0017, 0.0156, 0.509, 1].map(formatShare),
+    ["0.00 %", "0.17 %", "1.6 %", "51 %", "100 %"],
   );
 });
 

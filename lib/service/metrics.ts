@@ -276,12 +276,34 @@ class Writer {
     }
   }
 
+  /** What was measured; nothing before. */
+  #costs({ costs }: DaemonState): void {
+    if (costs === null) return;
+    const registers = this.#registers;
+    new Gauge({
+      name: "rcap_reference_cost_seconds",
+      help:
+        "By how much longer the first reference to a page takes after its bit was reset.",
+      registers,
+    }).set(costs.reference / 1e9);
+    const family = new Gauge({
+      name: "rcap_page_in_cost_seconds",
+      help: "What the first reference to a page takes that was paged out.",
+      labelNames: ["from", "device"],
+      registers,
+    });
+    for (const { from, device, nanoseconds } of costs.pageIns) {
+      family.set({ from, device }, nanoseconds / 1e9);
+    }
+  }
+
   state(state: DaemonState): void {
     for (const { kind, name, help, value } of DAEMON_FAMILIES) {
       const options = { name, help, registers: this.#registers };
       if (kind === "gauge") new Gauge(options).set(value(state));
       else new Counter(options).inc(value(state));
     }
+    this.#costs(state);
     this.#idle(state);
     for (const { kind, name, help, value } of GROUP_FAMILIES) {
       const labelNames = ["group"];

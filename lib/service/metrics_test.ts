@@ -34,6 +34,30 @@ function assertSamples(
   assertEquals(found, expected);
 }
 
+Deno.test("metrics show what references and page-ins cost, once that is known", async () => {
+  const metrics = new Metrics({ version: "1.2.3" });
+  metrics.update(daemonState());
+  for (const name of Object.keys(await samplesOf(metrics))) {
+    assert(!name.includes("_cost_"), name);
+  }
+  metrics.update(daemonState({
+    costs: {
+      reference: 9700,
+      pageIns: [
+        { from: "swap", device: "zram0", nanoseconds: 10_000 },
+        { from: "file", device: "vda", nanoseconds: 160_000 },
+      ],
+    },
+  }));
+  for (const format of METRICS_FORMATS) {
+    assertSamples(await samplesOf(metrics, format), {
+      "rcap_reference_cost_seconds": 9.7e-6,
+      'rcap_page_in_cost_seconds{from="swap",device="zram0"}': 1e-5,
+      'rcap_page_in_cost_seconds{from="file",device="vda"}': 1.6e-4,
+    });
+  }
+});
+
 Deno.test("metrics show the last state of the daemon and its groups", async () => {
   const metrics = new Metrics({ version: "1.2.3" });
   const browsers = groupState({

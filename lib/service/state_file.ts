@@ -130,6 +130,17 @@ const GROUP = v.looseObject({
   avoided: whole,
 });
 
+const COSTS = v.looseObject({
+  reference: amount,
+  pageIns: v.array(
+    v.looseObject({
+      from: v.picklist(["swap", "file"]),
+      device: v.string(),
+      nanoseconds: amount,
+    }),
+  ),
+});
+
 // Loose, because a later version may add keys.
 const STATE = v.looseObject({
   version: v.literal(VERSION),
@@ -140,6 +151,8 @@ const STATE = v.looseObject({
   monotonic: amount,
   reportInterval: amount,
   pagedata: v.string(),
+  // A daemon of an earlier version has none.
+  costs: v.optional(v.nullable(COSTS), null),
   memory: v.looseObject({
     // Shares of it are computed.
     total: v.pipe(amount, v.minValue(1)),

@@ -25,6 +25,22 @@ const STATE: StateFile = {
   pidNamespace: "pid:[4026531836]",
 };
 
+Deno.test("the state of an earlier daemon has no costs, and one with costs is read", () => {
+  const { costs: _, ...earlier } = STATE;
+  assertEquals(parseState(JSON.stringify(earlier)), STATE);
+  const costs = {
+    reference: 9700,
+    pageIns: [{ from: "swap", device: "zram0", nanoseconds: 1e4 }],
+  } as const;
+  const state = { ...STATE, costs };
+  assertEquals(parseState(formatState(state)), state);
+  assertThrows(
+    () => parseState(JSON.stringify({ ...STATE, costs: { reference: -1 } })),
+    MalformedState,
+    "costs",
+  );
+});
+
 const seed = 20_260_101;
 
 Deno.test("a state is read as written, with keys that another version adds", () => {

@@ -29,6 +29,8 @@ import {
 import { formatSize } from "../../report/units.ts";
 import type { Finding } from "../platform.ts";
 import { bpfRefusal, lockdownMode } from "./bpf_refusal.ts";
+import { COST_EXAMINATIONS } from "./doctor_costs.ts";
+import type { Examination } from "./examination.ts";
 import {
   isNested,
   type NamespaceKind,
@@ -51,24 +53,6 @@ import {
 import { swaps } from "./swaps.ts";
 import { isSysMounted } from "./sysfs.ts";
 import { openPidfd, requirePageout, systemMemory } from "./system_calls.ts";
-
-/** The result of an examination: the detail if all is well, otherwise what deviates from its texts. */
-type Seen =
-  | string
-  | Pick<Finding, "status" | "detail"> & Partial<Finding>;
-
-/** One capability to try. */
-interface Examination {
-  readonly name: string;
-  readonly required: boolean;
-  /** What it means if it works. */
-  readonly meaning: string;
-  /** What it means if it does not. */
-  readonly without: string;
-  /** What to do about that. */
-  readonly remedy: string;
-  look(): Seen | Promise<Seen>;
-}
 
 /** Tries every capability. */
 export async function examine(): Promise<Finding[]> {
@@ -553,6 +537,7 @@ const EXAMINATIONS: readonly Examination[] = [
   swap,
   zram,
   largePages,
+  ...COST_EXAMINATIONS,
   cgroups,
   btf,
   bpf,

@@ -68,14 +68,25 @@ export class CostMeter {
 
   async #measure(ofPageIns: boolean): Promise<void> {
     await this.#once("references", async () => {
-      this.#reference = await measureReference(this.#source, this.#calls);
+      const cost = await measureReference(this.#source, this.#calls);
+      this.#reference = Math.round(cost);
     });
     if (!ofPageIns) return;
-    const swap = nameOfFirstSwap();
+    const swap = nameOfFirstSwapIfKnown();
     if (swap !== undefined) {
-      await this.#once(`swap ${swap}`, () => this.#measureSwap(swap));
+      await this.#once(
+        `swap ${swap}`,
+        async () => this.#add(await measureSwap(swap, this.#signal)),
+      );
     }
-    await this.#once("files", () => this.#measureFiles());
+    await this.#once(
+      "files",
+      async () => this.#add(await measureFiles(this.#signal)),
+    );
+  }
+
+  #add(cost: PageInCost | undefined): void {
+    if (cost) this.#pageIns.push(cost);
   }
 
   async #once(what: string, measure: () => Promise<void>): Promise<void> {
@@ -88,21 +99,43 @@ export class CostMeter {
       if (!(error instanceof RcapError)) throw error;
     }
   }
+}
 
-  async #measureSwap(device: string): Promise<void> {
-    const nanoseconds = await measureSwapIn(this.#signal);
-    // The pages may have gone elsewhere.
-    if (nanoseconds === undefined || nameOfFirstSwap() !== device) return;
-    this.#pageIns.push({ from: "swap", device, nanoseconds });
+/**
+ * Measures what a page-in from the swap that is used first takes.
+ *
+ * @param device its name, by {@linkcode nameOfFirstSwap}.
+ * @param signal ends the measurement.
+ * @returns `undefined` if too few pages went out, or perhaps elsewhere.
+ * @throws RcapError if it cannot be measured.
+ */
+export async function measureSwap(
+  device: string,
+  signal?: AbortSignal,
+): Promise<PageInCost | undefined> {
+  const nanoseconds = await measureSwapIn(signal);
+  if (nanoseconds === undefined || nameOfFirstSwap() !== device) {
+    return undefined;
   }
+  return { from: "swap", device, nanoseconds: Math.round(nanoseconds) };
+}
 
-  async #measureFiles(): Promise<void> {
-    const found = await measureFilePageIn(OWN_PROGRAM, this.#signal);
-    if (!found) return;
-    const { nanoseconds } = found;
-    const device = nameOfDevice(found.device);
-    this.#pageIns.push({ from: "file", device, nanoseconds });
-  }
+/**
+ * Measures what a page-in of a file takes, on rcap's own program.
+ *
+ * @param signal ends the measurement.
+ * @returns `undefined` if too much of it is in use, or in memory for good.
+ * @throws RcapError if it cannot be measured.
+ */
+export async function measureFiles(
+  signal?: AbortSignal,
+): Promise<PageInCost | undefined> {
+  const found = await measureFilePageIn(OWN_PROGRAM, signal);
+  return found && {
+    from: "file",
+    device: nameOfDevice(found.device),
+    nanoseconds: Math.round(found.nanoseconds),
+  };
 }
 
 /**
@@ -116,6 +149,16 @@ export function nameOfFirstSwap(): string | undefined {
   if (first.length === 0) return undefined;
   const name = first.map(({ path }) => path.replace(/^\/dev\//, "")).join(", ");
   return hasZswap() ? `zswap (${name})` : name;
+}
+
+/** {@linkcode nameOfFirstSwap}; `undefined` if that cannot be found out, too. */
+function nameOfFirstSwapIfKnown(): string | undefined {
+  try {
+    return nameOfFirstSwap();
+  } catch (error) {
+    if (!(error instanceof RcapError)) throw error;
+    return undefined;
+  }
 }
 
 /**
