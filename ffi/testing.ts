@@ -181,3 +181,42 @@ export class Sleeper implements AsyncDisposable {
     }
   }
 }
+
+/** A process that sleeps, and whose parent does not reap it. */
+export class UnreapedSleeper implements AsyncDisposable {
+  /** The process id. */
+  readonly pid: number;
+  readonly #parent: Deno.ChildProcess;
+
+  private constructor(parent: Deno.ChildProcess, pid: number) {
+    this.#parent = parent;
+    this.pid = pid;
+  }
+
+  /** Starts it and its parent. */
+  static async start(): Promise<UnreapedSleeper> {
+    const parent = new Deno.Command("perl", {
+      args: [
+        "-e",
+        "my $pid = fork // die; print $pid if $pid; close STDOUT; sleep",
+      ],
+      stdout: "piped",
+    }).spawn();
+    return new UnreapedSleeper(parent, Number(await parent.stdout.text()));
+  }
+
+  /** Kills it and waits until it is a zombie, which has released its memory. */
+  async end(): Promise<void> {
+    Deno.kill(this.pid, "SIGKILL");
+    const stat = `/proc/${this.pid}/stat`;
+    while (!Deno.readTextFileSync(stat).includes(") Z ")) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    Deno.kill(this.pid, "SIGKILL");
+    this.#parent.kill("SIGKILL");
+    await this.#parent.status;
+  }
+}

@@ -153,6 +153,9 @@ export function whyNot(process: ProcessEntry): string | undefined {
   if (process.isZombie) {
     return `process ${pid} (${comm}) is a zombie: it has exited and waits for its parent ${process.ppid} to reap it`;
   }
+  if (process.image === 0) {
+    return `process ${pid} (${comm}) is exiting: it has released its memory`;
+  }
   return undefined;
 }
 

@@ -41,6 +41,10 @@ Deno.test("rcap itself, kernel threads and zombies are never selected", () => {
     whyNot({ ...process, isZombie: true }),
     "process 42 (x) is a zombie: it has exited and waits for its parent 7 to reap it",
   );
+  assertEquals(
+    whyNot({ ...process, image: 0 }),
+    "process 42 (x) is exiting: it has released its memory",
+  );
 });
 
 Deno.test("selectors form a union, ordered by pid and without duplicates", async () => {

@@ -234,7 +234,8 @@ export class FakeProcess {
       layout,
       majorFaults,
       rss,
-      image: pages * PAGE,
+      // Only a process that exits has none.
+      image: Math.max(pages, 1) * PAGE,
       ppid: 1,
       isSystem: false,
       isZombie: false,

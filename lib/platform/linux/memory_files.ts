@@ -11,10 +11,11 @@
 import { CallList, OPENED } from "../../../ffi/call_list.ts";
 import { threadSeconds } from "../../../ffi/clock.ts";
 import { File, O_RDONLY, O_WRONLY } from "../../../ffi/file.ts";
-import { systemError } from "../../../ffi/libc.ts";
+import { Errno, systemError } from "../../../ffi/libc.ts";
 import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import { kernelRelease, pageSize, processors } from "../../../ffi/system.ts";
 import { ThreadClock } from "../../../ffi/thread_clock.ts";
+import { ProcessError, SystemError } from "../../errors.ts";
 import type { ProcessSizes } from "../../memory/process_memory.ts";
 import type { Footprint, ReadCost } from "../platform.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
@@ -81,11 +82,19 @@ export class MemoryFiles {
   /** Reads the devices of memory file systems in the mount namespace of the process. */
   async readMemoryDevices(): Promise<ReadonlySet<string>> {
     const parser = new MemoryDevicesParser();
-    await this.#read(
-      "mountinfo",
-      (bytes) => parser.push(bytes),
-      MOST_MOUNTINFO,
-    );
+    try {
+      await this.#read(
+        "mountinfo",
+        (bytes) => parser.push(bytes),
+        MOST_MOUNTINFO,
+      );
+    } catch (error) {
+      // A process that exits has no namespace any more: mounts_open_common of
+      // fs/proc_namespace.c.
+      const { cause } = error instanceof ProcessError ? error : {};
+      if (!(cause instanceof SystemError)) throw error;
+      throw cause.errno === Errno.EINVAL ? exited(this.pid) : error;
+    }
     return parser.devices;
   }
 

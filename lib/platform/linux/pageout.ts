@@ -34,8 +34,8 @@ import {
   type PieceOptions,
   piecesOf,
 } from "./pageout_pieces.ts";
-import { ProcDir } from "./proc_dir.ts";
-import { exited, mainThreadExited, replaced } from "../process_errors.ts";
+import { ProcDir, requireMemory, whyLost } from "./proc_dir.ts";
+import { mainThreadExited, replaced } from "../process_errors.ts";
 import { runningOn } from "./running_on.ts";
 
 /**
@@ -130,10 +130,12 @@ export class LinuxPageout implements PageoutControl {
       if (directory.opened.mainThreadExited) throw mainThreadExited(id);
       const files = new MemoryFiles(directory, attempt);
       const pagemap = held.use(await files.openPagemap());
-      if (layout !== undefined && directory.stat().layout !== layout) {
-        throw replaced(id.pid);
+      if (layout !== undefined) {
+        const now = directory.stat();
+        requireMemory(now);
+        if (now.layout !== layout) throw replaced(id.pid);
       }
-      await mayPageOut(id.pid, { pidfd, pagemap }, attempt);
+      await mayPageOut(id, { pidfd, pagemap }, attempt);
       held.move();
       return new LinuxPageout(id, { pidfd, pagemap }, options);
     }, group);
@@ -272,11 +274,8 @@ export class LinuxPageout implements PageoutControl {
       // The range is locked or otherwise refused, or at least partly unmapped by
       // now.
       const { EINVAL, ENOMEM, EAGAIN, EINTR, ESRCH } = Errno;
-      // The address space is there, or `alive` would have ended the list.
-      if (error.errno === ESRCH) {
-        const { message } = mainThreadExited(this.#id);
-        return { result: "failed", message };
-      }
+      // Its main thread has exited, perhaps with all others since `alive` was read.
+      if (error.errno === ESRCH) return this.#failureOfLost();
       const isBusy = [EINVAL, ENOMEM, EAGAIN, EINTR].some((e) =>
         e === error.errno
       );
@@ -319,9 +318,7 @@ export class LinuxPageout implements PageoutControl {
   }
 
   #failureOfLost(): PageoutResult {
-    const { pid } = this.#id;
-    const error = this.#pidfd.isAlive() ? replaced(pid) : exited(pid);
-    return { result: "failed", message: error.message };
+    return { result: "failed", message: whyLost(this.#id).message };
   }
 
   /** Makes calls that take the process's mmap lock. */

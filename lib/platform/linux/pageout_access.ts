@@ -12,10 +12,9 @@ import { lookWhetherAlive } from "../../../ffi/pagemap.ts";
 import { MADV_PAGEOUT, type Pidfd, RemoteRanges } from "../../../ffi/pidfd.ts";
 import { ProcessAccessDenied, SystemError } from "../../errors.ts";
 import type { ProcessId } from "../platform.ts";
-import { exited } from "../process_errors.ts";
 import type { Attempt } from "./memory_calls.ts";
 import { accessRemedy, lacking } from "./privileges.ts";
-import { ofProcess, ProcDir, processError } from "./proc_dir.ts";
+import { ofProcess, ProcDir, processError, whyLost } from "./proc_dir.ts";
 import { isRefusal } from "./refusals.ts";
 import { openPidfd, requirePageout } from "./system_calls.ts";
 
@@ -40,10 +39,11 @@ export function openPidfdOf(id: ProcessId): Pidfd {
  * @throws CapabilityError if this user cannot page out any process.
  */
 export async function mayPageOut(
-  pid: number,
+  id: ProcessId,
   { pidfd, pagemap }: { pidfd: Pidfd; pagemap: File },
   attempt: Attempt,
 ): Promise<void> {
+  const { pid } = id;
   const calls = new CallList();
   // This call takes the lock too, and SIGKILL ends its wait. The next one takes the
   // lock even without ranges, since about Linux 6.15.
@@ -53,7 +53,7 @@ export async function mayPageOut(
   const advised = pidfd.advise(calls, nothing, advice);
   try {
     await attempt.make(calls, { isUnstoppable: true });
-    if (calls.result(alive) === 0) throw exited(pid);
+    if (calls.result(alive) === 0) throw whyLost(id);
     calls.checked(advised, "process_madvise");
   } catch (error) {
     if (!(error instanceof SystemError) || !isRefusal(error.errno)) {

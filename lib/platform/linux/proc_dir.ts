@@ -13,7 +13,13 @@
 import { File, O_PATH } from "../../../ffi/file.ts";
 import { ProcessError, SystemError } from "../../errors.ts";
 import type { ProcessId } from "../platform.ts";
-import { processErrorOf, replacedPid } from "../process_errors.ts";
+import {
+  exited,
+  mainThreadExited,
+  processErrorOf,
+  replaced,
+  replacedPid,
+} from "../process_errors.ts";
 import { accessRemedy } from "./privileges.ts";
 import { parseStat, type ProcStat } from "./stat.ts";
 
@@ -61,18 +67,16 @@ export class ProcDir implements Disposable {
    * Opens the directory of exactly this process.
    *
    * @throws NoSuchProcess if it has exited, even if another process now has its
-   * pid.
+   * pid, or has released its memory because it exits.
    */
   static open({ pid, startTime }: ProcessId): ProcDir {
-    const directory = ProcDir.openPid(pid);
-    try {
-      if (directory.opened.startTime === startTime) return directory;
-    } catch (error) {
-      directory[Symbol.dispose]();
-      throw error;
-    }
-    directory[Symbol.dispose]();
-    throw replacedPid(pid);
+    using held = new DisposableStack();
+    const directory = held.use(ProcDir.openPid(pid));
+    const { opened } = directory;
+    if (opened.startTime !== startTime) throw replacedPid(pid);
+    if (!opened.isSystem) requireMemory(opened);
+    held.move();
+    return directory;
   }
 
   /** The directory with the files. */
@@ -138,6 +142,32 @@ export class ProcDir implements Disposable {
   [Symbol.dispose](): void {
     this.#thread?.[Symbol.dispose]();
     this.#directory[Symbol.dispose]();
+  }
+}
+
+/**
+ * Checks that a process has memory. One that exits releases it long before it is a
+ * zombie: to free a lot of it takes time, and so may what closing its files waits for
+ * (`exit_mm` and what follows in `do_exit` of kernel/exit.c).
+ *
+ * @throws NoSuchProcess if it has none.
+ */
+export function requireMemory(
+  { pid, image }: { readonly pid: number; readonly image: number },
+): void {
+  if (image === 0) throw exited(pid);
+}
+
+/** Returns why the address space that a process had is not its own any more. */
+export function whyLost(id: ProcessId): ProcessError {
+  try {
+    using directory = ProcDir.open(id);
+    return directory.opened.mainThreadExited
+      ? mainThreadExited(id)
+      : replaced(id.pid);
+  } catch (error) {
+    if (!(error instanceof ProcessError)) throw error;
+    return error;
   }
 }
 

@@ -42,7 +42,12 @@ import type { PagedataSource } from "./pagedata_source.ts";
 import { LinuxPageout } from "./pageout.ts";
 import { Precision, type PrecisionBudgets } from "./precision.ts";
 import { replaced } from "../process_errors.ts";
-import { ofProcess, ofProcessSlowly, ProcDir } from "./proc_dir.ts";
+import {
+  ofProcess,
+  ofProcessSlowly,
+  ProcDir,
+  requireMemory,
+} from "./proc_dir.ts";
 import { Readability } from "../readability.ts";
 import { ResetPlan } from "./reset_plan.ts";
 import type { SmapsParser } from "./smaps.ts";
@@ -286,7 +291,9 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
   readSizes(): ProcessSizes {
     using directory = ProcDir.open(this.#id);
-    return readSizes(directory);
+    const sizes = readSizes(directory);
+    requireMemory({ pid: this.pid, image: sizes.image });
+    return sizes;
   }
 
   async readFootprint(): Promise<Footprint> {

@@ -6,11 +6,13 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { memoryInfo, pageSize } from "../../../ffi/system.ts";
-import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
+import { OwnMemory, Sleeper, UnreapedSleeper } from "../../../ffi/testing.ts";
 import { NoSuchProcess } from "../../errors.ts";
 import { PAGE_ABSENT, PAGE_PRESENT } from "../../memory/page_states.ts";
 import { countPages, REFERENCED } from "../../memory/pagedata.ts";
 import { MemoryCalls } from "./memory_calls.ts";
+import { MemoryFiles } from "./memory_files.ts";
+import { ProcDir } from "./proc_dir.ts";
 import { readProcess } from "./process_list.ts";
 import { LinuxProcessMemory, parseHeld } from "./process_memory.ts";
 import { SmapsSource } from "./smaps_source.ts";
@@ -103,4 +105,38 @@ Deno.test("a process that has exited cannot be read", async () => {
   await assertRejects(() => memory.readResidency(), NoSuchProcess);
   await assertRejects(() => memory.reset(), NoSuchProcess);
   await assertRejects(() => memory.control(), NoSuchProcess);
+});
+
+Deno.test("a process that exits has exited as soon as its memory is released", async () => {
+  await using sleeper = await UnreapedSleeper.start();
+  const process = readProcess(sleeper.pid);
+  const memory = new LinuxProcessMemory(process, ACCESS);
+  await memory.reset();
+  using directory = ProcDir.open(process);
+  await sleeper.end();
+  const readings: (() => Promise<unknown>)[] = [
+    () => memory.reset(),
+    () => memory.read("scan"),
+    () => memory.refresh(),
+    () => memory.readResidency(),
+    () => memory.readFootprint(),
+    () => memory.readMappings(),
+    () => memory.control(),
+    () => Promise.try(() => memory.readSizes()),
+    // As if it had been opened just before.
+    () =>
+      ACCESS.calls.patiently(
+        process,
+        (attempt) => new MemoryFiles(directory, attempt).readMemoryDevices(),
+      ),
+  ];
+  for (const reading of readings) {
+    await assertRejects(
+      reading,
+      NoSuchProcess,
+      `process ${sleeper.pid} has exited`,
+    );
+  }
+  // It is nothing to warn of.
+  assertEquals(memory.unreadable, undefined);
 });

@@ -30,7 +30,7 @@ import type {
 } from "./pagedata_source.ts";
 import { PassedOver } from "./passed_over.ts";
 import { Precision, requireRoom } from "./precision.ts";
-import type { ProcDir } from "./proc_dir.ts";
+import { type ProcDir, requireMemory } from "./proc_dir.ts";
 import {
   ClearRefs,
   cool,
@@ -383,8 +383,7 @@ export class PteSource implements PagedataSource {
   #requireSpace({ pid, directory }: MemoryFiles): AddressSpace {
     const space = this.#space(pid);
     if (space) return space;
-    // This throws if the process has exited.
-    directory.stat();
+    requireMemory(directory.stat());
     throw new ProcessError(
       pid,
       `process ${pid}: BPF does not show it; use --pagedata smaps`,

@@ -17,12 +17,10 @@ import { ProcessError } from "../../errors.ts";
 import type { ProcessEntry } from "../platform.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
 import { readProcess } from "./process_list.ts";
+import { HIDDEN_LAYOUT } from "./stat.ts";
 
 /** The most comparisons of one search; processes beyond that are compared in the next. */
 const MOST_COMPARISONS = 1000;
-
-/** The layout of a process that this user may not examine. */
-const HIDDEN_LAYOUT = "0 0 0";
 
 /** Comparisons share a limit on calls that do not return, under this name of a group. */
 const CALLS = "kcmp";

@@ -7,6 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { ProcessEntry } from "../platform.ts";
 import { firstOfSpaces, SpaceOrder } from "./shared_memory.ts";
+import { HIDDEN_LAYOUT } from "./stat.ts";
 
 /** A process, and the number of its address space. */
 interface Known {
@@ -149,7 +150,7 @@ Deno.test("what cannot be compared now is compared later, and what never can is 
 
 Deno.test("processes whose layout is hidden are not compared", async () => {
   const machine = new Machine();
-  [7, 7].forEach((space) => machine.start(space, "0 0 0"));
+  [7, 7].forEach((space) => machine.start(space, HIDDEN_LAYOUT));
   assertEquals(await machine.search(), []);
   assertEquals(machine.comparisons, 0);
 });

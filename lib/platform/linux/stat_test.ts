@@ -4,18 +4,24 @@
  * @module
  */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import "../../../ffi/testing.ts";
 import { pageSize } from "../../../ffi/system.ts";
-import { parseStat } from "./stat.ts";
+import { HIDDEN_LAYOUT, parseStat } from "./stat.ts";
 
 /** A stat line: 52 fields since Linux 3.5, see proc_pid_stat(5). */
 function line(
-  { comm = "perl", state = "S", flags = 0x400000, code = 0x5555, threads = 1 } =
-    {},
+  {
+    comm = "perl",
+    state = "S",
+    flags = 0x400000,
+    code = 0x5555,
+    threads = 1,
+    image = 12345678,
+  } = {},
 ): string {
   return `4242 (${comm}) ${state} 17 4242 17 34816 4242 ${flags} 500 0 7 0 3 1 0 0 20 0 ${threads} 0 ` +
-    `987654 12345678 900 18446744073709551615 ${code} 2 3 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 ` +
+    `987654 ${image} 900 18446744073709551615 ${code} 2 3 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 ` +
     `4 5 6 7 8 9 10 0\n`;
 }
 
@@ -56,8 +62,9 @@ Deno.test("a command may contain parentheses, spaces and newlines, or be empty",
 });
 
 Deno.test("a main thread that has exited while others run is no zombie", () => {
-  const of = (state: string, threads: number) => {
-    const { isZombie, mainThreadExited } = parseStat(line({ state, threads }));
+  const of = (state: string, threads: number, image?: number) => {
+    const stat = parseStat(line({ state, threads, image }));
+    const { isZombie, mainThreadExited } = stat;
     return { isZombie, mainThreadExited };
   };
   const zombie = { isZombie: true, mainThreadExited: false };
@@ -70,6 +77,9 @@ Deno.test("a main thread that has exited while others run is no zombie", () => {
   }
   assertEquals(of("S", 1), runs);
   assertEquals(of("S", 2), runs);
+  // It releases its memory just before.
+  assertEquals(of("R", 2, 0), goesOn);
+  assertEquals(of("R", 1, 0), runs);
 });
 
 Deno.test("kernel threads and zombies are recognized", () => {
@@ -113,4 +123,14 @@ Deno.test("the kernel's own line is parsed", () => {
   assertEquals({ pid, ppid }, { pid: Deno.pid, ppid: Deno.ppid });
   assertEquals(`${comm}\n`, Deno.readTextFileSync("/proc/self/comm"));
   assertEquals(/^[1-9]\d*( [1-9]\d*){2}$/.test(layout), true, layout);
+});
+
+Deno.test("a process that this user may not examine hides its layout", async () => {
+  const { stdout } = await new Deno.Command("cat", {
+    args: ["/proc/1/stat"],
+    ...Deno.uid() === 0 ? { uid: 65_534, gid: 65_534 } : {},
+  }).output();
+  const { layout, image } = parseStat(new TextDecoder().decode(stdout));
+  assertEquals(layout, HIDDEN_LAYOUT);
+  assert(image > 0);
 });

@@ -7,7 +7,7 @@
 
 import { assertEquals, assertRejects } from "@std/assert";
 import { memoryInfo } from "../../../ffi/system.ts";
-import { OwnMemory, Sleeper } from "../../../ffi/testing.ts";
+import { OwnMemory, Sleeper, UnreapedSleeper } from "../../../ffi/testing.ts";
 import { NoSuchProcess, ProcessError } from "../../../lib/errors.ts";
 import type { PageRange } from "../../../lib/memory/process_memory.ts";
 import { MemoryCalls } from "../../../lib/platform/linux/memory_calls.ts";
@@ -131,21 +131,23 @@ Deno.test("a signal stops page-outs between two calls", async () => {
   assertEquals((await control.pageOut(ranges)).length, 4);
 });
 
-Deno.test("page-outs of a process that exits fail", async () => {
-  await using sleeper = await Sleeper.start();
-  const process = readProcess(sleeper.pid);
-  using control = await LinuxPageout.open(process, {
-    ...FILES,
-    layout: process.layout,
+for (const Kind of [Sleeper, UnreapedSleeper]) {
+  Deno.test(`page-outs of a process that exits fail (${Kind.name})`, async () => {
+    await using sleeper = await Kind.start();
+    const process = readProcess(sleeper.pid);
+    using control = await LinuxPageout.open(process, {
+      ...FILES,
+      layout: process.layout,
+    });
+    await sleeper.end();
+    using memory = new OwnMemory(8);
+    const results = await control.pageOut([
+      range(memory, 0, 4),
+      range(memory, 4, 4),
+    ]);
+    assertEquals(results, [{
+      result: "failed",
+      message: `process ${process.pid} has exited`,
+    }]);
   });
-  await sleeper.end();
-  using memory = new OwnMemory(8);
-  const results = await control.pageOut([
-    range(memory, 0, 4),
-    range(memory, 4, 4),
-  ]);
-  assertEquals(results, [{
-    result: "failed",
-    message: `process ${process.pid} has exited`,
-  }]);
-});
+}
