@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import type { InspectReport } from "../../lib/oneshot/inspect.ts";
+import type { AgesReport, InspectReport } from "../../lib/oneshot/inspect.ts";
 import { CProcess } from "../support/c_program.ts";
 import { cap, quicklyBy, TestDaemon } from "../support/daemon.ts";
 import {
@@ -55,8 +55,22 @@ Deno.test("inspect shows a process that shares the page tables of hugetlb memory
   assertEquals(json.pagedata, "pte");
   const huge = json.mappings.find(({ size }) => size === GIB);
   assertEquals(huge?.verdict, "hugetlb");
+  // Nothing resets its references, so none is known.
+  assertEquals([huge?.rss, huge?.referenced, huge?.modified], [0, 0, 0]);
+  assert(json.totals.referenced <= json.totals.rss);
   const own = json.mappings.find(({ rss }) => rss >= OWN);
   assertEquals(own?.verdict, "cold");
+});
+
+Deno.test("ages are those of the memory that RSS counts", async () => {
+  await using sharers = await startSharers();
+  const { code, json, stderr } = await rcapJson<AgesReport>(
+    ["inspect", `${sharers.second}`, "--ages", "--observe", "1s"],
+  );
+  assertEquals(code, 0, stderr);
+  const rss = rssOf(sharers.second);
+  assert(Math.abs(json.resident - rss) < MIB, `${json.resident} of ${rss}`);
+  assert(json.ages.every(({ used }) => used < MIB), "nothing was used");
 });
 
 Deno.test("a scan pages out what such a process does not use, and counts no huge pages", async () => {

@@ -31,6 +31,16 @@ export function ownInterval(mapping: LinuxMapping): PageInterval {
     : { ...interval, endPage: interval.firstPage };
 }
 
+/**
+ * Whether RSS includes the pages of a mapping, as far as its flags are known: not
+ * hugetlb pages, nor device memory without a struct page. The kernel resets no
+ * references of these either (`clear_refs_test_walk` and `clear_refs_walk_ops` of
+ * fs/proc/task_mmu.c).
+ */
+export function isCounted({ flags }: LinuxMapping): boolean {
+  return !flags.has("ht") && !flags.has("pf");
+}
+
 /** Pages of the smallest part of a hugetlb mapping whose page tables are shared: 1 GiB. */
 const SHARED_TABLE_PAGES = 2 ** 30 / PAGE_SIZE;
 
@@ -49,7 +59,6 @@ function mayShareTables(mapping: LinuxMapping): boolean {
 export class BuildingSink implements PageSink {
   readonly #mappings: readonly LinuxMapping[];
   readonly #wanted: readonly boolean[];
-  /** RSS includes neither hugetlb pages nor device memory without a struct page. */
   readonly #areCounted: readonly boolean[];
   readonly #mayShareTables: readonly boolean[];
   readonly #recorder: PageRecorder;
@@ -73,9 +82,7 @@ export class BuildingSink implements PageSink {
   ) {
     this.#blocks = blocks;
     this.#mappings = mappings;
-    this.#areCounted = mappings.map(({ flags }) =>
-      !flags.has("ht") && !flags.has("pf")
-    );
+    this.#areCounted = mappings.map(isCounted);
     this.#mayShareTables = mappings.map(mayShareTables);
     this.#wanted = wanted;
     this.#recorder = recorder;

@@ -15,7 +15,12 @@ import { ProcessError } from "../../errors.ts";
 import type { Pagedata } from "../../memory/pagedata.ts";
 import { formatSize } from "../../report/units.ts";
 import type { Footprint } from "../platform.ts";
-import { BuildingSink, ownInterval, PAGE_SIZE } from "./building_sink.ts";
+import {
+  BuildingSink,
+  isCounted,
+  ownInterval,
+  PAGE_SIZE,
+} from "./building_sink.ts";
 import { mayBePageable, type PageableContext } from "./candidates.ts";
 import type { JoinedMappings } from "./joined_mappings.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
@@ -258,7 +263,9 @@ export class PteSource implements PagedataSource {
     mayBeHugetlb: boolean;
   } {
     const wanted = mappings.map((mapping) =>
-      purpose === "inspect" || mayBePageable(mapping, context)
+      purpose === "inspect"
+        ? isCounted(mapping)
+        : mayBePageable(mapping, context)
     );
     const { blocks } = plan;
     const isCounting = this.#needsBlocks(plan);
