@@ -9,11 +9,17 @@
  */
 
 import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
-import { UsageError } from "../lib/errors.ts";
-import { parseDuration, parseSize } from "../lib/report/units.ts";
 import { zramSwap } from "../tests/support/swap.ts";
 import { Cgroup, type Contestant, CONTESTANTS } from "./support/contestants.ts";
 import { type Figures, runOnce, WorkloadEnded } from "./support/measure.ts";
+import {
+  count,
+  list,
+  names,
+  seconds,
+  size,
+  writableFile,
+} from "./support/options.ts";
 import { type Killed, report, type Run, TOLERANCE } from "./support/report.ts";
 import {
   compileGenerators,
@@ -26,62 +32,10 @@ import { complain, say } from "../tests/support/say.ts";
 /** How often a limit is adjusted to reach the wanted mean RSS. */
 const ADJUSTMENTS = 3;
 
-const size = (name: string) => (text: string) =>
-  parsed(() =>
-    parseSize(text, {
-      what: name,
-      totalMemory: () => Deno.systemMemoryInfo().total,
-    })
-  );
-/** A time, or a number of seconds. */
-const seconds = (name: string) => (text: string) =>
-  parsed(() =>
-    /^\d+(\.\d+)?$/.test(text) ? Number(text) : parseDuration(text, name) / 1000
-  );
-
-/** Returns the result of one of rcap's parsers, with errors of Commander's class. */
-function parsed<T>(parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    throw new InvalidArgumentError(error.message);
-  }
-}
-
-/** A writable file. */
-function writableFile(path: string): string {
-  try {
-    Deno.openSync(path, { append: true, create: true }).close();
-    return path;
-  } catch (error) {
-    throw new InvalidArgumentError(`It cannot be written: ${error}`);
-  }
-}
-
-const names =
-  <T extends { name: string }>(all: readonly T[]) => (text: string) =>
-    text.split(",").map((name) => {
-      const found = all.find((one) => one.name === name);
-      if (found) return found;
-      throw new InvalidArgumentError(
-        `"${name}" is not one of ${all.map(({ name }) => name).join(", ")}`,
-      );
-    });
-
-const count = (text: string) => {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError(
-    `"${text}" is not a whole number greater than 0.`,
-  );
-};
 const exponent = (text: string) => {
   if (/^0?\.\d+$/.test(text) && Number(text) > 0) return Number(text);
   throw new InvalidArgumentError(`"${text}" is not between 0 and 1.`);
 };
-const list = (all: readonly { name: string }[]) =>
-  `only these of ${all.map(({ name }) => name).join(",")}`;
-
 const options = new Command("bench:cap")
   .description(
     "Workloads under a cap, held by rcap and by others. Needs root, gcc, zram and a memory cgroup; takes about 40 minutes.",

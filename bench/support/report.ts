@@ -124,7 +124,8 @@ function table(runs: readonly Run[]): string {
   return markdown(["contestant", ...COLUMNS.map(([title]) => title)], rows);
 }
 
-function markdown(head: string[], rows: string[][]): string {
+/** Formats a table in Markdown. */
+export function markdown(head: string[], rows: string[][]): string {
   return [head, head.map(() => "---"), ...rows]
     .map((cells) => `| ${cells.join(" | ")} |\n`).join("");
 }

@@ -275,7 +275,7 @@ export function quantile(buckets: Float64Array, share: number): number {
 }
 
 /** The number of the last processor that may be used. */
-function lastProcessor(): string {
+export function lastProcessor(): string {
   const status = Deno.readTextFileSync("/proc/self/status");
   return /^Cpus_allowed_list:.*?(\d+)$/m.exec(status)![1];
 }
@@ -291,7 +291,7 @@ export async function compileGenerators(
 ): Promise<string> {
   const folder = Deno.makeTempDirSync({ prefix: "rcap-bench-" });
   held.defer(() => Deno.remove(folder, { recursive: true }));
-  for (const name of ["memory_workload", "redis_driver"]) {
+  for (const name of ["memory_workload", "redis_driver", "touch_workload"]) {
     const args = ["-O2", "-o", `${folder}/${name}`, `${FOLDER}${name}.c`];
     const { success, stderr } = await new Deno.Command("gcc", {
       args: [...args, "-lm"],
