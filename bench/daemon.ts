@@ -3,7 +3,9 @@
  * of processes and by the size of one.
  *
  * `bench/daemon.ts [PROCESSES…]` takes the numbers of processes; the default is
- * from 10 to 5,000. Needs root and zram for its own swap.
+ * from 10 to 5,000. `bench/daemon.ts applications [POLICY…]` measures the daemon as a
+ * whole beside nine applications, after it has settled, which the default does too.
+ * Needs root and zram for its own swap.
  *
  * @module
  */
@@ -11,6 +13,7 @@
 import { complain, say } from "../tests/support/say.ts";
 import { readTextFile } from "../ffi/file.ts";
 import { ownUsage } from "../ffi/usage.ts";
+import { POLICIES, type PolicyName } from "../lib/config/policy_names.ts";
 import { parseSelector } from "../lib/collection/selectors.ts";
 import { CappedGroup } from "../lib/group/capped_group.ts";
 import { Member } from "../lib/group/member.ts";
@@ -21,12 +24,20 @@ import { formatSize } from "../lib/report/units.ts";
 import { ScannedProcess } from "../lib/scanner/collection.ts";
 import { Fleet } from "../tests/support/fleet.ts";
 import { zramSwap } from "../tests/support/swap.ts";
+import {
+  measureSettled,
+  missingApplications,
+  startCollections,
+} from "./support/collections.ts";
 
 const MIB = 2 ** 20;
 const PAGE = 4096;
 const ROUNDS = 7;
 const WARM_UP = 2;
 const NAME = "rcap-bench";
+/** How long a daemon settles, and is measured, beside applications, in seconds. */
+const SETTLE = Number(Deno.env.get("SETTLE") ?? 60);
+const MEASURE = 60;
 
 /** Processor time of each part of an interval, in milliseconds. */
 interface Costs {
@@ -41,24 +52,73 @@ interface Costs {
 
 using platform = openPlatform("auto", (message) => complain(message));
 await using _swap = await zramSwap({ size: 8192 * MIB });
-const counts = Deno.args.length > 0
-  ? Deno.args.map(Number)
-  : [10, 100, 1000, 5000];
-
-say(
-  `Kernel ${Deno.osRelease()}, source ${platform.pagedata}; ms of processor time, median of ${ROUNDS} rounds.\n`,
-);
-const header = "baseline | membership | sampling | reading | clearing | paging";
-say(`| processes of 1 MiB | ${header} |`);
-say("| --- ".repeat(7) + "|");
-for (const count of counts) {
-  print(String(count), await measure({ count, size: MIB }));
+const [first, ...others] = Deno.args;
+say(`Kernel ${Deno.osRelease()}, source ${platform.pagedata}`);
+if (first !== "applications") {
+  await measureParts(
+    Deno.args.length > 0 ? Deno.args.map(Number) : [10, 100, 1000, 5000],
+  );
 }
-say(`\n| one process of | ${header} |`);
-say("| --- ".repeat(7) + "|");
-for (const size of [64, 256, 1024, 4096]) {
-  const costs = await measure({ count: 1, size: size * MIB });
-  print(formatSize(size * MIB), costs);
+if (first === undefined || first === "applications") {
+  await measureWhole(
+    POLICIES.filter((name) => others.length === 0 || others.includes(name)),
+  );
+}
+
+/** Measures the parts of an interval, with numbers of processes and sizes of one. */
+async function measureParts(counts: readonly number[]): Promise<void> {
+  say(`\nms of processor time, median of ${ROUNDS} rounds\n`);
+  const header =
+    "baseline | membership | sampling | reading | clearing | paging";
+  say(`| processes of 1 MiB | ${header} |`);
+  say("| --- ".repeat(7) + "|");
+  for (const count of counts) {
+    print(String(count), await measure({ count, size: MIB }));
+  }
+  say(`\n| one process of | ${header} |`);
+  say("| --- ".repeat(7) + "|");
+  for (const size of [64, 256, 1024, 4096]) {
+    const costs = await measure({ count: 1, size: size * MIB });
+    print(formatSize(size * MIB), costs);
+  }
+}
+
+/** Measures a daemon beside nine applications. */
+async function measureWhole(policies: readonly PolicyName[]): Promise<void> {
+  const missing = await missingApplications();
+  if (missing.length > 0) {
+    say(
+      `\nskipped: nine applications, of which some are not installed: ${
+        missing.join(", ")
+      }`,
+    );
+    return;
+  }
+  await using held = new AsyncDisposableStack();
+  const collections = await startCollections(held);
+  const total = collections.reduce((sum, { size }) => sum + size, 0);
+  say(
+    `\n${collections.length} applications of ${
+      formatSize(total)
+    } in all, from ${SETTLE} s to ${SETTLE + MEASURE} s after the start\n`,
+  );
+  say(
+    "| policy | of a core | in the kernel | PSS | scans | of caps that cannot be met |",
+  );
+  say("| --- ".repeat(6) + "|");
+  for (const policy of policies) {
+    const { cpu, kernel, pss, scans, vainScans, unmet } = await measureSettled(
+      collections,
+      policy,
+      { settle: SETTLE, measure: MEASURE },
+    );
+    const percent = (share: number) => `${(share * 100).toFixed(2)} %`;
+    say(
+      `| ${policy} | ${percent(cpu)} | ${percent(kernel)} | ${
+        formatSize(pss)
+      } | ${scans + vainScans} | ${vainScans} (${unmet.join(", ")}) |`,
+    );
+  }
 }
 
 function print(what: string, costs: Costs): void {

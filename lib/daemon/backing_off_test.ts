@@ -111,6 +111,31 @@ for (const policy of POLICIES) {
     );
   });
 
+  test("a group whose cap cannot be met costs nothing until shortly before it is scanned again", async () => {
+    const { simulation, process } = thrashing(policy);
+    await using _ = simulation;
+    await simulation.run(900);
+    /** How often the process was looked at in each second. */
+    const accesses: number[] = [];
+    for (let second = 0; second < 600; second++) {
+      const before = process.accesses;
+      await simulation.run(1);
+      accesses.push(process.accesses - before);
+    }
+    const quiet = accesses.filter((count) => count === 0).length;
+    assert(quiet >= 500, `${quiet} s of 600 without any access`);
+    // The next scan knows what is idle, and growth is noticed at once.
+    assert(accesses.some((count) => count > 0));
+    for (let before = -1; before !== process.accesses;) {
+      before = process.accesses;
+      await simulation.run(2 * INTERVAL);
+    }
+    const { scans } = simulation.group("one").statistics;
+    process.fill("more", 80 * MIB);
+    await simulation.run(4 * INTERVAL);
+    assert(simulation.group("one").statistics.scans > scans);
+  });
+
   test("a cap far below what is in use draws a warning within a minute", async () => {
     const caps = [capOf("one", 10 * MIB)];
     await using simulation = new SimulatedDaemon({ caps, policy });

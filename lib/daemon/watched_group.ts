@@ -104,13 +104,20 @@ export class WatchedGroup {
       }
       return;
     }
-    const waits = mayTake > 0 && group.backoff.isWaiting(moment);
+    const { backoff } = group;
+    const waits = mayTake > 0 && backoff.isWaiting(moment);
     if (waits) group.backedOff++;
     const take = waits ? 0 : mayTake;
     this.#beside(async () => {
       await measured;
       await this.#explain();
+      if (backoff.isDormant(clock.now())) {
+        this.#policy.forget();
+        return;
+      }
       await this.#policy.observe({ interval });
+      // Nothing is prepared for a cap that cannot be met.
+      if (waits && backoff.isHopeless) return;
       if (!this.#policy.hasWork(take)) return;
       using _turn = await turns.take();
       await this.enforce(take, { interval, isBounded: mayTake < excess });

@@ -24,6 +24,14 @@ const PATIENCE = 2;
  */
 const LONGEST = 5 * 60_000;
 
+/**
+ * For how long a group is observed again before it is scanned again, at least this long
+ * and this many intervals, so that the scan knows what is idle. Times are in
+ * milliseconds.
+ */
+const PREPARATION = 30_000;
+const PREPARATION_INTERVALS = 3;
+
 /** What comes back later than this after a scan does not come back at once, in milliseconds. */
 const JUDGED_FOR = 60_000;
 
@@ -84,6 +92,8 @@ export class Backoff {
   /** How many scans have failed since the back-off began. */
   #failures = 0;
   #until = -Infinity;
+  /** Until when nothing need be known of the group. */
+  #dormantUntil = -Infinity;
   /** Since when the cap has been met, as far as known. */
   #calmSince = -Infinity;
   /** The last scan, while it may still fail. */
@@ -190,10 +200,18 @@ export class Backoff {
     return now < this.#until - interval / 2;
   }
 
+  /**
+   * Whether nothing need be known of the group but its size: its cap cannot be met, and
+   * it is to be left alone for much longer than knowledge takes to gather.
+   */
+  isDormant(now: number): boolean {
+    return this.isHopeless && now < this.#dormantUntil;
+  }
+
   /** Ends the back-off. */
   reset(): void {
     this.#failures = 0;
-    this.#until = -Infinity;
+    this.#scanAtOnce();
     this.#scan = undefined;
     this.#then = undefined;
   }
@@ -227,6 +245,8 @@ export class Backoff {
     const delay = interval * 2 ** this.#failures;
     this.#failures++;
     this.#until = now + Math.min(delay, Math.max(LONGEST, interval));
+    this.#dormantUntil = this.#until -
+      Math.max(PREPARATION, PREPARATION_INTERVALS * interval);
     this.#calmSince = now;
     this.#scan = undefined;
     this.#then = circumstances;
@@ -260,7 +280,12 @@ export class Backoff {
     const grown = whole - this.#highest;
     if (!isMuch(grown, MUCH_MORE, size - grown)) return;
     this.#highest = whole;
+    this.#scanAtOnce();
+  }
+
+  #scanAtOnce(): void {
     this.#until = -Infinity;
+    this.#dormantUntil = -Infinity;
   }
 }
 

@@ -206,7 +206,7 @@ export class CappedGroup {
       accounting,
       wantsHistory: size >= this.cap * HISTORY_SHARE,
       needsReading: this.#mayExceed &&
-        this.members.some((member) => member.isDue(now)),
+        this.members.some((member) => this.#isDue(member, now)),
       cameBack: faults * this.#platform.pageSize,
     };
   }
@@ -279,7 +279,15 @@ export class CappedGroup {
 
   /** Reads the footprints that are missing or old, if RSS may exceed the cap. */
   async readDue(now: number): Promise<number> {
-    return await this.#measure(now, (member) => member.isDue(now));
+    return await this.#measure(now, (member) => this.#isDue(member, now));
+  }
+
+  /**
+   * Whether the footprint of a member has to be read. Old ones suffice while the group is
+   * dormant.
+   */
+  #isDue(member: Member, now: number): boolean {
+    return this.backoff.isDormant(now) ? !member.wasRead : member.isDue(now);
   }
 
   /**

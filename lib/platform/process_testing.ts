@@ -108,6 +108,8 @@ export class FakeProcess {
   openedWith: OpenOptions = {};
   /** What being observed has cost it, in seconds; `undefined` if that is not known. */
   observationCost: number | undefined;
+  /** How often its memory was accessed in any way, or looked at more closely than by a sample. */
+  accesses = 0;
   /** Called when it is about to lose pages; delays that by the promise it returns. */
   onPageOut: () => void | Promise<void> = () => {};
   /** Called when it has lost pages. */
@@ -317,6 +319,7 @@ export class FakeProcessMemory implements MonitoredMemory {
     if (hasExited) throw new NoSuchProcess(pid, `no process ${pid}`);
     const reason = failure ?? silence;
     if (reason !== undefined) throw new ProcessError(pid, reason);
+    this.#process.accesses++;
     return this.#process;
   }
 
