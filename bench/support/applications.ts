@@ -6,7 +6,7 @@
  */
 
 import { until } from "../../tests/support/workload.ts";
-import { exists } from "./workloads.ts";
+import { exists, postgresFolder } from "./programs.ts";
 
 /** A running application; disposing kills it and removes its files. */
 export interface Application extends AsyncDisposable {
@@ -31,7 +31,7 @@ const PATIENCE_MS = 180_000;
 const SIZE = 2 ** 28;
 
 /** Where an application runs: its folder, and its processes. */
-class Place implements AsyncDisposable {
+export class Place implements AsyncDisposable {
   readonly folder: string;
   readonly #held = new AsyncDisposableStack();
   /** The first process that was started to stay. */
@@ -56,9 +56,17 @@ class Place implements AsyncDisposable {
     await this.run(["chown", "-R", user, this.folder]);
   }
 
-  /** Starts a process that stays, in a session of its own. */
-  spawn(command: string[], user?: string): Deno.ChildProcess {
-    const [program, ...args] = asUser(command, user);
+  /**
+   * Starts a process that stays, in a session of its own.
+   *
+   * @param cgroup a cgroup.procs to join first.
+   */
+  spawn(
+    command: string[],
+    user?: string,
+    cgroup?: string,
+  ): Deno.ChildProcess {
+    const [program, ...args] = inCgroup(asUser(command, user), cgroup);
     const child = new Deno.Command(program, {
       args,
       cwd: this.folder,
@@ -119,6 +127,13 @@ class Place implements AsyncDisposable {
   }
 }
 
+/** The command line that joins a cgroup first, if one is given. */
+export function inCgroup(command: string[], procs?: string): string[] {
+  return procs === undefined
+    ? command
+    : ["sh", "-c", 'echo $$ > "$0" && exec "$@"', procs, ...command];
+}
+
 /** The command line with which root runs a command as another user: setpriv(1). */
 function asUser(command: string[], user: string | undefined): string[] {
   if (user === undefined) return command;
@@ -126,17 +141,9 @@ function asUser(command: string[], user: string | undefined): string[] {
     .concat("--", command);
 }
 
-/** Debian's folder of PostgreSQL's programs. */
-function postgresFolder(): string {
-  const parent = "/usr/lib/postgresql";
-  const [newest] = [...Deno.readDirSync(parent)]
-    .map(({ name }) => name)
-    .sort((a, b) => Number(b) - Number(a));
-  return `${parent}/${newest}/bin`;
-}
-
 async function startPostgres(place: Place): Promise<void> {
   const bin = postgresFolder();
+  if (bin === undefined) throw new Error("PostgreSQL is not installed");
   const user = "postgres";
   const connection = ["-h", place.folder, "-U", user];
   await place.ownedBy(user);

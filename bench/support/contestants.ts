@@ -8,7 +8,8 @@
 import { POLICIES } from "../../lib/config/policy_names.ts";
 import { TestDaemon } from "../../tests/support/daemon.ts";
 import { until } from "../../tests/support/workload.ts";
-import { exists, type RunningWorkload } from "./workloads.ts";
+import { exists } from "./programs.ts";
+import type { RunningWorkload } from "./workloads.ts";
 
 /** A running enforcer; disposing ends it. */
 export interface Enforcer extends AsyncDisposable {

@@ -7,15 +7,20 @@
 import { systemClock } from "../../lib/platform/clock.ts";
 import { statFields } from "../../lib/platform/linux/stat.ts";
 import { Cgroup, type Contestant } from "./contestants.ts";
+import { type Operations, quantile } from "./operations.ts";
 import {
-  quantile,
   RunningWorkload,
   type WorkloadKind,
   type WorkloadSizes,
 } from "./workloads.ts";
 
-/** How often RSS is sampled, in milliseconds. */
+/** How often RSS is sampled, in milliseconds; proportional sizes take longer. */
 const SAMPLING = 100;
+const SAMPLING_SHARED = 500;
+/** How often the jobs that are done are read, in milliseconds. */
+const WATCHING = 100;
+/** How long jobs are waited for, in seconds. */
+const PATIENCE = 90;
 const PAGE_SIZE = 4096;
 /** How long the speed without an enforcer is measured in every run, in seconds. */
 const FREE = 5;
@@ -33,6 +38,16 @@ export interface Figures {
   readonly p99: number;
   /** Per second. */
   readonly majorFaults: number;
+  /** Pages written to swap and read from it by the machine, per second. */
+  readonly pagesOut: number;
+  readonly pagesIn: number;
+  /** How much that is, in bytes per second, as the swap device counts it. */
+  readonly bytesToSwap: number;
+  /** The jobs that were done, and major faults for each; null if the workload has none. */
+  readonly jobs: number | null;
+  readonly faultsPerJob: number | null;
+  /** How long was measured. */
+  readonly seconds: number;
   /**
    * The same by how long the page had not been used: less than a quarter of a
    * second, a half, 1, 2, 4, 8, 16, 32, and longer. Empty if not counted.
@@ -62,6 +77,8 @@ export interface Figures {
 export interface RunOptions {
   readonly sizes: WorkloadSizes;
   readonly programs: string;
+  /** The name of the swap device, like `zram0`. */
+  readonly device: string;
   /** In seconds. */
   readonly settle: number;
   readonly measure: number;
@@ -86,7 +103,7 @@ export async function runOnce(
   contestant: Contestant,
   options: RunOptions,
 ): Promise<Figures> {
-  const { sizes, programs, interval, limitShare, signal } = options;
+  const { sizes, programs, device, interval, limitShare, signal } = options;
   await using held = new AsyncDisposableStack();
   const cgroup = contestant.needsCgroup ? held.use(Cgroup.create()) : undefined;
   const workload = held.use(
@@ -95,10 +112,11 @@ export async function runOnce(
       cgroup: cgroup?.procs,
     }),
   );
+  const rssNow = () => kind.hasChildren ? pssOf(workload) : rssOf(pids);
   const pids = workload.pids();
   await systemClock.sleep(1000, signal);
   const freeSpeed = await speedOf(workload, signal);
-  const fullRss = rssOf(pids);
+  const fullRss = rssNow();
   const cap = fullRss * kind.cap;
   const limit = cap * limitShare;
   const ended = new AbortController();
@@ -116,39 +134,59 @@ export async function runOnce(
   let samples: number[] = [];
   const sampling = setInterval(() => {
     try {
-      const rss = rssOf(pids);
+      const rss = rssNow();
       samples.push(rss);
       if (rss <= cap) underCapAfter ??= (performance.now() - began) / 1000;
     } catch (error) {
       ended.abort(error);
     }
-  }, SAMPLING);
+  }, kind.hasChildren ? SAMPLING_SHARED : SAMPLING);
   held.defer(() => clearInterval(sampling));
   const enforcer = held.use(
     await contestant.start(workload, { limit, interval, cgroup }),
   );
-  const longer = kind.longer?.(sizes) ?? { settle: 0, measure: 0 };
+  const least = kind.atLeast?.(sizes) ?? { settle: 0, measure: 0 };
   const settle = contestant.name === "uncapped"
     ? 2
-    : Math.max(2, options.settle + longer.settle);
-  await wait(settle * 1000 - (performance.now() - began));
+    : Math.max(options.settle, least.settle);
+  await wait(Math.max(0, settle * 1000 - (performance.now() - began)));
+  const jobsDone = () => workload.operations().jobs;
+  /** Waits until some jobs are done. */
+  const waitForJobs = async (count: number) => {
+    const [wanted, start] = [jobsDone() + count, performance.now()];
+    while (
+      jobsDone() < wanted && performance.now() - start < PATIENCE * 1000
+    ) await wait(WATCHING);
+  };
 
-  const before = snapshot(workload, pids, enforcer.pid);
+  if (kind.jobs) await waitForJobs(1);
+  const before = snapshot(workload, device, enforcer.pid);
   samples = [];
-  await wait((options.measure + longer.measure) * 1000);
-  const after = snapshot(workload, pids, enforcer.pid);
+  await wait(
+    kind.jobs ? 0 : Math.max(options.measure, least.measure) * 1000,
+  );
+  if (kind.jobs) await waitForJobs(kind.jobs.count);
+  const after = snapshot(workload, device, enforcer.pid);
 
   const seconds = (after.at - before.at) / 1000;
   const buckets = after.operations.buckets.map((n, i) =>
     n - before.operations.buckets[i]
   );
+  const majorFaults = after.usage.majorFaults - before.usage.majorFaults;
+  const jobs = after.operations.jobs - before.operations.jobs;
   return {
     speed: (after.operations.count - before.operations.count) / seconds,
     freeSpeed,
     p50: quantile(buckets, 0.5),
     p99: quantile(buckets, 0.99),
-    majorFaults: (after.usage.majorFaults - before.usage.majorFaults) /
-      seconds,
+    majorFaults: majorFaults / seconds,
+    pagesOut: (after.swapped.out - before.swapped.out) / seconds,
+    pagesIn: (after.swapped.in - before.swapped.in) / seconds,
+    bytesToSwap: (after.swapped.written - before.swapped.written) / seconds,
+    jobs: kind.jobs ? jobs : null,
+    // A job that was not done counts as one.
+    faultsPerJob: kind.jobs ? majorFaults / Math.max(1, jobs) : null,
+    seconds,
     refaults: Array.from(
       after.operations.refaults,
       (count, band) => (count - before.operations.refaults[band]) / seconds,
@@ -183,28 +221,94 @@ async function speedOf(
 
 function snapshot(
   workload: RunningWorkload,
-  pids: readonly number[],
+  device: string,
   enforcer: number | undefined,
-) {
+): {
+  at: number;
+  operations: Operations;
+  usage: Usage;
+  swapped: ReturnType<typeof swappedSoFar>;
+  enforcer: Usage | undefined;
+} {
   return {
     at: performance.now(),
     operations: workload.operations(),
-    usage: usageOf(pids),
+    usage: usageOf(workload.pids()),
+    swapped: swappedSoFar(device),
     enforcer: enforcer === undefined ? undefined : usageOf([enforcer]),
   };
 }
 
-/** The usage of processes so far, with times in seconds: proc_pid_stat(5). */
-function usageOf(pids: readonly number[]) {
+/**
+ * Pages that went to swap and came from it so far, of `/proc/vmstat`, and the bytes
+ * written to the device: the seventh field of Documentation/block/stat.rst, in sectors
+ * of 512 bytes.
+ */
+function swappedSoFar(device: string) {
+  const vmstat = Deno.readTextFileSync("/proc/vmstat");
+  const count = (name: string) =>
+    Number(new RegExp(`^${name} (\\d+)$`, "m").exec(vmstat)?.[1]);
+  const stat = Deno.readTextFileSync(`/sys/block/${device}/stat`);
+  return {
+    out: count("pswpout"),
+    in: count("pswpin"),
+    written: Number(stat.trim().split(/\s+/)[6]) * 512,
+  };
+}
+
+/** What processes have used, in seconds and faults. */
+interface Usage {
+  user: number;
+  system: number;
+  majorFaults: number;
+}
+
+/**
+ * The usage of processes so far, and of their children that have ended:
+ * proc_pid_stat(5).
+ */
+function usageOf(pids: readonly number[]): Usage {
   const usage = { user: 0, system: 0, majorFaults: 0 };
   for (const pid of pids) {
-    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+    const stat = readIfAny(`/proc/${pid}/stat`);
+    if (stat === undefined) continue;
     const fields = statFields(stat);
-    usage.majorFaults += Number(fields[12 - 3]);
-    usage.user += Number(fields[14 - 3]) / TICKS;
-    usage.system += Number(fields[15 - 3]) / TICKS;
+    const field = (number: number) => Number(fields[number - 3]);
+    usage.majorFaults += field(12) + field(13);
+    usage.user += (field(14) + field(16)) / TICKS;
+    usage.system += (field(15) + field(17)) / TICKS;
   }
   return usage;
+}
+
+/** The text of a file of `/proc`; `undefined` if its process has ended. */
+function readIfAny(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    const isGone = error instanceof Deno.errors.NotFound ||
+      // ESRCH, for which Deno has no error class.
+      error instanceof Error && error.message.includes("os error 3)");
+    if (isGone) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * The proportional size of all processes of a workload, in bytes: what several of them
+ * share counts once, as for a cgroup and for rcap.
+ */
+function pssOf(workload: RunningWorkload): number {
+  let kilobytes = 0;
+  for (const pid of workload.pids()) {
+    const rollup = readIfAny(`/proc/${pid}/smaps_rollup`);
+    const pss = /^Pss:\s+(\d+) kB$/m.exec(rollup ?? "")?.[1];
+    if (pss === undefined && pid === workload.pid) {
+      throw new WorkloadEnded(`process ${pid} has ended`);
+    }
+    kilobytes += Number(pss ?? 0);
+  }
+  return kilobytes * 1024;
 }
 
 /**
@@ -215,15 +319,8 @@ function rssOf(pids: readonly number[]): number {
   let pages = 0;
   let shared = 0;
   for (const pid of pids) {
-    let all = 0;
-    let ofFiles = 0;
-    try {
-      const statm = Deno.readTextFileSync(`/proc/${pid}/statm`).split(" ");
-      all = Number(statm[1]);
-      ofFiles = Number(statm[2]);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
+    const statm = readIfAny(`/proc/${pid}/statm`)?.split(" ") ?? [];
+    const [, all = 0, ofFiles = 0] = statm.map(Number);
     // Also 0 for a zombie.
     if (all === 0) throw new WorkloadEnded(`process ${pid} has ended`);
     pages += all - ofFiles;

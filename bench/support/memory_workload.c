@@ -4,12 +4,15 @@
  *   memory_workload RECORDS drift BYTES
  *   memory_workload RECORDS zipf BYTES EXPONENT
  *   memory_workload RECORDS fleet BYTES PROCESSES AWAKE_MS
+ *   memory_workload RECORDS backup BYTES MINUTE_MS
  *
  * An operation reads a record of 512 bytes of some page, and one in ten writes to
  * it. hotcold: 40 % of the memory are hot; every 10,000th operation uses the rest.
  * drift: the same, but the hot part moves by 10 % of the memory every 10 s. zipf: the
  * popularity of pages follows Zipf's law. fleet: PROCESSES processes of BYTES bytes,
- * of which one is awake at a time and uses all its memory.
+ * of which one is awake at a time and uses all its memory. backup: 20 % of the memory
+ * are hot; every MINUTE_MS another 30 % are used once, and a backup that begins every
+ * fifth MINUTE_MS reads everything once.
  *
  * With -r before all that, page faults are counted by how long the page had not been
  * used, which takes memory and time of its own. */
@@ -92,6 +95,34 @@ static void fleet(struct record *records, size_t pages, int processes,
     ;
 }
 
+/* The jobs of a service beside its hot pages, one page in every eighth operation. */
+struct service {
+  size_t pages, warm, backup;
+  uint64_t minute, minutes, backups, operations;
+};
+
+static size_t choose_served(struct service *service, struct record *record,
+                            uint64_t elapsed, uint64_t random) {
+  size_t pages = service->pages, hot = pages / 5, warm_end = pages / 2;
+  if (elapsed / service->minute > service->minutes) {
+    service->minutes = elapsed / service->minute;
+    service->warm = hot;
+  }
+  /* The first backup begins in the middle of the first five minutes. */
+  if ((elapsed * 2 / service->minute + 5) / 10 > service->backups) {
+    service->backups++;
+    service->backup = 0;
+  }
+  if (++service->operations % 8 == 0) {
+    if (service->warm < warm_end) return service->warm++;
+    if (service->backup < pages) {
+      if (service->backup + 1 == pages) record->jobs++;
+      return service->backup++;
+    }
+  }
+  return (random >> 20) % hot;
+}
+
 int main(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "-r") == 0) {
     counts_refaults = 1;
@@ -116,6 +147,9 @@ int main(int argc, char **argv) {
   uint32_t *last = counts_refaults ? begin_uses(pages) : NULL;
   int drifts = strcmp(mode, "drift") == 0;
   int is_zipf = strcmp(mode, "zipf") == 0;
+  int is_service = strcmp(mode, "backup") == 0;
+  struct service service = {.pages = pages, .warm = pages, .backup = pages};
+  if (is_service) service.minute = strtoull(argv[4], NULL, 10) * 1000000;
   struct zipf zipf = {0};
   if (is_zipf) zipf = zipf_of(pages, atof(argv[4]));
   record->is_ready = 1;
@@ -125,6 +159,8 @@ int main(int argc, char **argv) {
     size_t page;
     if (is_zipf) {
       page = place_of_rank(next_rank(&zipf, &state), pages);
+    } else if (is_service) {
+      page = choose_served(&service, record, now - began, random);
     } else {
       size_t base = drifts ? (now - began) / 10000000000ull * (pages / 10) : 0;
       page = choose_hot(pages, base, random);

@@ -22,6 +22,8 @@ struct record {
   uint64_t buckets[BUCKETS];
   /* Page faults by how long the page had not been used before. */
   uint64_t refaults[IDLE_BANDS];
+  /* Longer jobs that are done: backups, collections of garbage, saves. */
+  uint64_t jobs;
 };
 
 static void die(const char *what) {

@@ -5,8 +5,8 @@
  */
 
 import { until } from "../../tests/support/workload.ts";
+import { exists } from "./programs.ts";
 import {
-  exists,
   lastProcessor,
   RunningWorkload,
   WORKLOADS,

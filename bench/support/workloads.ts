@@ -5,19 +5,20 @@
  * @module
  */
 
-import { fetchPackages } from "../../tests/vm/debian.ts";
 import { until } from "../../tests/support/workload.ts";
+import { inCgroup } from "./applications.ts";
+import { Pgbench } from "./pgbench.ts";
+import { exists, isOnPath, postgresFolder, redisServer } from "./programs.ts";
+import { BUCKETS, IDLE_BANDS, type Operations } from "./operations.ts";
 
 const FOLDER = new URL(".", import.meta.url).pathname;
 
 /** 64-bit words of `struct record` of operations.h. */
-const BUCKETS = 1024;
-const IDLE_BANDS = 9;
-const RECORD_WORDS = 2 + BUCKETS + IDLE_BANDS;
+const RECORD_WORDS = 3 + BUCKETS + IDLE_BANDS;
 
 /** Parameters of the workloads, with sizes in bytes. */
 export interface WorkloadSizes {
-  /** Memory of the first three. */
+  /** Memory of most of them. */
   readonly size: number;
   /** Zipf exponent of `skewed` and `redis`. */
   readonly exponent: number;
@@ -27,6 +28,8 @@ export interface WorkloadSizes {
   readonly fleetSize: number;
   /** How long each process of the fleet is awake, in milliseconds. */
   readonly awake: number;
+  /** By which factor the minutes of `backup`, `jvm` and `bgsave` are shorter; 6 by default. */
+  readonly hurry?: number;
   /** Whether page faults are counted by how long the page had not been used. */
   readonly refaults?: boolean;
 }
@@ -38,13 +41,30 @@ export interface WorkloadKind {
   readonly what: (sizes: WorkloadSizes) => string;
   /** The cap, as a share of the resident size without a cap. */
   readonly cap: number;
-  /** Additional time to settle and to be measured, in seconds. */
-  readonly longer?: (
+  /** The least time to settle and to be measured, in seconds. */
+  readonly atLeast?: (
     sizes: WorkloadSizes,
   ) => { settle: number; measure: number };
+  /**
+   * How many jobs are measured, from the end of one to that of another: they cause most
+   * of the page faults, and a slow contestant does fewer of them in the same time.
+   */
+  readonly jobs?: { readonly what: string; readonly count: number };
+  /** Whether processes come and go, and share memory that was written before. */
+  readonly hasChildren?: boolean;
+  /** Why it cannot run on this machine; `undefined` if it can. */
+  readonly problem?: () => string | undefined;
 }
 
 const MIB = 2 ** 20;
+
+const HURRY = 6;
+
+const shorter = (hurry = HURRY) => `times ${hurry} times shorter`;
+
+/** The length of a minute, in milliseconds. */
+const minuteOf = ({ hurry = HURRY }: WorkloadSizes) =>
+  Math.round(60_000 / hurry);
 
 export const WORKLOADS: readonly WorkloadKind[] = [
   {
@@ -63,7 +83,7 @@ export const WORKLOADS: readonly WorkloadKind[] = [
       } MiB every 10 s`,
     cap: 0.6,
     // Two moves in every measurement.
-    longer: () => ({ settle: 2, measure: 5 }),
+    atLeast: () => ({ settle: 9, measure: 20 }),
   },
   {
     name: "skewed",
@@ -85,30 +105,71 @@ export const WORKLOADS: readonly WorkloadKind[] = [
       } MiB, each in turn awake for ${awake} ms`,
     cap: 0.5,
     // More than half a round, so that a process that wakes up has been paged out.
-    longer: ({ fleet, awake }) => ({
-      settle: Math.max(0, fleet * awake / 2000 - 9),
-      measure: Math.max(0, fleet * awake / 2000 - 15),
+    atLeast: ({ fleet, awake }) => ({
+      settle: fleet * awake / 2000 + 1,
+      measure: fleet * awake / 2000,
     }),
   },
+  {
+    name: "backup",
+    what: ({ size, hurry }) =>
+      `20 % of ${
+        size / MIB
+      } MiB hot, 30 % used once a minute, and a backup that reads all every 5 minutes; ${
+        shorter(hurry)
+      }`,
+    cap: 0.6,
+    jobs: { what: "backup", count: 1 },
+  },
+  {
+    name: "jvm",
+    what: ({ size, hurry }) =>
+      `a JVM with G1, ${
+        size / MIB / 2
+      } MiB of objects, a tenth of them in use, all collected every minute; ${
+        shorter(hurry)
+      }`,
+    cap: 0.6,
+    jobs: { what: "collection", count: 2 },
+    problem: () =>
+      isOnPath("java") ? undefined : "java is not installed (default-jdk)",
+  },
+  {
+    name: "bgsave",
+    what: ({ redisKeys, redisValue, hurry }) =>
+      `redis-server, ${
+        redisKeys / 2
+      } keys of ${redisValue} bytes, the newest 20 % read and written, and BGSAVE every minute; ${
+        shorter(hurry)
+      }`,
+    cap: 0.5,
+    jobs: { what: "save", count: 2 },
+    hasChildren: true,
+  },
+  {
+    name: "pgbench",
+    what: () =>
+      "PostgreSQL, 8 sessions that read temporary tables of 50 MiB in their own memory, rows by Zipf (exponent 1.05)",
+    cap: 0.6,
+    hasChildren: true,
+    problem: () =>
+      postgresFolder()
+        ? undefined
+        : "PostgreSQL 14 or later is not installed (postgresql, postgresql-contrib)",
+  },
 ];
-
-/** Operations counted so far. */
-export interface Operations {
-  readonly count: number;
-  /** Operations by duration: buckets of operations.h. */
-  readonly buckets: Float64Array;
-  /** Page faults by how long the page had not been used, if counted: bands of operations.h. */
-  readonly refaults: Float64Array;
-}
 
 /** A running workload; disposing kills it. */
 export class RunningWorkload implements AsyncDisposable {
   readonly #held = new AsyncDisposableStack();
   readonly #records: string;
+  readonly #kind: WorkloadKind;
   #main!: Deno.ChildProcess;
+  #pgbench: Pgbench | undefined;
 
   /** @param records the file in which operations are recorded. */
-  private constructor(records: string) {
+  private constructor(kind: WorkloadKind, records: string) {
+    this.#kind = kind;
     this.#records = records;
   }
 
@@ -119,23 +180,37 @@ export class RunningWorkload implements AsyncDisposable {
    * @param cgroup a cgroup.procs to join first.
    */
   static async start(
-    { name }: WorkloadKind,
+    kind: WorkloadKind,
     sizes: WorkloadSizes,
     { programs, cgroup }: { programs: string; cgroup?: string },
   ): Promise<RunningWorkload> {
+    const { name } = kind;
     const records = Deno.makeTempFileSync({ prefix: "rcap-bench-" });
-    const workload = new RunningWorkload(records);
+    const workload = new RunningWorkload(kind, records);
     await using held = new AsyncDisposableStack();
     held.use(workload);
     workload.#held.defer(() => Deno.remove(records));
-    if (name === "redis") {
+    if (name === "redis" || name === "bgsave") {
       await workload.#startRedis(sizes, { programs, cgroup });
+    } else if (name === "pgbench") {
+      workload.#pgbench = workload.#held.use(await Pgbench.start(cgroup));
+      workload.#main = workload.#pgbench.server;
+    } else if (name === "jvm") {
+      const heap = sizes.size / MIB;
+      workload.#main = workload.#spawn(
+        ["java", "-XX:+UseG1GC", "-XX:-UsePerfData", `-Xms${heap}m`].concat(
+          [`-Xmx${heap}m`, `${FOLDER}Churn.java`, records, `${heap / 2}`],
+          [`${minuteOf(sizes)}`],
+        ),
+        { cgroup },
+      );
     } else {
       const args: Record<string, (string | number)[]> = {
         hotcold: ["hotcold", sizes.size],
         drift: ["drift", sizes.size],
         skewed: ["zipf", sizes.size, sizes.exponent],
         fleet: ["fleet", sizes.fleetSize, sizes.fleet, sizes.awake],
+        backup: ["backup", sizes.size, minuteOf(sizes)],
       };
       workload.#main = workload.#spawn(
         [`${programs}/memory_workload`].concat(
@@ -157,44 +232,46 @@ export class RunningWorkload implements AsyncDisposable {
   }
 
   async #startRedis(
-    { redisKeys, redisValue, exponent }: WorkloadSizes,
+    sizes: WorkloadSizes,
     { programs, cgroup }: { programs: string; cgroup?: string },
   ): Promise<void> {
+    const { redisKeys, redisValue, exponent } = sizes;
     const { command, env } = await redisServer();
+    const saves = this.#kind.name === "bgsave";
     // Both on one processor, because their speed would otherwise depend on
-    // placement.
-    const pin = ["taskset", "-c", lastProcessor()];
-    const socket = `${this.#records}.sock`;
+    // placement. A save needs another one.
+    const pin = saves ? [] : ["taskset", "-c", lastProcessor()];
+    const folder = await Deno.makeTempDir({
+      dir: "/var/tmp",
+      prefix: "rcap-redis-",
+    });
+    this.#held.defer(() => Deno.remove(folder, { recursive: true }));
+    const socket = `${folder}/socket`;
     this.#main = this.#spawn(
       [...pin, command, "--save", "", "--appendonly", "no", "--port", "0"]
-        .concat("--unixsocket", socket, "--loglevel", "warning"),
+        .concat("--unixsocket", socket, "--dir", folder)
+        .concat("--loglevel", "warning"),
       { cgroup, env },
     );
-    this.#held.defer(() => Deno.remove(socket).catch(() => {}));
+    // Otherwise a save would go on.
+    this.#held.defer(() => {
+      for (const pid of this.pids().slice(1)) Deno.kill(pid, "SIGKILL");
+    });
     await until(() => exists(socket), "Redis to listen", 30_000);
-    this.#spawn([
-      ...pin,
-      `${programs}/redis_driver`,
-      this.#records,
-      socket,
-      `${redisKeys}`,
-      `${redisValue}`,
-      "20",
-      `${exponent}`,
-    ], {});
+    this.#spawn(
+      [...pin, `${programs}/redis_driver`, this.#records, socket].concat(
+        [`${saves ? redisKeys / 2 : redisKeys}`, `${redisValue}`, "20"],
+        [`${exponent}`, ...saves ? [`${minuteOf(sizes)}`] : []],
+      ),
+      {},
+    );
   }
 
   #spawn(
     command: string[],
     { cgroup, env }: { cgroup?: string; env?: Record<string, string> },
   ): Deno.ChildProcess {
-    const [program, ...args] = cgroup === undefined ? command : [
-      "sh",
-      "-c",
-      'echo $$ > "$0" && exec "$@"',
-      cgroup,
-      ...command,
-    ];
+    const [program, ...args] = inCgroup(command, cgroup);
     const child = new Deno.Command(program, {
       args,
       env,
@@ -231,6 +308,7 @@ export class RunningWorkload implements AsyncDisposable {
   }
 
   #isReady(processes: number): boolean {
+    if (this.#pgbench) return this.#pgbench.isReady();
     const words = this.#words();
     return Array.from(
       { length: processes },
@@ -240,12 +318,14 @@ export class RunningWorkload implements AsyncDisposable {
 
   /** Reads the operations of all processes counted so far. */
   operations(): Operations {
+    if (this.#pgbench) return this.#pgbench.operations();
     const words = this.#words();
-    let count = 0;
+    let [count, jobs] = [0, 0];
     const buckets = new Float64Array(BUCKETS);
     const refaults = new Float64Array(IDLE_BANDS);
     for (let at = 0; at < words.length; at += RECORD_WORDS) {
       count += Number(words[at]);
+      jobs += Number(words[at + RECORD_WORDS - 1]);
       for (let i = 0; i < BUCKETS; i++) {
         buckets[i] += Number(words[at + 2 + i]);
       }
@@ -253,25 +333,12 @@ export class RunningWorkload implements AsyncDisposable {
         refaults[i] += Number(words[at + 2 + BUCKETS + i]);
       }
     }
-    return { count, buckets, refaults };
+    return { count, buckets, refaults, jobs };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#held.disposeAsync();
   }
-}
-
-/**
- * Returns the time within which a share of operations ended, in microseconds.
- *
- * @param share from 0 to 1.
- */
-export function quantile(buckets: Float64Array, share: number): number {
-  const wanted = buckets.reduce((sum, n) => sum + n, 0) * share;
-  let sum = 0;
-  const index = buckets.findIndex((n) => (sum += n) >= wanted);
-  const [exponent, part] = [Math.floor(index / 16), index % 16];
-  return (part + 17) * 2 ** exponent / 1000;
 }
 
 /** The number of the last processor that may be used. */
@@ -302,35 +369,4 @@ export async function compileGenerators(
     );
   }
   return folder;
-}
-
-/** Finds the redis-server of the machine, or Debian's, unpacked into a cache. */
-async function redisServer(): Promise<
-  { command: string; env?: Record<string, string> }
-> {
-  for (const folder of (Deno.env.get("PATH") ?? "").split(":")) {
-    if (exists(`${folder}/redis-server`)) return { command: "redis-server" };
-  }
-  const tree = await fetchPackages({
-    release: "bookworm",
-    name: "redis",
-    packages: ["redis-server"],
-    only:
-      /^(redis-tools|redis-server|lib(jemalloc2|lua5\.1-0|lzf1|hiredis.*|atomic1|systemd0|ssl3|lzma5|zstd1|lz4-1|gcrypt20|gpg-error0|cap2)|lua-(bitop|cjson))$/,
-  });
-  const libraries = `${tree}/usr/lib/x86_64-linux-gnu`;
-  return {
-    command: `${tree}/usr/bin/redis-server`,
-    env: { LD_LIBRARY_PATH: `${libraries}:${tree}/lib/x86_64-linux-gnu` },
-  };
-}
-
-/** Whether a path exists. */
-export function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

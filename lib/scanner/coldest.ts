@@ -144,10 +144,12 @@ class Pass implements Disposable {
         await this.#pageOut(RIPE, () => this.#excess + headroom);
         if (this.#excess > reserve) {
           const half = this.#excess / 2;
-          await this.#pageOut(IDLE, () => half);
+          await this.#pageOut(IDLE, () => this.#excess - half);
           // Only if idle pages could not suffice, not because the group has grown
-          // meanwhile.
-          if (idle < half) await this.#pageOutInUse(() => half - idle);
+          // meanwhile; and no more than is still needed, if it has shrunk.
+          if (idle < half) {
+            await this.#pageOutInUse(() => Math.min(half - idle, this.#excess));
+          }
         }
       }
     }
@@ -206,7 +208,8 @@ class Pass implements Disposable {
       if (choice.bytes === 0) return;
       let left = choice.ofRank;
       for (const process of this.#processes) {
-        if (this.#isStopped) return;
+        // The group may have shrunk by itself.
+        if (this.#isStopped || wanted() <= 0) return;
         left = await this.#pageOutOf(process, { ...choice, ofRank: left });
       }
     }
@@ -235,6 +238,7 @@ class Pass implements Disposable {
       if (failed) this.#processes.delete(process);
       for (const { bytes, offset, pages } of batch.slice(0, done)) {
         statistics.attempted += bytes;
+        turn.attempted += bytes;
         const { bits } = process.ages.pagedata!;
         for (let at = offset; at < offset + pages; at++) bits[at] = TRIED;
       }
@@ -374,7 +378,7 @@ class Pass implements Disposable {
       this.#releaseDownTo(MOST_CONTROLLED - 1);
       const { rss } = process.memory.readSizes();
       const control = await process.memory.control();
-      const turn = { process, control, rss };
+      const turn = { process, control, rss, attempted: 0 };
       this.#turns.set(process, turn);
       if (this.#victims.has(process)) return turn;
       this.#victims.add(process);
@@ -407,7 +411,10 @@ class Pass implements Disposable {
   #accountFall(turn: Turn): number {
     const fell = takeFall(turn.process, turn);
     this.#excess -= fell;
-    if (fell > 0) this.#collection.statistics.effective += fell;
+    // The rest is what the process has given up by itself, for example at its exit.
+    const pagedOut = Math.min(Math.max(0, fell), turn.attempted);
+    turn.attempted -= pagedOut;
+    this.#collection.statistics.effective += pagedOut;
     return fell;
   }
 
@@ -422,6 +429,8 @@ interface Turn {
   readonly control: PageoutControl;
   /** RSS as last read, in bytes. */
   rss: number;
+  /** How much was tried that has not been seen to go, in bytes. */
+  attempted: number;
 }
 
 /** A range, and its place in the bits. */

@@ -121,3 +121,34 @@ Deno.test("large pages are not split", async () => {
   await scanColdest(new AgedCollection([process]), { excess: 5 * PAGE });
   assertEquals(memory.pageouts, ["200000-400000"]);
 });
+
+Deno.test("memory in use stays if the group shrinks by itself during a pass", async () => {
+  const memory = new FakeMemory(1, [
+    { start: 0x10000n, pages: "00000000" },
+    { start: 0x40000n, pages: "2222" },
+    { start: 0x80000n, pages: "2".repeat(64) },
+  ]);
+  const process = processOf(memory);
+  await age(process);
+  memory.onCall = (call) => {
+    // It unmaps its last mapping, which is more than the excess.
+    if (call.startsWith("pageOut")) {
+      memory.mappings = memory.mappings.slice(0, 2);
+    }
+  };
+  const events: string[] = [];
+  const collection = new AgedCollection([process]);
+  const { excess } = await scanColdest(collection, {
+    excess: 24 * PAGE,
+    reserve: PAGE,
+    onEvent: ({ type }) => events.push(type),
+  });
+  assertEquals(memory.pageouts, ["10000-18000"]);
+  assertEquals(events.includes("insufficient"), false);
+  assertEquals(excess <= 0, true);
+  assertEquals(
+    collection.statistics.effective,
+    8 * PAGE,
+    "what it gave up itself was not paged out",
+  );
+});
