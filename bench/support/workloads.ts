@@ -196,10 +196,16 @@ export class RunningWorkload implements AsyncDisposable {
       workload.#pgbench = workload.#held.use(await Pgbench.start(cgroup));
       workload.#main = workload.#pgbench.server;
     } else if (name === "jvm") {
-      const heap = sizes.size / MIB;
+      // Two thirds of it are kept.
+      const heap = sizes.size / MIB * 3 / 4;
       workload.#main = workload.#spawn(
-        ["java", "-XX:+UseG1GC", "-XX:-UsePerfData", `-Xms${heap}m`].concat(
-          [`-Xmx${heap}m`, `${FOLDER}Churn.java`, records, `${heap / 2}`],
+        ["java", "-XX:+UseG1GC", "-XX:+AlwaysPreTouch", `-Xms${heap}m`].concat(
+          [
+            `-Xmx${heap}m`,
+            `${FOLDER}Churn.java`,
+            records,
+            `${sizes.size / MIB / 2}`,
+          ],
           [`${minuteOf(sizes)}`],
         ),
         { cgroup },

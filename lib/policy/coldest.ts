@@ -192,6 +192,12 @@ class ColdestMember {
     this.#residencyAt = now;
   }
 
+  /** Tries again what could not be paged out: others may no longer map it. */
+  retry(): void {
+    this.aged.ages.retry();
+    this.#residencyAt = -Infinity;
+  }
+
   /** Forgets all ages and stops keeping them. */
   forget(): void {
     if (!this.#isObserved) return;
@@ -210,6 +216,8 @@ class ColdestGroup implements GroupPolicy {
   #expectedGrowth = 0;
   /** Whether pages age with every sample, because little is idle. */
   #agesFaster = false;
+  /** Whether a member has left since the last pass, whose pages others may share. */
+  #hasLost = false;
   /** The size after the last pass, in bytes; `undefined` before the first. */
   #sizeThen: number | undefined;
 
@@ -220,6 +228,7 @@ class ColdestGroup implements GroupPolicy {
     this.#members = new KnownMembers(
       group,
       (member) => new ColdestMember(member, around.clock),
+      () => this.#hasLost = true,
     );
   }
 
@@ -314,6 +323,8 @@ class ColdestGroup implements GroupPolicy {
     // Others may have reset references, so that memory in use looks idle.
     if (allowed > 0) await lookSoon(known, { clock, log, signal });
     if (signal.aborted) return undefined;
+    if (this.#hasLost) known.forEach((one) => one.retry());
+    this.#hasLost = false;
     for (const one of known) {
       await tolerate(one.member, log, () => one.keepResidency(clock.now()));
     }

@@ -359,3 +359,33 @@ Deno.test("coldest goes below the cap by the growth of an interval", async () =>
   assertEquals(excess > 0, bench.pages + 200 > 10_000);
   assert(bench.pages <= 10_000, `${bench.pages} pages`);
 });
+
+Deno.test("coldest: what was shared with a child goes before memory in use once the child has exited", async () => {
+  const bench = new Bench("coldest", 100);
+  const used = ["hot"];
+  const parent = bench.start(
+    "parent",
+    (process) => used.forEach((name) => process.touch(name)),
+  );
+  parent.fill("idle", 80);
+  parent.fill("hot", 16);
+  await bench.run(4);
+  assertEquals(parent.resident("idle"), 80);
+
+  // As after fork(2): no page-out takes what two processes map.
+  parent.share("idle", 2);
+  const child = bench.start("child", hot("own"));
+  child.fill("copy", 80, { sharers: 2 });
+  child.fill("own", 40);
+  await bench.run(6);
+  assertEquals(parent.resident("idle"), 80);
+  child.exit();
+  parent.unshare("idle");
+
+  const faults = parent.majorFaults;
+  parent.fill("new", 60);
+  used.push("new");
+  await bench.run(6);
+  assert(bench.pages <= 100, `${bench.pages} pages`);
+  assertEquals(parent.majorFaults, faults, "memory in use stayed");
+});
