@@ -133,7 +133,7 @@ function table(runs: readonly Run[]): string {
       const values = runs.map(value).filter((n) => n !== null);
       if (values.length === 0) return "-";
       const middle = format(median(values));
-      return SPREAD.has(title)
+      return SPREAD.has(title) && values.length > 1
         ? `${middle} (${format(Math.min(...values))} to ${
           format(Math.max(...values))
         })`
