@@ -169,6 +169,8 @@ Deno.test("one of two commands waits for the other, and says for what if that ta
   const args = ["inspect", `${workload.pid}`];
   const both = await Promise.all([rcap(args), rcap(args)]);
   assertEquals(both.map(({ code }) => code), [0, 0]);
+  // So that it shows when they are reset.
+  assert(await workload.checksum("idle"));
   const long = inspectLong(workload);
   await observed(workload, idle);
   const { code, stderr } = await rcap(args);
