@@ -36,7 +36,7 @@ const ROUNDS = 7;
 const WARM_UP = 2;
 const NAME = "rcap-bench";
 /** How long a daemon settles, and is measured, beside applications, in seconds. */
-const SETTLE = Number(Deno.env.get("SETTLE") ?? 60);
+const SETTLE = 180;
 const MEASURE = 60;
 
 /** Processor time of each part of an interval, in milliseconds. */

@@ -6,11 +6,11 @@
  */
 
 import type { PolicyName } from "../../lib/config/policy_names.ts";
-import { statFields } from "../../lib/platform/linux/stat.ts";
 import { cap, TestDaemon } from "../../tests/support/daemon.ts";
 import { treeOf } from "../../tests/support/prediction.ts";
 import { pssOf } from "../../tests/support/workload.ts";
 import { APPLICATIONS, isInstalled, startApplication } from "./applications.ts";
+import { usageOf } from "./usage.ts";
 
 /** The applications, and their caps as shares of their proportional sizes. */
 const SHARES: Readonly<Record<string, number>> = {
@@ -112,26 +112,12 @@ export async function measureSettled(
       0,
     );
   return {
-    cpu: (after.user + after.system - before.user - before.system) / seconds,
-    kernel: (after.system - before.system) / seconds,
-    pss: treeOf(daemon.pid).reduce((sum, pid) => sum + pssOf(pid), 0),
+    cpu: (after.cpu - before.cpu) / seconds,
+    kernel: (after.kernel - before.kernel) / seconds,
+    pss: after.pss,
     scans: scans(false),
     vainScans: scans(true),
     unmet: now.flatMap(({ name, warning }) => warning === null ? [] : [name]),
-  };
-}
-
-/**
- * Processor time of a process and of those it has waited for, in seconds: fields 14 to
- * 17 of proc_pid_stat(5).
- */
-function usageOf(pid: number): { user: number; system: number } {
-  const fields = statFields(Deno.readTextFileSync(`/proc/${pid}/stat`));
-  const [user, system, childrenUser, childrenSystem] = fields.slice(14 - 3)
-    .map(Number);
-  return {
-    user: (user + childrenUser) / 100,
-    system: (system + childrenSystem) / 100,
   };
 }
 
