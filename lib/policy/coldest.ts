@@ -60,6 +60,12 @@ const SUFFICIENT_TIME = 300_000;
 /** The longest first interval, in milliseconds: memory may have to be paged out soon. */
 const FIRST_INTERVAL = 2000;
 
+/**
+ * A pass takes no longer than an interval, or this many milliseconds: a busy process uses
+ * again meanwhile what was idle when it was chosen. The next pass looks again.
+ */
+const SHORTEST_LIMIT = 2000;
+
 /** How old a member's residency may get, in milliseconds. */
 const RESIDENCY_LIFE = 60_000;
 
@@ -332,12 +338,14 @@ class ColdestGroup implements GroupPolicy {
     const goal = Math.max(cap, group.size - wanted);
     const before = { ...statistics };
     const listener = new ScanListener(group, log);
+    const limit = Math.max(options.interval, SHORTEST_LIMIT);
+    using pass = this.#beginPass(signal, isOnlyScan ? Infinity : limit);
     const result = await scanColdest(collection, {
       excess: wanted,
       headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
       reserve: isOnlyScan ? undefined : reserve,
       spareReferenced: known.length < members.length,
-      signal,
+      signal: pass.signal,
       onEvent: listener.onEvent,
     });
     // If little is idle, ages have to tell pages apart sooner.
@@ -359,6 +367,25 @@ class ColdestGroup implements GroupPolicy {
     });
     this.#sizeThen = group.size;
     return outcome;
+  }
+
+  /**
+   * Returns a signal that ends a pass: with another signal, or after a number of
+   * milliseconds. Disposal stops the clock.
+   */
+  #beginPass(
+    signal: AbortSignal,
+    longest: number,
+  ): Disposable & { readonly signal: AbortSignal } {
+    const end = new AbortController();
+    const over = new AbortController();
+    if (longest < Infinity) {
+      this.#around.clock.sleep(longest, over.signal).then(() => end.abort());
+    }
+    return {
+      signal: AbortSignal.any([signal, end.signal]),
+      [Symbol.dispose]: () => over.abort(),
+    };
   }
 
   /**

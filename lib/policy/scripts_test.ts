@@ -389,3 +389,24 @@ Deno.test("coldest: what was shared with a child goes before memory in use once 
   assert(bench.pages <= 100, `${bench.pages} pages`);
   assertEquals(parent.majorFaults, faults, "memory in use stayed");
 });
+
+Deno.test("coldest: what is used again while a choice is paged out stays", async () => {
+  const bench = new Bench("coldest", 420);
+  let hasBegun = false;
+  const process = bench.start("one", (process) => {
+    process.touch("hot");
+    for (let part = 0; hasBegun && part < 300; part++) {
+      process.touch(`part ${part}`);
+    }
+  });
+  process.fill("hot", 100);
+  for (let part = 0; part < 600; part++) process.fill(`part ${part}`, 1);
+  process.onPageOut = async () => {
+    hasBegun = true;
+    await bench.clock.sleep(1000);
+  };
+  await bench.run(12);
+  assert(bench.pages <= 420, `${bench.pages} pages`);
+  // The calls of the first pass, of 16 parts each, until it looks again.
+  assert(process.majorFaults <= 6 * 16, `${process.majorFaults} faults`);
+});
