@@ -4,6 +4,7 @@
  * @module
  */
 
+import "../../tests/support/deadline.ts";
 import { assertEquals, assertThrows } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
 import { linuxByteLocks, linuxFiles } from "../../ffi/linux_files.ts";
