@@ -29,10 +29,15 @@ import {
   type MonitoredMemory,
   type PagedataSourceName,
   type Platform,
+  type ProcessEntry,
 } from "../platform/platform.ts";
 import { formatSize, hex } from "../report/units.ts";
 import { idleBytes, PageAges } from "../scanner/ages.ts";
 import { mergePagedata } from "../scanner/merge.ts";
+import {
+  describeObservationCost,
+  observationCostOf,
+} from "./observation_cost.ts";
 import type { Messages } from "./scan_once.ts";
 
 /**
@@ -74,6 +79,11 @@ interface ReportHead {
   readonly pagedata: PagedataSourceName;
   /** 0 if the references could not be reset, and so count since the process started. */
   readonly observedSeconds: number;
+  /**
+   * How many seconds of its time being observed has cost the process, about; null if that
+   * is not known.
+   */
+  readonly observationCost: number | null;
 }
 
 /** What `rcap inspect --json` prints. */
@@ -252,6 +262,7 @@ export async function inspectAges(
     `observing process ${pid} (${comm}) for ${observation / 1000} s…`,
   );
   const ages = new PageAges();
+  await platform.costs?.({ ofPageIns: false });
   const began = clock.now();
   let since = began;
   await memory.reset();
@@ -272,6 +283,7 @@ export async function inspectAges(
     if (count < intervals) await memory.reset();
   }
   warnOf(memory, log);
+  const head = headOf({ process, memory, platform, log }, observation / 1000);
   const resident = ages.residentBytes;
   const seconds = observation / intervals / 1000;
   const doublings = Math.floor(Math.log2(intervals));
@@ -280,11 +292,7 @@ export async function inspectAges(
     (_, doubling) => Math.round(2 ** doubling * seconds * 1000) / 1000,
   );
   return {
-    version: 1,
-    pid,
-    comm,
-    pagedata: memory.pagedata ?? platform.pagedata,
-    observedSeconds: observation / 1000,
+    ...head,
     interval: seconds,
     resident,
     ages: idleBytes([ages], times).map(({ seconds, bytes }) => ({
@@ -318,6 +326,30 @@ function warnOf(
   if (leftAlone) log.warn(leftAlone);
 }
 
+/** Returns the common part of a report, and logs what the observation has cost. */
+function headOf(
+  { process: { pid, comm }, memory, platform, log }: {
+    process: ProcessEntry;
+    memory: MonitoredMemory;
+    platform: Platform;
+    log: Messages;
+  },
+  observedSeconds: number,
+): ReportHead {
+  const observationCost = observationCostOf(memory);
+  const process = { pid, comm, observationCost };
+  const cost = describeObservationCost([process], observedSeconds);
+  if (cost) log.info(cost);
+  return {
+    version: 1,
+    pid,
+    comm,
+    pagedata: memory.pagedata ?? platform.pagedata,
+    observedSeconds,
+    observationCost,
+  };
+}
+
 /** Resets the references of a process, waits, and reads its pagedata. */
 async function observeProcess(
   { pid, observation, signal, log, platform, rights, clock = systemClock }:
@@ -334,6 +366,7 @@ async function observeProcess(
     if (seen) mergePagedata(seen, now);
     return seen = now;
   };
+  await platform.costs?.({ ofPageIns: false });
   try {
     await memory.reset();
     await watch([{
@@ -356,13 +389,7 @@ async function observeProcess(
   }
   const pagedata = await look();
   warnOf(memory, log);
-  const head: ReportHead = {
-    version: 1,
-    pid,
-    comm,
-    pagedata: memory.pagedata ?? platform.pagedata,
-    observedSeconds,
-  };
+  const head = headOf({ process, memory, platform, log }, observedSeconds);
   return { head, memory, pagedata };
 }
 

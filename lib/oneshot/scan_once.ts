@@ -27,6 +27,10 @@ import { exclusive } from "../observer/exclusive_memory.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
 import { policyOf } from "../policy/policies.ts";
 import type { ObservedProcess } from "../policy/policy.ts";
+import {
+  describeObservationCost,
+  observationCostOf,
+} from "./observation_cost.ts";
 import { type Stay, stayed } from "./stayed.ts";
 import { formatSize, hex } from "../report/units.ts";
 import type { ScanTarget } from "../scanner/collection.ts";
@@ -56,6 +60,11 @@ export interface ProcessReport {
   rss: number | null;
   /** Size of the unreferenced pages; null if they were not observed. */
   unreferenced: number | null;
+  /**
+   * How many seconds of its time being observed has cost it, about; null if that is not
+   * known, or it was not observed.
+   */
+  observationCost: number | null;
   /** Size of the ranges that were to be paged out; in a dry run, how much would go. */
   attempted: number;
   /** By how much that lowered RSS; null in a dry run. */
@@ -198,6 +207,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     log.debug(`under the cap: nothing to observe, nothing to do`);
   } else {
     if (targets.length === 0) throw mainThreadExited(counted[0].process);
+    await platform.costs?.({ ofPageIns: false });
     await prepare(targets, { dryRun, signal });
     await observe(targets, { ...options, clock });
   }
@@ -236,7 +246,10 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
       report.error ??= `${memory.leftAlone}; --secondary-mmu scan pages it out`;
     }
     report.unreferenced = observed.unreferenced();
+    if (!isUnder) report.observationCost = observationCostOf(memory);
   }
+  const cost = describeObservationCost(processReports, observation / 1000);
+  if (cost) log.info(cost);
   if (dryRun) {
     for (const report of processReports) report.effective = null;
   }
@@ -301,6 +314,7 @@ function newReport({ pid, comm }: ProcessEntry): ProcessReport {
     comm,
     rss: null,
     unreferenced: null,
+    observationCost: null,
     attempted: 0,
     effective: 0,
     pageouts: [],

@@ -16,6 +16,7 @@ const PROCESS: ProcessReport = {
   comm: "server",
   rss: 300 * MIB,
   unreferenced: 200 * MIB,
+  observationCost: null,
   attempted: 200 * MIB,
   effective: 200 * MIB,
   pageouts: [{ ...RANGE, bytes: 200 * MIB, result: "done" }],

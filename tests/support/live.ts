@@ -186,6 +186,7 @@ export function assertScanReport(report: ScanReport): void {
       comm: isText,
       rss: (value) => isNull(value) || isBytes(value),
       unreferenced: (value) => isNull(value) || isBytes(value),
+      observationCost: (value) => isNull(value) || isSeconds(value),
       attempted: isBytes,
       effective: isEffective,
       pageouts: Array.isArray,

@@ -61,6 +61,7 @@ async function inspect(
     "comm",
     "pagedata",
     "observedSeconds",
+    "observationCost",
     "mappings",
     "totals",
   ]);
@@ -297,6 +298,7 @@ Deno.test("pages are shown as one character each, for a range or to the end of t
       "comm",
       "pagedata",
       "observedSeconds",
+      "observationCost",
       "start",
       "end",
       "pageSize",
