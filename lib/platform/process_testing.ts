@@ -102,6 +102,8 @@ export class FakeProcess {
   readFailure: string | undefined;
   /** Whether a virtual machine uses its memory. */
   hasSecondaryMmu = false;
+  /** How much of it looks in use because its references were not reset, in bytes. */
+  unjudged = 0;
   /** How often its references were reset. */
   resets = 0;
   /** How its memory was last opened. */
@@ -307,6 +309,10 @@ export class FakeProcessMemory implements MonitoredMemory {
 
   get #isLeftAlone(): boolean {
     return this.#choice === "leave" && this.#process.hasSecondaryMmu;
+  }
+
+  get unjudged(): number {
+    return this.#process.unjudged;
   }
 
   get unreadable(): string | undefined {

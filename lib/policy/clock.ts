@@ -21,6 +21,7 @@ import {
   lookSoon,
   ScanListener,
   tolerate,
+  unjudgedOf,
 } from "./members.ts";
 import type {
   EnforceOptions,
@@ -248,7 +249,8 @@ class ClockGroup implements GroupPolicy {
       (sum, { referenced }) => sum + referenced,
       0,
     );
-    const spareReferenced = collection.processes.length < members.length;
+    const spareReferenced = judged.length < members.length ||
+      unjudgedOf(judged) > 0;
     const headroom = isBounded ? 0 : this.#headroom(wanted);
     const goal = group.size - wanted;
     group.scans++;
@@ -310,7 +312,7 @@ class ClockGroup implements GroupPolicy {
   }
 
   inUse(): number | null {
-    return this.#inUse;
+    return unjudgedOf(this.#members.all()) > 0 ? null : this.#inUse;
   }
 
   handOver(member: Member): Promise<void> {

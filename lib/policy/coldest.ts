@@ -19,6 +19,7 @@ import {
   lookSoon,
   ScanListener,
   tolerate,
+  unjudgedOf,
 } from "./members.ts";
 import type {
   EnforceOptions,
@@ -335,6 +336,7 @@ class ColdestGroup implements GroupPolicy {
       await tolerate(one.member, log, () => one.keepResidency(clock.now()));
     }
     collection.processes = known.map(({ aged }) => aged);
+    const isPartial = known.length < members.length || unjudgedOf(known) > 0;
     const goal = Math.max(cap, group.size - wanted);
     const before = { ...statistics };
     const listener = new ScanListener(group, log);
@@ -344,7 +346,7 @@ class ColdestGroup implements GroupPolicy {
       excess: wanted,
       headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
       reserve: isOnlyScan ? undefined : reserve,
-      spareReferenced: known.length < members.length,
+      spareReferenced: isPartial,
       signal: pass.signal,
       onEvent: listener.onEvent,
     });
@@ -362,7 +364,7 @@ class ColdestGroup implements GroupPolicy {
       statistics,
       goal,
       tookInUse: listener.tookInUse,
-      isPartial: known.length < members.length,
+      isPartial,
       started,
     });
     this.#sizeThen = group.size;
@@ -412,7 +414,7 @@ class ColdestGroup implements GroupPolicy {
 
   inUse(): number | null {
     const aged = this.#members.all().filter(({ aged }) => aged.isAged);
-    if (aged.length === 0) return null;
+    if (aged.length === 0 || unjudgedOf(aged) > 0) return null;
     return aged.reduce((sum, { aged }) => sum + aged.ages.referencedBytes, 0);
   }
 

@@ -83,6 +83,17 @@ export async function lend({ memory }: Member): Promise<void> {
   await memory.read("lend");
 }
 
+/**
+ * How much of some members looks in use, but cannot be judged yet, in bytes: it may be
+ * idle, so no memory in use may go instead of it, and it may not go itself.
+ */
+export function unjudgedOf(members: readonly Known[]): number {
+  return members.reduce(
+    (sum, { member: { memory } }) => sum + (memory.unjudged ?? 0),
+    0,
+  );
+}
+
 /** Follows a scan of a group, and narrates it at log level `debug`. */
 export class ScanListener {
   readonly #name: string;

@@ -142,7 +142,7 @@ export interface ScanOutcome {
   readonly ineffective: boolean;
   /** Whether unreferenced memory did not suffice, so that memory in use went too. */
   readonly tookInUse: boolean;
-  /** Whether it left out members that cannot be judged yet. */
+  /** Whether it left out members, or parts of them, that cannot be judged yet. */
   readonly isPartial: boolean;
   readonly seconds: number;
 }

@@ -234,6 +234,24 @@ for (const name of POLICIES) {
     assert(bench.pages <= 1200, `${bench.pages} pages`);
   });
 
+  test("memory in use stays while some cannot be judged, and the scan is partial", async () => {
+    const bench = new Bench(name, 1000);
+    const process = bench.start("one", hot("hot"));
+    process.fill("hot", 2000);
+    process.fill("idle", 100);
+    process.unjudged = PAGE;
+    await bench.run(8);
+    assertEquals(process.resident("hot"), 2000);
+    assertEquals(process.resident("idle"), 0, "what is idle goes");
+    assert(bench.outcomes.length > 0);
+    assert(bench.outcomes.every(({ isPartial }) => isPartial));
+    assertEquals(bench.policy.inUse(), null, "nor is it known");
+    process.unjudged = 0;
+    await bench.run(8);
+    assert(bench.faults > 0);
+    assert(bench.outcomes.at(-1)?.isPartial === false);
+  });
+
   test("a scan goes on without a member that exits during it", async () => {
     const bench = new Bench(name, 1000);
     const [first, second, third] = [1, 2, 3].map(() => bench.start("one"));

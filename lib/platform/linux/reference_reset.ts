@@ -23,6 +23,10 @@
  * Value 1 would reset them, but also those of pages in use that were referenced again
  * just after the flush; these would look idle for as long as a TLB has them.
  *
+ * On any kernel, `MADV_COLD` also resets parts of a process, which `clear_refs` cannot:
+ * {@linkcode cool}. Soft-dirty bits stay in either case: value 1 does not touch them
+ * (`clear_refs_pte_range` resets them for value 4 only), and neither does `MADV_COLD`.
+ *
  * @module
  */
 

@@ -79,6 +79,7 @@ export class ResetPlan {
    * reset and read since observation began. In bytes.
    */
   get unjudged(): number {
+    if (!this.isLimited) return 0;
     return this.#isIndivisible ? this.#whole.unjudged : this.blocks.unjudged;
   }
 
