@@ -7,6 +7,13 @@
 import { formatNanoseconds, formatShare } from "../report/units.ts";
 import type { PageInCost } from "./platform.ts";
 
+/** What follows the name of a device. */
+const SUFFIXES: Readonly<Record<PageInCost["from"], string>> = {
+  swap: "",
+  file: " (files)",
+  reads: " (reads of others)",
+};
+
 /** The pages of a gibibyte. */
 const PAGES_OF_GIB = 2 ** 18;
 /** The interval of the example, in nanoseconds: the daemon's by default. */
@@ -20,9 +27,7 @@ export function describeReference(cost: number): string {
 /** Describes what page-ins cost. */
 export function describePageIns(pageIns: readonly PageInCost[]): string {
   const each = pageIns.map(({ from, device, nanoseconds }) =>
-    `${formatNanoseconds(nanoseconds)} from ${device}${
-      from === "file" ? " (files)" : ""
-    }`
+    `${formatNanoseconds(nanoseconds)} from ${device}${SUFFIXES[from]}`
   );
   return `takes ${each.join(", ")}`;
 }

@@ -38,6 +38,10 @@ Deno.test("what page-ins cost, and what that means for a process", () => {
     "takes 10 µs from zram0, 8.0 ms from vda (files)",
   );
   assertEquals(
+    describePageIns([{ from: "reads", device: "sdb", nanoseconds: 5e6 }]),
+    "takes 5.0 ms from sdb (reads of others)",
+  );
+  assertEquals(
     meaningOfPageIns(costs),
     "a process that needs 1 GiB again, page by page, waits about 2.7 s from zram0, 2097 s from vda",
   );

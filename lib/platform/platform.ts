@@ -74,7 +74,11 @@ export interface CostOptions {
 
 /** What page-ins from one device cost. */
 export interface PageInCost {
-  readonly from: "swap" | "file";
+  /**
+   * What was measured: page-ins from swap or from a file, or how long the reads of
+   * others take that a device is seen to do, on average.
+   */
+  readonly from: "swap" | "file" | "reads";
   /** The name of the device, like `zram0`. */
   readonly device: string;
   readonly nanoseconds: number;
@@ -379,7 +383,7 @@ export interface Platform extends Disposable {
   /**
    * What it costs a process to be observed and paged out. Measures it at the first call,
    * which takes a fraction of a second, and page-ins from another swap once that is used
-   * first. `undefined` if the cost of a reference cannot be measured.
+   * first, or the reads of other devices once they are in use. `undefined` if the cost of a reference cannot be measured.
    */
   costs?(options?: CostOptions): Promise<MemoryCosts | undefined>;
 }

@@ -134,7 +134,7 @@ const COSTS = v.looseObject({
   reference: amount,
   pageIns: v.array(
     v.looseObject({
-      from: v.picklist(["swap", "file"]),
+      from: v.picklist(["swap", "file", "reads"]),
       device: v.string(),
       nanoseconds: amount,
     }),

@@ -8,6 +8,7 @@ import { File, readTextFile } from "../../../ffi/file.ts";
 import { RcapError } from "../../errors.ts";
 import type { MemoryCosts, PageInCost } from "../platform.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
+import { DeviceReads, holdsDevice } from "./device_reads.ts";
 import { parseMountinfo } from "./mountinfo.ts";
 import {
   measureFilePageIn,
@@ -28,6 +29,7 @@ export class CostMeter {
   readonly #signal: AbortSignal | undefined;
   #reference: number | undefined;
   readonly #pageIns: PageInCost[] = [];
+  readonly #devices = new DeviceReads();
   /** What has been tried, whether or not it could be measured. */
   readonly #tried = new Set<string>();
   /** The measurement in progress: only one at a time, or they would measure each other. */
@@ -83,17 +85,34 @@ export class CostMeter {
       "files",
       async () => this.#add(await measureFiles(this.#signal)),
     );
+    await this.#tolerate(() => this.#addDevices());
+  }
+
+  /** Adds the devices that are in use and were not measured. */
+  #addDevices(): void {
+    for (const { device, nanoseconds } of this.#devices.sinceLast()) {
+      const isKnown = this.#pageIns.some((known) =>
+        holdsDevice(device, known.device)
+      );
+      if (!isKnown) this.#add({ from: "reads", device, nanoseconds });
+    }
   }
 
   #add(cost: PageInCost | undefined): void {
     if (cost) this.#pageIns.push(cost);
   }
 
-  async #once(what: string, measure: () => Promise<void>): Promise<void> {
-    if (this.#tried.has(what) || this.#signal?.aborted) return;
+  /** Takes a step once, whether or not it works. */
+  async #once(what: string, step: () => Promise<void>): Promise<void> {
+    if (this.#tried.has(what)) return;
     this.#tried.add(what);
+    await this.#tolerate(step);
+  }
+
+  async #tolerate(step: () => void | Promise<void>): Promise<void> {
+    if (this.#signal?.aborted) return;
     try {
-      await measure();
+      await step();
     } catch (error) {
       // It cannot be measured here, as where a sandbox refuses a call.
       if (!(error instanceof RcapError)) throw error;

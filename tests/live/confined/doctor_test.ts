@@ -93,16 +93,26 @@ Deno.test("without root, the privileges are missing, and the rest is still repor
   assertMatch(stdout, /^privileges +missing +uid 54351, without /m);
 });
 
+/** A text in which all measured figures look alike. */
+function withoutFigures(text: string): string {
+  return text.replace(/\d[\d.]* (?=[nµm]?s\b|%)/g, "N ");
+}
+
 Deno.test("people get a table, then explanations and remedies", async () => {
   const { findings } = await examined();
   const { code, stdout, stderr } = await rcap(["doctor"]);
   assertEquals({ code, stderr }, { code: 0, stderr: "" });
   const [header, ...lines] = stdout.split("\n");
+  // What is measured is another figure each time.
+  const shown = withoutFigures(stdout);
   assertMatch(header, /^NAME +STATUS +DETAIL$/);
   for (const { name, status, meaning, remedy } of findings) {
     const row = lines.find((line) => line.startsWith(`${name} `));
     assert(row?.slice(name.length).trim().startsWith(status), row);
-    assert(stdout.includes(`\n${name}: ${meaning}\n`), `what ${name} means`);
+    assert(
+      shown.includes(withoutFigures(`\n${name}: ${meaning}\n`)),
+      `what ${name} means`,
+    );
     if (remedy) {
       assert(
         stdout.includes(`\n  remedy: ${remedy}\n`),
@@ -124,4 +134,50 @@ Deno.test("scripts get one line per check, with the columns they choose", async 
     chosen.stdout,
     rows.map(([name, status]) => `${status}\t${name}\n`).join(""),
   );
+});
+
+Deno.test("what a reference and a page-in cost is measured, and what that means", async () => {
+  await using swap = await zramSwap({ size: 64 * MIB, priority: 32_767 });
+  const { findings } = await examined();
+  const references = named(findings, "references");
+  assertEquals(references.status, "ok");
+  assertMatch(
+    references.detail,
+    /^the first one to a page takes \d[\d.]* [nµm]s longer after a reset$/,
+  );
+  assertMatch(
+    references.meaning,
+    /^resetting 1 GiB in use every 5 s would take (about \d[\d.]* %|all) of its process's time$/,
+  );
+  const pageIn = named(findings, "page-in");
+  assertEquals(pageIn.status, "ok");
+  const device = swap.path.slice("/dev/".length);
+  assertMatch(
+    pageIn.detail,
+    new RegExp(`^takes \\d[\\d.]* [µm]s from ${device}(, |;)`),
+  );
+  assertMatch(pageIn.meaning, new RegExp(`about \\d\\S* s from ${device}`));
+});
+
+Deno.test("a DAMON that runs is named, and none that does not", async () => {
+  const { findings } = await examined();
+  const { status, detail, meaning } = named(findings, "other observers");
+  const running = [...Deno.readDirSync("/proc")]
+    .filter(({ name }) => /^\d+$/.test(name))
+    .flatMap(({ name }) => {
+      try {
+        return [Deno.readTextFileSync(`/proc/${name}/comm`).trim()];
+      } catch {
+        // It has exited.
+        return [];
+      }
+    }).filter((comm) => /^kdamond\.\d+$/.test(comm));
+  if (running.length === 0) {
+    assertEquals(status, "ok");
+    assertMatch(detail, /^DAMON does not run/);
+    return;
+  }
+  assertEquals(status, "degraded");
+  assert(detail.startsWith(`DAMON runs: ${running.join(", ")}`), detail);
+  assertMatch(meaning, /DAMON resets reference bits, too/);
 });
