@@ -10,14 +10,20 @@
 
 import type { DaemonConfig } from "../config/config.ts";
 import type { Reloaded } from "../config/live_config.ts";
+import { ProcessError } from "../errors.ts";
 import type { OnRead } from "../group/measured_memory.ts";
 import type { DaemonState } from "../group/state.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
+import { ExclusiveMemory } from "../observer/exclusive_memory.ts";
 import type { DaemonRights } from "../observer/daemon_rights.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
-import type { Platform, ProcessId } from "../platform/platform.ts";
+import type {
+  MonitoredMemory,
+  Platform,
+  ProcessId,
+} from "../platform/platform.ts";
 import { policyOf } from "../policy/policies.ts";
 import { countOf } from "../report/units.ts";
 import { Costs } from "./costs.ts";
@@ -161,12 +167,24 @@ export class Daemon {
     id: ProcessId,
     rights: DaemonRights,
   ): Promise<"granted" | "failed" | "free"> {
-    for (const watched of this.#watchList.groups) {
-      if (!rights.holds(id)) break;
-      const answer = await watched.handOver(id, rights);
-      if (answer) return answer;
+    const memory = rights.holds(id) ? this.#memoryOf(id) : undefined;
+    if (!(memory instanceof ExclusiveMemory)) return "free";
+    try {
+      await memory.handOver(() => rights.lend(id));
+      return "granted";
+    } catch (error) {
+      if (!(error instanceof ProcessError)) throw error;
+      this.#around.log.debug(
+        `process ${id.pid} cannot be lent: ${error.message}`,
+      );
+      return "failed";
     }
-    return "free";
+  }
+
+  #memoryOf({ pid, startTime }: ProcessId): MonitoredMemory | undefined {
+    return this.#watchList.groups.flatMap(({ group }) => group.processes)
+      .find(({ entry }) => entry.pid === pid && entry.startTime === startTime)
+      ?.memory;
   }
 
   /** Why the loop is not healthy; `undefined` if it is. */

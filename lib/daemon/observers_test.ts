@@ -159,6 +159,27 @@ for (const policy of POLICIES) {
   });
 }
 
+Deno.test("what was used before references were lent is known after history was renewed", async () => {
+  const rights = new DaemonRights(new FakeLocks());
+  const caps = [capOf("one", 2000)];
+  await using simulation = new SimulatedDaemon({ caps, rights });
+  const { daemon, platform } = simulation;
+  const process = platform.start("one");
+  process.fill("used", 1000);
+  process.fill("idle", 900);
+  await simulation.run(45);
+  process.touch("used");
+  const { resets } = process;
+  assertEquals(await daemon.lend(process.entry, rights), "granted");
+  await simulation.run(1);
+  rights.takeBack(process.entry);
+  await simulation.run(24);
+  assertEquals(process.resets, resets + 2, "lent, and renewed");
+  process.fill("new", 600);
+  await simulation.run(4 * INTERVAL);
+  assertEquals(process.resident("used"), 1000);
+});
+
 Deno.test("a process that cannot be read is not lent", async () => {
   const rights = new DaemonRights(new FakeLocks());
   await using simulation = new SimulatedDaemon({

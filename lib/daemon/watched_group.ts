@@ -9,10 +9,8 @@ import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
 import type { GroupState } from "../group/state.ts";
-import type { DaemonRights } from "../observer/daemon_rights.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
-import type { Platform, ProcessId } from "../platform/platform.ts";
-import { tolerate } from "../policy/members.ts";
+import type { Platform } from "../platform/platform.ts";
 import type {
   EnforceOptions,
   GroupPolicy,
@@ -48,8 +46,8 @@ export class WatchedGroup {
   readonly #policy: GroupPolicy;
   readonly #around: GroupSurroundings;
   readonly #scanLog: ScanLog;
-  /** The task for the group that runs beside the loop, if any. */
-  #task: Promise<void> | undefined;
+  /** Whether a task for the group runs beside the loop. */
+  #isBusy = false;
   #isStuckTold = false;
   /** The reading of footprints that runs, if any. */
   #measuring: Promise<void> | undefined;
@@ -96,7 +94,7 @@ export class WatchedGroup {
     if (news === "failed") {
       this.#noteFailure("much of what was paged out came back");
     } else if (news) this.#withdraw(news);
-    if (this.#task) return;
+    if (this.#isBusy) return;
     if (!wantsHistory) {
       this.#policy.forget();
       for (const { entry } of group.processes) {
@@ -122,36 +120,6 @@ export class WatchedGroup {
       using _turn = await turns.take();
       await this.enforce(take, { interval, isBounded: mayTake < excess });
     });
-  }
-
-  /**
-   * Lends the references of a member between two tasks for the group: resets them, after
-   * the policy has recorded them.
-   *
-   * @returns `undefined` if it is not a member.
-   */
-  async handOver(
-    { pid, startTime }: ProcessId,
-    rights: DaemonRights,
-  ): Promise<"granted" | "failed" | undefined> {
-    const find = () =>
-      this.group.processes.find(({ entry }) =>
-        entry.pid === pid && entry.startTime === startTime
-      );
-    if (!find()) return undefined;
-    while (this.#task) await this.#task;
-    const member = find();
-    if (!member) return undefined;
-    let isDone = false;
-    await this.#beside(async () => {
-      rights.takeBack(member.entry);
-      await tolerate(member, this.#around.log, async () => {
-        await this.#policy.handOver(member);
-        rights.lend(member.entry);
-        isDone = true;
-      });
-    });
-    return isDone ? "granted" : "failed";
   }
 
   /** Observes the members for a number of milliseconds, for one scan. */
@@ -286,18 +254,18 @@ export class WatchedGroup {
   }
 
   /** Runs a task beside the loop. An error in it does not end the daemon. */
-  #beside(step: () => Promise<void>): Promise<void> {
+  #beside(step: () => Promise<void>): void {
     const { log, signal, work } = this.#around;
+    this.#isBusy = true;
     const done = step().catch((error) => {
       // The daemon was told to end.
       if (signal.aborted && error === signal.reason) return;
       log.warn(`${this.group.name}: ${describeError(error)}`);
     }).finally(() => {
-      this.#task = undefined;
+      this.#isBusy = false;
       work.delete(done);
     });
     work.add(done);
-    return this.#task = done;
   }
 
   /** The state of the group, for reports. */

@@ -22,10 +22,7 @@ import {
 const PATIENCE = 10_000;
 /** How often it tries meanwhile. */
 const TRY_INTERVAL = 100;
-/**
- * How long a daemon may take for an answer, in milliseconds. It answers between two
- * scans of the group.
- */
+/** How long a daemon may take to read a process, and answer, in milliseconds. */
 const ANSWER_TIME = 30_000;
 
 /** The part of {@linkcode ResetLocks} that a command needs. */

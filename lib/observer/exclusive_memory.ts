@@ -8,6 +8,7 @@ import type { PageSpan } from "../memory/page_states.ts";
 import type { Pagedata } from "../memory/pagedata.ts";
 import type { PageoutControl } from "../memory/process_memory.ts";
 import { WrappedMemory } from "../memory/wrapped_memory.ts";
+import { mergePagedata } from "../scanner/merge.ts";
 import type {
   Footprint,
   HeldMemory,
@@ -39,10 +40,15 @@ export function exclusive(
 }
 
 /** Passes every call on, except that references are only reset by right. */
-class ExclusiveMemory extends WrappedMemory implements Whole<MonitoredMemory> {
+export class ExclusiveMemory extends WrappedMemory
+  implements Whole<MonitoredMemory> {
   readonly #memory: MonitoredMemory;
   readonly #id: ProcessId;
   readonly #rights: ResetRights;
+  /** What was referenced when another observer had the references reset. */
+  #handedOver: Pagedata | undefined;
+  /** The last step that reads or resets; they do not overlap. */
+  #step: Promise<unknown> = Promise.resolve();
 
   constructor(memory: MonitoredMemory, id: ProcessId, rights: ResetRights) {
     super(memory);
@@ -51,22 +57,55 @@ class ExclusiveMemory extends WrappedMemory implements Whole<MonitoredMemory> {
     this.#rights = rights;
   }
 
-  async reset(): Promise<void> {
+  reset(): Promise<void> {
+    return this.#inTurn(() => this.#reset());
+  }
+
+  async #reset(): Promise<void> {
     if (await this.#rights.take(this.#id)) await this.#memory.reset();
+    this.#handedOver = undefined;
   }
 
   override readPagedata(): Promise<Pagedata> {
     return this.read("scan");
   }
 
-  async read(purpose: PagedataPurpose): Promise<Pagedata> {
+  read(purpose: PagedataPurpose): Promise<Pagedata> {
+    return this.#inTurn(() => this.#read(purpose));
+  }
+
+  async #read(purpose: PagedataPurpose): Promise<Pagedata> {
     const owns = this.#rights.owns(this.#id);
-    if (owns || purpose === "glance" || purpose === "inspect") {
-      return await this.#memory.read(purpose);
-    }
-    const pagedata = await this.#memory.read("glance");
-    await this.reset();
+    const resets = purpose === "scan";
+    const pagedata = await this.#memory.read(
+      resets && !owns ? "glance" : purpose,
+    );
+    if (this.#handedOver) mergePagedata(this.#handedOver, pagedata);
+    if (resets && owns) this.#handedOver = undefined;
+    else if (resets) await this.#reset();
     return pagedata;
+  }
+
+  /**
+   * Resets references for another observer. What was referenced until then counts as
+   * found by the next reading, so that none of it is missed.
+   *
+   * @param onReset called before anything else reads or resets references.
+   */
+  handOver(onReset: () => void): Promise<void> {
+    return this.#inTurn(async () => {
+      const pagedata = await this.#memory.read("lend");
+      if (this.#handedOver) mergePagedata(this.#handedOver, pagedata);
+      this.#handedOver = pagedata;
+      onReset();
+    });
+  }
+
+  /** Runs a step after those before it. */
+  #inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const done = this.#step.then(step);
+    this.#step = done.catch(() => {});
+    return done;
   }
 
   /** Who may not reset references cannot cool, either, which resets them. */

@@ -17,7 +17,6 @@ import { scan, type ScanOptions, type ScanResult } from "../scanner/scan.ts";
 import {
   concludeScan,
   KnownMembers,
-  lend,
   lookSoon,
   ScanListener,
   tolerate,
@@ -81,9 +80,9 @@ class History {
     this.scanned.restart(await this.#access.scanMemory.readPagedata());
   }
 
-  /** Adds the references that are visible now, without resetting them by default. */
-  async glance(purpose: "glance" | "lend" = "glance"): Promise<void> {
-    this.scanned.merge(await this.#access.memory.read(purpose));
+  /** Adds the references that are visible now, without resetting them. */
+  async glance(): Promise<void> {
+    this.scanned.merge(await this.#access.memory.read("glance"));
   }
 }
 
@@ -118,12 +117,6 @@ class ClockMember {
 
   glance(): Promise<void> {
     return this.#history.glance();
-  }
-
-  /** Resets references, and adds them first if they are recorded. */
-  async handOver(): Promise<void> {
-    if (this.#since === undefined) await lend(this.member);
-    else await this.#history.glance("lend");
   }
 
   /** Records that a scan has judged the history. */
@@ -313,10 +306,6 @@ class ClockGroup implements GroupPolicy {
 
   inUse(): number | null {
     return unjudgedOf(this.#members.all()) > 0 ? null : this.#inUse;
-  }
-
-  handOver(member: Member): Promise<void> {
-    return this.#members.of(member).handOver();
   }
 
   forget(): void {

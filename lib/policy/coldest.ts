@@ -15,7 +15,6 @@ import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
 import {
   concludeScan,
   KnownMembers,
-  lend,
   lookSoon,
   ScanListener,
   tolerate,
@@ -107,9 +106,9 @@ class Aging {
     this.#since = this.#clock.now();
   }
 
-  /** Adds the references that are visible now, without resetting them by default. */
-  async look(purpose: "glance" | "lend" = "glance"): Promise<void> {
-    this.aged.ages.look(await this.#access.memory.read(purpose));
+  /** Adds the references that are visible now, without resetting them. */
+  async look(): Promise<void> {
+    this.aged.ages.look(await this.#access.memory.read("glance"));
   }
 
   /**
@@ -184,12 +183,6 @@ class ColdestMember {
 
   glance(): Promise<void> {
     return this.#aging.look();
-  }
-
-  /** Resets references, and adds them first to the interval if they are recorded. */
-  async handOver(): Promise<void> {
-    if (this.#isObserved) await this.#aging.look("lend");
-    else await lend(this.member);
   }
 
   /** Reads which mappings can be paged out, unless they were read recently. */
@@ -416,10 +409,6 @@ class ColdestGroup implements GroupPolicy {
     const aged = this.#members.all().filter(({ aged }) => aged.isAged);
     if (aged.length === 0 || unjudgedOf(aged) > 0) return null;
     return aged.reduce((sum, { aged }) => sum + aged.ages.referencedBytes, 0);
-  }
-
-  handOver(member: Member): Promise<void> {
-    return this.#members.of(member).handOver();
   }
 
   forget(): void {

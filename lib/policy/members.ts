@@ -48,14 +48,11 @@ export class KnownMembers<T extends Known> {
 
   /** The records of all members, in the order of the group. */
   all(): T[] {
-    return this.#group.victims.map((member) => this.of(member));
-  }
-
-  /** The record of a member. */
-  of(member: Member): T {
-    let known = this.#known.get(member);
-    if (!known) this.#known.set(member, known = this.#newMember(member));
-    return known;
+    return this.#group.victims.map((member) => {
+      let known = this.#known.get(member);
+      if (!known) this.#known.set(member, known = this.#newMember(member));
+      return known;
+    });
   }
 }
 
@@ -75,12 +72,6 @@ export async function lookSoon(
     if (signal.aborted) return;
     await tolerate(known.member, log, () => known.glance());
   }
-}
-
-/** Resets all references of a member whose references are not recorded. */
-export async function lend({ memory }: Member): Promise<void> {
-  await memory.reset();
-  await memory.read("lend");
 }
 
 /**

@@ -10,7 +10,6 @@
 
 import type { Watched } from "../collection/observe.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
-import type { Member } from "../group/member.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
@@ -96,8 +95,6 @@ export interface GroupPolicy {
    * judged; `null` if this is not known.
    */
   inUse(): number | null;
-  /** Resets the references of a member. Adds them to its records first, if it has any. */
-  handOver(member: Member): Promise<void>;
   /** Stops recording references, and forgets those recorded. */
   forget(): void;
 }

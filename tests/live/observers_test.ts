@@ -113,6 +113,34 @@ policy = "${policy}"
   });
 }
 
+Deno.test("clock: what was used before a command does not look idle after it", async () => {
+  await using _swap = await zramSwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.small();
+  // The clock goes from low addresses to high ones.
+  const used = await workload.anon("used", 48 * MIB);
+  const idle = await workload.anon("idle", 64 * MIB);
+  const size = rssOf(workload.pid) + 12 * MIB;
+  await using daemon = await TestDaemon.start({
+    config: quicklyBy("clock") + cap("one", [`pid:${workload.pid}`], `${size}`),
+  });
+  await observed(workload, idle);
+  assert(await workload.checksum("used"));
+  const { code, stderr } = await rcap(["inspect", `${workload.pid}`]);
+  assertEquals(code, 0, stderr);
+  await workload.anon("more", 32 * MIB);
+  await daemon.untilGroup(
+    "one",
+    ({ statistics }) => statistics.effective >= 16 * MIB,
+    "the daemon to page out",
+  );
+  const left = residentOf(workload.pid, used.start, used.end);
+  // Single pages may be lost: others, like DAMON, reset references too.
+  assert(left >= used.size * 0.95, `${left} of ${used.size} left`);
+  await assertIntact(workload);
+  await daemon.stop();
+});
+
 /** A process of 64 idle MiB, whose references rcap has not reset yet. */
 async function startIdle(): Promise<{ workload: Workload; idle: Region }> {
   await using held = new AsyncDisposableStack();
