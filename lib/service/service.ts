@@ -30,6 +30,13 @@ import { StateDirectory } from "./state_directory.ts";
 
 /** How often the daemon releases memory that it does not use, in milliseconds. */
 const TRIM_INTERVAL = 60_000;
+/**
+ * How often it looks whether that is due sooner, in milliseconds, and by how much its
+ * records and garbage must have grown since, in bytes. A pass over many processes leaves
+ * much garbage at once, which V8 alone would keep.
+ */
+const LOOK_INTERVAL = 5000;
+const MUCH_GARBAGE = 4 << 20;
 
 export interface ServiceOptions {
   readonly system: OperatingSystem;
@@ -144,10 +151,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
     }, references from ${platform.pagedata}`,
   );
   notifier.ready(`watching ${countOf(config.caps.length, "group")}`);
-  const trimNow = () => trimOwnMemory(system);
-  trimNow();
-  const trim = setInterval(trimNow, TRIM_INTERVAL);
-  held.defer(() => clearInterval(trim));
+  held.use(trimRegularly(system));
   await daemon.run();
   notifier.stopping();
   log.info("stopped");
@@ -238,6 +242,31 @@ function lendReferences(
     );
     return undefined;
   }
+}
+
+/** Returns unused memory to the system, now and from time to time until disposed of. */
+function trimRegularly(system: OperatingSystem): Disposable {
+  let trimmedAt = 0;
+  let sizeThen = 0;
+  const trim = () => {
+    trimOwnMemory(system);
+    trimmedAt = systemClock.now();
+    sizeThen = recordsSize();
+  };
+  const look = () => {
+    const isDue = systemClock.now() - trimmedAt >= TRIM_INTERVAL ||
+      recordsSize() - sizeThen >= MUCH_GARBAGE;
+    if (isDue) trim();
+  };
+  trim();
+  const timer = setInterval(look, LOOK_INTERVAL);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** The size of what V8 keeps, used or garbage, with buffers outside its heap, in bytes. */
+function recordsSize(): number {
+  const { heapUsed, external } = Deno.memoryUsage();
+  return heapUsed + external;
 }
 
 /** Returns unused memory to the system. */
