@@ -241,6 +241,10 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     }
   }
   for (const { memory, observed, report } of targets) {
+    // One that has exited meanwhile accounts for a part of what the size fell by.
+    if (!report.error) {
+      await tolerate(report, () => Promise.try(() => void memory.readSizes()));
+    }
     if (memory.coarseness) log.warn(memory.coarseness);
     if (memory.leftAlone) {
       report.error ??= `${memory.leftAlone}; --secondary-mmu scan pages it out`;

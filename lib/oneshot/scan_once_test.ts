@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
 import { parseSelector } from "../collection/selectors.ts";
 import { POLICIES } from "../config/policy_names.ts";
@@ -343,6 +343,18 @@ for (const policy of POLICIES) {
       ProcessError,
       words,
     );
+  });
+
+  test("a process that exits after it was paged out is reported", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const [first, second] = [1, 2].map(() => platform.start("one"));
+    for (const process of [first, second]) process.fill("idle", 1000);
+    first.afterPageOut = () => first.exit();
+    const report = await scanOne(platform, { policy });
+    const [gone, there] = report.processes.map(({ error }) => error);
+    assertMatch(gone ?? "", /^(no process \d+|it has exited)$/);
+    assertEquals(there, null);
+    assertEquals([report.rssAfter, report.capMet], [second.rss, true]);
   });
 
   test("a scan fails if no process can be read", async () => {
