@@ -21,7 +21,7 @@ import {
   requireRoot,
 } from "../../support/live.ts";
 import { rcap } from "../../support/rcap.ts";
-import { anySwap, withoutSwap } from "../../support/swap.ts";
+import { anySwap, withoutSwap, zramSwap } from "../../support/swap.ts";
 import {
   majorFaults,
   mappingFigures,
@@ -388,6 +388,48 @@ Deno.test("an idle daemon logs nothing", async () => {
   );
   const { stdout, stderr } = await daemon.stop();
   assertEquals(stdout, "");
-  // The start and the end are the only events.
-  assertEquals(stderr.trim().split("\n").length, 2, stderr);
+  // The start, what it has measured then, and the end are the only events.
+  const events = stderr.trim().split("\n")
+    .filter((line) => !/ takes \d[\d.]* [nµm]?s /.test(line));
+  assertEquals(events.length, 2, stderr);
+});
+
+Deno.test("the daemon reports what references and page-ins cost, in its state, log and metrics", async () => {
+  await using swap = await zramSwap({ size: 64 * MIB, priority: 32_767 });
+  await using workload = await Workload.start();
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("one", [`pid:${workload.pid}`], "1G"),
+    args: ["--metrics", "0"],
+  });
+  const costsIfAny = () => daemon.stateIfAny()?.costs;
+  await until(
+    () => (costsIfAny()?.pageIns.length ?? 0) >= 2,
+    "costs to be measured",
+  );
+  const costs = costsIfAny();
+  assert(costs);
+  const { reference, pageIns: [first, second] } = costs;
+  assert(reference > 0 && reference < 1e6, `${reference}`);
+  const device = swap.path.slice("/dev/".length);
+  assertEquals([first.from, first.device], ["swap", device]);
+  assertEquals(second.from, "file");
+  const port = await daemon.listeningPort();
+  const answer = await fetch(`http://127.0.0.1:${port}/metrics`);
+  const metrics = await answer.text();
+  for (
+    const [name, nanoseconds] of [
+      ["rcap_reference_cost_seconds", reference],
+      [
+        `rcap_page_in_cost_seconds{from="swap",device="${device}"}`,
+        first.nanoseconds,
+      ],
+    ] as const
+  ) {
+    const line = metrics.split("\n").find((line) => line.startsWith(name));
+    const value = Number(line?.slice(name.length));
+    assert(Math.abs(value * 1e9 - nanoseconds) < 1, line);
+  }
+  const { stderr } = await daemon.stop();
+  assertMatch(stderr, /the first reference to a page takes \d/);
+  assertMatch(stderr, new RegExp(`a page-in takes .* from ${device}, `));
 });

@@ -265,9 +265,9 @@ Deno.test("in the unit's sandbox, doctor finds nothing missing", async () => {
   const { capabilities }: {
     capabilities: { name: string; status: string; detail: string }[];
   } = JSON.parse(stdout);
-  // Swap depends on the machine, and the cgroup namespace on the service manager,
+  // Swap and DAMON depend on the machine, and the cgroup namespace on the service manager,
   // which is in one.
-  const others = ["swap", "zram", "pagemap", "cgroups"];
+  const others = ["swap", "zram", "pagemap", "other observers", "cgroups"];
   const bad = capabilities.filter(({ name, status, detail }) =>
     status !== "ok" && !others.includes(name) &&
     detail !== "not the machine's own: cgroup"
