@@ -66,8 +66,12 @@ const FIRST_INTERVAL = 2000;
  */
 const SHORTEST_LIMIT = 2000;
 
-/** How old a member's residency may get, in milliseconds. */
+/**
+ * How old a member's residency may get, in milliseconds, and while nothing has to be
+ * paged out: reading it takes as long as smaps.
+ */
 const RESIDENCY_LIFE = 60_000;
+const IDLE_RESIDENCY_LIFE = 5 * RESIDENCY_LIFE;
 
 /** How many intervals there are in the observation for a single scan. */
 const AGES_OF_ONE_SCAN = 8;
@@ -185,9 +189,9 @@ class ColdestMember {
     return this.#aging.look();
   }
 
-  /** Reads which mappings can be paged out, unless they were read recently. */
-  async keepResidency(now: number): Promise<void> {
-    if (now - this.#residencyAt < RESIDENCY_LIFE) return;
+  /** Reads which mappings can be paged out, unless they were read within a time. */
+  async keepResidency(now: number, life: number): Promise<void> {
+    if (now - this.#residencyAt < life) return;
     await this.#aging.readResidency();
     this.#residencyAt = now;
   }
@@ -325,8 +329,13 @@ class ColdestGroup implements GroupPolicy {
     if (signal.aborted) return undefined;
     if (this.#hasLost) known.forEach((one) => one.retry());
     this.#hasLost = false;
+    const life = allowed > 0 ? RESIDENCY_LIFE : IDLE_RESIDENCY_LIFE;
     for (const one of known) {
-      await tolerate(one.member, log, () => one.keepResidency(clock.now()));
+      await tolerate(
+        one.member,
+        log,
+        () => one.keepResidency(clock.now(), life),
+      );
     }
     collection.processes = known.map(({ aged }) => aged);
     const isPartial = known.length < members.length || unjudgedOf(known) > 0;

@@ -40,7 +40,7 @@ import { type Btf, BtfError, BtfKind } from "../../../ffi/btf.ts";
  * each.
  */
 const RECORD = 40;
-const RECORD_WORDS = RECORD / 8;
+const RECORD_HALVES = RECORD / 4;
 
 /** An address space, as its tasks describe it. */
 export interface AddressSpace {
@@ -179,22 +179,39 @@ export class TaskList implements Disposable {
 
   /** Returns the address spaces of all processes, by pid. */
   addressSpaces(): Map<number, AddressSpace> {
-    const records = new BigUint64Array(this.#iterator.readAll().slice().buffer);
+    // Halves of 64 bits, lower first, since there is a record for every thread of the
+    // machine, and a bigint takes longer.
+    const records = new Uint32Array(this.#iterator.readAll().slice().buffer);
     const spaces = new Map<number, AddressSpace>();
-    const byTable = new Map<bigint, AddressSpace>();
-    for (let at = 0; at + RECORD_WORDS <= records.length; at += RECORD_WORDS) {
-      const topTable = records[at + 1];
-      const address = records[at + 2];
-      let space = byTable.get(topTable);
-      if (!space) {
-        const hasSecondaryMmu = this.#tellsSubscriptions
-          ? records[at + 4] !== 0n
-          : undefined;
-        space = { topTable, address, runtime: 0, hasSecondaryMmu };
-        byTable.set(topTable, space);
+    const byTable = new Map<number, AddressSpace>();
+    let before = -1;
+    let space: AddressSpace | undefined;
+    for (
+      let at = 0;
+      at + RECORD_HALVES <= records.length;
+      at += RECORD_HALVES
+    ) {
+      const table = low52At(records, at + 2);
+      // Most threads follow others of their process.
+      if (table !== before || !space) {
+        space = byTable.get(table);
+        if (!space) {
+          space = {
+            topTable: bigintAt(records, at + 2),
+            address: bigintAt(records, at + 4),
+            runtime: 0,
+            hasSecondaryMmu: this.#tellsSubscriptions
+              ? (records[at + 8] | records[at + 9]) !== 0
+              : undefined,
+          };
+          byTable.set(table, space);
+        }
+        before = table;
+        spaces.set(records[at], space);
+      } else if (records[at] !== records[at - RECORD_HALVES]) {
+        spaces.set(records[at], space);
       }
-      space.runtime += Number(records[at + 3]);
-      spaces.set(Number(records[at]), space);
+      space.runtime += low52At(records, at + 6);
     }
     return spaces;
   }
@@ -202,4 +219,16 @@ export class TaskList implements Disposable {
   [Symbol.dispose](): void {
     this.#iterator[Symbol.dispose]();
   }
+}
+
+/**
+ * Returns the lower 52 of 64 bits. They tell apart all tables, since the kernel maps
+ * physical memory, which has addresses of at most 52 bits, in one piece.
+ */
+function low52At(halves: Uint32Array, at: number): number {
+  return (halves[at + 1] & 0xfffff) * 2 ** 32 + halves[at];
+}
+
+function bigintAt(halves: Uint32Array, at: number): bigint {
+  return BigInt(halves[at + 1]) << 32n | BigInt(halves[at]);
 }
