@@ -56,6 +56,12 @@ export interface Figures {
   /** During the measurement. */
   readonly meanRss: number;
   readonly maxRss: number;
+  /**
+   * Mean size of the machine's swap cache: pages in memory that no process maps, like
+   * those that a child read from swap and its parent still has there. A cgroup counts
+   * them, RSS does not.
+   */
+  readonly meanSwapCache: number;
   /** Processor time of the enforcer, as a share of one core; null without a process. */
   readonly enforcerCpu: number | null;
   /** The part of it in the kernel, which is mostly paging out. */
@@ -132,10 +138,12 @@ export async function runOnce(
   const began = performance.now();
   let underCapAfter: number | null = null;
   let samples: number[] = [];
+  let swapCache: number[] = [];
   const sampling = setInterval(() => {
     try {
       const rss = rssNow();
       samples.push(rss);
+      swapCache.push(swapCached());
       if (rss <= cap) underCapAfter ??= (performance.now() - began) / 1000;
     } catch (error) {
       ended.abort(error);
@@ -162,6 +170,7 @@ export async function runOnce(
   if (kind.jobs) await waitForJobs(1);
   const before = snapshot(workload, device, enforcer.pid);
   samples = [];
+  swapCache = [];
   await wait(
     kind.jobs ? 0 : Math.max(options.measure, least.measure) * 1000,
   );
@@ -191,7 +200,8 @@ export async function runOnce(
       after.operations.refaults,
       (count, band) => (count - before.operations.refaults[band]) / seconds,
     ),
-    meanRss: samples.reduce((sum, rss) => sum + rss, 0) / samples.length,
+    meanRss: meanOf(samples),
+    meanSwapCache: meanOf(swapCache),
     maxRss: Math.max(...samples),
     enforcerCpu: before.enforcer && after.enforcer
       ? (after.enforcer.user + after.enforcer.system - before.enforcer.user -
@@ -254,6 +264,16 @@ function swappedSoFar(device: string) {
     in: count("pswpin"),
     written: Number(stat.trim().split(/\s+/)[6]) * 512,
   };
+}
+
+/** The size of the swap cache, in bytes: `SwapCached` of proc_meminfo(5). */
+function swapCached(): number {
+  const text = Deno.readTextFileSync("/proc/meminfo");
+  return Number(/^SwapCached:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0) * 1024;
+}
+
+function meanOf(samples: readonly number[]): number {
+  return samples.reduce((sum, one) => sum + one, 0) / samples.length;
 }
 
 /** What processes have used, in seconds and faults. */

@@ -55,6 +55,11 @@ const COLUMNS: readonly [
     ({ figures: { meanRss, cap } }) => meanRss / cap,
     percent(1),
   ],
+  [
+    "swap cache",
+    ({ figures: { meanSwapCache, cap } }) => meanSwapCache / cap,
+    percent(1),
+  ],
   ["max RSS", ({ figures: { maxRss, cap } }) => maxRss / cap, percent(1)],
   ["speed", ({ relative }) => relative, percent(1)],
   ["ops/s", ({ figures }) => figures.speed, whole],
