@@ -10,7 +10,6 @@
 
 import { Command } from "@commander-js/extra-typings";
 import { POLICIES, type PolicyName } from "../lib/config/policy_names.ts";
-import type { GroupState } from "../lib/group/state.ts";
 import { statFields } from "../lib/platform/linux/stat.ts";
 import { cap, TestDaemon } from "../tests/support/daemon.ts";
 import { complain, say } from "../tests/support/say.ts";
@@ -104,11 +103,6 @@ interface Row {
   /** Processor time of the daemon, as a share of one core, in watched times; `null` without one. */
   readonly daemonCpu: number | null;
 }
-
-/** The state of the group as far as this benchmark uses it. */
-type Watched = Partial<GroupState> & {
-  readonly observationCost?: number | null;
-};
 
 const stop = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -225,11 +219,10 @@ function charge(
   daemon: TestDaemon | undefined,
 ): { seconds: number; at: number } | undefined {
   const state = daemon?.state();
-  const group: Watched | undefined = state?.groups.find(({ name }) =>
-    name === GROUP
-  );
-  return state && typeof group?.observationCost === "number"
-    ? { seconds: group.observationCost, at: state.monotonic }
+  const group = state?.groups.find(({ name }) => name === GROUP);
+  const seconds = group?.statistics.observationCost ?? null;
+  return state && seconds !== null
+    ? { seconds, at: state.monotonic }
     : undefined;
 }
 

@@ -85,6 +85,8 @@ export class CappedGroup {
   #faults = 0;
   /** The sizes of the members that have left, added up. */
   #departed = 0;
+  /** What being observed has cost them, in seconds; null if not known of any. */
+  #departedCost: number | null = null;
 
   constructor(
     id: number,
@@ -178,9 +180,14 @@ export class CappedGroup {
     const member = this.#members.get(pid);
     if (!member) return;
     this.#members.delete(pid);
-    member.hasLeft = true;
     this.#left++;
+    this.#part(member);
+  }
+
+  #part(member: Member): void {
+    member.hasLeft = true;
     this.#departed += member.proportional;
+    this.#departedCost = addCost(this.#departedCost, member);
     this.onLeave(member);
   }
 
@@ -188,10 +195,7 @@ export class CappedGroup {
   #put(entry: ProcessEntry): void {
     const before = this.#members.get(entry.pid);
     this.#members.set(entry.pid, this.#newMember(entry));
-    if (!before) return;
-    before.hasLeft = true;
-    this.#departed += before.proportional;
-    this.onLeave(before);
+    if (before) this.#part(before);
   }
 
   /** Reads the sizes of all members, which is cheap, and drops those that have exited. */
@@ -438,10 +442,19 @@ export class CappedGroup {
         processesOut: this.#left,
         scanTime: statistics.scanTime,
         backedOff: this.backedOff,
+        observationCost: this.processes.reduce(addCost, this.#departedCost),
       },
       warning: this.#warnings(clock),
     };
   }
+}
+
+/** Adds what being observed has cost a member to a sum, in seconds, if it is known. */
+function addCost(
+  sum: number | null,
+  { memory: { observationCost } }: Member,
+): number | null {
+  return observationCost === undefined ? sum : (sum ?? 0) + observationCost;
 }
 
 /** Samples a member; `undefined` if it has exited or cannot be a member any more. */

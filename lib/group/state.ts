@@ -106,4 +106,9 @@ export interface GroupStatistics {
   readonly scanTime: number;
   /** Intervals in which the group was left alone because its cap could not be met. */
   readonly backedOff: number;
+  /**
+   * How much of their time being observed has cost the processes, in all; null while what
+   * a reference costs is not known.
+   */
+  readonly observationCost: number | null;
 }

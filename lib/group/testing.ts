@@ -39,6 +39,7 @@ export function groupState(
       processesOut: 0,
       scanTime: 0,
       backedOff: 0,
+      observationCost: null,
       ...statistics,
     },
   };

@@ -41,7 +41,8 @@ interface Family<T> {
   readonly kind: "gauge" | "counter";
   readonly name: string;
   readonly help: string;
-  readonly value: (of: T) => number;
+  /** Null if it is not known. */
+  readonly value: (of: T) => number | null;
 }
 
 /** The families of the daemon as a whole. */
@@ -173,6 +174,12 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   },
   {
     kind: "counter",
+    name: "rcap_observation_cost_seconds_total",
+    help: "How much of their time being observed has cost the processes.",
+    value: ({ statistics }) => statistics.observationCost,
+  },
+  {
+    kind: "counter",
     name: "rcap_unenforced_samples_total",
     help: "Samples over the cap, but below the enforcement threshold.",
     value: ({ statistics }) => statistics.unenforcedSamples,
@@ -300,8 +307,10 @@ class Writer {
   state(state: DaemonState): void {
     for (const { kind, name, help, value } of DAEMON_FAMILIES) {
       const options = { name, help, registers: this.#registers };
-      if (kind === "gauge") new Gauge(options).set(value(state));
-      else new Counter(options).inc(value(state));
+      const known = value(state);
+      if (known === null) continue;
+      if (kind === "gauge") new Gauge(options).set(known);
+      else new Counter(options).inc(known);
     }
     this.#costs(state);
     this.#idle(state);
@@ -312,8 +321,10 @@ class Writer {
       const counter = family ?? new Counter(options);
       for (const one of state.groups) {
         const labels = { group: one.name };
-        if (family) family.set(labels, value(one));
-        else counter.inc(labels, value(one));
+        const known = value(one);
+        if (known === null) continue;
+        if (family) family.set(labels, known);
+        else counter.inc(labels, known);
       }
     }
   }

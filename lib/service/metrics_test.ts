@@ -67,6 +67,7 @@ Deno.test("metrics show the last state of the daemon and its groups", async () =
       scans: 7,
       ineffectiveScans: 2,
       backedOff: 1,
+      observationCost: 0.25,
       unenforcedSamples: 3,
     },
   });
@@ -87,6 +88,7 @@ Deno.test("metrics show the last state of the daemon and its groups", async () =
       'rcap_warning{group="browsers"}': 0,
       'rcap_warning{group="builds"}': 1,
       'rcap_attempted_bytes_total{group="browsers"}': 4096,
+      'rcap_observation_cost_seconds_total{group="browsers"}': 0.25,
       'rcap_effective_bytes_total{group="browsers"}': 2048,
       'rcap_scans_total{group="browsers"}': 7,
       'rcap_scans_total{group="builds"}': 0,

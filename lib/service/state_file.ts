@@ -111,6 +111,8 @@ const STATISTICS = v.looseObject({
   processesOut: whole,
   scanTime: amount,
   backedOff: whole,
+  // A daemon of an earlier version has none.
+  observationCost: v.optional(v.nullable(amount), null),
 });
 
 const GROUP = v.looseObject({
