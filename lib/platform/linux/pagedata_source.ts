@@ -37,6 +37,8 @@ export interface ResetOptions {
    * done but to reset bits; it is not by default.
    */
   readonly isLeftAlone?: () => boolean;
+  /** How exactly the process is known; exactly by default. */
+  readonly precision?: Precision;
   /** Which references are reset; all by default. */
   readonly plan?: ResetPlan;
 }

@@ -249,6 +249,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
         this.#layout = files.directory.opened.layout;
         await this.#access.source.reset(files, {
           isLeftAlone: () => this.#isLeftAlone(files),
+          precision: this.#precision,
           plan: this.#plan,
         });
       })

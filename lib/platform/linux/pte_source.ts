@@ -46,7 +46,7 @@ import { SmapsSource } from "./smaps_source.ts";
 import {
   type CoolingContext,
   coolingContext,
-  coolIntervals,
+  mayCool,
   mayHaveHugetlb,
   readFlags,
   readMappings,
@@ -131,7 +131,11 @@ export class PteSource implements PagedataSource {
 
   async reset(
     files: MemoryFiles,
-    { isLeftAlone = () => false, plan = new ResetPlan() }: ResetOptions = {},
+    {
+      isLeftAlone = () => false,
+      precision = new Precision(),
+      plan = new ResetPlan(),
+    }: ResetOptions = {},
   ): Promise<void> {
     const { blocks } = plan;
     if (!plan.isLimited && !this.#reset.needsBlocks) {
@@ -140,7 +144,7 @@ export class PteSource implements PagedataSource {
       return;
     }
     plan.begin();
-    await this.#countReferences(files, plan, {
+    await this.#countReferences(files, { precision, plan }, {
       hasSecondaryMmu: isLeftAlone(),
       mainThreadExited: files.directory.opened.mainThreadExited,
     });
@@ -275,13 +279,15 @@ export class PteSource implements PagedataSource {
     );
     const { blocks } = plan;
     const isCounting = this.#needsBlocks(plan);
-    if (isCounting) blocks.startReading(coolIntervals(mappings, context));
+    const intervals = mappings.map(ownInterval);
+    if (isCounting) {
+      blocks.startReading(intervals, mayCool(mappings, context));
+    }
     const sink = new BuildingSink(mappings, {
       wanted,
       recorder,
       blocks: isCounting ? blocks : undefined,
     });
-    const intervals = mappings.map(ownInterval);
     this.#tables.read(topTable, intervals, sink, passedOver);
     return {
       pagedata: sink.build(),
@@ -293,17 +299,17 @@ export class PteSource implements PagedataSource {
   /** Counts the referenced pages of each block. */
   async #countReferences(
     files: MemoryFiles,
-    plan: ResetPlan,
+    { precision, plan }: { precision: Precision; plan: ResetPlan },
     context: CoolingContext,
   ): Promise<void> {
     const { mappings } = await readMappings(files, {
-      newParser: () => new Precision().parser("scan"),
+      newParser: () => precision.parser("scan"),
       needsFlags: this.#needsFlags(files.pid),
     });
     const { topTable } = this.#requireSpace(files);
     const { blocks } = plan;
-    blocks.startReading(coolIntervals(mappings, context));
     const intervals = mappings.map(ownInterval);
+    blocks.startReading(intervals, mayCool(mappings, context));
     const passedOver = plan.isLimited
       ? await this.#passedOverOf(topTable, mappings, {
         context: coolingContext(context),

@@ -116,8 +116,11 @@ export class ReferenceBlocks implements PageSink {
   #now = new BlockTable();
   /** Pages of a block. */
   #blockPages = BLOCK_PAGES;
-  /** The pages that may be cooled. */
-  #toCool: readonly PageInterval[] = [];
+  /** The pages of each interval that may be cooled: the first, and the page after the last. */
+  #firstToCool = new Float64Array(16);
+  #endToCool = new Float64Array(16);
+  /** How many intervals there are. */
+  #intervals = 0;
   /** The row that was last added to. */
   #row = -1;
   /** Whether observation has begun since the last reading. */
@@ -158,12 +161,24 @@ export class ReferenceBlocks implements PageSink {
   /**
    * Begins a reading.
    *
-   * @param toCool the pages of each interval that may be cooled; in address order.
+   * @param intervals what will be read, in address order.
+   * @param mayCool whether the pages of an interval may be cooled; all by default.
    */
-  startReading(toCool: readonly PageInterval[]): void {
+  startReading(
+    intervals: readonly PageInterval[],
+    mayCool: (interval: number) => boolean = () => true,
+  ): void {
     this.#now.count = 0;
     this.#row = -1;
-    this.#toCool = toCool;
+    if (this.#firstToCool.length < intervals.length) {
+      this.#firstToCool = new Float64Array(intervals.length);
+      this.#endToCool = new Float64Array(intervals.length);
+    }
+    this.#intervals = intervals.length;
+    for (const [at, { firstPage, endPage }] of intervals.entries()) {
+      this.#firstToCool[at] = firstPage;
+      this.#endToCool[at] = mayCool(at) ? endPage : firstPage;
+    }
   }
 
   addPages(interval: number, page: number, bits: Uint8Array): void {
@@ -196,9 +211,9 @@ export class ReferenceBlocks implements PageSink {
     const row = this.#rowOf(page);
     const table = this.#now;
     table.referenced[row] += referenced;
-    const { firstPage, endPage } = this.#toCool[interval];
-    if (firstPage < endPage) table.pages[row] += pages;
-    else table.fixed[row] += referenced;
+    if (this.#firstToCool[interval] < this.#endToCool[interval]) {
+      table.pages[row] += pages;
+    } else table.fixed[row] += referenced;
   }
 
   /** Returns the row of the block of a page. */
@@ -360,7 +375,9 @@ export class ReferenceBlocks implements PageSink {
     const { number, flags, count } = this.#known;
     const blockPages = this.#blockPages;
     let at = 0;
-    for (const { firstPage, endPage } of this.#toCool) {
+    for (let interval = 0; interval < this.#intervals; interval++) {
+      const firstPage = this.#firstToCool[interval];
+      const endPage = this.#endToCool[interval];
       if (firstPage >= endPage) continue;
       while (at < count && (number[at] + 1) * blockPages <= firstPage) at++;
       let first = -1;

@@ -4,12 +4,10 @@
  * @module
  */
 
-import { ownInterval } from "./building_sink.ts";
 import { mayBePageable, type PageableContext } from "./candidates.ts";
 import type { JoinedMappings } from "./joined_mappings.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryFiles } from "./memory_files.ts";
-import type { PageInterval } from "./page_tables.ts";
 import type { SmapsParser } from "./smaps.ts";
 
 /** The mappings of a process. */
@@ -96,16 +94,11 @@ export function coolingContext(
   };
 }
 
-/** Returns the pages of mappings that may be cooled; those of others stay as they are. */
-export function coolIntervals(
+/** Returns whether a mapping may be cooled, by its number. */
+export function mayCool(
   mappings: readonly LinuxMapping[],
   cooling: CoolingContext,
-): PageInterval[] {
+): (at: number) => boolean {
   const context = coolingContext(cooling);
-  return mappings.map((mapping) => {
-    const interval = ownInterval(mapping);
-    return mayBePageable(mapping, context)
-      ? interval
-      : { ...interval, endPage: interval.firstPage };
-  });
+  return (at) => mayBePageable(mappings[at], context);
 }
