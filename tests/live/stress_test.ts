@@ -365,7 +365,7 @@ async function capAll(
     assertEquals(code, 0, stderr);
     // The only warning allowed is that memory in use exceeds the cap.
     const warnings = stderr.split("\n").filter((line) =>
-      line.includes("warning") && !line.includes("cannot be brought under")
+      line.includes("warning:") && !line.includes("cannot be brought under")
     );
     assertEquals(warnings, [], `${warning}`);
   }
