@@ -60,10 +60,10 @@ export class ResetPlan {
     this.#share = budget;
   }
 
-  /** The budget; `undefined` if it is unlimited. */
+  /** The budget; `undefined` if resets are not limited. */
   get #budget(): ObservationBudget | undefined {
     const share = this.#share();
-    if (share === undefined) return undefined;
+    if (share === undefined || !this.isCounting) return undefined;
     this.#spending ??= new ObservationBudget(share, this.#now);
     this.#spending.share = share;
     return this.#spending;
@@ -108,7 +108,7 @@ export class ResetPlan {
   /** Whether an observation may begin by a reset of all references, without a reading. */
   get mayBeginWithAll(): boolean {
     const budget = this.#budget;
-    if (!budget || !this.isCounting) return true;
+    if (!budget) return true;
     this.#settle(budget);
     return budget.available > 0;
   }
@@ -145,8 +145,20 @@ export class ResetPlan {
     whole.unjudged = whole.isJudged ? 0 : bytes;
   }
 
+  /** How much it takes to reference so many pages after a reset, in seconds. */
+  #costOf(pages: number): number {
+    return pages * (this.#referenceCost() ?? 0) / 1e9;
+  }
+
+  /** What it would cost to reset all that was referenced at the last reading, in seconds. */
+  get #costOfAll(): number {
+    return this.#costOf(
+      this.#isIndivisible ? this.#whole.paid : this.blocks.referenced,
+    );
+  }
+
   #charge(pages: number): void {
-    const seconds = pages * (this.#referenceCost() ?? 0) / 1e9;
+    const seconds = this.#costOf(pages);
     this.#cost += seconds;
     this.#found += seconds;
   }
@@ -157,35 +169,29 @@ export class ResetPlan {
    * @param canDivide whether blocks can be reset.
    */
   decide(canDivide: boolean): ResetChoice {
-    const cost = (this.#referenceCost() ?? 0) / 1e9;
     const budget = this.#budget;
-    if (!budget || cost === 0) return "all";
+    const ofPage = this.#costOf(1);
+    if (!budget || ofPage === 0) return "all";
     this.#settle(budget);
     const { available } = budget;
-    const referenced = this.#isIndivisible
-      ? this.#whole.paid
-      : this.blocks.referenced;
-    const isEnough = referenced * cost <= available;
+    const isEnough = this.#costOfAll <= available;
     if (isEnough || (!canDivide && available > 0)) {
-      this.#expected = budget.spend(referenced * cost);
+      this.#expected = budget.spend(this.#costOfAll);
       return "all";
     }
     if (!canDivide || available <= 0) return "nothing";
-    const chosen = this.blocks.choose(available / cost, this.#now());
+    const chosen = this.blocks.choose(available / ofPage, this.#now());
     if (chosen === 0) return "nothing";
-    this.#expected = budget.spend(chosen * cost);
+    this.#expected = budget.spend(this.#costOf(chosen));
     return "blocks";
   }
 
   /** Decides to reset everything after a reading, even if that makes a debt. */
   decideAll(): "all" {
     const budget = this.#budget;
-    if (budget && this.isCounting) {
+    if (budget) {
       this.#settle(budget);
-      const pages = this.#isIndivisible
-        ? this.#whole.paid
-        : this.blocks.referenced;
-      this.#expected = budget.spend(pages * this.#referenceCost()! / 1e9);
+      this.#expected = budget.spend(this.#costOfAll);
     }
     return "all";
   }
