@@ -36,8 +36,8 @@ export class PageAges {
   #isOpen = false;
   /** Whether pages of the last reading have been paged out since. */
   isStale = false;
-  /** The size of what was not referenced, in bytes, once it was asked for. */
-  #unreferenced: number | undefined;
+  /** What {@linkcode bytesByMoment} has counted of the last reading. */
+  #bytes: Float64Array | undefined;
   /** Buffer for the next moments: that of the previous ones. */
   #room = new Uint8Array(0);
 
@@ -104,7 +104,7 @@ export class PageAges {
     const { last: moment } = this.#moments;
     const used = this.#makeRoom(reading.bits.length, moment);
     this.isStale = false;
-    this.#unreferenced = undefined;
+    this.#bytes = undefined;
     if (before) {
       const carrier = new AgeCarrier(
         { pagedata: before, used: this.#used },
@@ -144,31 +144,24 @@ export class PageAges {
    * bytes.
    */
   get neverReferencedBytes(): number {
-    return this.#pagedata && this.#moments.last > 0 ? this.#bytesOf(0) : 0;
+    return this.#pagedata && this.#moments.last > 0
+      ? this.bytesByMoment()[0]
+      : 0;
   }
 
   /** Size of what was not referenced in the last interval, in bytes. */
   get unreferencedBytes(): number {
-    if (this.#unreferenced === undefined) {
-      const bytes = this.bytesByMoment();
-      bytes[this.#moments.last] = 0;
-      this.#unreferenced = sumOf(bytes);
-    }
-    return this.#unreferenced;
+    return this.residentBytes - this.referencedBytes;
   }
 
   /** Size of what was referenced in the last interval, in bytes. */
   get referencedBytes(): number {
-    return this.#bytesOf(this.#moments.last);
+    return this.bytesByMoment()[this.#moments.last];
   }
 
   /** Size of all pages, in bytes. */
   get residentBytes(): number {
-    return sumOf(this.bytesByMoment());
-  }
-
-  #bytesOf(moment: number): number {
-    return this.bytesByMoment()[moment];
+    return this.bytesByMoment().reduce((sum, some) => sum + some, 0);
   }
 
   /** Clears `TRIED`, so that pages that were not paged out are tried again. */
@@ -178,8 +171,12 @@ export class PageAges {
     for (let at = 0; at < bits.length; at++) bits[at] &= ~TRIED;
   }
 
-  /** The size of the pages last used at each moment, in bytes. */
+  /** The size of the pages last used at each moment, in bytes; counted once a reading. */
   bytesByMoment(): Float64Array {
+    return this.#bytes ??= this.#countBytes();
+  }
+
+  #countBytes(): Float64Array {
     const bytes = new Float64Array(MOMENTS);
     const pagedata = this.#pagedata;
     if (!pagedata) return bytes;
@@ -197,10 +194,6 @@ export class PageAges {
     }
     return bytes;
   }
-}
-
-function sumOf(amounts: Float64Array): number {
-  return amounts.reduce((sum, some) => sum + some, 0);
 }
 
 /** The size of the pages that were idle for a number of seconds or longer, in bytes. */
