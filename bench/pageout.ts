@@ -22,7 +22,7 @@ import { LinuxProcessMemory } from "../lib/platform/linux/process_memory.ts";
 import { SmapsSource } from "../lib/platform/linux/smaps_source.ts";
 import { type Column, renderTable } from "../lib/report/table.ts";
 import { zramSwap } from "../tests/support/swap.ts";
-import { median } from "./support/report.ts";
+import { median } from "../lib/platform/linux/median.ts";
 import {
   compileGenerators,
   RunningWorkload,

@@ -13,7 +13,7 @@
 import { COMPILE_FLAGS } from "../scripts/build.ts";
 import { type Column, renderTable } from "../lib/report/table.ts";
 import { say } from "../tests/support/say.ts";
-import { median } from "./support/report.ts";
+import { median } from "../lib/platform/linux/median.ts";
 
 const PAIRS = Number(Deno.args[0] ?? 8);
 const BINARY = Deno.env.get("RCAP_BIN") ??

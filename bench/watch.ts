@@ -22,7 +22,8 @@ import {
   seconds,
   writableFile,
 } from "./support/options.ts";
-import { markdown, median } from "./support/report.ts";
+import { median } from "../lib/platform/linux/median.ts";
+import { markdown } from "./support/report.ts";
 import { NoHugePages, type Subject, subjects } from "./support/subjects.ts";
 import { compileGenerators } from "./support/workloads.ts";
 

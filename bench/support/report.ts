@@ -5,6 +5,7 @@
  */
 
 import { POLICIES } from "../../lib/config/policy_names.ts";
+import { median } from "../../lib/platform/linux/median.ts";
 import type { Figures } from "./measure.ts";
 import type { WorkloadKind, WorkloadSizes } from "./workloads.ts";
 
@@ -81,13 +82,6 @@ function whole(n: number): string {
 
 function percent(digits: number) {
   return (share: number) => `${(share * 100).toFixed(digits)} %`;
-}
-
-/** The median; for an even number of values, the mean of the middle two. */
-export function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2;
 }
 
 /** Formats tables of all workloads, and the aims. */
