@@ -1,6 +1,7 @@
 /**
  * The policy `coldest`: the pages that have not been used for the longest time, of all
- * processes, are paged out first.
+ * processes, are paged out first; a page that was not used for longer before its last
+ * use counts as old as that.
  *
  * @module
  */
@@ -126,7 +127,7 @@ class Aging {
     const now = this.#clock.now();
     const reading =
       await (isReset ? scanMemory.readPagedata() : memory.read("glance"));
-    this.aged.ages.advance(reading, (now - this.#since) / 1000);
+    this.aged.ages.advance(reading, (now - this.#since) / 1000, isReset);
     this.#since = now;
   }
 

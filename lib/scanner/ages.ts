@@ -7,8 +7,9 @@
 
 import { endOffset, firstOffset, type Pagedata } from "../memory/pagedata.ts";
 import { AgeCarrier, TRIED } from "./carry_ages.ts";
+import { DepartedPages } from "./departed_pages.ts";
 import { MOMENTS, Moments } from "./moments.ts";
-import { findMoves } from "./moves.ts";
+import { findMoves, isSameSpace } from "./moves.ts";
 
 /** Ages of less than this many seconds are in the first band. */
 const FIRST_BAND = 0.5;
@@ -22,9 +23,12 @@ export const BANDS = 20;
 
 /** Returns the band of an age in seconds. */
 export function bandOfAge(seconds: number): number {
-  if (seconds <= 0) return 0;
-  const doublings = Math.floor(Math.log2(seconds / FIRST_BAND));
-  return Math.max(1, Math.min(doublings + 2, BANDS - 1));
+  return seconds <= 0 ? 0 : bandOfSteps(Math.floor(seconds / FIRST_BAND));
+}
+
+/** Returns the band of an age that is not 0, in whole steps of half a second. */
+function bandOfSteps(steps: number): number {
+  return Math.min(33 - Math.clz32(steps), BANDS - 1);
 }
 
 /** The ages of the pages of one process. */
@@ -32,14 +36,22 @@ export class PageAges {
   #pagedata: Pagedata | undefined;
   readonly #moments = new Moments();
   #used = new Uint8Array(0);
+  #usedBefore = new Uint8Array(0);
+  /** The pages that are not resident any more. */
+  readonly #departed = new DepartedPages();
   /** Whether the bits belong to the current interval. */
   #isOpen = false;
+  /** Whether references were not reset after the last reading. */
+  #isContinued = false;
   /** Whether pages of the last reading have been paged out since. */
   isStale = false;
   /** What {@linkcode bytesByMoment} has counted of the last reading. */
   #bytes: Float64Array | undefined;
-  /** Buffer for the next moments: that of the previous ones. */
-  #room = new Uint8Array(0);
+  /** Buffers for the next moments: those of the previous ones. */
+  #room: [Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>] = [
+    new Uint8Array(0),
+    new Uint8Array(0),
+  ];
 
   /**
    * The last reading. Its bits are `REFERENCED` and `MODIFIED` as read, and for an
@@ -57,18 +69,41 @@ export class PageAges {
     return this.#used;
   }
 
+  /**
+   * When every page had been in use before it was last in use, likewise; the same moment
+   * if that is not known.
+   */
+  get usedBefore(): Uint8Array {
+    return this.#usedBefore;
+  }
+
   /** The age of the pages of a moment, in seconds, as of the end of the last interval. */
   ageOf(moment: number): number {
     return this.#moments.ageOf(moment);
   }
 
-  /** The band of the age of every moment. */
-  get bands(): Uint8Array {
+  /**
+   * Returns a function that ranks a page by the index of its bits: by the band of its
+   * age, or of the *gap* between its last two uses if that is longer, since it may be as
+   * long again before the page is needed. Pages in use have band 0.
+   */
+  get bandOfPage(): (at: number) => number {
     const bands = new Uint8Array(MOMENTS);
-    for (let moment = 0; moment <= this.#moments.last; moment++) {
+    // In whole steps of the first band.
+    const steps = new Int32Array(MOMENTS);
+    const last = this.#moments.last;
+    for (let moment = 0; moment <= last; moment++) {
       bands[moment] = bandOfAge(this.ageOf(moment));
+      steps[moment] = (this.ageOf(0) - this.ageOf(moment)) / FIRST_BAND;
     }
-    return bands;
+    const [used, usedBefore] = [this.#used, this.#usedBefore];
+    return (at) => {
+      const moment = used[at];
+      const band = bands[moment];
+      if (band === 0) return 0;
+      const gap = steps[moment] - steps[usedBefore[at]];
+      return Math.max(band, bandOfSteps(gap));
+    };
   }
 
   /**
@@ -79,13 +114,15 @@ export class PageAges {
    * @param reading owned by this object afterwards.
    * @param seconds the length of the interval: the time from the reading, or reset, that
    * ended the interval before.
+   * @param isReset whether references are reset after it.
    */
-  advance(reading: Pagedata, seconds: number): void {
+  advance(reading: Pagedata, seconds: number, isReset = true): void {
     const moments = this.#moments;
     if (moments.isFull) this.#renumber(moments.makeRoom());
     moments.add(seconds);
     this.#take(reading);
     this.#isOpen = false;
+    this.#isContinued = !isReset;
   }
 
   /**
@@ -102,41 +139,58 @@ export class PageAges {
   #take(reading: Pagedata): void {
     const before = this.#pagedata;
     const { last: moment } = this.#moments;
-    const used = this.#makeRoom(reading.bits.length, moment);
+    const room = this.#room.map((room) =>
+      makeRoom(room, reading.bits.length, moment)
+    );
+    const [used, usedBefore] = room;
     this.isStale = false;
     this.#bytes = undefined;
     if (before) {
       const carrier = new AgeCarrier(
-        { pagedata: before, used: this.#used },
-        { pagedata: reading, used },
-        // A reset of references by others must not make pages look idle.
-        { moment, isSameInterval: this.#isOpen },
+        {
+          pagedata: before,
+          used: this.#used,
+          usedBefore: this.#usedBefore,
+        },
+        { pagedata: reading, used, usedBefore },
+        {
+          moment,
+          // A reset of references by others must not make pages look idle.
+          isSameInterval: this.#isOpen,
+          isContinued: this.#isContinued,
+        },
       );
-      carrier.carryInPlace();
-      for (const move of findMoves(before.mappings, reading.mappings)) {
-        carrier.carryMoved(move);
+      carrier.carryInPlace(this.#departed);
+      if (!isSameSpace(before.mappings, reading.mappings)) {
+        for (const move of findMoves(before.mappings, reading.mappings)) {
+          carrier.carryMoved(move);
+        }
+        this.#departed.keepMapped(reading.mappings);
       }
+      this.#departed.limit(reading.bits.length);
     } else {
       // The first interval began when references were reset: at moment 0.
       const { bits } = reading;
-      for (let at = 0; at < bits.length; at++) if (bits[at] === 0) used[at] = 0;
+      for (let at = 0; at < bits.length; at++) {
+        if (bits[at] === 0) used[at] = usedBefore[at] = 0;
+      }
     }
     this.#pagedata = reading;
-    this.#room = new Uint8Array(this.#used.buffer);
+    this.#room = [
+      new Uint8Array(this.#used.buffer),
+      new Uint8Array(this.#usedBefore.buffer),
+    ];
     this.#used = used;
-  }
-
-  /** Room for the moments of pages, which are all new. */
-  #makeRoom(pages: number, moment: number): Uint8Array<ArrayBuffer> {
-    const isUsable = this.#room.length >= pages &&
-      this.#room.length <= pages * 2 + 4096;
-    const room = isUsable ? this.#room : new Uint8Array(pages);
-    return room.subarray(0, pages).fill(moment);
+    this.#usedBefore = usedBefore;
   }
 
   #renumber(number: Uint8Array): void {
-    const used = this.#used;
-    for (let at = 0; at < used.length; at++) used[at] = number[used[at]];
+    for (const moments of [this.#used, this.#usedBefore]) {
+      for (let at = 0; at < moments.length; at++) {
+        moments[at] = number[moments[at]];
+      }
+    }
+    this.#departed.renumber(number);
   }
 
   /**
@@ -194,6 +248,17 @@ export class PageAges {
     }
     return bytes;
   }
+}
+
+/** Returns room for the moments of pages, which are all new: that of others, if it fits. */
+function makeRoom(
+  room: Uint8Array<ArrayBuffer>,
+  pages: number,
+  moment: number,
+): Uint8Array<ArrayBuffer> {
+  const isUsable = room.length >= pages && room.length <= pages * 2 + 4096;
+  const usable = isUsable ? room : new Uint8Array(pages);
+  return usable.subarray(0, pages).fill(moment);
 }
 
 /** The size of the pages that were idle for a number of seconds or longer, in bytes. */

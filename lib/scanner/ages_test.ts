@@ -88,6 +88,74 @@ Deno.test("ages stay known for days, at any length of interval", () => {
   );
 });
 
+/** What a page was last known to be used at, and before that. */
+interface Uses {
+  used: number;
+  before: number;
+  /** Whether it was in use in the last reading. */
+  isInUse: boolean;
+}
+
+Deno.test("the use before the last one stays known, also of pages that were out", () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record({
+          kind: fc.constantFrom("reset", "no reset", "look"),
+          pages: fc.stringMatching(/^[.0012]{14}$/),
+        }),
+        { minLength: 1, maxLength: 30 },
+      ),
+      (steps) => {
+        const ages = new PageAges();
+        const resident = new Map<number, Uses>();
+        const out = new Map<number, number>();
+        let [now, isOpen, isContinued] = [0, false, false];
+        for (const [turn, { kind, pages }] of steps.entries()) {
+          const reading = pagedataOf(at(START, pages));
+          if (kind === "look") ages.look(reading);
+          else {
+            now++;
+            ages.advance(reading, 1, kind === "reset");
+          }
+          for (const [page, drawn] of [...pages].entries()) {
+            const known = resident.get(page);
+            if (drawn === ".") {
+              if (known) out.set(page, known.used);
+              resident.delete(page);
+              continue;
+            }
+            const isSeen = drawn !== "0";
+            if (known) {
+              const isInUse = isSeen || isOpen && known.isInUse;
+              const isContinuing = (isOpen || isContinued) && known.isInUse;
+              if (isInUse && !isContinuing) known.before = known.used;
+              if (isInUse) known.used = now;
+              known.isInUse = isInUse;
+              continue;
+            }
+            const first = turn === 0 && !isSeen ? 0 : now;
+            resident.set(page, {
+              used: first,
+              before: out.get(page) ?? first,
+              isInUse: isSeen,
+            });
+            out.delete(page);
+          }
+          isOpen = kind === "look";
+          if (kind !== "look") isContinued = kind === "no reset";
+          const expected = [...resident].sort(([a], [b]) => a - b);
+          assertEquals(
+            [...ages.used].map((used, i) => [used, ages.usedBefore[i]]),
+            expected.map(([, { used, before }]) => [used, before]),
+          );
+        }
+      },
+    ),
+    { seed: 20_261_128, numRuns: 1000 },
+  );
+});
+
 Deno.test("new pages have age 0, and others keep their age", () => {
   const ages = agesAfter(at(START, "00..00"), at(START, "000.00"));
   assertEquals(secondsOf(ages), [2, 2, 0, 2, 2]);

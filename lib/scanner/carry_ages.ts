@@ -17,6 +17,7 @@ import {
   REFERENCED,
   runAt,
 } from "../memory/pagedata.ts";
+import type { DepartedPages, PageRange } from "./departed_pages.ts";
 import {
   type Extent,
   extentOf,
@@ -35,11 +36,16 @@ export const COOLED = 4;
 /** The page is still resident after a page-out. */
 export const TRIED = 8;
 
-/** A reading, and when its pages were last in use, in the order of its `bits`. */
+/**
+ * A reading, and when its pages were in use: the numbers of moments, in the order of its
+ * `bits`.
+ */
 export interface AgedReading {
   readonly pagedata: Pagedata;
-  /** The numbers of moments. */
+  /** When they were last in use. */
   readonly used: Uint8Array;
+  /** When they had been in use before that. */
+  readonly usedBefore: Uint8Array;
 }
 
 export interface CarryOptions {
@@ -50,6 +56,21 @@ export interface CarryOptions {
    * the earlier one count as referenced in the later one too.
    */
   readonly isSameInterval: boolean;
+  /**
+   * Whether references were not reset between the readings: what is in use in both has
+   * not necessarily been used again.
+   */
+  readonly isContinued: boolean;
+}
+
+/** Receives the pages of two readings, in address order. */
+interface PageVisitor {
+  /** Pages that both record: the indices in the earlier and the later, and the number. */
+  both(from: number, to: number, count: number): void;
+  /** Pages that only the earlier records: its mapping, the first page, and its index. */
+  left?(range: PageRange): void;
+  /** Pages that only the later records. */
+  came?(range: PageRange): void;
 }
 
 /** 1 in every byte of a word. */
@@ -59,12 +80,14 @@ const FOUND = (REFERENCED | MODIFIED) * EVERY_BYTE;
 
 /** Carries bits and ages from an earlier reading to a later one. */
 export class AgeCarrier {
-  readonly #before: Pagedata;
+  readonly #before: AgedReading;
   readonly #oldBits: DataView;
   readonly #oldUsed: DataView;
-  readonly #reading: Pagedata;
+  readonly #oldUsedBefore: DataView;
+  readonly #now: AgedReading;
   readonly #bits: DataView;
   readonly #used: DataView;
+  readonly #usedBefore: DataView;
   /** The moment at which referenced pages are in use, in every byte. */
   readonly #moment: number;
   /**
@@ -72,30 +95,45 @@ export class AgeCarrier {
    * byte.
    */
   readonly #kept: number;
+  /** The bits of pages in use that do not show another use, in every byte. */
+  readonly #continued: number;
 
   /**
    * @param now the later reading; its bits and moments are changed. Its pages must have
-   * the moment of pages in use.
+   * the moment of pages in use, in both arrays.
    */
   constructor(
     before: AgedReading,
     now: AgedReading,
-    { moment, isSameInterval }: CarryOptions,
+    { moment, isSameInterval, isContinued }: CarryOptions,
   ) {
-    this.#before = before.pagedata;
+    this.#before = before;
     this.#oldBits = viewOf(before.pagedata.bits);
     this.#oldUsed = viewOf(before.used);
-    this.#reading = now.pagedata;
+    this.#oldUsedBefore = viewOf(before.usedBefore);
+    this.#now = now;
     this.#bits = viewOf(now.pagedata.bits);
     this.#used = viewOf(now.used);
+    this.#usedBefore = viewOf(now.usedBefore);
     this.#moment = Math.imul(moment, EVERY_BYTE);
     this.#kept = isSameInterval ? FOUND : 0;
+    this.#continued = isSameInterval || isContinued ? FOUND : 0;
   }
 
-  /** Ages the pages that are in the same place. */
-  carryInPlace(): void {
-    const before = this.#before.mappings.map(extentOf);
-    const after = this.#reading.mappings.map(extentOf);
+  /**
+   * Ages the pages that are in the same place.
+   *
+   * @param departed keeps when pages that have left were in use, and knows it of those
+   * that have come back.
+   */
+  carryInPlace(departed: DepartedPages): void {
+    const visitor: PageVisitor = {
+      both: this.#agePages,
+      left: (range) => departed.keep(range, this.#before.used),
+      came: (range) => departed.take(range, this.#now.usedBefore),
+    };
+    const before = this.#before.pagedata.mappings.map(extentOf);
+    const after = this.#now.pagedata.mappings.map(extentOf);
     let old = 0;
     let now = 0;
     while (old < before.length && now < after.length) {
@@ -103,10 +141,10 @@ export class AgeCarrier {
       const start = Math.max(from.start, to.start);
       const end = Math.min(from.end, to.end);
       if (start < end && from.mapping.pageSize === to.mapping.pageSize) {
-        this.#carry({
+        this.#visit({
           from: { ...from, start, end },
           to: { ...to, start, end },
-        }, (from, to, count) => this.#agePages(from, to, count));
+        }, visitor);
       }
       if (from.end <= to.end) old++;
       if (to.end <= from.end) now++;
@@ -115,76 +153,63 @@ export class AgeCarrier {
 
   /** Ages the pages of an extent that has moved. */
   carryMoved(move: Move): void {
-    this.#carry(move, (from, to, count) => this.#agePages(from, to, count));
+    this.#visit(move, { both: this.#agePages });
   }
 
-  /**
-   * Visits the pages that both readings record: those of an extent, and those at
-   * the same offsets in another.
-   *
-   * @param visit called with the indices of their bits in the old and new reading,
-   * and their number.
-   */
-  #carry(
-    { from, to }: Move,
-    visit: (from: number, to: number, count: number) => void,
-  ): void {
-    const [before, reading] = [this.#before, this.#reading];
+  /** Visits the pages of an extent, and those at the same offsets in another. */
+  #visit({ from, to }: Move, { both, left, came }: PageVisitor): void {
+    const before = this.#before.pagedata;
+    const reading = this.#now.pagedata;
     if (
       isWhole(from) && isWhole(to) &&
       recordSamePages(before, from.mapping, reading, to.mapping)
     ) {
       const first = firstOffset(reading, to.mapping);
       const count = endOffset(reading, to.mapping) - first;
-      visit(firstOffset(before, from.mapping), first, count);
+      both(firstOffset(before, from.mapping), first, count);
       return;
     }
-    const { runPage: oldPage, runOffset: oldOffset } = before;
-    const { runPage, runOffset } = reading;
-    const pages = pageCount(from);
-    const oldFirst = firstPage(from);
-    const first = firstPage(to);
-    const oldEndRun = from.mapping.endRun;
-    const endRun = to.mapping.endRun;
-    let old = runAt(before, from.mapping, oldFirst);
-    let now = runAt(reading, to.mapping, first);
-    while (old < oldEndRun && now < endRun) {
-      // In pages, relative to the start of the extents.
-      const oldStart = oldPage[old] - oldFirst;
-      const start = runPage[now] - first;
-      const oldEnd = oldStart + oldOffset[old + 1] - oldOffset[old];
-      const end = start + runOffset[now + 1] - runOffset[now];
-      const both = Math.max(oldStart, start, 0);
-      const count = Math.min(oldEnd, end, pages) - both;
-      if (count > 0) {
-        visit(
-          oldOffset[old] + both - oldStart,
-          runOffset[now] + both - start,
-          count,
-        );
+    const old = new RunCursor(before, from);
+    const now = new RunCursor(reading, to);
+    while (!(old.isAtEnd && now.isAtEnd)) {
+      if (old.page < now.page) {
+        const count = Math.min(old.end, now.page) - old.page;
+        const range = old.take(count);
+        left?.(range);
+      } else if (now.page < old.page) {
+        const count = Math.min(now.end, old.page) - now.page;
+        const range = now.take(count);
+        came?.(range);
+      } else {
+        const count = Math.min(old.end, now.end) - old.page;
+        both(old.offset, now.offset, count);
+        old.skip(count);
+        now.skip(count);
       }
-      if (both >= pages) return;
-      if (oldEnd <= end) old++;
-      if (end <= oldEnd) now++;
     }
   }
 
   /** Ages `count` pages from an index of the old reading to an index of the new. */
-  #agePages(from: number, to: number, count: number): void {
+  readonly #agePages = (from: number, to: number, count: number): void => {
     const [oldBits, oldUsed] = [this.#oldBits, this.#oldUsed];
-    const [bits, used] = [this.#bits, this.#used];
+    const oldUsedBefore = this.#oldUsedBefore;
+    const [bits, used, usedBefore] = [this.#bits, this.#used, this.#usedBefore];
     const [moment, kept] = [this.#moment, this.#kept];
+    const continued = this.#continued;
     let i = 0;
     for (; i + 4 <= count; i += 4) {
       const done = oldBits.getInt32(from + i, true);
       const found = bits.getInt32(to + i, true) | done & kept;
       const inUse = inUseOf(found);
+      const again = inUse & ~inUseOf(done & continued);
       const old = oldUsed.getInt32(from + i, true);
+      const older = oldUsedBefore.getInt32(from + i, true);
       used.setInt32(to + i, old & ~inUse | moment & inUse, true);
+      usedBefore.setInt32(to + i, older & ~again | old & again, true);
       bits.setInt32(to + i, found | done & DONE & ~inUse, true);
     }
     if (i < count) this.#ageFew(from + i, to + i, count - i);
-  }
+  };
 
   /**
    * The same page by page. As a separate function, because the loop over words then
@@ -195,10 +220,86 @@ export class AgeCarrier {
       const done = this.#oldBits.getUint8(from + i);
       const found = this.#bits.getUint8(to + i) | done & this.#kept & 0xff;
       const inUse = inUseOf(found);
+      const again = inUse & ~inUseOf(done & this.#continued & 0xff);
       const old = this.#oldUsed.getUint8(from + i);
+      const older = this.#oldUsedBefore.getUint8(from + i);
       this.#used.setUint8(to + i, old & ~inUse | this.#moment & inUse);
+      this.#usedBefore.setUint8(to + i, older & ~again | old & again);
       this.#bits.setUint8(to + i, found | done & DONE & ~inUse);
     }
+  }
+}
+
+/** Goes through the recorded pages of an extent, which are in runs. */
+class RunCursor {
+  readonly #pagedata: Pagedata;
+  readonly #endRun: number;
+  /** The first unit of the extent. */
+  readonly #unit: number;
+  /** Reused for all ranges. */
+  readonly #range: PageRange;
+  /** The first page of the extent, and the one after its last, in the mapping. */
+  readonly #first: number;
+  readonly #limit: number;
+  #run: number;
+  /** The page, and the end of its run, in pages from the start of the extent. */
+  page = 0;
+  end = 0;
+  /** The index of the page in the bits. */
+  offset = 0;
+
+  constructor(pagedata: Pagedata, extent: Extent) {
+    const { mapping } = extent;
+    const { pageSize } = mapping;
+    this.#pagedata = pagedata;
+    this.#endRun = mapping.endRun;
+    this.#range = { unit: 0, pageSize, offset: 0, count: 0 };
+    this.#unit = extent.start;
+    this.#first = firstPage(extent);
+    this.#limit = pageCount(extent);
+    this.#run = runAt(pagedata, mapping, this.#first);
+    this.#enter();
+  }
+
+  get isAtEnd(): boolean {
+    return this.page === Infinity;
+  }
+
+  /** Takes a number of pages of the run, and goes on after them. */
+  take(count: number): PageRange {
+    const range = this.#range;
+    range.unit = this.#unit + this.page * range.pageSize / UNIT;
+    range.offset = this.offset;
+    range.count = count;
+    this.skip(count);
+    return range;
+  }
+
+  /** Goes on after a number of pages of the run. */
+  skip(count: number): void {
+    this.page += count;
+    this.offset += count;
+    if (this.page < this.end) return;
+    this.#run++;
+    this.#enter();
+  }
+
+  /** Goes to the beginning of the run. */
+  #enter(): void {
+    const { runPage, runOffset } = this.#pagedata;
+    const run = this.#run;
+    const page = run < this.#endRun ? runPage[run] - this.#first : Infinity;
+    if (page >= this.#limit) {
+      this.page = this.end = Infinity;
+      return;
+    }
+    // The first run may begin before the extent, the last may end after it.
+    this.page = Math.max(page, 0);
+    this.offset = runOffset[run] + this.page - page;
+    this.end = Math.min(
+      page + runOffset[run + 1] - runOffset[run],
+      this.#limit,
+    );
   }
 }
 

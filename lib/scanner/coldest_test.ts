@@ -35,6 +35,46 @@ Deno.test("the oldest pages of all processes are paged out first", async () => {
   assertEquals(two.pageouts, ["10000-11000", "13000-14000"]);
 });
 
+Deno.test("what a backup read once goes before what is used now and then", async () => {
+  // A page in use, four that are used every minute, and four that are used once an hour.
+  const memory = new FakeMemory(1, []);
+  const process = processOf(memory);
+  const use = async (pages: string, seconds: number) => {
+    memory.mappings = [{ start: 0x10000n, pages }];
+    process.ages.advance(await memory.readPagedata(), seconds);
+  };
+  await use("222222222", 5);
+  for (let minute = 0; minute < 60; minute++) {
+    await use("200000000", 55);
+    await use("222220000", 5);
+  }
+  await use("200002222", 5);
+  await use("200000000", 5);
+  const collection = new AgedCollection([process]);
+  await scanColdest(collection, { excess: 4 * PAGE });
+  assertEquals(memory.pageouts, ["15000-19000"]);
+});
+
+Deno.test("how long a page was not used stays known while it is out", async () => {
+  const memory = new FakeMemory(1, []);
+  const process = processOf(memory);
+  const use = async (pages: string) => {
+    memory.mappings = [{ start: 0x10000n, pages }];
+    process.ages.advance(await memory.readPagedata(), 60);
+  };
+  await use("20.22");
+  await use("20.00");
+  for (let minute = 0; minute < 30; minute++) {
+    await use(minute % 2 === 0 ? "20..2" : "20..0");
+  }
+  await use("20222");
+  await use("20000");
+  const collection = new AgedCollection([process]);
+  await scanColdest(collection, { excess: 2 * PAGE });
+  // The third page is new, and the fourth was out for half an hour.
+  assertEquals(memory.pageouts, ["11000-12000", "13000-14000"]);
+});
+
 Deno.test("among pages of one age, clean file pages go first, then long ranges", async () => {
   const memory = new FakeMemory(1, [
     { start: 0x10000n, pages: "020000" },

@@ -46,7 +46,6 @@ export function findMoves(
   before: readonly PagedataMapping[],
   after: readonly PagedataMapping[],
 ): Move[] {
-  if (isSameSpace(before, after)) return [];
   const gone = withoutThose(before, after)
     .sort((a, b) => lengthOf(b) - lengthOf(a));
   const fresh = withoutThose(after, before);
@@ -67,7 +66,8 @@ export function findMoves(
   return moves;
 }
 
-function isSameSpace(
+/** Whether mappings cover the same address space, in pages of the same size. */
+export function isSameSpace(
   a: readonly PagedataMapping[],
   b: readonly PagedataMapping[],
 ): boolean {

@@ -64,14 +64,14 @@ export function bandOf(rank: number): number {
  * @param least the youngest band whose pages are visited.
  */
 export function eachRange(
-  { ages: { pagedata, used, bands }, residency }: AgedProcess,
+  { ages: { pagedata, bandOfPage }, residency }: AgedProcess,
   least: number,
   visit: (range: RankedRange) => void,
 ): void {
   if (!pagedata) return;
   const { bits, runPage, runOffset } = pagedata;
   // The band and the done bits, which are the same for all pages of a range.
-  const likeness = (at: number) => bands[used[at]] << 4 | bits[at] & DONE_BITS;
+  const likeness = (at: number) => bandOfPage(at) << 4 | bits[at] & DONE_BITS;
   for (const mapping of pagedata.mappings) {
     if (firstOffset(pagedata, mapping) === endOffset(pagedata, mapping)) {
       continue;

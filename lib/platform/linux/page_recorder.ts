@@ -23,14 +23,15 @@ const STEPS = [Infinity, 64 << 20, 2 * BLOCK] as const;
 export const COARSEST = STEPS.length - 1;
 
 /**
- * The memory that one recorded page takes (bits, ages and the next reading), and
- * that the start of a run takes in addition; in units of four bytes.
+ * The memory that one recorded page takes (its bits and moments, of two readings, and what
+ * is kept of pages that have left), and that the start of a run takes in addition; in
+ * units of eight bytes.
  */
 const PAGE_UNITS = 1;
 const RUN_UNITS = 3;
 
 /** Bytes of a unit. */
-export const UNIT_BYTES = 4;
+export const UNIT_BYTES = 8;
 
 /** A part of a mapping with one page size. */
 export interface MappingPart {

@@ -54,14 +54,14 @@ const MOST_SHOWN = 131_072;
 export interface PrecisionBudgets {
   /** Mappings. */
   readonly mappings: Budget;
-  /** Recorded pages, in units of four bytes. */
+  /** Recorded pages, in units of eight bytes. */
   readonly pages: Budget;
 }
 
 /**
  * Returns budgets that together take three eighths of what the daemon may take. The
- * page budget suffices for more than twice the machine's memory: only pages that
- * are mapped more than once can exceed it, and the kernel does not page those out.
+ * page budget suffices for more than the machine's memory: only pages that are mapped
+ * more than once can exceed it, and the kernel does not page those out.
  *
  * @param physical memory of the machine, in bytes.
  */
