@@ -10,7 +10,12 @@ import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import type { Member } from "../group/member.ts";
 import type { Clock } from "../platform/clock.ts";
 import { AgedCollection, AgedProcess } from "../scanner/aged_collection.ts";
-import { type IdleBytes, idleBytes, PageAges } from "../scanner/ages.ts";
+import {
+  type IdleBytes,
+  idleBytes,
+  leastAgeOfOldest,
+  PageAges,
+} from "../scanner/ages.ts";
 import { scanColdest } from "../scanner/coldest.ts";
 import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
 import {
@@ -50,6 +55,20 @@ const RESERVE_FACTOR = 1.5;
  * to mark each page in use again, at the expense of the process.
  */
 const SHORTEST_INTERVAL = 5000;
+
+/**
+ * An interval is as long as this share of the age of the memory that goes next, since
+ * ages need not be known more precisely than what goes by them; up to so many
+ * milliseconds. References are looked at several times in an interval, since others may
+ * reset them.
+ */
+const INTERVAL_OF_AGE = 1 / 8;
+const LONGEST_INTERVAL = 30_000;
+const LOOKS = 4;
+
+/** What goes next: a share of the cap, and the growth of a time in milliseconds. */
+const NEXT_SHARE = 0.1;
+const NEXT_TIME = 60_000;
 
 /**
  * Idle memory suffices if there is more of it than a share of the cap and the growth of a
@@ -142,12 +161,25 @@ class Aging {
   }
 }
 
+/** How a group is observed. Times are in milliseconds. */
+interface Pace {
+  /** The shortest interval, and the shortest first one. */
+  readonly least: number;
+  readonly first: number;
+  /** The shortest time between two looks within an interval. */
+  readonly look: number;
+  /** Whether references are reset at the end of an interval. */
+  readonly isReset: boolean;
+}
+
 /** A member with the ages of its pages. Times are in milliseconds of the monotonic clock. */
 class ColdestMember {
   readonly member: Member;
   readonly #aging: Aging;
   /** Whether references are recorded. */
   #isObserved = false;
+  /** When its references were last read. */
+  #lookedAt = -Infinity;
   #residencyAt = -Infinity;
 
   constructor(member: Member, clock: Clock) {
@@ -162,25 +194,27 @@ class ColdestMember {
   /**
    * Starts to keep ages, or ends an interval that was long enough.
    *
-   * @param interval the shortest interval, and the length of the first one; and whether
-   * references are reset at its end.
+   * @param pace how long intervals are, and whether references are reset at their ends.
    */
-  async observe(
-    interval: { least: number; first: number; isReset: boolean },
-  ): Promise<void> {
+  async observe(pace: Pace, now: number): Promise<void> {
     if (!this.#isObserved) {
       await this.#aging.begin();
       this.#isObserved = true;
       return;
     }
     const { isAged, ages } = this.aged;
-    const least = isAged ? interval.least : interval.first;
+    const least = isAged ? pace.least : pace.first;
     if (this.#aging.length < least) {
-      // Without ages it loses nothing, and a process that has not run has used nothing.
-      if (!isAged || !(ages.isStale || this.member.memory.hasRun())) return;
+      // Without ages it loses nothing.
+      if (!isAged) return;
+      const isDue = now - this.#lookedAt >= pace.look;
+      // A process that has not run has used nothing.
+      if (!ages.isStale && !(isDue && this.member.memory.hasRun())) return;
+      this.#lookedAt = now;
       return await this.glance();
     }
-    const isReset = interval.isReset || !isAged;
+    this.#lookedAt = now;
+    const isReset = pace.isReset || !isAged;
     await this.#aging.advance({ isReset });
     // Otherwise processors would not mark again pages whose translations they cache.
     if (isReset) await this.#aging.refresh();
@@ -244,17 +278,37 @@ class ColdestGroup implements GroupPolicy {
 
   async observe({ interval }: ObserveOptions): Promise<void> {
     // Timers are not exact.
-    const least = interval * 0.9;
+    const sample = interval * 0.9;
+    const least = this.#agesFaster ? sample : Math.max(
+      sample,
+      SHORTEST_INTERVAL,
+      this.#preciseEnough(interval) * 0.9,
+    );
     await this.#observe({
-      least: this.#agesFaster ? least : Math.max(least, SHORTEST_INTERVAL),
-      first: Math.min(least, FIRST_INTERVAL),
+      least,
+      first: Math.min(sample, FIRST_INTERVAL),
+      look: least / LOOKS,
       isReset: !this.#suffices(interval),
     });
   }
 
+  /**
+   * The length of an interval that tells the memory that goes next from younger memory,
+   * in milliseconds.
+   *
+   * @param interval between two samples, in milliseconds.
+   */
+  #preciseEnough(interval: number): number {
+    const next = this.#group.cap * NEXT_SHARE +
+      this.#expectedGrowth * NEXT_TIME / interval;
+    const aged = this.#members.all().map(({ aged: { ages } }) => ages);
+    const age = leastAgeOfOldest(aged, next) * 1000;
+    return Math.min(age * INTERVAL_OF_AGE, LONGEST_INTERVAL);
+  }
+
   async observeOnce(milliseconds: number): Promise<void> {
     const { clock, signal } = this.#around;
-    const every = { least: 0, first: 0, isReset: true };
+    const every = { least: 0, first: 0, look: 0, isReset: true };
     await this.#observe(every);
     for (let age = 1; age <= AGES_OF_ONE_SCAN && !signal.aborted; age++) {
       await clock.sleep(milliseconds / AGES_OF_ONE_SCAN, signal);
@@ -276,16 +330,15 @@ class ColdestGroup implements GroupPolicy {
       members.reduce((sum, { aged }) => sum + aged.unreferenced, 0) > needed;
   }
 
-  async #observe(
-    interval: { least: number; first: number; isReset: boolean },
-  ): Promise<void> {
-    const { signal, log } = this.#around;
+  async #observe(pace: Pace): Promise<void> {
+    const { clock, signal, log } = this.#around;
+    const now = clock.now();
     for (const known of this.#members.all()) {
       if (signal.aborted) return;
       await tolerate(
         known.member,
         log,
-        () => known.observe(interval),
+        () => known.observe(pace, now),
       );
     }
   }

@@ -15,17 +15,18 @@ import { coldest } from "./coldest.ts";
 // Opened before the first test, which would otherwise appear to leak it.
 libc();
 
-Deno.test("memory in use stays, even if others reset references before each read", async () => {
-  const clock = new FakeClock();
+/** A group with one process, as `coldest` observes it. */
+function observed(
+  clock: FakeClock,
+  { hot, idle, cap }: { hot: number; idle: number; cap: number },
+) {
   const platform = new FakePlatform(clock);
   const process = platform.start("one");
-  process.fill("hot", 8);
-  process.fill("idle", 8);
-  // Its references are visible after a refresh, until others reset them.
-  process.onRefresh = () => process.touch("hot");
+  process.fill("hot", hot);
+  if (idle > 0) process.fill("idle", idle);
   const group = new CappedGroup(
     1,
-    { name: "one", select: [], maxRss: 12 * PAGE, place: "test:1" },
+    { name: "one", select: [], maxRss: cap * PAGE, place: "test:1" },
     {
       platform,
       newMember: (entry) => new Member(entry, platform.open(entry), () => {}),
@@ -38,6 +39,50 @@ Deno.test("memory in use stays, even if others reset references before each read
   });
   group.update([process.entry]);
   group.sample(clock.now());
+  return { process, group, policy };
+}
+
+Deno.test("the older what goes next is, the less often references are reset", async () => {
+  const resetsOf = async (idle: number) => {
+    const clock = new FakeClock();
+    const { process, policy } = observed(clock, {
+      hot: 1000 - idle,
+      idle,
+      cap: 1000,
+    });
+    let resets = 0;
+    process.onRefresh = () => {
+      resets++;
+      process.touch("hot");
+    };
+    const minutes: number[] = [];
+    for (let sample = 0; sample < 120; sample++) {
+      if (sample % 12 === 0) {
+        minutes.push(resets);
+        resets = 0;
+      }
+      await policy.observe({ interval: 5000 });
+      await clock.advance(5000);
+    }
+    // The first minute is that of the start.
+    return minutes.slice(1);
+  };
+  // More than a quarter of the cap is idle: nothing has to be found.
+  const [, ...enough] = await resetsOf(300);
+  assert(enough.every((count) => count === 0), `${enough}`);
+  // A tenth of the cap grows old.
+  const [first, ...later] = await resetsOf(150);
+  assert(first >= 7 && later.at(-1)! <= 3, `${first}, ${later}`);
+  // Hardly anything is idle: what is used least has to be found.
+  const [, ...always] = await resetsOf(50);
+  assert(always.every((count) => count === 12), `${always}`);
+});
+
+Deno.test("memory in use stays, even if others reset references before each read", async () => {
+  const clock = new FakeClock();
+  const { process, policy } = observed(clock, { hot: 8, idle: 8, cap: 12 });
+  // Its references are visible after a refresh, until others reset them.
+  process.onRefresh = () => process.touch("hot");
   const interval = 5000;
   for (let count = 0; count < 4; count++) {
     process.resetReferences();

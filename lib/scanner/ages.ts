@@ -298,3 +298,27 @@ export function idleBytes(
   }
   return rows;
 }
+
+/**
+ * Returns the age in seconds that the oldest pages of some processes have at least, to a
+ * power of two; 0 if not so much is idle.
+ *
+ * @param bytes how much of the oldest.
+ */
+export function leastAgeOfOldest(
+  processes: Iterable<PageAges>,
+  bytes: number,
+): number {
+  const sizes = new Float64Array(BANDS);
+  for (const ages of processes) {
+    for (const [moment, bytes] of ages.bytesByMoment().entries()) {
+      if (bytes > 0) sizes[bandOfAge(ages.ageOf(moment))] += bytes;
+    }
+  }
+  let older = 0;
+  for (let band = BANDS - 1; band > 0; band--) {
+    older += sizes[band];
+    if (older >= bytes) return band === 1 ? 0 : FIRST_BAND * 2 ** (band - 2);
+  }
+  return 0;
+}
