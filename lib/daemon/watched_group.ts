@@ -95,13 +95,7 @@ export class WatchedGroup {
       this.#noteFailure("much of what was paged out came back");
     } else if (news) this.#withdraw(news);
     if (this.#isBusy) return;
-    if (!wantsHistory) {
-      this.#policy.forget();
-      for (const { entry } of group.processes) {
-        this.#around.rights?.release(entry);
-      }
-      return;
-    }
+    if (!wantsHistory) return this.#stopObserving();
     const { backoff } = group;
     const waits = mayTake > 0 && backoff.isWaiting(moment);
     if (waits) group.backedOff++;
@@ -109,10 +103,7 @@ export class WatchedGroup {
     this.#beside(async () => {
       await measured;
       await this.#explain();
-      if (backoff.isDormant(clock.now())) {
-        this.#policy.forget();
-        return;
-      }
+      if (backoff.isDormant(clock.now())) return this.#stopObserving();
       await this.#policy.observe({ interval });
       // Nothing is prepared for a cap that cannot be met.
       if (waits && backoff.isHopeless) return;
@@ -120,6 +111,14 @@ export class WatchedGroup {
       using _turn = await turns.take();
       await this.enforce(take, { interval, isBounded: mayTake < excess });
     });
+  }
+
+  /** Forgets what was observed of the members, whose references others may reset now. */
+  #stopObserving(): void {
+    this.#policy.forget();
+    for (const { entry } of this.group.processes) {
+      this.#around.rights?.release(entry);
+    }
   }
 
   /** Observes the members for a number of milliseconds, for one scan. */

@@ -86,9 +86,14 @@ class Process {
     this.#reset();
   }
 
-  #reset(): void {
+  /** Ends a part of the observation, and resets everything for a command that borrows it. */
+  lend(): void {
+    this.#read(true);
+    this.#reset(this.plan.decideAll());
+  }
+
+  #reset(choice = this.plan.decide(true)): void {
     const { plan } = this;
-    const choice = plan.decide(true);
     this.resets[choice]++;
     if (choice === "nothing") return;
     if (choice === "all") this.#bits.forEach((bits) => bits.fill(0));
@@ -118,6 +123,36 @@ class Process {
     return this.payments.reduce((sum, { cost }) => sum + cost, 0);
   }
 }
+
+Deno.test("a reset that is more than the budget has is paid off before the next one", () => {
+  const process = new Process(16, 0.01);
+  const use = () => {
+    for (let block = 0; block < 16; block++) process.use(block);
+  };
+  process.begin();
+  for (; process.now < 120_000; process.now += 5000) {
+    use();
+    process.advance();
+  }
+  use();
+  process.lend();
+  const lent = process.now;
+  const cost = 16 * PAGES * COST / 1e9;
+  use();
+  assertNear(process.payments.at(-1)!.cost, cost, 1e-9);
+  const before = process.paid;
+  while (process.paid === before) {
+    process.now += 5000;
+    process.advance();
+    use();
+    assert(process.now < lent + 600_000, "it is observed again");
+  }
+  // A minute's budget may be spent at once, and no more.
+  assert(
+    process.now - lent >= (cost / 0.01 - 60) * 1000,
+    `${process.now - lent} ms`,
+  );
+});
 
 Deno.test("a process that uses 1 GiB all the time pays no more than its budget in any minute", () => {
   const process = new Process(512, 0.01);
