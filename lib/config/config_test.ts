@@ -213,7 +213,7 @@ Deno.test("without settings, the defaults apply", () => {
     configInterval: 60_000,
     enforcementThreshold: 0,
     observationBudget: 0.01,
-    policy: "clock",
+    policy: "coldest",
     pagedata: "auto",
     caps: [{ name: "a", select: ["user:root"], maxRss: GIB }],
   });
@@ -791,7 +791,7 @@ enforcement_threshold = "0%"
 # the default
 observation_budget = "1%"
 # the default
-policy = "clock"
+policy = "coldest"
 # the default
 pagedata = "auto"
 
@@ -827,7 +827,7 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
         configInterval: 60,
         enforcementThreshold: 0,
         observationBudget: 0.01,
-        policy: "clock",
+        policy: "coldest",
         pagedata: "auto",
       },
       caps: [{
