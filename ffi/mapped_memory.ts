@@ -96,8 +96,12 @@ export class MappedMemory implements Disposable {
     libc().madvise(this.start, BigInt(this.contents.length), advice);
   }
 
+  /** Unmaps the memory. Its contents are empty afterwards, instead of an invalid address. */
   [Symbol.dispose](): void {
-    libc().munmap(this.start, BigInt(this.contents.length));
+    const { buffer, length } = this.contents;
+    if (length === 0) return;
+    buffer.transfer(0);
+    libc().munmap(this.start, BigInt(length));
   }
 }
 

@@ -49,3 +49,12 @@ Deno.test("a failed allocation is an error", () => {
     "mmap: Cannot allocate memory (ENOMEM)",
   );
 });
+
+Deno.test("memory that is unmapped has no contents, so that nobody uses its address", () => {
+  const memory = MappedMemory.anonymous(8192);
+  const view = new DataView(memory.contents.buffer);
+  memory[Symbol.dispose]();
+  assertEquals(memory.contents.length, 0);
+  assertThrows(() => view.setUint8(0, 1), TypeError);
+  memory[Symbol.dispose]();
+});

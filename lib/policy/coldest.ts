@@ -59,12 +59,10 @@ const SHORTEST_INTERVAL = 5000;
 /**
  * An interval is as long as this share of the age of the memory that goes next, since
  * ages need not be known more precisely than what goes by them; up to so many
- * milliseconds. References are looked at several times in an interval, since others may
- * reset them.
+ * milliseconds.
  */
 const INTERVAL_OF_AGE = 1 / 8;
 const LONGEST_INTERVAL = 30_000;
-const LOOKS = 4;
 
 /** What goes next: a share of the cap, and the growth of a time in milliseconds. */
 const NEXT_SHARE = 0.1;
@@ -76,6 +74,9 @@ const NEXT_TIME = 60_000;
  */
 const SUFFICIENT_SHARE = 0.25;
 const SUFFICIENT_TIME = 300_000;
+
+/** How long an interval is that ends without a reset, in milliseconds. */
+const INTERVAL_WITHOUT_RESET = 60_000;
 
 /** The longest first interval, in milliseconds: memory may have to be paged out soon. */
 const FIRST_INTERVAL = 2000;
@@ -166,8 +167,11 @@ interface Pace {
   /** The shortest interval, and the shortest first one. */
   readonly least: number;
   readonly first: number;
-  /** The shortest time between two looks within an interval. */
-  readonly look: number;
+  /**
+   * Whether references are also read within an interval, since others may reset them.
+   * What goes next was not seen in use for many intervals if they are longer than usual.
+   */
+  readonly looks: boolean;
   /** Whether references are reset at the end of an interval. */
   readonly isReset: boolean;
 }
@@ -178,8 +182,6 @@ class ColdestMember {
   readonly #aging: Aging;
   /** Whether references are recorded. */
   #isObserved = false;
-  /** When its references were last read. */
-  #lookedAt = -Infinity;
   #residencyAt = -Infinity;
 
   constructor(member: Member, clock: Clock) {
@@ -196,7 +198,7 @@ class ColdestMember {
    *
    * @param pace how long intervals are, and whether references are reset at their ends.
    */
-  async observe(pace: Pace, now: number): Promise<void> {
+  async observe(pace: Pace): Promise<void> {
     if (!this.#isObserved) {
       await this.#aging.begin();
       this.#isObserved = true;
@@ -207,13 +209,10 @@ class ColdestMember {
     if (this.#aging.length < least) {
       // Without ages it loses nothing.
       if (!isAged) return;
-      const isDue = now - this.#lookedAt >= pace.look;
       // A process that has not run has used nothing.
-      if (!ages.isStale && !(isDue && this.member.memory.hasRun())) return;
-      this.#lookedAt = now;
-      return await this.glance();
+      const looks = pace.looks && this.member.memory.hasRun();
+      return looks || ages.isStale ? await this.glance() : undefined;
     }
-    this.#lookedAt = now;
     const isReset = pace.isReset || !isAged;
     await this.#aging.advance({ isReset });
     // Otherwise processors would not mark again pages whose translations they cache.
@@ -277,18 +276,19 @@ class ColdestGroup implements GroupPolicy {
   }
 
   async observe({ interval }: ObserveOptions): Promise<void> {
+    const isReset = !this.#suffices(interval);
+    const precise = isReset
+      ? this.#preciseEnough(interval)
+      : INTERVAL_WITHOUT_RESET;
+    const wanted = Math.max(interval, SHORTEST_INTERVAL, precise);
+    const least = this.#agesFaster ? interval : wanted;
     // Timers are not exact.
-    const sample = interval * 0.9;
-    const least = this.#agesFaster ? sample : Math.max(
-      sample,
-      SHORTEST_INTERVAL,
-      this.#preciseEnough(interval) * 0.9,
-    );
+    const early = 0.9;
     await this.#observe({
-      least,
-      first: Math.min(sample, FIRST_INTERVAL),
-      look: least / LOOKS,
-      isReset: !this.#suffices(interval),
+      least: least * early,
+      first: Math.min(interval * early, FIRST_INTERVAL),
+      looks: least <= SHORTEST_INTERVAL,
+      isReset,
     });
   }
 
@@ -308,7 +308,7 @@ class ColdestGroup implements GroupPolicy {
 
   async observeOnce(milliseconds: number): Promise<void> {
     const { clock, signal } = this.#around;
-    const every = { least: 0, first: 0, look: 0, isReset: true };
+    const every = { least: 0, first: 0, looks: true, isReset: true };
     await this.#observe(every);
     for (let age = 1; age <= AGES_OF_ONE_SCAN && !signal.aborted; age++) {
       await clock.sleep(milliseconds / AGES_OF_ONE_SCAN, signal);
@@ -331,14 +331,13 @@ class ColdestGroup implements GroupPolicy {
   }
 
   async #observe(pace: Pace): Promise<void> {
-    const { clock, signal, log } = this.#around;
-    const now = clock.now();
+    const { signal, log } = this.#around;
     for (const known of this.#members.all()) {
       if (signal.aborted) return;
       await tolerate(
         known.member,
         log,
-        () => known.observe(pace, now),
+        () => known.observe(pace),
       );
     }
   }

@@ -51,16 +51,14 @@ Deno.test("the older what goes next is, the less often references are reset", as
       cap: 1000,
     });
     let resets = 0;
-    process.onRefresh = () => {
-      resets++;
-      process.touch("hot");
-    };
+    process.onRefresh = () => resets++;
     const minutes: number[] = [];
     for (let sample = 0; sample < 120; sample++) {
       if (sample % 12 === 0) {
         minutes.push(resets);
         resets = 0;
       }
+      process.touch("hot");
       await policy.observe({ interval: 5000 });
       await clock.advance(5000);
     }

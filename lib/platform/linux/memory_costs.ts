@@ -70,7 +70,11 @@ export class CostMeter {
 
   async #measure(ofPageIns: boolean): Promise<void> {
     await this.#once("references", async () => {
-      const cost = await measureReference(this.#source, this.#calls);
+      const cost = await measureReference(
+        this.#source,
+        this.#calls,
+        this.#signal,
+      );
       this.#reference = Math.round(cost);
     });
     if (!ofPageIns) return;
@@ -114,6 +118,7 @@ export class CostMeter {
     try {
       await step();
     } catch (error) {
+      if (this.#signal?.aborted) return;
       // It cannot be measured here, as where a sandbox refuses a call.
       if (!(error instanceof RcapError)) throw error;
     }

@@ -34,12 +34,15 @@ const STEP = 0x9e3779b1;
  * Measures by how much longer the first reference to a page takes after a reset. Keeps
  * this thread busy for as long as thousands of references take.
  *
+ * @param signal ends the measurement, after which the source is not used.
  * @returns nanoseconds.
+ * @throws the reason of the signal.
  * @throws ProcessError if the references of rcap itself cannot be reset.
  */
 export async function measureReference(
   source: PagedataSource,
   calls: MemoryCalls,
+  signal?: AbortSignal,
 ): Promise<number> {
   const self = readProcess(Deno.pid);
   using memory = MappedMemory.anonymous(PAGES * PAGE_SIZE);
@@ -56,6 +59,7 @@ export async function measureReference(
       using directory = ProcDir.open(self);
       await source.reset(new MemoryFiles(directory, attempt));
     });
+    signal?.throwIfAborted();
     afterReset.push(touchAll(contents));
   }
   const seconds = Math.max(0, median(afterReset) - median(usual));
