@@ -62,6 +62,9 @@ function residency({ pid }: Workload, regions: readonly Region[]) {
   });
 }
 
+/** Pages go by address, and the same ones at each scan. */
+const CLOCK = ["--policy", "clock"];
+
 /** Scans a workload down to 100 MiB, first as a dry run, then in earnest. */
 async function scanTo100M(
   workload: Workload,
@@ -71,7 +74,7 @@ async function scanTo100M(
   for (const { name } of hot) await workload.hot(name);
   const regions = [...hot, ...cold];
   const before = residency(workload, regions);
-  const args = [`pid:${pid}`, "--cap", "100M"];
+  const args = [`pid:${pid}`, "--cap", "100M", ...CLOCK];
 
   const { report: plan } = await scanJson([...args, "--dry-run"]);
   assertEquals(residency(workload, regions), before);
@@ -212,7 +215,7 @@ Deno.test("scan --excess lowers by a size; tables are for people, or with -H, -o
   await using workload = await Workload.start({ name: "table (of) it" });
   const { pid } = workload;
   const cold = await workload.file("cold", { path: file.path });
-  const args = ["scan", `${pid}`, "--excess", "24M", ...BRIEFLY];
+  const args = ["scan", `${pid}`, "--excess", "24M", ...BRIEFLY, ...CLOCK];
 
   const dry = await rcap([...args, "--dry-run"]);
   assertEquals(dry.code, 0);
@@ -287,6 +290,7 @@ Deno.test("scan pages out memory in use if nothing else covers the excess", asyn
     "48M",
     "--log-level",
     "debug",
+    ...CLOCK,
   ]);
   assertMatch(
     stderr,
@@ -409,6 +413,7 @@ Deno.test("scan of a terabyte with a few touched pages is as fast as any", async
     "--excess",
     "32M",
     ...BRIEFLY,
+    ...CLOCK,
   ]);
   assertEquals(code, 0);
   // By address, the reservation comes before the other region.
@@ -433,7 +438,7 @@ Deno.test("scan --log-level debug logs every decision in a line", async () => {
   const place = ({ start, end }: Region) =>
     `0x${start.toString(16)}-0x${end.toString(16)}`;
 
-  const args = ["scan", `pid:${pid}`, "--cap", "8M", ...BRIEFLY];
+  const args = ["scan", `pid:${pid}`, "--cap", "8M", ...BRIEFLY, ...CLOCK];
   const quiet = await rcap([...args, "--dry-run", "--log-level", "error"]);
   assertEquals(quiet.stderr, "");
 
