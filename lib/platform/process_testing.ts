@@ -83,6 +83,8 @@ export class FakeProcess {
   layout = "first";
   majorFaults = 0;
   hasExited = false;
+  /** The path of its cgroup. */
+  cgroup = "/";
   /** Whether its main thread has exited while others run. */
   mainThreadExited = false;
   /** The process whose address space it has, too. */
@@ -164,6 +166,20 @@ export class FakeProcess {
   /** Gives back what a region has in memory. */
   free(name: string): void {
     this.#region(name).pages.fill(0);
+  }
+
+  /** Takes up to so many pages of a region that are in memory, as the kernel does. */
+  evict(name: string, most: number): number {
+    const region = this.#region(name);
+    let count = 0;
+    for (const [page, state] of region.pages.entries()) {
+      if (count === most) break;
+      if (!(state & RESIDENT)) continue;
+      region.pages[page] = GONE;
+      if (!region.isFile) this.#machine.usedSwap += PAGE;
+      count++;
+    }
+    return count;
   }
 
   /** Has a region shared with nobody any more. */

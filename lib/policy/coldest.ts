@@ -223,6 +223,7 @@ class ColdestGroup implements GroupPolicy {
   #agesFaster = false;
   /** Whether a member has left since the last pass, whose pages others may share. */
   #hasLost = false;
+  shortfall = 0;
   /** The size after the last pass, in bytes; `undefined` before the first. */
   #sizeThen: number | undefined;
 
@@ -301,7 +302,8 @@ class ColdestGroup implements GroupPolicy {
     signal: AbortSignal,
   ): Promise<ScanOutcome | undefined> {
     const { clock, log } = this.#around;
-    const { isBounded = false, isOnlyScan } = options;
+    const { isBounded = false, isOnlyScan, sparesInUse = false } = options;
+    this.shortfall = 0;
     const group = this.#group;
     const collection = this.#collection;
     const { statistics } = collection;
@@ -349,10 +351,11 @@ class ColdestGroup implements GroupPolicy {
       excess: wanted,
       headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
       reserve: isOnlyScan ? undefined : reserve,
-      spareReferenced: isPartial,
+      spareReferenced: isPartial || sparesInUse,
       signal: pass.signal,
       onEvent: listener.onEvent,
     });
+    if (!isPartial) this.shortfall = Math.max(0, wanted - result.idle);
     // If little is idle, ages have to tell pages apart sooner.
     this.#agesFaster = result.idle < (allowed + reserve) * 2;
     this.#sizeThen = group.size;
