@@ -237,6 +237,17 @@ export interface MonitoredMemory extends ProcessMemory {
    */
   hasRun(): boolean;
   /**
+   * Whether nothing but the threads of the process use its memory: no other process has
+   * its address space, and no virtual machine or device maps it. `false` if that is not
+   * known.
+   */
+  isAlone?(): boolean;
+  /**
+   * Whether the threads of the process cannot run: a signal has stopped it, or its cgroup is
+   * frozen.
+   */
+  isHalted?(): boolean;
+  /**
    * Why the process is set aside, in words for users: it has not answered, and is tried
    * again less and less often. `undefined` if it is not set aside.
    */

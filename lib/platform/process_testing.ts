@@ -122,6 +122,11 @@ export class FakeProcess {
   onRefresh: () => void = () => {};
   /** Whether it ran since its references were last read. */
   hasRun = true;
+  /** Whether nothing else uses its memory, and whether it is stopped. */
+  isAlone = true;
+  isHalted = false;
+  /** How often its references were read. */
+  readings = 0;
   readonly #machine: FakeSwap;
   readonly #regions = new Map<string, Region>();
 
@@ -400,6 +405,7 @@ export class FakeProcessMemory implements MonitoredMemory {
       }
     }
     process.hasRun = false;
+    process.readings++;
     if (purpose === "scan" || purpose === "lend") {
       process.resets++;
       process.resetReferences();
@@ -411,6 +417,14 @@ export class FakeProcessMemory implements MonitoredMemory {
 
   hasRun(): boolean {
     return this.#process.hasRun;
+  }
+
+  isAlone(): boolean {
+    return this.#process.isAlone;
+  }
+
+  isHalted(): boolean {
+    return this.#process.isHalted;
   }
 
   // deno-lint-ignore require-await -- As above.

@@ -46,24 +46,24 @@ check() {
   config "$1" auto && rcap check --config /rcap.toml --json
 }
 
-# run RECLAIM: the daemon, until it has met the cap or for a time; its state at the end.
+# run RECLAIM: the daemon, until it has met the cap or given up; its state then.
 run() {
   config cgroup:/segment "$1"
   rcap run --config /rcap.toml --state-dir /run/rcap --log-level debug 2>/tmp/log &
   daemon=$!
-  for second in $(seq 20); do
-    sleep 5
-    rcap stat --state-dir /run/rcap --json >/tmp/state 2>/tmp/error || continue
-    ! met || break
+  for second in $(seq 60); do
+    sleep 2
+    ! met && ! grep -q "cannot be brought under" /tmp/log || break
   done
-  sleep 5
-  rcap stat --state-dir /run/rcap --json
+  # It reports every five seconds.
+  sleep 6
+  rcap stat 1 1 --state-dir /run/rcap --json
   kill $daemon
   wait $daemon
   cat /tmp/log >&2
 }
 
-# Whether the kernel was asked for something, and the segment is smaller than the cap.
+# Whether the segment has gone down to about the cap.
 met() {
   [ "$(rss_of_segment | head -n 1)" -lt $((44 * 1024)) ]
 }

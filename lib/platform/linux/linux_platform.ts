@@ -36,6 +36,7 @@ import {
   parseCgroups,
   systemdPath,
 } from "./cgroups.ts";
+import { FrozenCgroups } from "./frozen_cgroups.ts";
 import { CostMeter } from "./memory_costs.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
@@ -64,6 +65,7 @@ export class LinuxPlatform implements Platform {
   readonly #avoidance = new Avoidance();
   readonly #reclaim = new CgroupReclaim(this.#avoidance);
   readonly #swapLimits = new SwapLimits();
+  readonly #frozenCgroups = new FrozenCgroups();
   readonly #costs: CostMeter;
 
   /**
@@ -178,6 +180,7 @@ export class LinuxPlatform implements Platform {
       calls: this.#calls,
       budgets: this.#budgets,
       swapLimits: this.#swapLimits,
+      frozenCgroups: this.#frozenCgroups,
       referenceCost: () => this.#costs.reference,
     });
   }
