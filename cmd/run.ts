@@ -7,6 +7,8 @@
 import { Command, Option } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
+import { Users } from "../lib/collection/users.ts";
+import { type CapConfig, readConfig } from "../lib/config/config.ts";
 import { configPaths, DEFAULT_CONFIG } from "../lib/config/config_files.ts";
 import { EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { mostMemory } from "../lib/platform/memory_limits.ts";
@@ -110,6 +112,7 @@ export function runCommand(context: Context) {
           capabilities: system.systemd.capabilities,
           mostMemory: mostMemory(totalMemory(system)),
           metrics: options.metrics,
+          caps: await configuredCaps(options.config, context),
         }));
         return;
       }
@@ -150,6 +153,24 @@ function requireAbsolute(path: string, option: string): void {
     `${option}: "${path}" is not an absolute path, and systemd starts services in /`,
     "write one that begins with a slash",
   );
+}
+
+/** The caps of a configuration for a unit; none if there is no valid one yet. */
+async function configuredCaps(
+  path: string,
+  { system, log, signal }: Context,
+): Promise<readonly CapConfig[]> {
+  const { config, files } = await readConfig(configPaths(path), {
+    totalMemory: totalMemory(system),
+    users: new Users(system),
+    system,
+  }, signal);
+  if (!config && files.length > 0) {
+    log.warn(
+      "the configuration is not valid, so the unit lets no cgroup be reclaimed; rcap check says what is wrong",
+    );
+  }
+  return config?.caps ?? [];
 }
 
 /** The arguments of the daemon in a unit: those that differ from the default. */

@@ -11,7 +11,7 @@ import {
   isMissing,
   SystemError,
 } from "../lib/errors.ts";
-import { File, O_DIRECTORY, O_RDONLY } from "./file.ts";
+import { File, O_DIRECTORY, O_PATH, O_RDONLY } from "./file.ts";
 import { cString, Errno, errno, libc, systemError } from "./libc.ts";
 import { openat2, openat2How, WITHIN_MOUNT } from "./openat2.ts";
 import { statusOf } from "./statx.ts";
@@ -80,18 +80,66 @@ export function controlAt(
   name: string,
 ): string | undefined {
   try {
-    const fd = openat2(
-      mount.fd,
-      cString(path === "" ? name : `${path}/${name}`),
-      openat2How(O_RDONLY, WITHIN_MOUNT),
-    );
-    if (fd < 0) throw systemError(`open ${name} of cgroup ${path}`, errno());
-    using file = File.own(fd, name);
+    using file = openControl(mount, path, { name, flags: O_RDONLY });
     const buffer = new Uint8Array(LONGEST_CONTROL);
     return decoder.decode(buffer.subarray(0, file.read(buffer))).trimEnd();
   } catch (error) {
     if (!(error instanceof SystemError) || isExhausted(error)) throw error;
     return undefined;
+  }
+}
+
+/**
+ * Opens a control file of a cgroup.
+ *
+ * @param mount the directory where its hierarchy is mounted.
+ * @param path the cgroup, relative to `mount`. It is not followed out of the hierarchy,
+ * nor through a symbolic link.
+ * @throws SystemError if there is no such cgroup or file, or it cannot be opened.
+ */
+export function openControl(
+  mount: File,
+  path: string,
+  { name, flags }: { readonly name: string; readonly flags: number },
+): File {
+  const fd = openat2(
+    mount.fd,
+    cString(path === "" ? name : `${path}/${name}`),
+    openat2How(flags, WITHIN_MOUNT),
+  );
+  if (fd < 0) throw systemError(`open ${name} of cgroup /${path}`, errno());
+  return File.own(fd, name);
+}
+
+/** Names of control files begin with that of their controller: cgroups(7). */
+const CONTROL =
+  /^(cgroup|cpu|cpuset|dmem|hugetlb|io|irq|memory|misc|pids|rdma)\./;
+
+/**
+ * Returns the names of the cgroups right below a cgroup.
+ *
+ * @param mount and `path` as for {@linkcode openControl}.
+ * @param most about how many names to read at most, those of files included.
+ * @throws SystemError if there is no such cgroup, or no descriptor is free.
+ */
+export function childrenAt(mount: File, path: string, most: number): string[] {
+  const flags = O_RDONLY | O_DIRECTORY;
+  const name = path === "" ? "." : path;
+  using directory = openControl(mount, "", { name, flags });
+  return directory.names(most).filter((name) =>
+    // Only a cgroup can be opened as a directory; most files are known by their name.
+    !CONTROL.test(name) && isCgroup(directory, name)
+  );
+}
+
+function isCgroup(parent: File, name: string): boolean {
+  try {
+    const flags = O_PATH | O_DIRECTORY;
+    using _child = openControl(parent, "", { name, flags });
+    return true;
+  } catch (error) {
+    if (!(error instanceof SystemError) || isExhausted(error)) throw error;
+    return false;
   }
 }
 

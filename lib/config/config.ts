@@ -6,6 +6,7 @@
 
 import type { Selector } from "../collection/selectors.ts";
 import { describeExcessiveCap } from "./cap_size.ts";
+import { whyNotReclaimed } from "./reclaim.ts";
 import {
   type ConfigFile,
   type ConfigFiles,
@@ -28,7 +29,10 @@ import {
   selectorsIn,
   understand,
 } from "./config_schema.ts";
-import type { SecondaryMmuChoice } from "../platform/platform.ts";
+import type {
+  ReclaimChoice,
+  SecondaryMmuChoice,
+} from "../platform/platform.ts";
 import { misreadEscapes } from "./misread_escapes.ts";
 import type { PolicyName } from "./policy_names.ts";
 import {
@@ -73,6 +77,8 @@ export interface CapConfig {
   readonly maxRss: number;
   /** What to do with virtual machines; `leave` by default. */
   readonly secondaryMmu?: SecondaryMmuChoice;
+  /** Whether the kernel is asked to reclaim what is shared; `off` by default. */
+  readonly reclaim?: ReclaimChoice;
   /** Where it is configured, as `FILE:LINE`. */
   readonly place: string;
 }
@@ -156,7 +162,7 @@ export function understandConfig(
   { sources, files: parsed }: ParsedConfig,
   surroundings: ConfigSurroundings,
 ): ConfigReading {
-  const { totalMemory, hasOtherCaps = false } = surroundings;
+  const { hasOtherCaps = false } = surroundings;
   const files = parsed.map((file) => readFile(file, surroundings));
   const caps = files.flatMap(({ caps }) => caps);
   const problems: FoundProblem[] = [
@@ -187,7 +193,7 @@ export function understandConfig(
     isPassing: problems.length > 0 &&
       problems.every(({ isPassing = false }) => isPassing),
     warnings: inOrder(
-      files.flatMap((file) => doubts(file, totalMemory)),
+      files.flatMap((file) => doubts(file, surroundings)),
       paths,
     ),
     files: files.map(({ path }) => path),
@@ -292,11 +298,11 @@ function duplicates(caps: readonly CapPlace[]): ConfigProblem[] {
 /** Returns warnings about settings that are valid but have no effect. */
 function doubts(
   { path, root, settings }: FileReading,
-  totalMemory: number,
+  { totalMemory, system }: FileSurroundings,
 ): ConfigProblem[] {
   if (!root || !settings) return [];
   const { daemon, cap = [] } = settings;
-  const warnings = cap.flatMap(({ name, max_rss }, index) => {
+  const warnings: ConfigProblem[] = cap.flatMap(({ name, max_rss }, index) => {
     const doubt = describeExcessiveCap(max_rss, totalMemory);
     if (doubt === undefined) return [];
     return [{
@@ -306,6 +312,16 @@ function doubts(
       suggestion: "it can never be exceeded; lower it",
     }];
   });
+  for (const [index, one] of cap.entries()) {
+    const why = whyNotReclaimed(one, system);
+    if (why === undefined) continue;
+    warnings.push({
+      file: path,
+      line: lineOf(root, ["cap", index, "reclaim"]),
+      message: `reclaim of cap "${one.name}" has no effect: ${why}`,
+      suggestion: null,
+    });
+  }
   if (daemon?.enforcement_threshold === 1) {
     warnings.push({
       file: path,
@@ -332,13 +348,14 @@ function merge(
       places.set(key, [...others, place("daemon", key)]);
     }
     settings.cap?.forEach((cap, index) => {
-      const { name, select, max_rss: maxRss, secondary_mmu: secondaryMmu } =
-        cap;
+      const { name, select, reclaim } = cap;
+      const { max_rss: maxRss, secondary_mmu: secondaryMmu } = cap;
       caps.push({
         name,
         select,
         maxRss,
         ...secondaryMmu && { secondaryMmu },
+        ...reclaim && { reclaim },
         place: place("cap", index),
       });
     });

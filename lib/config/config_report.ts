@@ -124,7 +124,7 @@ export function renderConfig(
 
 /** Renders a cap as lines. */
 function renderCap(
-  { name, select, maxRss, secondaryMmu, place }: CapConfig,
+  { name, select, maxRss, secondaryMmu, reclaim, place }: CapConfig,
 ): string[] {
   const listed = (texts: readonly string[]) => texts.map(quoteToml).join(", ");
   const selectors = select.map(writtenAs).map((written) =>
@@ -138,5 +138,6 @@ function renderCap(
     `select = [${selectors}]`,
     `max_rss = ${quoteToml(exactSize(maxRss))}`,
     ...secondaryMmu ? [`secondary_mmu = ${quoteToml(secondaryMmu)}`] : [],
+    ...reclaim ? [`reclaim = ${quoteToml(reclaim)}`] : [],
   ];
 }

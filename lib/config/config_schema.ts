@@ -16,6 +16,8 @@ import { UsageError } from "../errors.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import {
   type PagedataSourceName,
+  RECLAIM_CHOICES,
+  type ReclaimChoice,
   SECONDARY_MMU_CHOICES,
   type SecondaryMmuChoice,
 } from "../platform/platform.ts";
@@ -61,6 +63,7 @@ export interface CapSettings {
   readonly select: readonly Selector[];
   readonly max_rss: number;
   readonly secondary_mmu?: SecondaryMmuChoice;
+  readonly reclaim?: ReclaimChoice;
 }
 
 /** The keys that every cap has. */
@@ -69,6 +72,7 @@ const REQUIRED_CAP_KEYS = ["name", "select", "max_rss"];
 export const CAP_KEYS: readonly string[] = [
   ...REQUIRED_CAP_KEYS,
   "secondary_mmu",
+  "reclaim",
 ];
 
 /** The settings in a file. */
@@ -133,7 +137,10 @@ export function understand(
 export interface FileSurroundings {
   readonly totalMemory: number;
   readonly users: Users;
-  readonly system: Pick<OperatingSystem, "files" | "pagedataSources">;
+  readonly system: Pick<
+    OperatingSystem,
+    "files" | "pagedataSources" | "whyNotReclaimable"
+  >;
 }
 
 /** The `received` value that marks a temporary issue of valibot. */
@@ -195,6 +202,9 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
       parsed((value) =>
         parseChoice(value, "secondary_mmu", SECONDARY_MMU_CHOICES)
       ),
+    ),
+    reclaim: v.optional(
+      parsed((value) => parseChoice(value, "reclaim", RECLAIM_CHOICES)),
     ),
   }, { what: "the cap", remedy: "begin it with [[cap]]" });
   return v.object({

@@ -53,8 +53,13 @@ class Files implements Disposable {
     else Deno.writeFileSync(path, contents);
   }
 
-  read(): ConfigReading {
-    const surroundings = { totalMemory, users, system };
+  /** @param more replaces some of the system. */
+  read(more: Partial<typeof system> = {}): ConfigReading {
+    const surroundings = {
+      totalMemory,
+      users,
+      system: { ...system, ...more },
+    };
     const parsed = parseConfig(this.paths, { system });
     return understandConfig(this.paths, parsed, surroundings);
   }
@@ -327,8 +332,8 @@ __proto__ = { name = "b" }
     '16: unknown key "max_rs" in [[cap]]; did you mean max_rss?',
     '17: unknown key "policy" in [[cap]]; it belongs below [daemon]',
     '18: unknown key "Select" in [[cap]]; did you mean select?',
-    '19: unknown key "toString" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
-    '20: unknown key "__proto__" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
+    '19: unknown key "toString" in [[cap]]; the keys are name, select, max_rss, secondary_mmu, reclaim',
+    '20: unknown key "__proto__" in [[cap]]; the keys are name, select, max_rss, secondary_mmu, reclaim',
   );
 });
 
@@ -352,6 +357,54 @@ Deno.test("a cap says what to do with virtual machines", () => {
     }secondary_mmu = true\n`,
     '5: secondary_mmu is "scans"; did you mean "scan"?',
     '10: secondary_mmu is the boolean true; use one of "leave", "scan"',
+  );
+});
+
+Deno.test("a cap says whether what is shared is reclaimed", () => {
+  const choices = ["", 'reclaim = "off"\n', 'reclaim = "auto"\n'];
+  const caps = choices.map((choice, at) => `${capNamed(`cap${at}`)}${choice}`);
+  using files = new Files({ "rcap.toml": caps.join("") });
+  const reading = files.read();
+  assertEquals(
+    reading.config?.caps.map(({ reclaim }) => reclaim),
+    [undefined, "off", "auto"],
+  );
+  assert(reading.config);
+  assertEquals(
+    renderConfig(reading.config, reading).match(/^reclaim = .*$/gm),
+    ['reclaim = "off"', 'reclaim = "auto"'],
+  );
+  assertProblems(
+    `${capNamed("a")}reclaim = true\n${capNamed("b")}reclaim = "aut"\n`,
+    '5: reclaim is the boolean true; use one of "off", "auto"',
+    '10: reclaim is "aut"; did you mean "auto"?',
+  );
+});
+
+Deno.test("where nothing can be reclaimed, a warning says why", () => {
+  const cap = (name: string, select: string) =>
+    `[[cap]]\nname = "${name}"\nselect = ${select}\nmax_rss = "1G"\nreclaim = "auto"\n`;
+  using files = new Files({
+    "rcap.toml": cap("one", '["cgroup:/db"]') + cap("two", '["comm:db"]') +
+      cap("three", '["cgroup:/db", "cgroup:/other"]') +
+      cap("four", '[["cgroup:/db", "comm:db"]]') +
+      cap("five", '["unit:db"]'),
+  });
+  const { warnings, config } = files.read({
+    whyNotReclaimable: (matches) =>
+      matches("/db") ? "the kernel is too old" : undefined,
+  });
+  assert(config);
+  const other =
+    "the cap selects by more or by something else than one cgroup: or unit:";
+  assertEquals(
+    warnings.map(({ line, message }) => [line, message]),
+    [
+      [5, 'reclaim of cap "one" has no effect: the kernel is too old'],
+      [10, `reclaim of cap "two" has no effect: ${other}`],
+      [15, `reclaim of cap "three" has no effect: ${other}`],
+      [20, `reclaim of cap "four" has no effect: ${other}`],
+    ],
   );
 });
 
@@ -670,7 +723,7 @@ Deno.test("a byte order mark and Windows line ends are ignored", () => {
   const text = `\ufeff${capNamed("a").replaceAll("\n", "\r\n")}foo = 1\r\n`;
   assertProblems(
     text,
-    '5: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
+    '5: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu, reclaim',
   );
 });
 
@@ -703,7 +756,7 @@ Deno.test("the error of a configuration has every problem on a line of its own",
     "rcap.toml:1: the cap has no select; every cap has name, select, max_rss",
     "rcap.toml:1: the cap has no max_rss; every cap has name, select, max_rss",
     'rcap.toml:2: name: "a\\tb" cannot be the name of a cap; use up to 64 letters, digits and . _ @ -, the first a letter or digit',
-    'rcap.toml:3: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
+    'rcap.toml:3: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu, reclaim',
   ]);
   assertEquals(
     new ConfigError(problems.slice(0, 1)).message,
@@ -847,7 +900,7 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
       file,
       line: 5,
       message: 'unknown key "foo" in [[cap]]',
-      suggestion: "the keys are name, select, max_rss, secondary_mmu",
+      suggestion: "the keys are name, select, max_rss, secondary_mmu, reclaim",
     }],
     warnings: [],
     config: null,

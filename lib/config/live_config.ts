@@ -32,7 +32,12 @@ export interface Reloaded {
 /** What a configuration is read from and for. */
 export type ConfigSystem = Pick<
   OperatingSystem,
-  "files" | "memory" | "pagedataSources" | "projectCaps" | keyof NameLookup
+  | "files"
+  | "memory"
+  | "pagedataSources"
+  | "projectCaps"
+  | "whyNotReclaimable"
+  | keyof NameLookup
 >;
 
 /** The configuration of a daemon. */

@@ -20,6 +20,7 @@ import type {
   ScanOutcome,
 } from "../policy/policy.ts";
 import { ScanLog } from "./scan_log.ts";
+import { type Reclaimed, SharedReclaim } from "./shared_reclaim.ts";
 import { describeError } from "./troubles.ts";
 import type { Turns } from "./turns.ts";
 
@@ -46,6 +47,7 @@ export class WatchedGroup {
   readonly #policy: GroupPolicy;
   readonly #around: GroupSurroundings;
   readonly #scanLog: ScanLog;
+  readonly #reclaim: SharedReclaim;
   /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
   #isStuckTold = false;
@@ -61,6 +63,7 @@ export class WatchedGroup {
     this.#policy = policy.forGroup(group, around);
     this.#around = around;
     this.#scanLog = new ScanLog(group, around);
+    this.#reclaim = new SharedReclaim(group, around);
   }
 
   /** Reads the sizes of all members. This is cheap. */
@@ -138,7 +141,7 @@ export class WatchedGroup {
     if (excess > 0) backoff.begin();
     let outcome: ScanOutcome | undefined;
     try {
-      outcome = await this.#policy.enforce(excess, options, scan.signal);
+      outcome = await this.#scanOnce(excess, options, scan.signal);
     } finally {
       if (excess > 0) backoff.end();
     }
@@ -154,6 +157,36 @@ export class WatchedGroup {
     if (!hasFailed) return;
     this.#noteFailure("next to nothing could be paged out");
     await this.#explain();
+  }
+
+  /** Pages out, and has the kernel reclaim what several processes map, where it may. */
+  async #scanOnce(
+    excess: number,
+    options: EnforceOptions,
+    signal: AbortSignal,
+  ): Promise<ScanOutcome | undefined> {
+    const { group } = this;
+    const began = this.#around.clock.now();
+    const goal = Math.max(group.cap, group.size - excess);
+    const outcome = await this.#policy.enforce(excess, {
+      ...options,
+      sparesInUse: this.#reclaim.isPromising,
+    }, signal);
+    if (excess <= 0) return outcome;
+    const reclaimed = await this.#reclaim.take(
+      Math.min(this.#policy.shortfall, group.size - goal),
+      options.interval,
+      signal,
+    );
+    if (!reclaimed) return outcome;
+    const { statistics } = group;
+    statistics.attempted += reclaimed.asked;
+    statistics.effective += reclaimed.fell;
+    if (!outcome) group.scans++;
+    return withReclaimed(outcome, reclaimed, {
+      left: group.size - goal,
+      seconds: (this.#around.clock.now() - began) / 1000,
+    });
   }
 
   /** Notes that the cap in force has changed. A higher one ends the scan in flight. */
@@ -271,4 +304,23 @@ export class WatchedGroup {
   state(): GroupState {
     return this.group.state(this.#policy.idle(), this.#around.clock);
   }
+}
+
+/**
+ * Adds what the kernel has reclaimed to the outcome of a scan. It may have been in use:
+ * whether it comes back at once is to be seen.
+ */
+function withReclaimed(
+  outcome: ScanOutcome | undefined,
+  { asked, fell }: Reclaimed,
+  end: Pick<ScanOutcome, "left" | "seconds">,
+): ScanOutcome {
+  return {
+    attempted: (outcome?.attempted ?? 0) + asked,
+    effective: (outcome?.effective ?? 0) + fell,
+    ineffective: fell === 0 && (outcome?.ineffective ?? true),
+    tookInUse: fell > 0 || (outcome?.tookInUse ?? false),
+    isPartial: false,
+    ...end,
+  };
 }

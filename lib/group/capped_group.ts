@@ -52,6 +52,8 @@ export class CappedGroup {
   override: number | undefined;
   /** Why the cap cannot be met, as far as is known. */
   warning: string | null = null;
+  /** Why the kernel does not reclaim its memory, although it should; in words for users. */
+  reclaimFailure: string | null = null;
   /** How many scans were started. */
   scans = 0;
   /** How many scans went through everything once and did not cover the excess. */
@@ -316,6 +318,12 @@ export class CappedGroup {
     return await this.#measure(now, () => true);
   }
 
+  /** Samples all members again; returns the sum of their RSS, in bytes. */
+  resampledRss(): number {
+    this.#resample();
+    return sumOf(this.members, ({ sizes }) => sizes.rss);
+  }
+
   async #measure(
     now: number,
     isDue: (member: Member) => boolean,
@@ -380,7 +388,7 @@ export class CappedGroup {
    * which are known coarsely; `null` if nothing is wrong.
    */
   #warnings(clock: Pick<Clock, "now" | "wallTime">): string | null {
-    const { members, warning, backoff } = this;
+    const { members, warning, backoff, reclaimFailure } = this;
     const left = backoff.until - clock.now();
     const until = left > 0
       ? `; it may exceed it, and is left alone until ${
@@ -390,6 +398,7 @@ export class CappedGroup {
     const why = warning === null ? this.stuck : warning + until;
     const all = [
       ...why === undefined ? [] : [why],
+      ...reclaimFailure === null ? [] : [reclaimFailure],
       ...members.flatMap(({ memory }) =>
         memory.silence ?? memory.unreadable ?? []
       ),

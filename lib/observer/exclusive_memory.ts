@@ -143,8 +143,17 @@ export class ExclusiveMemory extends WrappedMemory
     return this.#memory.unjudged;
   }
 
+  /** What was referenced before another observer took over may be new to the caller. */
   hasRun(): boolean {
-    return this.#memory.hasRun();
+    return this.#handedOver !== undefined || this.#memory.hasRun();
+  }
+
+  get isAlone(): (() => boolean) | undefined {
+    return this.#memory.isAlone?.bind(this.#memory);
+  }
+
+  get isHalted(): (() => boolean) | undefined {
+    return this.#memory.isHalted?.bind(this.#memory);
   }
 
   get silence(): string | undefined {

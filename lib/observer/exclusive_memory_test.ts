@@ -8,7 +8,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { REFERENCED } from "../memory/pagedata.ts";
 import { FakeClock, FakePlatform } from "../platform/fake_testing.ts";
 import type { MonitoredMemory } from "../platform/platform.ts";
-import { exclusive } from "./exclusive_memory.ts";
+import { exclusive, ExclusiveMemory } from "./exclusive_memory.ts";
 import { ObservedElsewhere, type ResetRights } from "./reset_rights.ts";
 
 /** Rights that are as a test says. */
@@ -107,4 +107,17 @@ Deno.test("only the owner cools, which resets references", async () => {
   assertEquals([lent.cool, lent.maxRanges], [undefined, 3]);
   rights.isOwner = true;
   assertEquals((await memory.control()).cool !== undefined, true);
+});
+
+Deno.test("a process counts as run while its observer has not seen what was handed over", async () => {
+  const { process, rights, plain } = start();
+  rights.isOwner = true;
+  const memory = new ExclusiveMemory(plain, process.entry, rights);
+  await memory.read("scan");
+  assertEquals(memory.hasRun(), false);
+  process.touch("memory");
+  await memory.handOver(() => {});
+  assertEquals([plain.hasRun(), memory.hasRun()], [false, true]);
+  await memory.read("scan");
+  assertEquals(memory.hasRun(), false);
 });

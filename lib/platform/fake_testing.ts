@@ -13,6 +13,7 @@ import type {
   Platform,
   ProcessEntry,
   ProcessSample,
+  ReclaimableCgroup,
 } from "./platform.ts";
 import { FakeProcess, FakeProcessMemory, PAGE } from "./process_testing.ts";
 
@@ -43,6 +44,8 @@ export class FakePlatform implements Platform {
   listFailure: Error | undefined;
   /** The cgroup directories that ask for processes to be left alone, by pid. */
   readonly avoided = new Map<number, string>();
+  /** The cgroup whose memory can be reclaimed, or why it cannot. */
+  reclaimed: ReclaimableCgroup | string = "there is none";
   readonly #processes = new Map<number, FakeProcess>();
   #nextPid = 1000;
 
@@ -130,8 +133,12 @@ export class FakePlatform implements Platform {
     return Promise.resolve(false);
   }
 
-  cgroupsOf(): readonly string[] {
-    return [];
+  cgroupsOf({ pid }: ProcessEntry): readonly string[] {
+    return [this.#find(pid).cgroup];
+  }
+
+  reclaimable(): ReclaimableCgroup | string {
+    return this.reclaimed;
   }
 
   avoidanceOf({ pid }: ProcessEntry): string | undefined {

@@ -121,6 +121,14 @@ export interface OperatingSystem {
   hold(id: ProcessId): HeldProcess;
   /** Whether SIGHUP is ignored, as under nohup(1). Only valid without a listener for it. */
   ignoresHangup(): boolean;
+  /**
+   * Why the kernel cannot be asked to reclaim the memory of the cgroup that is selected, in
+   * words for users; `undefined` if it can, or no process is in one at the moment. Needs
+   * no privileges. Only where the system has cgroups.
+   *
+   * @param matches as for `Platform.reclaimable`.
+   */
+  whyNotReclaimable?(matches: (path: string) => boolean): string | undefined;
   /** The current state of the machine's memory. */
   memory(): MachineMemory;
   /**

@@ -36,6 +36,37 @@ export const SECONDARY_MMU_CHOICES = [
 ] as const;
 export type SecondaryMmuChoice = typeof SECONDARY_MMU_CHOICES[number];
 
+/**
+ * Whether the kernel is asked to reclaim memory that no page-out of a process can take,
+ * because several processes map it.
+ */
+export const RECLAIM_CHOICES = [
+  "off",
+  /** Where all processes are in one cgroup, and the kernel can. */
+  "auto",
+] as const;
+export type ReclaimChoice = typeof RECLAIM_CHOICES[number];
+
+/** A cgroup whose memory the kernel can be asked to reclaim. The kernel chooses the pages. */
+export interface ReclaimableCgroup {
+  /** Its path, as its processes show it. */
+  readonly path: string;
+  /** The paths of the cgroups right below it, whose memory goes as well. */
+  readonly children: readonly string[];
+  /**
+   * Asks for some bytes, and waits for a limited time.
+   *
+   * @param signal ends the wait, not the request.
+   * @returns `done` if at least as much was reclaimed, `less` if not, as far as the kernel
+   * counts; `busy` if a request has not returned yet.
+   * @throws SystemError if the kernel refuses.
+   */
+  reclaim(
+    bytes: number,
+    signal: AbortSignal,
+  ): Promise<"done" | "less" | "busy">;
+}
+
 /** How the memory of a process is accessed. */
 export interface OpenOptions {
   /** The group whose processes share a limit on calls that do not return. */
@@ -206,6 +237,17 @@ export interface MonitoredMemory extends ProcessMemory {
    */
   hasRun(): boolean;
   /**
+   * Whether nothing but the threads of the process use its memory: no other process has
+   * its address space, and no virtual machine or device maps it. `false` if that is not
+   * known.
+   */
+  isAlone?(): boolean;
+  /**
+   * Whether the threads of the process cannot run: a signal has stopped it, or its cgroup is
+   * frozen.
+   */
+  isHalted?(): boolean;
+  /**
    * Why the process is set aside, in words for users: it has not answered, and is tried
    * again less and less often. `undefined` if it is not set aside.
    */
@@ -367,6 +409,18 @@ export interface Platform extends Disposable {
    * `undefined` if there is none.
    */
   avoidanceOf?(entry: ProcessEntry): string | undefined;
+  /**
+   * Finds the cgroup of version 2 that holds all of some processes.
+   *
+   * @param matches whether the path of a cgroup is selected. Of nested ones the topmost
+   * counts.
+   * @returns the cgroup, or why the kernel cannot be asked to reclaim its memory, in words
+   * for users.
+   */
+  reclaimable?(
+    entries: readonly ProcessEntry[],
+    matches: (path: string) => boolean,
+  ): ReclaimableCgroup | string;
   /** The id of its project, if the system has projects. */
   projectOf?(entry: ProcessEntry): number | undefined;
   /** The id of its zone, if the system has zones. */

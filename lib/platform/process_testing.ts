@@ -83,6 +83,8 @@ export class FakeProcess {
   layout = "first";
   majorFaults = 0;
   hasExited = false;
+  /** The path of its cgroup. */
+  cgroup = "/";
   /** Whether its main thread has exited while others run. */
   mainThreadExited = false;
   /** The process whose address space it has, too. */
@@ -120,6 +122,11 @@ export class FakeProcess {
   onRefresh: () => void = () => {};
   /** Whether it ran since its references were last read. */
   hasRun = true;
+  /** Whether nothing else uses its memory, and whether it is stopped. */
+  isAlone = true;
+  isHalted = false;
+  /** How often its references were read. */
+  readings = 0;
   readonly #machine: FakeSwap;
   readonly #regions = new Map<string, Region>();
 
@@ -164,6 +171,20 @@ export class FakeProcess {
   /** Gives back what a region has in memory. */
   free(name: string): void {
     this.#region(name).pages.fill(0);
+  }
+
+  /** Takes up to so many pages of a region that are in memory, as the kernel does. */
+  evict(name: string, most: number): number {
+    const region = this.#region(name);
+    let count = 0;
+    for (const [page, state] of region.pages.entries()) {
+      if (count === most) break;
+      if (!(state & RESIDENT)) continue;
+      region.pages[page] = GONE;
+      if (!region.isFile) this.#machine.usedSwap += PAGE;
+      count++;
+    }
+    return count;
   }
 
   /** Has a region shared with nobody any more. */
@@ -384,6 +405,7 @@ export class FakeProcessMemory implements MonitoredMemory {
       }
     }
     process.hasRun = false;
+    process.readings++;
     if (purpose === "scan" || purpose === "lend") {
       process.resets++;
       process.resetReferences();
@@ -395,6 +417,14 @@ export class FakeProcessMemory implements MonitoredMemory {
 
   hasRun(): boolean {
     return this.#process.hasRun;
+  }
+
+  isAlone(): boolean {
+    return this.#process.isAlone;
+  }
+
+  isHalted(): boolean {
+    return this.#process.isHalted;
   }
 
   // deno-lint-ignore require-await -- As above.

@@ -143,6 +143,7 @@ class ClockGroup implements GroupPolicy {
   readonly #around: PolicySurroundings;
   readonly #collection: ScanCollection;
   readonly #members: KnownMembers<ClockMember>;
+  shortfall = 0;
   /** What was referenced just before the last scan, in bytes. */
   #inUse: number | null = null;
 
@@ -194,6 +195,7 @@ class ClockGroup implements GroupPolicy {
     signal: AbortSignal,
   ): Promise<ScanOutcome | undefined> {
     const { clock } = this.#around;
+    this.shortfall = 0;
     const group = this.#group;
     const over = await group.measure(clock.now()) - group.cap;
     if (over <= 0 || signal.aborted) return undefined;
@@ -220,10 +222,12 @@ class ClockGroup implements GroupPolicy {
    */
   async #scan(
     judged: readonly ClockMember[],
-    { wanted, isBounded = false, signal }: EnforceOptions & {
-      wanted: number;
-      signal: AbortSignal;
-    },
+    { wanted, isBounded = false, sparesInUse = false, signal }:
+      & EnforceOptions
+      & {
+        wanted: number;
+        signal: AbortSignal;
+      },
   ): Promise<ScanOutcome> {
     const { clock, log } = this.#around;
     const group = this.#group;
@@ -242,15 +246,14 @@ class ClockGroup implements GroupPolicy {
       (sum, { referenced }) => sum + referenced,
       0,
     );
-    const spareReferenced = judged.length < members.length ||
-      unjudgedOf(judged) > 0;
+    const isPartial = judged.length < members.length || unjudgedOf(judged) > 0;
     const headroom = isBounded ? 0 : this.#headroom(wanted);
     const goal = group.size - wanted;
     group.scans++;
     const listener = new ScanListener(group, log);
     await scan(collection, {
       excess: wanted + headroom,
-      spareReferenced,
+      spareReferenced: isPartial || sparesInUse,
       signal,
       onEvent: listener.onEvent,
     });
@@ -258,15 +261,17 @@ class ClockGroup implements GroupPolicy {
       // New pagedata starts a new window.
       if (known.scanned.pagedata !== readings.get(known)) known.judged(started);
     }
-    return await concludeScan(group, clock, {
+    const outcome = await concludeScan(group, clock, {
       before,
       statistics,
       tookInUse: listener.tookInUse,
       // A scan that falls short of the headroom alone is still effective.
       goal,
-      isPartial: spareReferenced,
+      isPartial,
       started,
     });
+    if (!isPartial) this.shortfall = Math.max(0, outcome.left);
+    return outcome;
   }
 
   /** How far below the cap a scan can go with unreferenced memory alone, in bytes. */

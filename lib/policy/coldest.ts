@@ -10,6 +10,7 @@ import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import type { Member } from "../group/member.ts";
 import type { Clock } from "../platform/clock.ts";
 import { AgedCollection, AgedProcess } from "../scanner/aged_collection.ts";
+import type { Pagedata } from "../memory/pagedata.ts";
 import {
   type IdleBytes,
   idleBytes,
@@ -94,6 +95,9 @@ const SHORTEST_LIMIT = 2000;
 const RESIDENCY_LIFE = 60_000;
 const IDLE_RESIDENCY_LIFE = 5 * RESIDENCY_LIFE;
 
+/** For how long a process has not run before it counts as resting, in milliseconds. */
+const RESTS_AFTER = 600_000;
+
 /** How many intervals there are in the observation for a single scan. */
 const AGES_OF_ONE_SCAN = 8;
 
@@ -110,12 +114,14 @@ class Aging {
   readonly #clock: Clock;
   /** When the interval began, in milliseconds. */
   #since: number;
+  /** Since when the process has not run, if it has not run since its last reading. */
+  #stillSince: number;
 
   /** The first interval begins now: its references have just been reset, or will be by `begin`. */
   constructor(access: ProcessAccess, clock: Clock) {
     this.#access = access;
     this.#clock = clock;
-    this.#since = clock.now();
+    this.#since = this.#stillSince = clock.now();
     this.aged = new AgedProcess(access.scanMemory);
   }
 
@@ -131,9 +137,61 @@ class Aging {
     this.#since = this.#clock.now();
   }
 
+  /**
+   * Whether nothing uses the memory of the process until it runs again: it cannot run, or
+   * has not for a long time. Of one that runs, that is known from the next reading on.
+   */
+  get rests(): boolean {
+    const { memory } = this.#access;
+    const isStill = this.aged.isAged && !memory.hasRun();
+    if (this.aged.isAged && !isStill) return false;
+    if (!memory.isAlone?.()) return false;
+    if (this.aged.isResting) return true;
+    return isStill && this.#clock.now() - this.#stillSince >= RESTS_AFTER ||
+      (memory.isHalted?.() ?? false);
+  }
+
+  /** Whether the process has not run since it was last read, and all of it was judged. */
+  get isStill(): boolean {
+    const { ages, isAged } = this.aged;
+    const { memory } = this.#access;
+    return isAged && !ages.isStale && !memory.hasRun() && !memory.unjudged;
+  }
+
   /** Adds the references that are visible now, without resetting them. */
   async look(): Promise<void> {
-    this.aged.ages.look(await this.#access.memory.read("glance"));
+    this.aged.ages.look(await this.#glance());
+  }
+
+  /** Reads which pages there are of a process that uses none, where this is not known. */
+  async rest(): Promise<void> {
+    const { aged } = this;
+    aged.isResting = true;
+    if (aged.isAged && !aged.ages.isStale) return;
+    const reading = await this.#glance();
+    reading.bits.fill(0);
+    if (aged.isAged) return aged.ages.look(reading);
+    aged.ages.advance(reading, 0, false);
+    this.#since = this.#clock.now();
+  }
+
+  /** Ends an interval in which the process has not run. */
+  pass(): void {
+    const now = this.#clock.now();
+    this.aged.ages.pass((now - this.#since) / 1000);
+    this.#since = now;
+  }
+
+  #glance(): Promise<Pagedata> {
+    return this.#read(() => this.#access.memory.read("glance"));
+  }
+
+  /** Reads pagedata, and notes whether the process has run until then. */
+  async #read(read: () => Promise<Pagedata>): Promise<Pagedata> {
+    const hasRun = this.#access.memory.hasRun();
+    const reading = await read();
+    if (hasRun) this.#stillSince = this.#clock.now();
+    return reading;
   }
 
   /**
@@ -143,10 +201,11 @@ class Aging {
    * others become older as well.
    */
   async advance({ isReset = true } = {}): Promise<void> {
-    const { memory, scanMemory } = this.#access;
+    const { scanMemory } = this.#access;
     const now = this.#clock.now();
-    const reading =
-      await (isReset ? scanMemory.readPagedata() : memory.read("glance"));
+    const reading = isReset
+      ? await this.#read(() => scanMemory.readPagedata())
+      : await this.#glance();
     this.aged.ages.advance(reading, (now - this.#since) / 1000, isReset);
     this.#since = now;
   }
@@ -199,6 +258,12 @@ class ColdestMember {
    * @param pace how long intervals are, and whether references are reset at their ends.
    */
   async observe(pace: Pace): Promise<void> {
+    if (this.#aging.rests) {
+      await this.#aging.rest();
+      if (this.#aging.length >= pace.least) this.#aging.pass();
+      return;
+    }
+    this.aged.isResting = false;
     if (!this.#isObserved) {
       await this.#aging.begin();
       this.#isObserved = true;
@@ -213,6 +278,8 @@ class ColdestMember {
       const looks = pace.looks && this.member.memory.hasRun();
       return looks || ages.isStale ? await this.glance() : undefined;
     }
+    // What it used before is known, and will look in use when it runs again.
+    if (this.#aging.isStill) return this.#aging.pass();
     const isReset = pace.isReset || !isAged;
     await this.#aging.advance({ isReset });
     // Otherwise processors would not mark again pages whose translations they cache.
@@ -221,6 +288,12 @@ class ColdestMember {
 
   glance(): Promise<void> {
     return this.#aging.look();
+  }
+
+  /** Notes that a process that rested has run; returns whether it rests. */
+  stillRests(): boolean {
+    this.aged.isResting &&= !this.member.memory.hasRun();
+    return this.aged.isResting;
   }
 
   /** Reads which mappings can be paged out, unless they were read within a time. */
@@ -238,8 +311,8 @@ class ColdestMember {
 
   /** Forgets all ages and stops keeping them. */
   forget(): void {
-    if (!this.#isObserved) return;
-    this.#isObserved = false;
+    if (!this.#isObserved && !this.aged.isResting) return;
+    this.#isObserved = this.aged.isResting = false;
     this.aged.ages = new PageAges();
   }
 }
@@ -256,6 +329,7 @@ class ColdestGroup implements GroupPolicy {
   #agesFaster = false;
   /** Whether a member has left since the last pass, whose pages others may share. */
   #hasLost = false;
+  shortfall = 0;
   /** The size after the last pass, in bytes; `undefined` before the first. */
   #sizeThen: number | undefined;
 
@@ -353,7 +427,8 @@ class ColdestGroup implements GroupPolicy {
     signal: AbortSignal,
   ): Promise<ScanOutcome | undefined> {
     const { clock, log } = this.#around;
-    const { isBounded = false, isOnlyScan } = options;
+    const { isBounded = false, isOnlyScan, sparesInUse = false } = options;
+    this.shortfall = 0;
     const group = this.#group;
     const collection = this.#collection;
     const { statistics } = collection;
@@ -378,7 +453,10 @@ class ColdestGroup implements GroupPolicy {
     }
 
     // Others may have reset references, so that memory in use looks idle.
-    if (allowed > 0) await lookSoon(known, { clock, log, signal });
+    const awake = known.filter((one) => !one.stillRests());
+    if (allowed > 0 && awake.length > 0) {
+      await lookSoon(awake, { clock, log, signal });
+    }
     if (signal.aborted) return undefined;
     if (this.#hasLost) known.forEach((one) => one.retry());
     this.#hasLost = false;
@@ -391,7 +469,7 @@ class ColdestGroup implements GroupPolicy {
       );
     }
     collection.processes = known.map(({ aged }) => aged);
-    const isPartial = known.length < members.length || unjudgedOf(known) > 0;
+    const isPartial = known.length < members.length || unjudgedOf(awake) > 0;
     const goal = Math.max(cap, group.size - wanted);
     const before = { ...statistics };
     const listener = new ScanListener(group, log);
@@ -401,10 +479,11 @@ class ColdestGroup implements GroupPolicy {
       excess: wanted,
       headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
       reserve: isOnlyScan ? undefined : reserve,
-      spareReferenced: isPartial,
+      spareReferenced: isPartial || sparesInUse,
       signal: pass.signal,
       onEvent: listener.onEvent,
     });
+    if (!isPartial) this.shortfall = Math.max(0, wanted - result.idle);
     // If little is idle, ages have to tell pages apart sooner.
     this.#agesFaster = result.idle < (allowed + reserve) * 2;
     this.#sizeThen = group.size;
@@ -468,9 +547,10 @@ class ColdestGroup implements GroupPolicy {
   }
 
   inUse(): number | null {
-    const aged = this.#members.all().filter(({ aged }) => aged.isAged);
-    if (aged.length === 0 || unjudgedOf(aged) > 0) return null;
-    return aged.reduce((sum, { aged }) => sum + aged.ages.referencedBytes, 0);
+    const known = this.#members.all().filter(({ aged }) => aged.isAged);
+    const awake = known.filter(({ aged }) => !aged.isResting);
+    if (known.length === 0 || unjudgedOf(awake) > 0) return null;
+    return known.reduce((sum, { aged }) => sum + aged.referenced, 0);
   }
 
   forget(): void {
@@ -494,6 +574,7 @@ class ColdestScan implements OneShotPolicy {
         await aging.advance();
         await aging.refresh();
         await aging.readResidency();
+        aging.aged.isResting = aging.rests;
       },
       unreferenced: () =>
         aging.aged.isAged ? aging.aged.ages.neverReferencedBytes : null,

@@ -59,6 +59,8 @@ export interface EnforceOptions extends ObserveOptions {
   readonly isBounded?: boolean;
   /** Whether no other scan follows. */
   readonly isOnlyScan?: boolean;
+  /** Whether memory in use stays, because other memory is going to go instead. */
+  readonly sparesInUse?: boolean;
 }
 
 /** A policy in charge of one group. It keeps records of the members. */
@@ -88,6 +90,11 @@ export interface GroupPolicy {
     options: EnforceOptions,
     signal: AbortSignal,
   ): Promise<ScanOutcome | undefined>;
+  /**
+   * How much of the excess idle memory that can be paged out did not suffice for in the
+   * last call of {@linkcode enforce}, in bytes; 0 if it sufficed or was not judged.
+   */
+  readonly shortfall: number;
   /** How much was idle for how long; `null` if this is not known. */
   idle(): IdleBytes[] | null;
   /**

@@ -21,6 +21,11 @@ export class AgedProcess implements ScanTarget {
   /** Which of its mappings can be paged out; `undefined` if not read. */
   residency: ReadonlyMap<bigint, Residency> | undefined = undefined;
   unscannable = false;
+  /**
+   * Whether nothing uses its memory until further notice: all of it is idle, whatever its
+   * references show, and goes before that of others.
+   */
+  isResting = false;
 
   constructor(memory: ProcessMemory) {
     this.memory = memory;
@@ -30,13 +35,20 @@ export class AgedProcess implements ScanTarget {
     return this.memory.pid;
   }
 
+  /** The size of its pages that were referenced in the last interval, in bytes. */
+  get referenced(): number {
+    return this.isResting ? 0 : this.ages.referencedBytes;
+  }
+
   /** Whether its ages are known, which takes one interval. */
   get isAged(): boolean {
     return this.ages.pagedata !== undefined;
   }
 
   get unreferenced(): number {
-    return this.ages.unreferencedBytes;
+    return this.isResting
+      ? this.ages.residentBytes
+      : this.ages.unreferencedBytes;
   }
 }
 

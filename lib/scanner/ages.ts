@@ -117,12 +117,32 @@ export class PageAges {
    * @param isReset whether references are reset after it.
    */
   advance(reading: Pagedata, seconds: number, isReset = true): void {
-    const moments = this.#moments;
-    if (moments.isFull) this.#renumber(moments.makeRoom());
-    moments.add(seconds);
+    this.#addMoment(seconds);
     this.#take(reading);
     this.#isOpen = false;
     this.#isContinued = !isReset;
+  }
+
+  /**
+   * Ends an interval without a reading: no page was referenced since the last one, and
+   * nothing is reset.
+   *
+   * @param seconds as for {@linkcode advance}.
+   */
+  pass(seconds: number): void {
+    this.#addMoment(seconds);
+    // What an interval has seen until now belongs to the past, with its bits still set.
+    this.#isContinued ||= this.#isOpen;
+    this.#isOpen = false;
+  }
+
+  #addMoment(seconds: number): void {
+    const moments = this.#moments;
+    if (moments.isFull) {
+      this.#renumber(moments.makeRoom());
+      this.#bytes = undefined;
+    }
+    moments.add(seconds);
   }
 
   /**

@@ -286,3 +286,21 @@ Deno.test("ages match those of pages that are followed one by one", () => {
     { seed: 20_261_124, numRuns: 100 },
   );
 });
+
+Deno.test("an interval that passes without a reading makes all pages older", () => {
+  const ages = agesAfter(at(START, "02130"), at(START, "00200"));
+  ages.pass(5);
+  assertEquals(secondsOf(ages), [7, 6, 5, 6, 7]);
+  assertEquals([ages.referencedBytes, ages.unreferencedBytes], [0, 5 * PAGE]);
+  ages.advance(pagedataOf(at(START, "00002")), 1);
+  assertEquals(secondsOf(ages), [8, 7, 6, 7, 0]);
+  // What a look has seen is not seen again after it.
+  ages.look(pagedataOf(at(START, "20000")));
+  ages.pass(3);
+  ages.look(pagedataOf(at(START, "00000")));
+  assertEquals(secondsOf(ages), [3, 10, 9, 10, 3]);
+  for (let count = 0; count < 1000; count++) ages.pass(1);
+  assertEquals(ages.residentBytes, 5 * PAGE);
+  assertEquals(ages.referencedBytes, 0);
+  assert(secondsOf(ages).every((seconds) => seconds > 750));
+});

@@ -44,18 +44,21 @@ export interface RankedRange {
   pages: number;
 }
 
+/** The band of a process that rests: older than all others. */
+const RESTING = BANDS;
+
 /** The number of ranks. */
-export const RANKS = BANDS * KINDS * LENGTHS;
+export const RANKS = (RESTING + 1) * KINDS * LENGTHS;
 
 /** The rank of a range of at least one page. */
 function rankOf(band: number, kind: number, pages: number): number {
   const length = Math.min(31 - Math.clz32(pages), LENGTHS - 1);
-  return ((BANDS - 1 - band) * KINDS + kind) * LENGTHS + LENGTHS - 1 - length;
+  return ((RESTING - band) * KINDS + kind) * LENGTHS + LENGTHS - 1 - length;
 }
 
 /** The band of a rank. */
 export function bandOf(rank: number): number {
-  return BANDS - 1 - Math.floor(rank / (KINDS * LENGTHS));
+  return RESTING - Math.floor(rank / (KINDS * LENGTHS));
 }
 
 /**
@@ -64,14 +67,17 @@ export function bandOf(rank: number): number {
  * @param least the youngest band whose pages are visited.
  */
 export function eachRange(
-  { ages: { pagedata, bandOfPage }, residency }: AgedProcess,
+  { ages: { pagedata, bandOfPage }, residency, isResting }: AgedProcess,
   least: number,
   visit: (range: RankedRange) => void,
 ): void {
   if (!pagedata) return;
   const { bits, runPage, runOffset } = pagedata;
   // The band and the done bits, which are the same for all pages of a range.
-  const likeness = (at: number) => bandOfPage(at) << 4 | bits[at] & DONE_BITS;
+  const likeness = isResting
+    // It cannot use a page that was cooled, so none has to be.
+    ? (at: number) => RESTING << 4 | bits[at] & DONE_BITS | COOLED
+    : (at: number) => bandOfPage(at) << 4 | bits[at] & DONE_BITS;
   for (const mapping of pagedata.mappings) {
     if (firstOffset(pagedata, mapping) === endOffset(pagedata, mapping)) {
       continue;

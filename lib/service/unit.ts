@@ -8,6 +8,8 @@
  * @module
  */
 
+import type { Selector } from "../collection/selectors.ts";
+import type { CapConfig } from "../config/config.ts";
 import { EXIT_CODES, UsageError } from "../errors.ts";
 import {
   escapeLine,
@@ -51,6 +53,8 @@ export interface UnitOptions {
   mostMemory: number;
   /** Where it serves metrics; without them it has no network at all. */
   metrics?: Address;
+  /** Its caps, if they are known: it may write to no cgroup unless one needs that. */
+  caps?: readonly Pick<CapConfig, "select" | "reclaim">[];
 }
 
 /**
@@ -70,8 +74,15 @@ export interface UnitOptions {
  * ```
  */
 export function systemdUnit(
-  { program, args, stateDirectory, capabilities, mostMemory, metrics }:
-    UnitOptions,
+  {
+    program,
+    args,
+    stateDirectory,
+    capabilities,
+    mostMemory,
+    metrics,
+    caps = [],
+  }: UnitOptions,
 ): Printable {
   requirePlain(program, "the program of the unit");
   if (/["'\\]/.test(program)) {
@@ -116,7 +127,7 @@ PrivateTmp=yes
 PrivateDevices=yes
 PrivateIPC=yes
 PrivateMounts=yes
-ProtectControlGroups=yes
+${cgroupSettings(caps)}
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
@@ -172,6 +183,43 @@ function stateSettings(directory: string): string {
     "RuntimeDirectoryPreserve=yes",
     ...name === undefined ? [`ReadWritePaths=${quoted(directory)}`] : [],
   ].join("\n");
+}
+
+/** Where systemd mounts cgroups. */
+const CGROUPS = "/sys/fs/cgroup";
+
+/**
+ * The settings of the cgroups, which are read-only except where a cap has its cgroup
+ * reclaimed: `memory.reclaim`. The directory above that cgroup is writable, because a
+ * cgroup is removed and made anew with its unit. systemd may place a unit anywhere.
+ */
+function cgroupSettings(
+  caps: readonly Pick<CapConfig, "select" | "reclaim">[],
+): string {
+  const places = caps.filter(({ reclaim }) => reclaim === "auto")
+    .flatMap(({ select: [selector, ...others] }) =>
+      others.length > 0 ? [] : placeOf(selector) ?? []
+    );
+  if (places.includes("")) {
+    return "# It has the kernel reclaim cgroups, wherever they are.\nProtectControlGroups=no";
+  }
+  const paths = Array.from(
+    new Set(places),
+    (place) => `ReadWritePaths=-${quoted(CGROUPS + place)}`,
+  );
+  return ["ProtectControlGroups=yes", ...paths].join("\n");
+}
+
+/**
+ * The directory above the cgroup that a selector names, below the mount point; empty if
+ * it can be anywhere, `undefined` if it selects no cgroup.
+ */
+function placeOf(selector: Selector): string | undefined {
+  if (selector.kind === "unit") return "";
+  if (selector.kind !== "cgroup") return undefined;
+  const [, place = ""] =
+    /^cgroup:((?:\/[^*?[\\/]+)*)\/[^*?[\\/]+$/.exec(selector.text) ?? [];
+  return escapeLine(place) === place ? place : "";
 }
 
 /** The settings of the network: only what the metrics need. */

@@ -6,6 +6,7 @@
  */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { parseSelector } from "../collection/selectors.ts";
 import { UsageError } from "../errors.ts";
 import { firstUnsafe } from "../report/testing.ts";
 import { DAEMON_CAPABILITIES } from "../platform/linux/privileges.ts";
@@ -161,5 +162,63 @@ Deno.test("the unit allows no more network access than the metrics need", () => 
     assertSettings(settingsOf({ metrics: { hostname, port: 9090 } }), {
       absent: ["Service.PrivateNetwork", "Service.IPAddress"],
     });
+  }
+});
+
+Deno.test("cgroups are read-only unless a cap has one reclaimed", () => {
+  const capOf = (selector: string, reclaim?: "auto" | "off") => ({
+    select: [parseSelector(selector)],
+    reclaim,
+  });
+  const closed = { there: ["Service.ProtectControlGroups=yes"] };
+  const writable = ["Service.ReadWritePaths"];
+  for (
+    const caps of [
+      undefined,
+      [],
+      [capOf("cgroup:/db/one"), capOf("unit:nginx", "off")],
+      // Nothing is reclaimed of these.
+      [capOf("comm:nginx", "auto")],
+      [{
+        select: [parseSelector("unit:a"), parseSelector("unit:b")],
+        reclaim: "auto" as const,
+      }],
+    ]
+  ) {
+    assertSettings(settingsOf({ caps }), { ...closed, absent: writable });
+  }
+  assertSettings(
+    settingsOf({
+      caps: [
+        capOf("cgroup:/a b/c%d/one", "auto"),
+        capOf("cgroup:/db.slice/one", "auto"),
+        capOf("cgroup:/db.slice/two", "auto"),
+      ],
+    }),
+    {
+      there: [
+        "Service.ProtectControlGroups=yes",
+        'Service.ReadWritePaths=-"/sys/fs/cgroup/a b/c%%d"',
+        "Service.ReadWritePaths=-/sys/fs/cgroup/db.slice",
+      ],
+    },
+  );
+  for (
+    const selector of [
+      "unit:nginx",
+      "cgroup:/db",
+      "cgroup:/d?/x",
+      "cgroup:/a/*",
+    ]
+  ) {
+    assertSettings(
+      settingsOf({
+        caps: [capOf("cgroup:/a/b", "auto"), capOf(selector, "auto")],
+      }),
+      {
+        there: ["Service.ProtectControlGroups=no"],
+        absent: [...writable, "Service.ProtectControlGroups=yes"],
+      },
+    );
   }
 });

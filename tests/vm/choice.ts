@@ -14,6 +14,9 @@ const NAMES = [
   "newest-la57",
   "newest-4level",
   "criu",
+  "6.1-reclaim",
+  "6.12-reclaim",
+  "newest-reclaim",
 ];
 
 /** Whether a machine is to be tested on: `RCAP_VM` names it, or none. */

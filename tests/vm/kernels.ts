@@ -4,7 +4,7 @@
  * large pages as it has them by default. There, rcap looks at a process with
  * exactly known hot and cold memory, and takes some of it: see `guest.sh`.
  *
- * `deno task test:vm` runs this and `criu.ts`, on the binary that `RCAP_BIN`
+ * `deno task test:vm` runs this, `criu.ts` and `reclaim.ts`, on the binary that `RCAP_BIN`
  * names or else on `dist/rcap`. `RCAP_VM=6.1-la57,newest-4level` chooses some of
  * the machines. `deno task test` leaves it out: each machine takes half a minute,
  * and the first run fetches packages of 200 MB.

@@ -58,6 +58,18 @@ export class Avoidance {
     return undefined;
   }
 
+  /**
+   * Whether anyone asks for the processes of a cgroup to be left alone.
+   *
+   * @param mount the directory where its hierarchy is mounted.
+   * @param cgroup its path, relative to `mount`.
+   * @throws SystemError if the attributes cannot be read.
+   */
+  isWished(mount: string, cgroup: string): boolean {
+    this.#renew();
+    return this.#wish(mount, cgroup) !== undefined;
+  }
+
   #renew(): void {
     if (performance.now() - this.#readAt < LIFETIME) return;
     this.#mounts = cgroupMounts(readTextFile("/proc/self/mountinfo"));

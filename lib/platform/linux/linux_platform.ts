@@ -26,14 +26,17 @@ import {
   type Platform,
   type ProcessEntry,
   type ProcessSample,
+  type ReclaimableCgroup,
 } from "../platform.ts";
 import { Avoidance } from "./avoidance.ts";
+import { CgroupReclaim, findCgroup } from "./cgroup_reclaim.ts";
 import {
   type CgroupPlace,
   isOutside,
   parseCgroups,
   systemdPath,
 } from "./cgroups.ts";
+import { FrozenCgroups } from "./frozen_cgroups.ts";
 import { CostMeter } from "./memory_costs.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
@@ -60,7 +63,9 @@ export class LinuxPlatform implements Platform {
   readonly #budgets = precisionBudgets(systemMemory().totalMemory);
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
+  readonly #reclaim = new CgroupReclaim(this.#avoidance);
   readonly #swapLimits = new SwapLimits();
+  readonly #frozenCgroups = new FrozenCgroups();
   readonly #costs: CostMeter;
 
   /**
@@ -158,6 +163,13 @@ export class LinuxPlatform implements Platform {
     });
   }
 
+  reclaimable(
+    entries: readonly ProcessEntry[],
+    matches: (path: string) => boolean,
+  ): ReclaimableCgroup | string {
+    return this.#reclaim.find(cgroupsOfAll(entries), matches);
+  }
+
   open(process: ProcessEntry, options: OpenOptions = {}): MonitoredMemory {
     return new LinuxProcessMemory(process, {
       ...options,
@@ -168,6 +180,7 @@ export class LinuxPlatform implements Platform {
       calls: this.#calls,
       budgets: this.#budgets,
       swapLimits: this.#swapLimits,
+      frozenCgroups: this.#frozenCgroups,
       referenceCost: () => this.#costs.reference,
     });
   }
@@ -233,6 +246,26 @@ export function realUid(status: string): number {
     throw new SyntaxError(`no Uid in status: ${status.slice(0, 80)}`);
   }
   return uid;
+}
+
+/** Yields the cgroups of the processes that are visible. */
+function* cgroupsOfAll(
+  entries: Iterable<ProcessEntry>,
+): Generator<CgroupPlace[]> {
+  for (const entry of entries) {
+    const places = lookUp(entry, placesOf);
+    if (places) yield places;
+  }
+}
+
+/** Why memory of the selected cgroup cannot be reclaimed: `OperatingSystem`. */
+export function whyNotReclaimable(
+  matches: (path: string) => boolean,
+): string | undefined {
+  const mountinfo = readTextFile("/proc/self/mountinfo");
+  const all = listProcesses();
+  const found = findCgroup(cgroupsOfAll(all), matches, mountinfo);
+  return typeof found === "string" ? found : undefined;
 }
 
 function placesOf(directory: ProcDir): CgroupPlace[] {

@@ -83,6 +83,11 @@ export interface PagedataSource extends Disposable {
   /** Whether a process may have run since it was last read. */
   hasRun(pid: number): boolean;
   /**
+   * Whether nothing but the threads of a process use its memory: no other process has its
+   * address space, and no virtual machine or device maps it. `false` if that is not known.
+   */
+  isAlone?(pid: number): boolean;
+  /**
    * Identifies the address spaces of all processes, by pid, where that is possible: one
    * object for each space.
    */

@@ -35,6 +35,7 @@ import {
   type WhyNoSwap,
 } from "./candidates.ts";
 import { parseCgroups } from "./cgroups.ts";
+import type { FrozenCgroups } from "./frozen_cgroups.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
 import { MemoryFiles, readSizes } from "./memory_files.ts";
@@ -65,6 +66,8 @@ export interface MemoryAccess extends OpenOptions {
   readonly budgets?: PrecisionBudgets;
   /** Finds the cgroups that may not swap; all processes share what it caches. */
   readonly swapLimits?: SwapLimits;
+  /** Finds the cgroups that are frozen, likewise. */
+  readonly frozenCgroups?: FrozenCgroups;
   /**
    * By how much longer the first reference to a page takes after its reference bit was
    * reset, in nanoseconds; `undefined` while it is not known.
@@ -175,6 +178,20 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
   hasRun(): boolean {
     return this.#access.source.hasRun(this.pid);
+  }
+
+  isAlone(): boolean {
+    return this.#access.source.isAlone?.(this.pid) ?? false;
+  }
+
+  isHalted(): boolean {
+    using directory = ProcDir.open(this.#id);
+    if (directory.opened.isStopped) return true;
+    const { frozenCgroups } = this.#access;
+    return frozenCgroups !== undefined && ofProcess(
+      this.pid,
+      () => frozenCgroups.hold(parseCgroups(directory.readText("cgroup"))),
+    );
   }
 
   async readMappings(

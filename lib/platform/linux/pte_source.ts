@@ -382,6 +382,11 @@ export class PteSource implements PagedataSource {
       this.#known.get(space.topTable)?.runtime !== space.runtime;
   }
 
+  isAlone(pid: number): boolean {
+    const space = this.#space(pid);
+    return space?.isShared === false && space.hasSecondaryMmu === false;
+  }
+
   addressSpaces(): ReadonlyMap<number, AddressSpace> {
     this.#list();
     return this.#spaces;

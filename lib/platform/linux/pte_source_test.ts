@@ -27,7 +27,9 @@ class MadeUpTables implements ReadableTables {
   reads = 0;
   /** The bits of all their pages. */
   bits = 0;
-  hasSecondaryMmu = false;
+  hasSecondaryMmu: boolean | undefined = false;
+  /** Whether another process has the address space, too. */
+  isShared = false;
   readonly hasSoftDirty = false;
 
   addressSpaces() {
@@ -35,6 +37,8 @@ class MadeUpTables implements ReadableTables {
       [Deno.pid, {
         topTable: 1n,
         address: 1n,
+        pid: Deno.pid,
+        isShared: this.isShared,
         runtime: 0,
         hasSecondaryMmu: this.hasSecondaryMmu,
       }],
@@ -149,5 +153,24 @@ Deno.test("a process that is left alone because of a secondary MMU is not cooled
     await memory.reset();
     await memory.read("scan");
     assertEquals(reset.found, [isCooled, isCooled]);
+  }
+});
+
+Deno.test("a process is alone only if nothing else is known to use its memory", () => {
+  for (
+    const [isShared, hasSecondaryMmu, isAlone] of [
+      [false, false, true],
+      [true, false, false],
+      [false, true, false],
+      [false, undefined, false],
+    ] as const
+  ) {
+    const tables = Object.assign(new MadeUpTables(), {
+      isShared,
+      hasSecondaryMmu,
+    });
+    using source = new PteSource(tables);
+    assertEquals(source.isAlone(Deno.pid), isAlone);
+    assertEquals(source.isAlone(0), false);
   }
 });

@@ -29,6 +29,8 @@ export function statFields(text: string): string[] {
 export interface ProcStat extends ProcessEntry {
   /** How many threads it has. */
   readonly threads: number;
+  /** Whether a signal has stopped it, such as SIGSTOP. */
+  readonly isStopped: boolean;
 }
 
 /**
@@ -65,6 +67,7 @@ export function parseStat(text: string): ProcStat {
     image,
     majorFaults: number(12),
     threads,
+    isStopped: fields[0] === "T",
   };
 }
 

@@ -39,7 +39,15 @@ Deno.test("the fields that rcap needs are parsed", () => {
     image: 12345678,
     majorFaults: 7,
     threads: 1,
+    isStopped: false,
   });
+});
+
+Deno.test("only a process that a signal has stopped is stopped", () => {
+  const stopped = ["R", "S", "D", "T", "t", "Z"].filter((state) =>
+    parseStat(line({ state })).isStopped
+  );
+  assertEquals(stopped, ["T"]);
 });
 
 Deno.test("a command may contain parentheses, spaces and newlines, or be empty", () => {

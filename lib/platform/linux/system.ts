@@ -17,6 +17,7 @@ import {
   availableMemory,
   LinuxPlatform,
   machineMemory,
+  whyNotReclaimable,
 } from "./linux_platform.ts";
 import { OBSERVERS } from "../observers_directory.ts";
 import { unstoppableProcesses } from "./memory_calls.ts";
@@ -54,6 +55,7 @@ export const linux: OperatingSystem = {
   fateOf,
   hold: holdProcess,
   ignoresHangup,
+  whyNotReclaimable,
   memory: machineMemory,
   uidOfUser,
   requireOwnProcesses: requireOwnProc,

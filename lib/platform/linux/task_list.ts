@@ -48,6 +48,10 @@ export interface AddressSpace {
   readonly topTable: bigint;
   /** The address of its `struct mm_struct`. */
   readonly address: bigint;
+  /** One of the processes that have it. */
+  readonly pid: number;
+  /** Whether several processes have it, as after `clone(CLONE_VM)`. */
+  isShared: boolean;
   /** The total run time of its current tasks, in nanoseconds. */
   runtime: number;
   /**
@@ -199,6 +203,8 @@ export class TaskList implements Disposable {
           space = {
             topTable: bigintAt(records, at + 2),
             address: bigintAt(records, at + 4),
+            pid: records[at],
+            isShared: false,
             runtime: 0,
             hasSecondaryMmu: this.#tellsSubscriptions
               ? (records[at + 8] | records[at + 9]) !== 0
@@ -208,8 +214,10 @@ export class TaskList implements Disposable {
         }
         before = table;
         spaces.set(records[at], space);
+        if (records[at] !== space.pid) space.isShared = true;
       } else if (records[at] !== records[at - RECORD_HALVES]) {
         spaces.set(records[at], space);
+        space.isShared = true;
       }
       space.runtime += low52At(records, at + 6);
     }

@@ -106,7 +106,8 @@ Deno.test("scripts get one object on standard output, valid or not", async () =>
         file: files.file,
         line: 5,
         message: 'unknown key "foo" in [[cap]]',
-        suggestion: "the keys are name, select, max_rss, secondary_mmu",
+        suggestion:
+          "the keys are name, select, max_rss, secondary_mmu, reclaim",
       }],
       warnings: [],
       config: null,

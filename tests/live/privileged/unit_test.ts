@@ -10,7 +10,8 @@ import type { ScanReport } from "../../../lib/oneshot/scan_once.ts";
 import { mostMemory } from "../../../lib/platform/memory_limits.ts";
 import { parseAddress } from "../../../lib/service/metrics_server.ts";
 import { DAEMON_CAPABILITIES } from "../../../lib/platform/linux/privileges.ts";
-import { systemdUnit } from "../../../lib/service/unit.ts";
+import { parseSelector } from "../../../lib/collection/selectors.ts";
+import { systemdUnit, type UnitOptions } from "../../../lib/service/unit.ts";
 import {
   assertIntact,
   assertScanReport,
@@ -45,8 +46,13 @@ const MOST_EXPOSURE = 25;
 const STRICT = Deno.env.has("RCAP_BIN") ? "SystemCallErrorNumber=kill" : "";
 
 /** A unit that starts another program in rcap's place, and its drop-in. */
-function unitFor([program, ...args]: string[], metrics?: string): string {
+function unitFor(
+  [program, ...args]: string[],
+  metrics?: string,
+  caps?: UnitOptions["caps"],
+): string {
   return systemdUnit({
+    caps,
     program,
     args,
     stateDirectory: "/run/rcap",
@@ -60,12 +66,13 @@ function unitFor([program, ...args]: string[], metrics?: string): string {
 async function runConfined(
   manager: ServiceManager,
   command: string[],
+  caps?: UnitOptions["caps"],
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   const [out, err] = [`${manager.folder}/out`, `${manager.folder}/err`];
   for (const path of [out, err]) Deno.writeTextFileSync(path, "");
   await manager.install(
     "rcap.service",
-    unitFor(command),
+    unitFor(command, undefined, caps),
     `[Service]
 Type=oneshot
 Restart=no
@@ -164,10 +171,48 @@ Deno.test("the unit's sandbox is in effect, with exactly its capabilities", asyn
   ]);
 });
 
+// A cgroup that is made after the sandbox, as that of a service that starts again is.
+const CGROUP_PROBE = `
+cd /sys/fs/cgroup || exit
+for path in rcap-probe/made rcap-other; do
+  mkdir "$path" 2>/dev/null && rmdir "$path" && echo "$path"
+done
+true
+`;
+
+Deno.test("in the unit's sandbox, only cgroups that a cap has reclaimed are writable", async () => {
+  await using manager = await ServiceManager.start();
+  const capOf = (selector: string) => ({
+    select: [parseSelector(selector)],
+    reclaim: "auto" as const,
+  });
+  // It is there before the sandbox is set up, as slices are.
+  const parent = "/sys/fs/cgroup/rcap-probe";
+  await manager.install(
+    "parent.service",
+    `[Service]\nType=oneshot\nExecStart=/bin/mkdir ${parent}\n`,
+  );
+  await manager.systemctl("start", "parent.service");
+  for (
+    const [caps, writable] of [
+      [[], []],
+      [[capOf("cgroup:/rcap-probe/made")], ["rcap-probe/made"]],
+      [[capOf("unit:made")], ["rcap-probe/made", "rcap-other"]],
+    ] as const
+  ) {
+    const { code, stdout, stderr } = await runConfined(
+      manager,
+      ["/bin/sh", "-c", CGROUP_PROBE],
+      caps,
+    );
+    assertEquals({ code, stderr }, { code: 0, stderr: "" });
+    assertEquals(stdout.trim().split("\n").filter(Boolean), [...writable]);
+  }
+});
+
 Deno.test("systemd passes on the unit's arguments, whatever characters they contain", async () => {
   await using manager = await ServiceManager.start();
   const words = [
-    "",
     "a b",
     "$HOME",
     "${HOME}",

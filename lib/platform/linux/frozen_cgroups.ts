@@ -1,0 +1,60 @@
+/**
+ * Cgroups whose processes are frozen: `cgroup.freeze` of version 2
+ * (Documentation/admin-guide/cgroup-v2.rst), and the controller `freezer` of version 1
+ * (Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst).
+ *
+ * The files that are read here show that all processes of a cgroup are frozen, also if
+ * this was asked of a cgroup above it.
+ *
+ * @module
+ */
+
+import { controlAt } from "../../../ffi/cgroup_directory.ts";
+import { File, readTextFile } from "../../../ffi/file.ts";
+import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
+import { type CgroupPlace, isOutside } from "./cgroups.ts";
+import type { Mount } from "./mountinfo.ts";
+
+/** How long mounts are cached, in milliseconds. The state of a cgroup is always read. */
+const LIFETIME = 1000;
+
+/** Finds out which cgroups are frozen. */
+export class FrozenCgroups {
+  #mounts: ReadonlyMap<string, Mount> = new Map();
+  #readAt = -Infinity;
+
+  /**
+   * Whether one of the cgroups of a process is frozen.
+   *
+   * @throws SystemError if no descriptor is free.
+   */
+  hold(places: readonly CgroupPlace[]): boolean {
+    this.#renew();
+    return places.some((place) => {
+      const file = stateOf(place);
+      const mount = this.#mounts.get(place.hierarchy);
+      if (!file || !mount || isOutside(place.path)) return false;
+      const [cgroup] = upFrom(place.path, mount);
+      if (cgroup === undefined) return false;
+      using directory = File.openPlace(mount.directory);
+      const state = controlAt(directory, cgroup, file.name);
+      return state !== undefined && file.frozen.test(state);
+    });
+  }
+
+  #renew(): void {
+    if (performance.now() - this.#readAt < LIFETIME) return;
+    this.#mounts = cgroupMounts(readTextFile("/proc/self/mountinfo"));
+    this.#readAt = performance.now();
+  }
+}
+
+/** The file of a hierarchy with the state of a cgroup; `undefined` if it has none. */
+function stateOf(
+  { hierarchy }: CgroupPlace,
+): { name: string; frozen: RegExp } | undefined {
+  if (hierarchy === "") return { name: "cgroup.events", frozen: /^frozen 1$/m };
+  return hierarchy.split(",").includes("freezer")
+    ? { name: "freezer.state", frozen: /^FROZEN$/ }
+    : undefined;
+}
