@@ -143,6 +143,10 @@ export class ExclusiveMemory extends WrappedMemory
     return this.#memory.unjudged;
   }
 
+  get unresetFor(): ((milliseconds: number) => number) | undefined {
+    return this.#memory.unresetFor?.bind(this.#memory);
+  }
+
   hasRun(): boolean {
     return this.#memory.hasRun();
   }

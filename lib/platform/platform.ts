@@ -47,6 +47,8 @@ export interface OpenOptions {
    * over a minute. Unlimited by default. Read whenever it matters, so it may change.
    */
   readonly observationBudget?: number;
+  /** Whether to treat memory as if there were swap for it, whether or not there is. */
+  readonly assumesSwap?: boolean;
 }
 
 /**
@@ -198,6 +200,11 @@ export interface MonitoredMemory extends ProcessMemory {
    * by default.
    */
   readonly unjudged?: number;
+  /**
+   * How much of it looks in use, and was last reset longer ago than a number of
+   * milliseconds, for lack of budget; in bytes, as of the last reading. None by default.
+   */
+  unresetFor?(milliseconds: number): number;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
   /**

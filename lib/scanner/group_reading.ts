@@ -13,8 +13,10 @@ import type { Origin } from "./used_again.ts";
 const EXACT = 64;
 /** How many bands an octave of longer ages has. */
 const PER_OCTAVE = 8;
-/** The number of bands: up to 2^24 intervals. */
-const BANDS = EXACT + PER_OCTAVE * 18;
+/** The band of what was never used while it was watched: its age is not known. */
+export const NEVER = EXACT + PER_OCTAVE * 18;
+/** The number of bands; those of known ages are up to 2^24 intervals. */
+const BANDS = NEVER + 1;
 
 /** Sizes are in bytes, by band of age. Times are in seconds. */
 export class GroupReading {
@@ -57,12 +59,12 @@ export class GroupReading {
     const moments = bytesBefore.length;
     for (let moment = 0; moment < moments; moment++) {
       if (bytesBefore[moment] === 0) continue;
-      this.before[this.#bandOf(ages.ageOf(moment))] += bytesBefore[moment];
+      this.before[this.#bandOf(ages, moment)] += bytesBefore[moment];
     }
     for (const { origin, pageSize, pages } of again.counts) {
       for (let moment = 0; moment < moments; moment++) {
         if (pages[moment] === 0) continue;
-        const band = this.#bandOf(ages.ageOf(moment));
+        const band = this.#bandOf(ages, moment);
         this.again[origin][band] += pages[moment];
         this.againBytes[band] += pages[moment] * pageSize;
       }
@@ -84,7 +86,7 @@ export class GroupReading {
     this.#addAfter(ages, bytes, seconds);
     for (let moment = 0; moment < bytes.length; moment++) {
       if (bytes[moment] === 0) continue;
-      const band = this.#bandOf(ages.ageOf(moment) + seconds);
+      const band = this.#bandOf(ages, moment, seconds);
       this.before[band] += bytes[moment];
     }
   }
@@ -93,7 +95,7 @@ export class GroupReading {
     for (let moment = 0; moment < bytes.length; moment++) {
       if (bytes[moment] === 0) continue;
       const age = ages.ageOf(moment) + seconds;
-      const band = this.#bandOf(age);
+      const band = this.#bandOf(ages, moment, seconds);
       this.after[band] += bytes[moment];
       this.#ages[band] += bytes[moment] * age;
     }
@@ -101,11 +103,15 @@ export class GroupReading {
     this.neverUsed += ages.neverReferencedBytes;
   }
 
-  #bandOf(age: number): number {
+  /** @param seconds since the reading of the process. */
+  #bandOf(ages: PageAges, moment: number, seconds = 0): number {
+    // The first moment is that of pages that were not used since.
+    if (moment === 0) return NEVER;
+    const age = ages.ageOf(moment) + seconds;
     const steps = Math.round(age / this.#interval);
     if (steps < EXACT) return Math.max(0, steps);
     const octaves = Math.log2(steps / EXACT);
-    return Math.min(EXACT + Math.floor(octaves * PER_OCTAVE), BANDS - 1);
+    return Math.min(EXACT + Math.floor(octaves * PER_OCTAVE), NEVER - 1);
   }
 
   /** How old the pages of a band are after the reading, on average. */

@@ -26,6 +26,12 @@ export class OutPages {
   /** A bit a unit. */
   readonly #blocks = new Map<number, Uint32Array>();
   #left: LeftRange[] = [];
+  #bytes = 0;
+
+  /** The size of what is in swap, as far as it is known. */
+  get bytes(): number {
+    return this.#bytes;
+  }
 
   /** Adds a unit that is in swap. What is too much is left out. */
   add(unit: number): void {
@@ -36,7 +42,9 @@ export class OutPages {
       this.#blocks.set(number, block = new Uint32Array(BLOCK / 32));
     }
     const at = unit - number * BLOCK;
-    block[at >>> 5] |= 1 << (at & 31);
+    const bit = 1 << (at & 31);
+    if (!(block[at >>> 5] & bit)) this.#bytes += UNIT;
+    block[at >>> 5] |= bit;
   }
 
   /** Notes that pages have left memory; whether to swap is not known. */
@@ -67,6 +75,7 @@ export class OutPages {
         if (!(block[place >>> 5] & bit)) continue;
         block[place >>> 5] &= ~bit;
         found++;
+        this.#bytes -= UNIT;
       }
       at = blockEnd;
       if (block?.every((word) => word === 0)) this.#blocks.delete(number);

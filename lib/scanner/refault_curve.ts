@@ -5,7 +5,8 @@
  * A page that is used again would have been out under every cap that is smaller than its
  * _stack distance_: what cannot go, and all pages that were used more recently. Pages of
  * the same age cannot be ordered, and are spread evenly. Of what was used in the same
- * interval as the page, half was used before it.
+ * interval as the page, half was used before it. What was never used while it was watched
+ * is the oldest.
  *
  * What is kept does not grow with time: caps are in a fixed number of steps, which become
  * larger with the group.
@@ -14,7 +15,7 @@
  */
 
 import { MOMENTS } from "./moments.ts";
-import type { GroupReading } from "./group_reading.ts";
+import { type GroupReading, NEVER } from "./group_reading.ts";
 
 /** The number of caps. */
 const STEPS = 512;
@@ -47,6 +48,12 @@ export interface Surroundings {
   readonly out: number;
   /** Since the observation began. */
   readonly seconds: number;
+  /**
+   * Whether it has only begun, so that it says nothing about pages that are used for the
+   * first time: they may have been used just before. They count only under caps that
+   * what is known to be younger exceeds. Not by default.
+   */
+  readonly hasJustBegun?: boolean;
 }
 
 /** Pages a second. */
@@ -104,7 +111,10 @@ export class RefaultCurve {
   }
 
   /** Adds what a reading has found in use again. */
-  add(reading: GroupReading, { fixed, out, seconds }: Surroundings): void {
+  add(
+    reading: GroupReading,
+    { fixed, out, seconds, hasJustBegun = false }: Surroundings,
+  ): void {
     const { before, again, againBytes, fresh, returned } = reading;
     let younger = fixed + fresh / 2;
     for (const bytes of againBytes) younger += bytes / 2;
@@ -116,7 +126,8 @@ export class RefaultCurve {
     for (let band = 0; band < before.length; band++) {
       // What was used again besides, but is younger, is not counted twice.
       younger -= againBytes[band] / 2;
-      const span = before[band];
+      const isUnknown = band === NEVER && hasJustBegun;
+      const span = isUnknown ? 0 : before[band];
       const [fromSwap, fromFiles] = [again.swap[band], again.file[band]];
       if (fromSwap > 0) this.#spread(swap, { pages: fromSwap, younger, span });
       if (fromFiles > 0) {

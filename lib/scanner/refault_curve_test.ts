@@ -267,6 +267,22 @@ Deno.test("pages that went to swap while they were watched count when they come 
   assertEquals(ages.again?.returned, 2);
 });
 
+Deno.test("what is used for the first time soon after the beginning may have been used just before", () => {
+  const refaults = (hasJustBegun: boolean) => {
+    const ages = new PageAges({ originOf });
+    const curve = new RefaultCurve({ largest: 8 * PAGE, steps: 8 });
+    for (const pages of ["22000000", "22000000", "22220000"]) {
+      ages.advance(pagedataOf(at(START, pages)), 1);
+      const group = new GroupReading(1);
+      group.addRead(ages);
+      curve.add(group, { fixed: 0, out: 0, seconds: 0, hasJustBegun });
+    }
+    return [1, 2, 5, 8].map((cap) => curve.refaults(cap * PAGE, 1).fromSwap);
+  };
+  assertEquals(refaults(false), [2, 2, 1, 0]);
+  assertEquals(refaults(true), [2, 0, 0, 0]);
+});
+
 /** A curve of a group that has a page used again every so many seconds. */
 function curveOf(
   { minutes, uses }: { minutes: number; uses: (minute: number) => number },
