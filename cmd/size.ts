@@ -12,7 +12,7 @@ import {
   writtenAs,
 } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
-import { findSizes } from "../lib/oneshot/size.ts";
+import { findSizes, OTHERS } from "../lib/oneshot/size.ts";
 import {
   eachProcess,
   type Grouping,
@@ -25,6 +25,7 @@ import {
   chosenCaps,
   type GroupSizeReport,
   type RefaultLimit,
+  SHORT,
   type SizeReport,
   sizeReport,
 } from "../lib/oneshot/size_report.ts";
@@ -38,7 +39,7 @@ import {
 import type { OperatingSystem } from "../lib/platform/operating_system.ts";
 import { lines } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
-import { parseDuration } from "../lib/report/units.ts";
+import { countOf, parseDuration } from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, observing, pagedataOption } from "./options.ts";
 import { addTableOptions, columnNames, ResultTable } from "./result.ts";
@@ -257,7 +258,9 @@ export function sizeCommand(context: Context) {
       if (toml) {
         const select = selectors.map(writtenAs);
         const rendered = renderCaps(
-          report.groups.filter(({ name }) => name !== NO_GROUP),
+          report.groups.filter(({ name }) =>
+            name !== NO_GROUP && name !== OTHERS
+          ),
           ({ name }) => name === "" ? select : [name],
         );
         await context.printLast(rendered);
@@ -327,9 +330,14 @@ function rowsOf(group: GroupSizeReport): CapRow[] {
 function belowGroups({ observedSeconds, interval, groups }: SizeReport) {
   return lines(
     "",
-    `Watched ${groups.length} groups for ${
+    `Watched ${countOf(groups.length, "group")} for ${
       formatSeconds(observedSeconds)
     }, every ${formatSeconds(interval)}; nothing was paged out.`,
+    ...observedSeconds < SHORT
+      ? [
+        "That is short: nothing is known of when memory is used that was not used meanwhile.",
+      ]
+      : [],
   );
 }
 

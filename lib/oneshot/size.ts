@@ -38,7 +38,10 @@ const SELECTION_LIFE = 10_000;
 /** The most that being observed may cost a process, as a share of its time: as the daemon's default. */
 const BUDGET = 0.01;
 /** The steps of a curve, and the readings whose ages are kept, of each of many groups. */
-const ONE_OF_MANY = { steps: 256, samples: 64 };
+const ONE_OF_MANY = { steps: 128, samples: 32 };
+/** The most groups: those of the largest processes; all others are one. */
+const MOST_GROUPS = 1024;
+export const OTHERS = "others";
 
 /** Returns the name of the group that a process belongs to; `undefined` if none. */
 export type GroupOf = (entry: ProcessEntry) => string | undefined;
@@ -191,18 +194,25 @@ class Sizing {
         clock: this.#clock,
       });
       this.#processes.set(key, process);
-      let group = this.#groups.get(name);
-      if (!group) {
-        this.#groups.set(name, group = new SizedGroup(name, this.#ofGroup));
-        if (!isFirst) group.begin();
-      }
+      const group = this.#groupNamed(name);
       group.processes.push(process);
       await process.begin();
+      if (!isFirst) group.begin();
       const limit = limitOf(process);
       if (limit && isFirst) {
         log.warn(`process ${entry.pid} (${entry.comm}): ${limit}`);
       }
     }
+  }
+
+  #groupNamed(wanted: string): SizedGroup {
+    const isFull = this.#groups.size >= MOST_GROUPS;
+    const name = isFull && !this.#groups.has(wanted) ? OTHERS : wanted;
+    let group = this.#groups.get(name);
+    if (!group) {
+      this.#groups.set(name, group = new SizedGroup(name, this.#ofGroup));
+    }
+    return group;
   }
 
   get #ofGroup(): SizedGroupOptions {
@@ -223,10 +233,22 @@ class Sizing {
     }
   }
 
+  /** Whether its cgroup asks for it to be left alone, as far as it is known. */
+  #isAvoided(entry: ProcessEntry): boolean {
+    try {
+      return this.#options.platform.avoidanceOf?.(entry) !== undefined;
+    } catch (error) {
+      if (!(error instanceof NotKnown)) throw error;
+      return true;
+    }
+  }
+
   async #find(isFirst: boolean): Promise<readonly ProcessEntry[]> {
     const { selectors, platform, signal, log } = this.#options;
     if (selectors.length === 0) {
-      return platform.listProcesses().filter((entry) => !whyNot(entry));
+      return platform.listProcesses().filter((entry) =>
+        !whyNot(entry) && !this.#isAvoided(entry)
+      ).sort((a, b) => b.rss - a.rss);
     }
     try {
       const { processes, problems } = await selectProcesses(
@@ -254,7 +276,7 @@ class Sizing {
       using _progress = progress(this.#progress());
       const started = clock.now();
       await clock.sleep(SOON, signal);
-      await this.#step((process) => process.look());
+      await this.#step((one) => one.look());
       this.#take(false);
       const least = longest / MOST_READING;
       due = Math.max(due + this.#interval, started + least);
@@ -262,7 +284,7 @@ class Sizing {
       await clock.sleep(left, signal);
       if (signal.aborted) return;
       const began = clock.now();
-      await this.#step((process) => process.advance());
+      await this.#step((one) => one.advance());
       this.#take(true);
       longest = clock.now() - began;
       if (clock.now() - this.#selectedAt >= SELECTION_LIFE && !isOver()) {
@@ -272,10 +294,10 @@ class Sizing {
     }
   }
 
-  async #step(step: (process: SizedProcess) => Promise<void>): Promise<void> {
-    for (const process of this.#processes.values()) {
+  async #step(step: (one: SizedProcess) => Promise<void>): Promise<void> {
+    for (const one of this.#processes.values()) {
       if (this.#options.signal.aborted) return;
-      await step(process);
+      await step(one);
     }
   }
 

@@ -122,8 +122,9 @@ export class SizedGroup {
     this.processes = this.processes.filter(({ hasExited }) => !hasExited);
   }
 
-  /** Begins: the processes are measured. */
+  /** Begins, unless it has: the processes are measured. */
   begin(): void {
+    if (this.#curve) return;
     this.startSize = this.size;
     const { steps, samples } = this.#options;
     const largest = this.startSize + this.out;
