@@ -131,6 +131,14 @@ Deno.test("the budget is at least one refault a second, and as large as was aske
   assert(cap < group.least * 1.05 + 2 ** 20 + 1, `${cap / PAGE}`);
 });
 
+Deno.test("the working set of a short observation is what was used, not what was not", async () => {
+  const platform = new FakePlatform(new FakeClock());
+  startOne(platform);
+  const { groups: [group] } = await sizeOf(platform, { observation: 60_000 });
+  assertEquals(group.workingSetSeconds, 60);
+  assertEquals(group.workingSet, 1600 * PAGE);
+});
+
 Deno.test("what cannot go is in every cap, and has its reasons", async () => {
   const platform = new FakePlatform(new FakeClock());
   const process = startOne(platform);

@@ -155,7 +155,7 @@ export class SizedGroup {
     this.seconds = seconds;
     this.#last = reading;
     this.#inUse.add(fixed + reading.inUse);
-    this.#lastWorkingSet = reading.youngerThan(WORKING_SET);
+    this.#lastWorkingSet = reading.usedWithin(WORKING_SET);
     const window = Math.min(WORKING_SET, observation);
     // Timers are not exact.
     if (seconds >= window * 0.99) this.#workingSet.add(this.#lastWorkingSet);

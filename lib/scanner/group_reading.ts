@@ -120,10 +120,10 @@ export class GroupReading {
     return bytes === 0 ? 0 : this.#ages[band] / bytes;
   }
 
-  /** What is younger than an age after the reading. */
-  youngerThan(seconds: number): number {
+  /** What was used within so many seconds before the reading. */
+  usedWithin(seconds: number): number {
     let bytes = 0;
-    for (let band = 0; band < BANDS; band++) {
+    for (let band = 0; band < NEVER; band++) {
       if (this.ageOf(band) < seconds) bytes += this.after[band];
     }
     return bytes;
