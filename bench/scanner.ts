@@ -13,7 +13,7 @@ import {
   unreferencedBytes,
 } from "../lib/memory/pagedata.ts";
 import { type Column, renderTable } from "../lib/report/table.ts";
-import { PageAges } from "../lib/scanner/ages.ts";
+import { PageAges, type PageAgesOptions } from "../lib/scanner/ages.ts";
 import { IgnoredSet } from "../lib/scanner/ignored_set.ts";
 import { mergePagedata } from "../lib/scanner/merge.ts";
 import { takeUnreferencedRange } from "../lib/scanner/walk.ts";
@@ -98,14 +98,19 @@ function benchesOf(holes: number): Bench[] {
   const original = next.bits.slice();
   const restore = () => next.bits.set(original);
   const copy = new Uint8Array(PAGES);
-  const agesOf = (readings: readonly Pagedata[]) => {
-    const ages = new PageAges();
+  const agesOf = (
+    readings: readonly Pagedata[],
+    options?: PageAgesOptions,
+  ) => {
+    const ages = new PageAges(options);
     let turn = 0;
     return () => {
       ages.advance(readings[turn++ % readings.length], 5);
       return ages.used[0];
     };
   };
+  const pairs = new Uint32Array(65_536);
+  const words = new DataView(original.buffer);
   return [
     {
       name: "baseline: copy the bytes",
@@ -123,6 +128,18 @@ function benchesOf(holes: number): Bench[] {
       },
     },
     {
+      // What counting pages in use again adds to ageing, as a loop of its own.
+      name: "baseline: count the bytes by pairs",
+      run: () => {
+        for (let at = 0; at < PAGES; at += 4) {
+          const word = words.getInt32(at, true);
+          pairs[word & 0xffff]++;
+          pairs[word >>> 16]++;
+        }
+        return pairs[0];
+      },
+    },
+    {
       name: "merge two readings",
       prepare: restore,
       run: () => Number(mergePagedata(previous, next)),
@@ -136,6 +153,11 @@ function benchesOf(holes: number): Bench[] {
       name: "age by an interval",
       prepare: restore,
       run: agesOf([previous, next]),
+    },
+    {
+      name: "age, and count what was used again",
+      prepare: restore,
+      run: agesOf([previous, next], { originOf: () => "swap" }),
     },
     {
       name: "age by an interval, other pages",

@@ -34,6 +34,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./inspect.ts")).inspectCommand,
   },
   {
+    name: "size",
+    summary: "what a cap would cost some processes, and which one to choose",
+    load: async () => (await import("./size.ts")).sizeCommand,
+  },
+  {
     name: "stat",
     summary: "what a running daemon has done, every few seconds",
     load: async () => (await import("./stat.ts")).statCommand,

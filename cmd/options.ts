@@ -42,6 +42,8 @@ export interface Context {
    * @throws the signal's reason if the signal comes while the output is not read.
    */
   readonly print: (...texts: Printable[]) => Promise<boolean>;
+  /** The same for what is printed because of a signal, as long as the command may take then. */
+  readonly printLast: (...texts: Printable[]) => Promise<boolean>;
   readonly log: Log;
   /** The log in another format. */
   logAs(format: LogFormat): Log;

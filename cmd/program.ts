@@ -139,6 +139,7 @@ async function run(
     surviveHangup: () => survived.add("SIGHUP"),
     cleanUpWhenOverdue: (cleanUp) => overdue.cleanUp = cleanUp,
     print: (...texts) => print(texts, interruption.signal),
+    printLast: (...texts) => print(texts, new AbortController().signal),
     get log() {
       return new Log(level);
     },

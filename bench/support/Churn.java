@@ -61,6 +61,9 @@ public class Churn {
     collector.setDaemon(true);
     record.putLong(8, 1);
     collector.start();
+    String rate = System.getenv("RCAP_BENCH_RATE");
+    double interval = rate == null ? 0 : 1e9 / Double.parseDouble(rate);
+    double due = System.nanoTime();
     long operations = 0;
     for (long now = System.nanoTime(); ; ) {
       long random = random();
@@ -75,6 +78,11 @@ public class Churn {
       int bucket = 16 + ((exponent - 4) * 16 + (int) (took >> (exponent - 4)) % 16) * 8;
       record.putLong(bucket, record.getLong(bucket) + 1);
       record.putLong(0, ++operations);
+      // As in operations.h.
+      due = Math.max(due + interval, now - 1e9);
+      if (interval == 0 || due < now + 1e6) continue;
+      Thread.sleep((long) ((due - now) / 1e6));
+      now = System.nanoTime();
     }
   }
 }

@@ -166,7 +166,7 @@ async function startPostgres(place: Place): Promise<void> {
   await pause(15_000);
 }
 
-async function startMariadb(place: Place): Promise<void> {
+export async function startMariadb(place: Place): Promise<void> {
   const user = "mysql";
   const data = `--datadir=${place.at("data")}`;
   const socket = place.at("socket");

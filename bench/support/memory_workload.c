@@ -88,6 +88,7 @@ static void fleet(struct record *records, size_t pages, int processes,
         now = nanoseconds();
         note_operation(record, now - then);
         if (last) note_use(record, last, page, now, now - then);
+        now = paced(now);
       }
     }
   }
@@ -170,5 +171,6 @@ int main(int argc, char **argv) {
     now = nanoseconds();
     note_operation(record, now - then);
     if (last) note_use(record, last, page, now, now - then);
+    now = paced(now);
   }
 }

@@ -51,6 +51,25 @@ static inline void note_operation(struct record *record, uint64_t took) {
   record->operations++;
 }
 
+/* Waits, after an operation at `now`, if operations come faster than RCAP_BENCH_RATE, a
+ * number a second, allows. Returns the time after that. What could not be done in time is
+ * not made up for by more than a second's operations. */
+static inline uint64_t paced(uint64_t now) {
+  static double interval = -1;
+  static double due;
+  if (interval < 0) {
+    const char *rate = getenv("RCAP_BENCH_RATE");
+    interval = rate && atof(rate) > 0 ? 1e9 / atof(rate) : 0;
+    due = now;
+  }
+  if (interval == 0) return now;
+  due += interval;
+  if (due < now - 1e9) due = now - 1e9;
+  if (due < now + 1e6) return now;
+  usleep((due - now) / 1000);
+  return nanoseconds();
+}
+
 /* When each page was last used, in units of about a microsecond, to count page
  * faults by idle time. */
 static uint32_t *begin_uses(size_t pages) {

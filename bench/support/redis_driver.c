@@ -135,5 +135,6 @@ int main(int argc, char **argv) {
     uint64_t then = now;
     now = nanoseconds();
     note_operation(record, now - then);
+    now = paced(now);
   }
 }

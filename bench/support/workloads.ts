@@ -30,6 +30,8 @@ export interface WorkloadSizes {
   readonly awake: number;
   /** By which factor the minutes of `backup`, `jvm` and `bgsave` are shorter; 6 by default. */
   readonly hurry?: number;
+  /** The most operations a second, of each process; as many as possible by default. */
+  readonly rate?: number;
   /** Whether page faults are counted by how long the page had not been used. */
   readonly refaults?: boolean;
 }
@@ -164,11 +166,13 @@ export class RunningWorkload implements AsyncDisposable {
   readonly #held = new AsyncDisposableStack();
   readonly #records: string;
   readonly #kind: WorkloadKind;
+  readonly #rate: Record<string, string>;
   #main!: Deno.ChildProcess;
   #pgbench: Pgbench | undefined;
 
   /** @param records the file in which operations are recorded. */
-  private constructor(kind: WorkloadKind, records: string) {
+  private constructor(kind: WorkloadKind, records: string, rate?: number) {
+    this.#rate = rate === undefined ? {} : { RCAP_BENCH_RATE: `${rate}` };
     this.#kind = kind;
     this.#records = records;
   }
@@ -186,7 +190,7 @@ export class RunningWorkload implements AsyncDisposable {
   ): Promise<RunningWorkload> {
     const { name } = kind;
     const records = Deno.makeTempFileSync({ prefix: "rcap-bench-" });
-    const workload = new RunningWorkload(kind, records);
+    const workload = new RunningWorkload(kind, records, sizes.rate);
     await using held = new AsyncDisposableStack();
     held.use(workload);
     workload.#held.defer(() => Deno.remove(records));
@@ -280,7 +284,7 @@ export class RunningWorkload implements AsyncDisposable {
     const [program, ...args] = inCgroup(command, cgroup);
     const child = new Deno.Command(program, {
       args,
-      env,
+      env: { ...env, ...this.#rate },
       stdin: "null",
       stdout: "null",
     }).spawn();
@@ -364,7 +368,8 @@ export async function compileGenerators(
 ): Promise<string> {
   const folder = Deno.makeTempDirSync({ prefix: "rcap-bench-" });
   held.defer(() => Deno.remove(folder, { recursive: true }));
-  for (const name of ["memory_workload", "redis_driver", "touch_workload"]) {
+  const names = ["memory_workload", "redis_driver", "touch_workload"];
+  for (const name of [...names, "memcached_driver"]) {
     const args = ["-O2", "-o", `${folder}/${name}`, `${FOLDER}${name}.c`];
     const { success, stderr } = await new Deno.Command("gcc", {
       args: [...args, "-lm"],

@@ -77,6 +77,19 @@ export function parseUnit(value: string, selector: string): UnitTest {
 /** Whether the name of a unit is one that was written. */
 type NameTest = (unit: string) => boolean;
 
+/**
+ * Returns the name of the unit of a process, as {@linkcode parseUnit} takes it;
+ * `undefined` if it is in none.
+ *
+ * @param cgroup the path of the cgroup into which systemd has put it.
+ */
+export function unitOf(cgroup: string): string | undefined {
+  const { unit, below } = placeOf(partsOf(cgroup));
+  if (unit === undefined || !USER_MANAGER.test(unit)) return unit;
+  const own = placeOf(below).unit;
+  return own === undefined ? unit : `${unit.replace(/\.service$/, "")}/${own}`;
+}
+
 function parseName(name: string, selector: string): NameTest {
   if (GLOB.test(name)) return parseNames(name, selector);
   const wrong = (problem: string, remedy: string) =>

@@ -47,6 +47,15 @@ export interface Pagedata {
   readonly runOffset: Uint32Array;
   /** Per recorded page: the bitwise or of `REFERENCED` and `MODIFIED`, or 0. */
   readonly bits: Uint8Array;
+  /**
+   * The large pages among them, of which only one bit is known: the index of the first
+   * byte of each in `bits`, in ascending order, and the number of its bytes. None by
+   * default.
+   */
+  readonly largePages?: {
+    readonly offsets: Uint32Array;
+    readonly counts: Uint32Array;
+  };
 }
 
 /** Whether a mapping is illumos's schedctl page, which no walk visits. */
@@ -196,6 +205,9 @@ export class PagedataBuilder {
   #runs = 0;
   #bits: Uint8Array<ArrayBuffer>;
   #length = 0;
+  #largeOffsets = new Uint32Array(0);
+  #largeCounts = new Uint32Array(0);
+  #large = 0;
   /** The page after the last run. */
   #nextPage = 0;
 
@@ -236,9 +248,18 @@ export class PagedataBuilder {
    * @param page the first of them, relative to the start of the mapping; not before
    * the end of the previous run.
    */
-  addPages(page: number, { count, bits }: { count: number; bits: number }) {
+  addPages(
+    page: number,
+    { count, bits, isLarge = false }: {
+      count: number;
+      bits: number;
+      /** Whether they are one large page. */
+      isLarge?: boolean;
+    },
+  ) {
     const at = this.#addRun(page, count);
     this.#bits.fill(bits, at, at + count);
+    if (isLarge) this.#addLarge(at, count);
   }
 
   /** Adds recorded pages with one byte each, like {@linkcode addPages}. */
@@ -255,7 +276,23 @@ export class PagedataBuilder {
       runPage: this.#runPage.subarray(0, this.#runs),
       runOffset: this.#runOffset.subarray(0, this.#runs + 1),
       bits: this.#bits.subarray(0, this.#length),
+      ...this.#large === 0 ? {} : {
+        largePages: {
+          offsets: this.#largeOffsets.subarray(0, this.#large),
+          counts: this.#largeCounts.subarray(0, this.#large),
+        },
+      },
     };
+  }
+
+  #addLarge(at: number, count: number): void {
+    if (this.#large === this.#largeOffsets.length) {
+      const capacity = Math.max(64, this.#large * 2);
+      this.#largeOffsets = grown(this.#largeOffsets, Uint32Array, capacity);
+      this.#largeCounts = grown(this.#largeCounts, Uint32Array, capacity);
+    }
+    this.#largeOffsets[this.#large] = at;
+    this.#largeCounts[this.#large++] = count;
   }
 
   /**

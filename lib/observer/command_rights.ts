@@ -24,6 +24,8 @@ const PATIENCE = 10_000;
 const TRY_INTERVAL = 100;
 /** How long a daemon may take to read a process, and answer, in milliseconds. */
 const ANSWER_TIME = 30_000;
+/** Of how many processes it says that their references are lent. */
+const MOST_TOLD = 6;
 
 /** The part of {@linkcode ResetLocks} that a command needs. */
 export type CommandLocks = Pick<
@@ -58,6 +60,8 @@ export class CommandRights implements ResetRights, Disposable {
   /** Why references are borrowed no more, in words for users. */
   readonly #lost = new Map<string, string>();
   #patience = PATIENCE;
+  /** Of how many processes references were lent. */
+  #lent = 0;
   #isDisposed = false;
 
   constructor(
@@ -104,13 +108,7 @@ export class CommandRights implements ResetRights, Disposable {
     this.#signal.throwIfAborted();
     if (answer === "granted") {
       const key = keyOf(id);
-      if (!this.#leases.has(key)) {
-        this.#info(
-          `${
-            rcapOf(holder)
-          } observes process ${id.pid}, and lends its references`,
-        );
-      }
+      if (!this.#leases.has(key)) this.#tellLent(id, holder);
       this.#leases.set(key, { id, client });
       return true;
     }
@@ -124,6 +122,16 @@ export class CommandRights implements ResetRights, Disposable {
     }
     if (signal.aborted) throw observedBy(id, holder);
     return false;
+  }
+
+  /** Says that a daemon lends references, of the first few processes. */
+  #tellLent({ pid }: ProcessId, holder: number): void {
+    if (++this.#lent > MOST_TOLD) return;
+    this.#info(
+      this.#lent < MOST_TOLD
+        ? `${rcapOf(holder)} observes process ${pid}, and lends its references`
+        : "the references of more processes are lent",
+    );
   }
 
   async #client(holder: number): Promise<LeaseClient | undefined> {

@@ -143,6 +143,10 @@ export class ExclusiveMemory extends WrappedMemory
     return this.#memory.unjudged;
   }
 
+  get unresetFor(): ((milliseconds: number) => number) | undefined {
+    return this.#memory.unresetFor?.bind(this.#memory);
+  }
+
   /** What was referenced before another observer took over may be new to the caller. */
   hasRun(): boolean {
     return this.#handedOver !== undefined || this.#memory.hasRun();

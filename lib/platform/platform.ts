@@ -78,6 +78,8 @@ export interface OpenOptions {
    * over a minute. Unlimited by default. Read whenever it matters, so it may change.
    */
   readonly observationBudget?: number;
+  /** Whether to treat memory as if there were swap for it, whether or not there is. */
+  readonly assumesSwap?: boolean;
 }
 
 /**
@@ -229,6 +231,11 @@ export interface MonitoredMemory extends ProcessMemory {
    * by default.
    */
   readonly unjudged?: number;
+  /**
+   * How much of it looks in use, and was last reset longer ago than a number of
+   * milliseconds, for lack of budget; in bytes, as of the last reading. None by default.
+   */
+  unresetFor?(milliseconds: number): number;
   /** Reads pagedata for a purpose. */
   read(purpose: PagedataPurpose): Promise<Pagedata>;
   /**

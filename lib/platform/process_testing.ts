@@ -300,13 +300,15 @@ export class FakeProcessMemory implements MonitoredMemory {
   readonly #machine: FakeSwap;
   readonly #process: FakeProcess;
   readonly #choice: SecondaryMmuChoice;
+  readonly #assumesSwap: boolean;
   readonly #readability = new Readability();
 
   constructor(
     machine: FakeSwap,
     process: FakeProcess,
-    { secondaryMmu = "leave" }: OpenOptions = {},
+    { secondaryMmu = "leave", assumesSwap = false }: OpenOptions = {},
   ) {
+    this.#assumesSwap = assumesSwap;
     this.#machine = machine;
     this.#process = process;
     this.#choice = secondaryMmu;
@@ -356,7 +358,7 @@ export class FakeProcessMemory implements MonitoredMemory {
     if (isLocked) return "locked";
     if (this.#isLeftAlone) return "secondary-mmu";
     if (ownOf(region) === 0) return "shared";
-    if (isFile) return undefined;
+    if (isFile || this.#assumesSwap) return undefined;
     if (this.#machine.freeSwap === 0) return "no-swap";
     return this.#process.swapLimit === undefined ? undefined : "swap-limit";
   }

@@ -13,6 +13,8 @@ import { formatSize } from "./units.ts";
 export interface Column<Row> {
   /** The name by which the user chooses it. */
   readonly name: string;
+  /** What is above it; the name by default. */
+  readonly title?: string;
   /** `size` is a number of bytes. */
   readonly kind: "text" | "number" | "size";
   /** Returns the content of a cell; `null` if it is empty. */
@@ -87,7 +89,7 @@ export function renderTable<Row>(
       ).join(""),
     );
   }
-  const header = columns.map(({ name }) => name.toUpperCase());
+  const header = columns.map(({ name, title = name }) => title.toUpperCase());
   const lines = (rows: readonly Row[]) =>
     rows.map((row) => columns.map((column) => text(column, row)));
   const [body, foot] = [lines(rows), lines(totals)];

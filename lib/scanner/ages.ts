@@ -10,6 +10,8 @@ import { AgeCarrier, TRIED } from "./carry_ages.ts";
 import { DepartedPages } from "./departed_pages.ts";
 import { MOMENTS, Moments } from "./moments.ts";
 import { findMoves, isSameSpace } from "./moves.ts";
+import type { OutPages } from "./out_pages.ts";
+import { type OriginOf, UsedAgain } from "./used_again.ts";
 
 /** Ages of less than this many seconds are in the first band. */
 const FIRST_BAND = 0.5;
@@ -31,8 +33,25 @@ function bandOfSteps(steps: number): number {
   return Math.min(33 - Math.clz32(steps), BANDS - 1);
 }
 
+/** What is to be known of a process besides its ages. */
+export interface PageAgesOptions {
+  /**
+   * Where pages come from when they come back. Only with it, pages in use again are
+   * counted.
+   */
+  readonly originOf?: OriginOf;
+  /** The pages that are in swap, if it is of interest whether they come back. */
+  readonly out?: OutPages;
+}
+
 /** The ages of the pages of one process. */
 export class PageAges {
+  /**
+   * What the last reading found in use again, and by when it had been in use before;
+   * `undefined` if it is not counted.
+   */
+  readonly again: UsedAgain | undefined;
+  readonly #out: OutPages | undefined;
   #pagedata: Pagedata | undefined;
   readonly #moments = new Moments();
   #used = new Uint8Array(0);
@@ -45,13 +64,19 @@ export class PageAges {
   #isContinued = false;
   /** Whether pages of the last reading have been paged out since. */
   isStale = false;
-  /** What {@linkcode bytesByMoment} has counted of the last reading. */
+  /** What {@linkcode bytesByMoment} has counted of the last reading, and of the one before. */
   #bytes: Float64Array | undefined;
+  #bytesBefore: Float64Array | undefined;
   /** Buffers for the next moments: those of the previous ones. */
   #room: [Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>] = [
     new Uint8Array(0),
     new Uint8Array(0),
   ];
+
+  constructor({ originOf, out }: PageAgesOptions = {}) {
+    this.again = originOf && new UsedAgain(originOf);
+    this.#out = out;
+  }
 
   /**
    * The last reading. Its bits are `REFERENCED` and `MODIFIED` as read, and for an
@@ -117,8 +142,8 @@ export class PageAges {
    * @param isReset whether references are reset after it.
    */
   advance(reading: Pagedata, seconds: number, isReset = true): void {
-    this.#addMoment(seconds);
-    this.#take(reading);
+    const last = this.#addMoment(seconds);
+    this.#take(reading, last);
     this.#isOpen = false;
     this.#isContinued = !isReset;
   }
@@ -136,13 +161,16 @@ export class PageAges {
     this.#isOpen = false;
   }
 
-  #addMoment(seconds: number): void {
+  /** @returns the moment before. */
+  #addMoment(seconds: number): number {
     const moments = this.#moments;
     if (moments.isFull) {
       this.#renumber(moments.makeRoom());
       this.#bytes = undefined;
     }
+    const { last } = moments;
     moments.add(seconds);
+    return last;
   }
 
   /**
@@ -152,11 +180,12 @@ export class PageAges {
    * @param reading owned by this object afterwards.
    */
   look(reading: Pagedata): void {
-    this.#take(reading);
+    this.#take(reading, this.#moments.last);
     this.#isOpen = true;
   }
 
-  #take(reading: Pagedata): void {
+  /** @param inUse the moment of the pages that were in use in the interval before. */
+  #take(reading: Pagedata, inUse: number): void {
     const before = this.#pagedata;
     const { last: moment } = this.#moments;
     const room = this.#room.map((room) =>
@@ -164,7 +193,12 @@ export class PageAges {
     );
     const [used, usedBefore] = room;
     this.isStale = false;
+    const { again } = this;
+    // Of the pages in use again, none was in use at a moment that no page had.
+    const bytesBefore = again && before ? this.bytesByMoment() : undefined;
+    this.#bytesBefore = bytesBefore;
     this.#bytes = undefined;
+    again?.begin(inUse);
     if (before) {
       const carrier = new AgeCarrier(
         {
@@ -178,9 +212,11 @@ export class PageAges {
           // A reset of references by others must not make pages look idle.
           isSameInterval: this.#isOpen,
           isContinued: this.#isContinued,
+          inUse,
+          again,
         },
       );
-      carrier.carryInPlace(this.#departed);
+      carrier.carryInPlace(this.#departed, this.#out);
       if (!isSameSpace(before.mappings, reading.mappings)) {
         for (const move of findMoves(before.mappings, reading.mappings)) {
           carrier.carryMoved(move);
@@ -195,6 +231,7 @@ export class PageAges {
         if (bits[at] === 0) used[at] = usedBefore[at] = 0;
       }
     }
+    again?.end((moment) => bytesBefore?.[moment] !== 0);
     this.#pagedata = reading;
     this.#room = [
       new Uint8Array(this.#used.buffer),
@@ -211,6 +248,12 @@ export class PageAges {
       }
     }
     this.#departed.renumber(number);
+    const bytes = this.#bytes;
+    if (!bytes) return;
+    this.#bytes = new Float64Array(MOMENTS);
+    for (let moment = 0; moment < MOMENTS; moment++) {
+      this.#bytes[number[moment]] += bytes[moment];
+    }
   }
 
   /**
@@ -243,6 +286,14 @@ export class PageAges {
     const bits = this.#pagedata?.bits;
     if (!bits) return;
     for (let at = 0; at < bits.length; at++) bits[at] &= ~TRIED;
+  }
+
+  /**
+   * What {@linkcode bytesByMoment} was before the last reading, by the moments of now;
+   * `undefined` if pages in use again are not counted, or it was the first.
+   */
+  get bytesBefore(): Float64Array | undefined {
+    return this.#bytesBefore;
   }
 
   /** The size of the pages last used at each moment, in bytes; counted once a reading. */

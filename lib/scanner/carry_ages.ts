@@ -13,6 +13,7 @@ import {
   firstOffset,
   MODIFIED,
   type Pagedata,
+  type PagedataMapping,
   recordSamePages,
   REFERENCED,
   runAt,
@@ -26,6 +27,13 @@ import {
   UNIT,
   unitOf,
 } from "./moves.ts";
+import type { OutPages } from "./out_pages.ts";
+import {
+  type AgainCounts,
+  ELSEWHERE,
+  LargePageCursor,
+  type UsedAgain,
+} from "./used_again.ts";
 
 // Besides REFERENCED and MODIFIED, the bits of an aged reading record what was done
 // with a page. They stay until the page is referenced or is no longer resident.
@@ -61,10 +69,16 @@ export interface CarryOptions {
    * not necessarily been used again.
    */
   readonly isContinued: boolean;
+  /** The number of the moment of the pages that were in use in the interval before. */
+  readonly inUse: number;
+  /** Counts the others that were found in use again, if they are of interest. */
+  readonly again: UsedAgain | undefined;
 }
 
 /** Receives the pages of two readings, in address order. */
 interface PageVisitor {
+  /** A mapping of the later reading, whose pages follow. */
+  mapping?(mapping: PagedataMapping): void;
   /** Pages that both record: the indices in the earlier and the later, and the number. */
   both(from: number, to: number, count: number): void;
   /** Pages that only the earlier records: its mapping, the first page, and its index. */
@@ -97,6 +111,12 @@ export class AgeCarrier {
   readonly #kept: number;
   /** The bits of pages in use that do not show another use, in every byte. */
   readonly #continued: number;
+  readonly #again: UsedAgain | undefined;
+  /** The moment of the pages that were in use in the interval before, in every byte. */
+  readonly #uncounted: number;
+  readonly #largePages: LargePageCursor;
+  /** Where pages in use again are counted. */
+  #counts: AgainCounts;
 
   /**
    * @param now the later reading; its bits and moments are changed. Its pages must have
@@ -105,7 +125,7 @@ export class AgeCarrier {
   constructor(
     before: AgedReading,
     now: AgedReading,
-    { moment, isSameInterval, isContinued }: CarryOptions,
+    { moment, isSameInterval, isContinued, inUse, again }: CarryOptions,
   ) {
     this.#before = before;
     this.#oldBits = viewOf(before.pagedata.bits);
@@ -118,6 +138,10 @@ export class AgeCarrier {
     this.#moment = Math.imul(moment, EVERY_BYTE);
     this.#kept = isSameInterval ? FOUND : 0;
     this.#continued = isSameInterval || isContinued ? FOUND : 0;
+    this.#again = again;
+    this.#uncounted = Math.imul(inUse, EVERY_BYTE);
+    this.#largePages = new LargePageCursor(again ? now.pagedata : {});
+    this.#counts = ELSEWHERE;
   }
 
   /**
@@ -125,12 +149,23 @@ export class AgeCarrier {
    *
    * @param departed keeps when pages that have left were in use, and knows it of those
    * that have come back.
+   * @param out knows which pages are out, if that is of interest.
    */
-  carryInPlace(departed: DepartedPages): void {
+  carryInPlace(departed: DepartedPages, out?: OutPages): void {
+    const again = this.#again;
     const visitor: PageVisitor = {
+      mapping: (mapping) => {
+        if (again) this.#counts = again.tableOf(mapping);
+      },
       both: this.#agePages,
-      left: (range) => departed.keep(range, this.#before.used),
-      came: (range) => departed.take(range, this.#now.usedBefore),
+      left: (range) => {
+        departed.keep(range, this.#before.used);
+        out?.noteLeft(range);
+      },
+      came: (range) => {
+        departed.take(range, this.#now.usedBefore);
+        if (again && out) again.returned += out.take(range);
+      },
     };
     const before = this.#before.pagedata.mappings.map(extentOf);
     const after = this.#now.pagedata.mappings.map(extentOf);
@@ -151,13 +186,22 @@ export class AgeCarrier {
     }
   }
 
-  /** Ages the pages of an extent that has moved. */
+  /**
+   * Ages the pages of an extent that has moved. They do not count as used again: others
+   * may have taken their place.
+   */
   carryMoved(move: Move): void {
+    this.#counts = ELSEWHERE;
     this.#visit(move, { both: this.#agePages });
   }
 
   /** Visits the pages of an extent, and those at the same offsets in another. */
-  #visit({ from, to }: Move, { both, left, came }: PageVisitor): void {
+  #visit(
+    { from, to }: Move,
+    { mapping, both, left, came }: PageVisitor,
+  ): void {
+    mapping?.(to.mapping);
+    const { pageSize } = to.mapping;
     const before = this.#before.pagedata;
     const reading = this.#now.pagedata;
     if (
@@ -167,6 +211,7 @@ export class AgeCarrier {
       const first = firstOffset(reading, to.mapping);
       const count = endOffset(reading, to.mapping) - first;
       both(firstOffset(before, from.mapping), first, count);
+      this.#note(count * pageSize);
       return;
     }
     const old = new RunCursor(before, from);
@@ -183,10 +228,16 @@ export class AgeCarrier {
       } else {
         const count = Math.min(old.end, now.end) - old.page;
         both(old.offset, now.offset, count);
+        this.#note(count * pageSize);
         old.skip(count);
         now.skip(count);
       }
     }
+  }
+
+  /** Notes that both readings record some bytes. */
+  #note(bytes: number): void {
+    if (this.#again) this.#again.kept += bytes;
   }
 
   /** Ages `count` pages from an index of the old reading to an index of the new. */
@@ -196,6 +247,8 @@ export class AgeCarrier {
     const [bits, used, usedBefore] = [this.#bits, this.#used, this.#usedBefore];
     const [moment, kept] = [this.#moment, this.#kept];
     const continued = this.#continued;
+    const { pairs } = this.#counts;
+    const uncounted = this.#uncounted;
     let i = 0;
     for (; i + 4 <= count; i += 4) {
       const done = oldBits.getInt32(from + i, true);
@@ -207,9 +260,39 @@ export class AgeCarrier {
       used.setInt32(to + i, old & ~inUse | moment & inUse, true);
       usedBefore.setInt32(to + i, older & ~again | old & again, true);
       bits.setInt32(to + i, found | done & DONE & ~inUse, true);
+      const counted = old & again | uncounted & ~again;
+      pairs[counted & 0xffff]++;
+      pairs[counted >>> 16]++;
     }
     if (i < count) this.#ageFew(from + i, to + i, count - i);
+    const [large, end] = [this.#largePages, to + count];
+    for (let at = large.next(to, end); at >= 0; at = large.next(to, end)) {
+      this.#countOnce(from - to + at, at, Math.min(large.count, end - at));
+    }
   };
+
+  /** Counts a large page in use again as one page. */
+  #countOnce(from: number, to: number, count: number): void {
+    const { pages } = this.#counts;
+    const uncounted = this.#uncounted & 0xff;
+    const isInUse = inUseOf(this.#bits.getUint8(to) & (FOUND & 0xff)) !== 0;
+    const first = this.#oldUsed.getUint8(from);
+    if (!isInUse || first === uncounted) return;
+    let counted = 0;
+    for (let i = 0; i < count; i++) {
+      const done = this.#oldBits.getUint8(from + i);
+      const moment = this.#oldUsed.getUint8(from + i);
+      if ((done & this.#continued & 0xff) !== 0 || moment === uncounted) {
+        continue;
+      }
+      counted++;
+      pages[moment]--;
+    }
+    if (counted > 0) {
+      pages[first]++;
+      if (this.#again) this.#again.hasLarge = true;
+    }
+  }
 
   /**
    * The same page by page. As a separate function, because the loop over words then
@@ -226,6 +309,7 @@ export class AgeCarrier {
       this.#used.setUint8(to + i, old & ~inUse | this.#moment & inUse);
       this.#usedBefore.setUint8(to + i, older & ~again | old & again);
       this.#bits.setUint8(to + i, found | done & DONE & ~inUse);
+      if ((again & 0xff) !== 0) this.#counts.pages[old]++;
     }
   }
 }

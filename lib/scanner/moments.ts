@@ -62,7 +62,8 @@ export class Moments {
     let latest = this.#last;
     for (let moment = this.#last - 1; moment >= 0; moment--) {
       const span = times[latest] - earliest[moment];
-      if (span > this.ageOf(latest) * TOLERANCE) {
+      // The first moment stays alone: it has the pages that were never used.
+      if (moment === 0 || span > this.ageOf(latest) * TOLERANCE) {
         groups++;
         latest = moment;
       }

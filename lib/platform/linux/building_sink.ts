@@ -106,7 +106,11 @@ export class BuildingSink implements PageSink {
     this.#blocks?.addLargePage(interval, page, { count, bits });
     if (!this.#wanted[interval]) return;
     this.#addMappings(interval + 1);
-    this.#recorder.addPages(page - this.#firstPage, { count, bits });
+    this.#recorder.addPages(page - this.#firstPage, {
+      count,
+      bits,
+      isLarge: true,
+    });
   }
 
   passOver(

@@ -133,7 +133,12 @@ export class PageRecorder {
    */
   addPages(
     page: number,
-    { count, bits }: { count: number; bits: number },
+    { count, bits, isLarge }: {
+      count: number;
+      bits: number;
+      /** Whether they are one large page. */
+      isLarge?: boolean;
+    },
   ): void {
     this.#count(page, count);
     let from = page;
@@ -149,6 +154,7 @@ export class PageRecorder {
       this.#builder.addPages(from - this.#firstPage, {
         count: end - from,
         bits,
+        isLarge,
       });
     }
   }

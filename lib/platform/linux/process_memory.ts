@@ -134,6 +134,10 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return this.#plan.unjudged;
   }
 
+  unresetFor(milliseconds: number): number {
+    return this.#plan.unresetFor(milliseconds);
+  }
+
   get pagedata(): PagedataSourceName | undefined {
     return this.#precision.isByMapping ? "smaps" : undefined;
   }
@@ -341,6 +345,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
 
   /** Why the process cannot use swap; `undefined` if it can. */
   #whyNoSwap(directory: ProcDir): WhyNoSwap | undefined {
+    if (this.#access.assumesSwap) return undefined;
     if (memoryInfo().freeSwap === 0) return "no-swap";
     return this.#swapLimit(directory) && "swap-limit";
   }

@@ -142,6 +142,16 @@ export class ReferenceBlocks implements PageSink {
     return this.#unjudged;
   }
 
+  /** Size of what looks in use in blocks that were last reset before a time, in bytes. */
+  unresetSince(time: number): number {
+    const { resetAt, pages, count } = this.#known;
+    let unreset = 0;
+    for (let at = 0; at < count; at++) {
+      if (resetAt[at] < time) unreset += pages[at];
+    }
+    return unreset * PAGE_SIZE;
+  }
+
   /**
    * Begins an observation: nothing is judged. What was paid for stays so.
    *

@@ -83,6 +83,17 @@ export class ResetPlan {
     return this.#isIndivisible ? this.#whole.unjudged : this.blocks.unjudged;
   }
 
+  /**
+   * How much of the process looks in use, and was last reset longer ago than a number of
+   * milliseconds. In bytes.
+   */
+  unresetFor(milliseconds: number): number {
+    if (!this.isLimited) return 0;
+    return this.#isIndivisible
+      ? this.#whole.unjudged
+      : this.blocks.unresetSince(this.#now() - milliseconds);
+  }
+
   /** Whether references are counted. */
   get isCounting(): boolean {
     return this.#referenceCost() !== undefined;
