@@ -313,6 +313,7 @@ class ColdestMember {
   forget(): void {
     if (!this.#isObserved && !this.aged.isResting) return;
     this.#isObserved = this.aged.isResting = false;
+    this.#residencyAt = -Infinity;
     this.aged.ages = new PageAges();
   }
 }
@@ -551,6 +552,10 @@ class ColdestGroup implements GroupPolicy {
     const awake = known.filter(({ aged }) => !aged.isResting);
     if (known.length === 0 || unjudgedOf(awake) > 0) return null;
     return known.reduce((sum, { aged }) => sum + aged.referenced, 0);
+  }
+
+  retry(): void {
+    for (const known of this.#members.all()) known.retry();
   }
 
   forget(): void {

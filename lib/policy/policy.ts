@@ -102,6 +102,9 @@ export interface GroupPolicy {
    * judged; `null` if this is not known.
    */
   inUse(): number | null;
+  /** Tries again what could not be paged out, since circumstances have changed. */
+  retry?(): void;
+
   /** Stops recording references, and forgets those recorded. */
   forget(): void;
 }
