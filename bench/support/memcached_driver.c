@@ -3,22 +3,7 @@
  *   memcached_driver RECORDS SOCKET KEYS VALUE_BYTES EXPONENT
  *
  * The popularity of keys follows Zipf's law. */
-#include "operations.h"
-
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-
-#define SEED 88172645463325252ull
-
-static void send_all(int fd, const char *data, size_t bytes) {
-  while (bytes > 0) {
-    ssize_t sent = write(fd, data, bytes);
-    if (sent <= 0) die("write to memcached");
-    data += sent;
-    bytes -= sent;
-  }
-}
+#include "client.h"
 
 /* Receives until what was received ends with "END\r\n". */
 static void receive_answer(int fd, char *into, size_t most) {
@@ -39,11 +24,7 @@ int main(int argc, char **argv) {
   struct record *record = map_records(argv[1], 1);
   uint64_t keys = strtoull(argv[3], NULL, 10);
   size_t value = strtoull(argv[4], NULL, 10);
-  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  strncpy(address.sun_path, argv[2], sizeof address.sun_path - 1);
-  if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-    die(argv[2]);
+  int fd = connect_to(argv[2]);
 
   uint64_t state = SEED;
   size_t most = value + 256;

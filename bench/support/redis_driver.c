@@ -6,23 +6,9 @@
  * Reads the last HOT_PERCENT of the keys; their popularity follows Zipf's law. With
  * SAVE_MS, every hundredth request writes its key, and one in SAVE_MS starts a save,
  * unless the last is still running. */
-#include "operations.h"
+#include "client.h"
 
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-
-#define SEED 88172645463325252ull
 #define BATCH 500
-
-static void send_all(int fd, const char *data, size_t bytes) {
-  while (bytes > 0) {
-    ssize_t sent = write(fd, data, bytes);
-    if (sent <= 0) die("write to Redis");
-    data += sent;
-    bytes -= sent;
-  }
-}
 
 static void receive(int fd, char *into, size_t bytes) {
   while (bytes > 0) {
@@ -84,11 +70,7 @@ int main(int argc, char **argv) {
   struct record *record = map_records(argv[1], 1);
   uint64_t keys = strtoull(argv[3], NULL, 10);
   size_t value = strtoull(argv[4], NULL, 10);
-  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  strncpy(address.sun_path, argv[2], sizeof address.sun_path - 1);
-  if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-    die(argv[2]);
+  int fd = connect_to(argv[2]);
 
   uint64_t state = SEED;
   char *buffer = malloc(BATCH * (value + 128));

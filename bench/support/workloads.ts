@@ -357,6 +357,14 @@ export function lastProcessor(): string {
   return /^Cpus_allowed_list:.*?(\d+)$/m.exec(status)![1];
 }
 
+/** The programs that make up workloads, by the names of their sources. */
+const GENERATORS = [
+  "memory_workload",
+  "redis_driver",
+  "memcached_driver",
+  "touch_workload",
+];
+
 /**
  * Compiles the generators into a new folder.
  *
@@ -368,8 +376,7 @@ export async function compileGenerators(
 ): Promise<string> {
   const folder = Deno.makeTempDirSync({ prefix: "rcap-bench-" });
   held.defer(() => Deno.remove(folder, { recursive: true }));
-  const names = ["memory_workload", "redis_driver", "touch_workload"];
-  for (const name of [...names, "memcached_driver"]) {
+  for (const name of GENERATORS) {
     const args = ["-O2", "-o", `${folder}/${name}`, `${FOLDER}${name}.c`];
     const { success, stderr } = await new Deno.Command("gcc", {
       args: [...args, "-lm"],
