@@ -26,17 +26,18 @@ Deno.test("the verdict, and how much of a mapping is mapped once", async () => {
   process.fill("all but a little is shared", 500, { sharers: 2, own: 4 });
   process.fill("partly shared", 500, { sharers: 2, own: 5 });
   process.fill("locked", 30, { isLocked: true });
-  let isOver = false;
-  const inspected = inspect({
-    pid: process.pid,
-    observation: 2000,
-    signal: new AbortController().signal,
-    log: { warn() {}, info() {}, debug() {} },
-    platform,
-    clock,
-  }).finally(() => isOver = true);
-  while (!isOver) await clock.advance(TICK);
-  const { mappings, totals } = await inspected;
+  const inspected = await clock.finish(
+    inspect({
+      pid: process.pid,
+      observation: 2000,
+      signal: new AbortController().signal,
+      log: { warn() {}, info() {}, debug() {} },
+      platform,
+      clock,
+    }),
+    TICK,
+  );
+  const { mappings, totals } = inspected;
   assertEquals(
     mappings.map(({ rss, own, verdict }) => [rss / PAGE, own / PAGE, verdict]),
     [

@@ -75,11 +75,8 @@ function machine(observationCost: number | undefined) {
     options,
     /** Runs a step while the clock runs, and returns its result and the messages. */
     async run<T>(step: () => Promise<T>) {
-      let isOver = false;
-      const result = step().finally(() => isOver = true);
-      result.catch(() => {});
-      while (!isOver) await clock.advance(TICK);
-      return { report: await result, messages, measured };
+      const report = await clock.finish(step(), TICK);
+      return { report, messages, measured };
     },
   };
 }

@@ -33,22 +33,21 @@ async function scanOne(
   const messages: string[] = [];
   const note = (message: string) => messages.push(message);
   const { clock } = platform;
-  let isOver = false;
-  const scanned = scanOnce({
-    selectors: [parseSelector("comm:one")],
-    goal: { cap: 1500 * PAGE },
-    dryRun: false,
-    observation: 4000,
-    signal: new AbortController().signal,
-    log: { warn: note, info: note, debug() {} },
-    platform,
-    clock,
-    ...options,
-  }).finally(() => isOver = true);
-  // The caller gets the error below.
-  scanned.catch(() => {});
-  while (!isOver) await clock.advance(TICK);
-  return { ...await scanned, messages };
+  const report = await clock.finish(
+    scanOnce({
+      selectors: [parseSelector("comm:one")],
+      goal: { cap: 1500 * PAGE },
+      dryRun: false,
+      observation: 4000,
+      signal: new AbortController().signal,
+      log: { warn: note, info: note, debug() {} },
+      platform,
+      clock,
+      ...options,
+    }),
+    TICK,
+  );
+  return { ...report, messages };
 }
 
 for (const policy of POLICIES) {

@@ -42,19 +42,19 @@ async function sizeOf(
   const messages: string[] = [];
   const note = (message: string) => messages.push(message);
   const { clock } = platform;
-  let isOver = false;
-  const found = findSizes({
-    selectors: [parseSelector("comm:one")],
-    observation: 10 * 60_000,
-    signal: new AbortController().signal,
-    log: { warn: note, info: note, debug() {} },
-    platform,
-    clock,
-    ...options,
-  }).finally(() => isOver = true);
-  found.catch(() => {});
-  while (!isOver) await clock.advance(TICK);
-  const report = sizeReport(await found, {
+  const findings = await clock.finish(
+    findSizes({
+      selectors: [parseSelector("comm:one")],
+      observation: 10 * 60_000,
+      signal: new AbortController().signal,
+      log: { warn: note, info: note, debug() {} },
+      platform,
+      clock,
+      ...options,
+    }),
+    TICK,
+  );
+  const report = sizeReport(findings, {
     limit,
     pagedata: "pte",
     memory: platform.memory(),

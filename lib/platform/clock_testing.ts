@@ -48,6 +48,20 @@ export class FakeClock implements Clock {
     this.#now += milliseconds;
   }
 
+  /**
+   * Lets time pass until some work is done.
+   *
+   * @param tick how often that is looked at, in milliseconds.
+   * @returns the result of the work.
+   */
+  async finish<T>(work: Promise<T>, tick: number): Promise<T> {
+    let isOver = false;
+    // The caller gets the error below.
+    work.catch(() => {}).finally(() => isOver = true);
+    while (!isOver) await this.advance(tick);
+    return await work;
+  }
+
   /** Lets time pass, with all that is due meanwhile, in order. */
   async advance(milliseconds: number): Promise<void> {
     const end = this.#now + milliseconds;

@@ -117,10 +117,7 @@ class Bench {
             moment(),
           );
         };
-        let isOver = false;
-        const done = scan().finally(() => isOver = true);
-        while (!isOver) await clock.advance(TICK);
-        await done;
+        await clock.finish(scan(), TICK);
       }
       await clock.advance(next - clock.now());
     }
