@@ -111,6 +111,27 @@ export function openControl(
   return File.own(fd, name);
 }
 
+/**
+ * Whether a cgroup has a file or directory that can be opened.
+ *
+ * @param mount and `path` as for {@linkcode openControl}.
+ * @param flags more flags of open(2), which it must allow.
+ * @throws SystemError if no descriptor is free.
+ */
+export function hasEntry(
+  mount: File,
+  path: string,
+  { name, flags = 0 }: { readonly name: string; readonly flags?: number },
+): boolean {
+  try {
+    using _file = openControl(mount, path, { name, flags: O_PATH | flags });
+    return true;
+  } catch (error) {
+    if (!(error instanceof SystemError) || isExhausted(error)) throw error;
+    return false;
+  }
+}
+
 /** Names of control files begin with that of their controller: cgroups(7). */
 const CONTROL =
   /^(cgroup|cpu|cpuset|dmem|hugetlb|io|irq|memory|misc|pids|rdma)\./;
@@ -128,19 +149,9 @@ export function childrenAt(mount: File, path: string, most: number): string[] {
   using directory = openControl(mount, "", { name, flags });
   return directory.names(most).filter((name) =>
     // Only a cgroup can be opened as a directory; most files are known by their name.
-    !CONTROL.test(name) && isCgroup(directory, name)
+    !CONTROL.test(name) &&
+    hasEntry(directory, "", { name, flags: O_DIRECTORY })
   );
-}
-
-function isCgroup(parent: File, name: string): boolean {
-  try {
-    const flags = O_PATH | O_DIRECTORY;
-    using _child = openControl(parent, "", { name, flags });
-    return true;
-  } catch (error) {
-    if (!(error instanceof SystemError) || isExhausted(error)) throw error;
-    return false;
-  }
 }
 
 const decoder = new TextDecoder();

@@ -14,16 +14,15 @@
  */
 
 import { CallList } from "../../../ffi/call_list.ts";
-import { childrenAt, openControl } from "../../../ffi/cgroup_directory.ts";
-import { File, O_PATH, O_WRONLY, readTextFile } from "../../../ffi/file.ts";
+import {
+  childrenAt,
+  hasEntry,
+  openControl,
+} from "../../../ffi/cgroup_directory.ts";
+import { File, O_WRONLY, readTextFile } from "../../../ffi/file.ts";
 import { Errno, systemError } from "../../../ffi/libc.ts";
 import { memoryInfo } from "../../../ffi/system.ts";
-import {
-  CommonErrno,
-  isExhausted,
-  isMissing,
-  SystemError,
-} from "../../errors.ts";
+import { CommonErrno, isMissing } from "../../errors.ts";
 import { systemClock } from "../clock.ts";
 import type { ReclaimableCgroup } from "../platform.ts";
 import type { Avoidance } from "./avoidance.ts";
@@ -139,20 +138,10 @@ function topmost(
 /** Why the memory of a cgroup cannot be reclaimed; `undefined` if its files allow it. */
 function whyNoReclaim({ mount, below, path }: Found): string | undefined {
   using directory = File.openPlace(mount.directory);
-  if (hasControl(directory, below, "memory.reclaim")) return undefined;
-  return hasControl(directory, below, "memory.stat")
+  if (hasEntry(directory, below, { name: "memory.reclaim" })) return undefined;
+  return hasEntry(directory, below, { name: "memory.stat" })
     ? "the kernel has no memory.reclaim, which Linux has since 5.19"
     : `cgroup ${path} has no memory controller`;
-}
-
-function hasControl(mount: File, path: string, name: string): boolean {
-  try {
-    using _file = openControl(mount, path, { name, flags: O_PATH });
-    return true;
-  } catch (error) {
-    if (!(error instanceof SystemError) || isExhausted(error)) throw error;
-    return false;
-  }
 }
 
 /** Reclaims the memory of cgroups, one request for each at a time. */
