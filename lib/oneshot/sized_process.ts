@@ -172,10 +172,7 @@ export class SizedProcess {
   #sample(): ProcessSample | undefined {
     try {
       const sample = this.#platform.sampleProcess(this.entry.pid);
-      const { startTime, layout } = this.entry;
-      return sample.startTime === startTime && sample.layout === layout
-        ? sample
-        : undefined;
+      return this.#member.is(sample) ? sample : undefined;
     } catch (error) {
       if (!(error instanceof ProcessError)) throw error;
       return undefined;

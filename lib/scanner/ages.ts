@@ -212,7 +212,6 @@ export class PageAges {
           // A reset of references by others must not make pages look idle.
           isSameInterval: this.#isOpen,
           isContinued: this.#isContinued,
-          inUse,
           again,
         },
       );

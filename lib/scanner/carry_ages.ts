@@ -69,9 +69,7 @@ export interface CarryOptions {
    * not necessarily been used again.
    */
   readonly isContinued: boolean;
-  /** The number of the moment of the pages that were in use in the interval before. */
-  readonly inUse: number;
-  /** Counts the others that were found in use again, if they are of interest. */
+  /** Counts the pages that were found in use again, if they are of interest. */
   readonly again: UsedAgain | undefined;
 }
 
@@ -112,7 +110,7 @@ export class AgeCarrier {
   /** The bits of pages in use that do not show another use, in every byte. */
   readonly #continued: number;
   readonly #again: UsedAgain | undefined;
-  /** The moment of the pages that were in use in the interval before, in every byte. */
+  /** The moment of the pages that do not count as used again, in every byte. */
   readonly #uncounted: number;
   readonly #largePages: LargePageCursor;
   /** Where pages in use again are counted. */
@@ -125,7 +123,7 @@ export class AgeCarrier {
   constructor(
     before: AgedReading,
     now: AgedReading,
-    { moment, isSameInterval, isContinued, inUse, again }: CarryOptions,
+    { moment, isSameInterval, isContinued, again }: CarryOptions,
   ) {
     this.#before = before;
     this.#oldBits = viewOf(before.pagedata.bits);
@@ -139,7 +137,7 @@ export class AgeCarrier {
     this.#kept = isSameInterval ? FOUND : 0;
     this.#continued = isSameInterval || isContinued ? FOUND : 0;
     this.#again = again;
-    this.#uncounted = Math.imul(inUse, EVERY_BYTE);
+    this.#uncounted = Math.imul(again?.uncounted ?? 0, EVERY_BYTE);
     this.#largePages = new LargePageCursor(again ? now.pagedata : {});
     this.#counts = ELSEWHERE;
   }
