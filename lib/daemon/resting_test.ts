@@ -131,6 +131,25 @@ Deno.test("what has not run for ten minutes goes before older memory of what run
   }
 });
 
+Deno.test("what could not go when a process was last read goes once it can", async () => {
+  for (const isHalted of [true, false]) {
+    await using scene = new Scene(25 * MIB);
+    const { sleeper, runner, simulation } = scene;
+    const { platform } = simulation;
+    platform.usedSwap = platform.totalSwap;
+    sleeper.isHalted = isHalted;
+    simulation.clock.repeat(250, () => runner.touch("idle"));
+    await scene.run(60);
+    platform.usedSwap = 0;
+    await scene.run(300);
+    simulation.overrides.set("one", 20 * MIB * PAGE);
+    simulation.daemon.askForOverrides();
+    await scene.run(30);
+    assert(sleeper.resident("all") < 5 * MIB, `${sleeper.resident("all")}`);
+    assertEquals(runner.resident("idle"), 8 * MIB);
+  }
+});
+
 Deno.test("a process that rested is watched again once it runs", async () => {
   await using scene = new Scene(20 * MIB);
   const { sleeper } = scene;

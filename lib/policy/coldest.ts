@@ -301,6 +301,8 @@ class ColdestMember {
     if (now - this.#residencyAt < life) return;
     await this.#aging.readResidency();
     this.#residencyAt = now;
+    // A reading leaves out what cannot go, which may have changed since the last one.
+    if (!this.member.memory.hasRun()) this.aged.ages.isStale = true;
   }
 
   /** Tries again what could not be paged out: others may no longer map it. */
