@@ -13,7 +13,13 @@ import {
 } from "@std/assert";
 import { POLICIES } from "../../lib/config/policy_names.ts";
 import { cap, Place, quicklyBy, TestDaemon } from "../support/daemon.ts";
-import { assertIntact, MIB, observed, requireRoot } from "../support/live.ts";
+import {
+  assertIntact,
+  KIB,
+  MIB,
+  observed,
+  requireRoot,
+} from "../support/live.ts";
 import { rcap, rcapJson, startRcap } from "../support/rcap.ts";
 import { zramSwap } from "../support/swap.ts";
 import {
@@ -215,6 +221,9 @@ Deno.test("one of two commands waits for the other, and says for what if that ta
 Deno.test("a killed command gives back what it has borrowed at once", async () => {
   const { workload, idle } = await startIdle();
   await using _ = workload;
+  // What does not run is neither read nor reset.
+  await workload.anon("hot", 64 * KIB);
+  await workload.hot("hot");
   await using daemon = await TestDaemon.start({ config: observing(workload) });
   await observed(workload, idle);
   for (let times = 0; times < 3; times++) {
