@@ -8,6 +8,7 @@
 import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
+import type { Purpose } from "../group/guard_rails.ts";
 import type { GroupState } from "../group/state.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -15,10 +16,12 @@ import type {
   EnforceOptions,
   GroupPolicy,
   Judgement,
+  ObserveOptions,
   Policy,
   PolicySurroundings,
   ScanOutcome,
 } from "../policy/policy.ts";
+import { GuardLog } from "./guard_log.ts";
 import { ScanLog } from "./scan_log.ts";
 import { describeError } from "./troubles.ts";
 import type { Turns } from "./turns.ts";
@@ -46,6 +49,7 @@ export class WatchedGroup {
   readonly #policy: GroupPolicy;
   readonly #around: GroupSurroundings;
   readonly #scanLog: ScanLog;
+  readonly #guardLog: GuardLog;
   /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
   #isStuckTold = false;
@@ -61,12 +65,21 @@ export class WatchedGroup {
     this.#policy = policy.forGroup(group, around);
     this.#around = around;
     this.#scanLog = new ScanLog(group, around);
+    this.#guardLog = new GuardLog(group.name, around);
   }
 
   /** Reads the sizes of all members. This is cheap. */
   sample(): JudgedSample {
     const sample = this.group.sample(this.#around.clock.now());
     return { ...sample, ...this.#policy.judge(sample) };
+  }
+
+  /** Tells the guard rails what a sample shows. */
+  noteSample({ cameBack, size }: JudgedSample): void {
+    this.group.guard.sampled(
+      { cameBack, size, workingSet: this.#policy.workingSet() ?? size },
+      this.#around.clock.now(),
+    );
   }
 
   /**
@@ -102,23 +115,26 @@ export class WatchedGroup {
       }
       return;
     }
-    const { backoff } = group;
+    const { backoff, guard, definition: { idle } } = group;
     const waits = mayTake > 0 && backoff.isWaiting(moment);
     if (waits) group.backedOff++;
     const take = waits ? 0 : mayTake;
+    if (take <= 0) guard.wantsNothing("cap");
     this.#beside(async () => {
       await measured;
       await this.#explain();
-      if (backoff.isDormant(clock.now())) {
+      if (idle === undefined && backoff.isDormant(clock.now())) {
         this.#policy.forget();
         return;
       }
       await this.#policy.observe({ interval });
+      const options = { interval, isBounded: mayTake < excess };
       // Nothing is prepared for a cap that cannot be met.
-      if (waits && backoff.isHopeless) return;
-      if (!this.#policy.hasWork(take)) return;
-      using _turn = await turns.take();
-      await this.enforce(take, { interval, isBounded: mayTake < excess });
+      if (!(waits && backoff.isHopeless) && this.#policy.hasWork(take)) {
+        using _turn = await turns.take();
+        await this.enforce(take, options);
+      }
+      await this.pageOutIdle(options);
     });
   }
 
@@ -128,24 +144,35 @@ export class WatchedGroup {
   }
 
   /**
-   * Scans the group, and logs the result.
+   * Scans the group as far as its guard rails allow, and logs the result.
    *
-   * @param excess by how much it should shrink at most, in bytes; 0 to prepare only.
+   * @param wanted by how much it should shrink at most, in bytes; 0 to prepare only.
    */
-  async enforce(excess: number, options: EnforceOptions): Promise<void> {
+  async enforce(wanted: number, options: EnforceOptions): Promise<void> {
     const { onScan } = this.#around;
     const { backoff } = this.group;
+    const most = wanted > 0
+      ? await this.#allow("cap", wanted, options)
+      : Infinity;
+    if (most === 0) return;
+    const excess = Math.min(wanted, most);
     using scan = this.#beginScan();
     if (excess > 0) backoff.begin();
     let outcome: ScanOutcome | undefined;
     try {
-      outcome = await this.#policy.enforce(excess, options, scan.signal);
+      const limit = most < wanted ? { most } : {};
+      outcome = await this.#policy.enforce(
+        excess,
+        { ...options, ...limit },
+        scan.signal,
+      );
     } finally {
       if (excess > 0) backoff.end();
     }
     if (!outcome) return;
     onScan?.(outcome.seconds);
     this.#scanLog.scanned(outcome);
+    this.#noteTaken(outcome);
     if (outcome.isPartial || scan.signal.aborted) return;
     const hasFailed = backoff.scanned(
       { ...outcome, pagedOut: outcome.effective },
@@ -155,6 +182,60 @@ export class WatchedGroup {
     if (!hasFailed) return;
     this.#noteFailure("next to nothing could be paged out");
     await this.#explain();
+  }
+
+  /** Pages out what has been idle for long enough, as far as guard rails allow. */
+  async pageOutIdle(options: ObserveOptions): Promise<void> {
+    const { onScan, turns } = this.#around;
+    const { guard, backoff, definition: { idle } } = this.group;
+    if (idle === undefined) return;
+    const seconds = idle / 1000;
+    const wanted = this.#policy.idleFor?.(seconds);
+    if (wanted === undefined) return;
+    if (wanted === 0) return guard.wantsNothing("idle");
+    const most = await this.#allow("idle", wanted, options);
+    if (most === 0) return;
+    using _turn = await turns.take();
+    using scan = this.#beginScan();
+    const outcome = await this.#policy.pageOutIdle?.(
+      { seconds, most },
+      options,
+      scan.signal,
+    );
+    if (!outcome) return;
+    onScan?.(outcome.seconds);
+    this.#scanLog.scanned(outcome);
+    backoff.alsoPagedOut(outcome.effective);
+    this.#noteTaken(outcome);
+  }
+
+  /** Asks the guard rails how much may be paged out, and logs what they hold back. */
+  async #allow(
+    purpose: Purpose,
+    bytes: number,
+    { interval }: ObserveOptions,
+  ): Promise<number> {
+    const { group } = this;
+    const { clock, platform } = this.#around;
+    const { guard, definition: { minRss } } = group;
+    const size = minRss === undefined
+      ? group.size
+      : await group.measure(clock.now(), minRss);
+    const allowed = guard.allow(
+      { purpose, bytes, size },
+      { now: clock.now(), interval },
+      platform.memory().swapDisk,
+    );
+    this.#guardLog.heldBack(guard.heldBack);
+    return allowed;
+  }
+
+  #noteTaken({ effective, toSwap }: ScanOutcome): void {
+    const { guard, size } = this.group;
+    guard.tookOut(
+      { bytes: effective, toSwap, size },
+      this.#around.clock.now(),
+    );
   }
 
   /** Notes that the cap in force has changed. A higher one ends the scan in flight. */

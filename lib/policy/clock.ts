@@ -220,7 +220,7 @@ class ClockGroup implements GroupPolicy {
    */
   async #scan(
     judged: readonly ClockMember[],
-    { wanted, isBounded = false, signal }: EnforceOptions & {
+    { wanted, isBounded = false, most = Infinity, signal }: EnforceOptions & {
       wanted: number;
       signal: AbortSignal;
     },
@@ -234,7 +234,7 @@ class ClockGroup implements GroupPolicy {
     const mayJudge = new Set(judged);
     collection.processes = members.filter((known) => mayJudge.has(known))
       .map(({ scanned }) => scanned);
-    const before = { ...statistics };
+    const before = { ...statistics, toSwap: group.pagedToSwap };
     const readings = new Map(
       members.map((known) => [known, known.scanned.pagedata]),
     );
@@ -249,7 +249,7 @@ class ClockGroup implements GroupPolicy {
     group.scans++;
     const listener = new ScanListener(group, log);
     await scan(collection, {
-      excess: wanted + headroom,
+      excess: Math.min(wanted + headroom, most),
       spareReferenced,
       signal,
       onEvent: listener.onEvent,
@@ -301,6 +301,11 @@ class ClockGroup implements GroupPolicy {
 
   /** This policy does not know how long memory was idle. */
   idle(): null {
+    return null;
+  }
+
+  /** It is not known when memory in use was used. */
+  workingSet(): null {
     return null;
   }
 
