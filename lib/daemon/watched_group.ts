@@ -160,7 +160,7 @@ export class WatchedGroup {
     if (excess > 0) backoff.begin();
     let outcome: ScanOutcome | undefined;
     try {
-      const limit = most < wanted ? { most } : {};
+      const limit = most < Infinity ? { most } : {};
       outcome = await this.#policy.enforce(
         excess,
         { ...options, ...limit },
@@ -190,10 +190,11 @@ export class WatchedGroup {
     const { guard, backoff, definition: { idle } } = this.group;
     if (idle === undefined) return;
     const seconds = idle / 1000;
-    const wanted = this.#policy.idleFor?.(seconds);
+    const wanted = await this.#policy.idleFor?.(seconds);
     if (wanted === undefined) return;
     if (wanted === 0) return guard.wantsNothing("idle");
-    const most = await this.#allow("idle", wanted, options);
+    const allowed = await this.#allow("idle", wanted, options);
+    const most = Math.min(wanted, allowed);
     if (most === 0) return;
     using _turn = await turns.take();
     using scan = this.#beginScan();
@@ -209,7 +210,12 @@ export class WatchedGroup {
     this.#noteTaken(outcome);
   }
 
-  /** Asks the guard rails how much may be paged out, and logs what they hold back. */
+  /**
+   * Asks the guard rails how much may be paged out, in bytes, and logs what they hold
+   * back.
+   *
+   * @param bytes how much is to be paged out.
+   */
   async #allow(
     purpose: Purpose,
     bytes: number,
@@ -226,7 +232,7 @@ export class WatchedGroup {
       { now: clock.now(), interval },
       platform.memory().swapDisk,
     );
-    this.#guardLog.heldBack(guard.heldBack);
+    this.#guardLog.heldBack(guard.heldBack(clock.now()));
     return allowed;
   }
 

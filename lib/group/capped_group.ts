@@ -411,7 +411,7 @@ export class CappedGroup {
     const all = [
       ...why === undefined ? [] : [why],
       ...this.guardTrouble === null ? [] : [`${name}: ${this.guardTrouble}`],
-      ...guard.heldBack.map(({ by, why }) =>
+      ...guard.heldBack(clock.now()).map(({ by, why }) =>
         `${name}: ${why}${
           by === "refaults" ? untilTime(guard.heldUntil, clock, "it") : ""
         }`
@@ -470,7 +470,7 @@ export class CappedGroup {
         backedOff: this.backedOff,
         observationCost: this.processes.reduce(addCost, this.#departedCost),
       },
-      heldBack: this.guard.heldBack,
+      heldBack: this.guard.heldBack(clock.now()),
       warning: this.#warnings(clock),
     };
   }

@@ -12,6 +12,7 @@ import type { CapConfig } from "../config/config.ts";
 import type { ByteRate, RefaultLimit } from "../report/rates.ts";
 import { LEAST_PAGEOUT, PageoutRate, SwapBudget } from "./pageout_budget.ts";
 import { Refaults } from "./refaults.ts";
+import { RollingWindow } from "./rolling_window.ts";
 import { RefaultHold } from "./refault_hold.ts";
 import {
   describeFloor,
@@ -34,6 +35,9 @@ export const DEFAULT_DISK_RATE: ByteRate = { bytes: 16 << 20, per: 1000 };
 
 /** A share of a working set is never less than this many pages in a minute. */
 const LEAST_REFAULTS = 60;
+
+/** What was used within this time is the working set, in milliseconds. */
+const WORKING_SET = 120_000;
 
 /** Why memory is to be paged out: the cap is exceeded, or it is idle. */
 export type Purpose = "cap" | "idle";
@@ -80,7 +84,8 @@ export class GuardRails {
   readonly #pageSize: number;
   #settings: GuardSettings;
   #hold = new RefaultHold();
-  /** As of the last sample, in bytes. */
+  /** In bytes. What was used and has gone since counts as in use, too. */
+  readonly #workingSets = new RollingWindow(WORKING_SET, Math.max);
   #workingSet = 0;
   #pressure: PressureReading | undefined;
   #rate: PageoutRate | undefined;
@@ -113,8 +118,11 @@ export class GuardRails {
   }
 
   /** What holds rcap back at present, each guard rail once. */
-  get heldBack(): HeldBack[] {
+  heldBack(now: number): HeldBack[] {
     const all = new Map<GuardRail, HeldBack>();
+    // What could only go to swap is not even looked at.
+    const used = this.#swapUsedUp(now);
+    if (used) all.set(used.by, used);
     for (const some of this.#heldBack.values()) {
       for (const one of some) all.set(one.by, one);
     }
@@ -128,7 +136,8 @@ export class GuardRails {
 
   /** Records a sample. */
   sampled(sample: GuardSample, now: number): void {
-    this.#workingSet = sample.workingSet;
+    this.#workingSets.add(sample.workingSet, now);
+    this.#workingSet = this.#workingSets.total(now);
     this.refaults.sampled(sample, now);
     const most = this.#mostRefaults;
     this.#hold.sampled(this.refaults.inLastMinute(now) > most, now);
@@ -156,7 +165,8 @@ export class GuardRails {
   }
 
   /**
-   * Returns how much may be paged out, in bytes.
+   * Returns how much may be paged out, in bytes: more than wanted, too, since a scan may
+   * go further; Infinity without a limit.
    *
    * @param swapDisk the device of the swap that is used next, if it is on a disk.
    */
@@ -167,11 +177,13 @@ export class GuardRails {
   ): number {
     const { minRss, maxRefaults, only } = this.#settings;
     const held: HeldBack[] = [];
-    let allowed = bytes;
+    let allowed = Infinity;
     /** Applies a limit, in bytes. */
     const limit = (most: number, why: () => HeldBack) => {
-      // An amount that is too small is not worth a scan.
-      const some = most < Math.min(bytes, LEAST_PAGEOUT) ? 0 : most;
+      // So little idle memory is not worth a scan.
+      const isTooLittle = purpose === "idle" &&
+        most < Math.min(bytes, LEAST_PAGEOUT);
+      const some = isTooLittle ? 0 : most;
       if (some < bytes) held.push(why());
       allowed = Math.min(allowed, some);
     };
@@ -199,14 +211,23 @@ export class GuardRails {
       );
     }
     const swap = only === "file" ? undefined : this.#swap;
-    if (swap) {
-      const why = () => describeSwapWrites(swap.written(now), swap.limit);
-      // Once it is used up, nothing goes to swap, but files still go.
-      if (swap.isUsedUp(now)) held.push(why());
-      else limit(swap.left(now), why);
+    // Once it is used up, nothing goes to swap, but files still go.
+    if (swap && !swap.isUsedUp(now)) {
+      limit(
+        swap.left(now),
+        () => describeSwapWrites(swap.written(now), swap.limit),
+      );
     }
     this.#heldBack.set(purpose, held);
     return allowed;
+  }
+
+  #swapUsedUp(now: number): HeldBack | undefined {
+    const swap = this.#swap;
+    if (!swap?.isUsedUp(now) || this.#settings.only === "file") {
+      return undefined;
+    }
+    return describeSwapWrites(swap.written(now), swap.limit);
   }
 
   #refaultsAbove(now: number): HeldBack | undefined {

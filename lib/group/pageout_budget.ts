@@ -5,12 +5,9 @@
  */
 
 import type { ByteRate } from "../report/rates.ts";
-import { RollingSum } from "./rolling_sum.ts";
+import { RollingWindow } from "./rolling_window.ts";
 
-/**
- * Smaller amounts are not worth a scan, in bytes. A large page goes as a whole, so less
- * than one could not go.
- */
+/** Smaller amounts are not worth a scan, in bytes: less than a large page. */
 export const LEAST_PAGEOUT = 2 << 20;
 
 /** A rate that page-outs keep on average. Times are in milliseconds. */
@@ -50,16 +47,16 @@ export class PageoutRate {
 /** How much may be written to swap within a time. */
 export class SwapBudget {
   readonly limit: ByteRate;
-  readonly #written: RollingSum;
+  readonly #written: RollingWindow;
 
   constructor(limit: ByteRate) {
     this.limit = limit;
-    this.#written = new RollingSum(limit.per);
+    this.#written = new RollingWindow(limit.per);
   }
 
   /** How much was written within the time that ends now, in bytes. */
   written(now: number): number {
-    return this.#written.sum(now);
+    return this.#written.total(now);
   }
 
   /** Whether there is too little left for a page-out. */

@@ -10,7 +10,7 @@
  */
 
 import { PAGES_PER_FAULT } from "./backoff.ts";
-import { RollingSum } from "./rolling_sum.ts";
+import { RollingWindow } from "./rolling_window.ts";
 
 /** The time over which refaults are added up, in milliseconds. */
 const WINDOW = 60_000;
@@ -23,7 +23,7 @@ export class Refaults {
   /** What was paged out and has not come back, in bytes; an upper bound. */
   #out = 0;
   #size: number | undefined;
-  readonly #recent = new RollingSum(WINDOW);
+  readonly #recent = new RollingWindow(WINDOW);
 
   /** @param pageSize in bytes. */
   constructor(pageSize: number) {
@@ -60,6 +60,6 @@ export class Refaults {
 
   /** How many pages there were in the last minute. */
   inLastMinute(now: number): number {
-    return this.#recent.sum(now);
+    return this.#recent.total(now);
   }
 }

@@ -283,9 +283,10 @@ class ColdestGroup implements GroupPolicy {
     this.#collection.processes = known.map(({ aged }) => aged);
   }
 
-  idleFor(seconds: number): number | undefined {
+  async idleFor(seconds: number): Promise<number | undefined> {
     if (!this.#hasAged) return undefined;
-    this.#collection.processes = this.#aged();
+    const members = this.#members.all();
+    await this.#prepare(members.filter(({ aged }) => aged.isAged), false);
     const idle = idleFor(this.#collection, seconds);
     if (idle === 0) this.#hasAged = false;
     return idle;

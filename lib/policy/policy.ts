@@ -102,7 +102,7 @@ export interface GroupPolicy {
    * How much {@linkcode pageOutIdle} would try without a limit, in bytes; `undefined` if
    * nothing new is known since it was last paged out. Only of policies that know ages.
    */
-  idleFor?(seconds: number): number | undefined;
+  idleFor?(seconds: number): Promise<number | undefined>;
   /**
    * Pages out what has been idle for a time.
    *

@@ -19,7 +19,7 @@ import { COOLED, TRIED } from "./carry_ages.ts";
 import { skipReason } from "./walk.ts";
 
 /** The size of a large page, in bytes: ranges are not cut inside one. */
-export const LARGE_PAGE = 2 << 20;
+const LARGE_PAGE = 2 << 20;
 
 /** Classes of length: the class is the logarithm of a range's pages to base 2. */
 const LENGTHS = 16;
@@ -132,7 +132,7 @@ function isCleanFile({ flags }: PagedataMapping): boolean {
  *
  * @param wanted in bytes.
  * @param isMost whether the part must not be larger; then it ends where the last whole
- * large page does, and may be empty.
+ * large page does, or splits the first one.
  */
 export function cut(
   { mapping, firstPage, pages }: Pick<
@@ -149,5 +149,5 @@ export function cut(
   if (pages < perLarge || perLarge <= 1) return count;
   const first = Number(mapping.start / BigInt(pageSize)) + firstPage;
   const end = round((first + count) / perLarge) * perLarge - first;
-  return Math.max(0, Math.min(end, pages));
+  return end > 0 ? Math.min(end, pages) : count;
 }

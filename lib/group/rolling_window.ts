@@ -1,5 +1,5 @@
 /**
- * A sum over a window of time that moves on.
+ * The sum, or the largest, of what happened within a window of time that moves on.
  *
  * @module
  */
@@ -7,29 +7,38 @@
 /** Into how many parts a window is divided, of which the oldest is dropped as a whole. */
 const PARTS = 60;
 
-/** Adds up what happened within a time. The sum is never too small. */
-export class RollingSum {
+/** Combines amounts of a time, which are not negative. The result is never too small. */
+export class RollingWindow {
   readonly #part: number;
+  readonly #combine: (a: number, b: number) => number;
   /** One more than {@linkcode PARTS}: the current one is not over. */
   readonly #amounts = new Float64Array(PARTS + 1);
   /** The number of the current part, counted from time 0. */
   #current = 0;
 
-  /** @param window its length, in milliseconds. */
-  constructor(window: number) {
+  /**
+   * @param window its length, in milliseconds.
+   * @param combine combines two amounts; by default it adds them up.
+   */
+  constructor(
+    window: number,
+    combine: (a: number, b: number) => number = (a, b) => a + b,
+  ) {
     this.#part = window / PARTS;
+    this.#combine = combine;
   }
 
   /** @param now in milliseconds of a monotonic clock. */
   add(amount: number, now: number): void {
     this.#moveOn(now);
-    this.#amounts[this.#current % this.#amounts.length] += amount;
+    const at = this.#current % this.#amounts.length;
+    this.#amounts[at] = this.#combine(this.#amounts[at], amount);
   }
 
-  /** The sum of the window that ends now. */
-  sum(now: number): number {
+  /** What the amounts of the window come to that ends now; 0 if there is none. */
+  total(now: number): number {
     this.#moveOn(now);
-    return this.#amounts.reduce((sum, amount) => sum + amount, 0);
+    return this.#amounts.reduce((a, b) => this.#combine(a, b), 0);
   }
 
   #moveOn(now: number): void {
