@@ -220,6 +220,27 @@ Deno.test("once the swap writes of an hour are used up, files go, and nothing el
   assertEquals(simulation.said("held back by max_swap_writes").length, 2);
 });
 
+Deno.test("swap writes count even of a process that grows while it is paged out", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [
+      idleOf("one", 20 * SECOND, {
+        maxSwapWrites: { bytes: 4000 * PAGE, per: 3600 * SECOND },
+      }),
+    ],
+  });
+  const { platform } = simulation;
+  const process = platform.start("one", hot("hot"));
+  process.fill("cold", 20_000);
+  process.fill("hot", 1);
+  process.onPageOut = () => {
+    process.grow("hot", 8000);
+    process.touch("hot");
+  };
+  await simulation.run(300);
+  assert(platform.usedSwap <= 4000 * PAGE, `${platform.usedSwap / PAGE}`);
+  assert(platform.usedSwap >= 3000 * PAGE, `${platform.usedSwap / PAGE}`);
+});
+
 Deno.test("a process that uses its memory again every half minute is left alone, for longer each time", async () => {
   await using simulation = new SimulatedDaemon({
     caps: [idleOf("one", 10 * SECOND)],

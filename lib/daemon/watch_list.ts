@@ -75,7 +75,10 @@ export class WatchList {
             entry,
             exclusive(platform.open(entry, options), entry, rights),
             onRead,
-            (bytes) => group.pagedToSwap += bytes,
+            ({ bytes, toSwap }) => {
+              group.taken.bytes += bytes;
+              group.taken.toSwap += toSwap;
+            },
           ),
       },
     );

@@ -211,8 +211,8 @@ export class WatchedGroup {
   }
 
   /**
-   * Asks the guard rails how much may be paged out, in bytes, and logs what they hold
-   * back.
+   * Asks the guard rails how much may be paged out, in bytes, and logs it if they
+   * allow nothing.
    *
    * @param bytes how much is to be paged out.
    */
@@ -232,16 +232,16 @@ export class WatchedGroup {
       { now: clock.now(), interval },
       platform.memory().swapDisk,
     );
-    this.#guardLog.heldBack(guard.heldBack(clock.now()));
+    // Otherwise the scan to come changes it.
+    if (allowed === 0) this.#guardLog.heldBack(guard.heldBack(clock.now()));
     return allowed;
   }
 
-  #noteTaken({ effective, toSwap }: ScanOutcome): void {
+  #noteTaken({ taken }: ScanOutcome): void {
     const { guard, size } = this.group;
-    guard.tookOut(
-      { bytes: effective, toSwap, size },
-      this.#around.clock.now(),
-    );
+    const now = this.#around.clock.now();
+    guard.tookOut({ ...taken, size }, now);
+    this.#guardLog.heldBack(guard.heldBack(now));
   }
 
   /** Notes that the cap in force has changed. A higher one ends the scan in flight. */

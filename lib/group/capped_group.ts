@@ -19,6 +19,7 @@ import { formatSize, formatTimeOfDay } from "../report/units.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import { GuardRails } from "./guard_rails.ts";
+import type { Taken } from "./measured_memory.ts";
 import type { Member } from "./member.ts";
 import type { GroupState } from "./state.ts";
 
@@ -66,8 +67,8 @@ export class CappedGroup {
   unenforcedSamples = 0;
   /** How many processes match its selectors but are to be left alone. */
   avoided = 0;
-  /** How much its page-outs may have written to swap, in bytes. */
-  pagedToSwap = 0;
+  /** What page-outs have taken of its members so far. */
+  readonly taken: Taken = { bytes: 0, toSwap: 0 };
   /** Called with each member that leaves; a scan goes on without it. */
   onLeave: (member: Member) => void = () => {};
   #definition: CapConfig;

@@ -11,6 +11,7 @@
 import type { CapConfig } from "../config/config.ts";
 import type { ByteRate, RefaultLimit } from "../report/rates.ts";
 import { LEAST_PAGEOUT, PageoutRate, SwapBudget } from "./pageout_budget.ts";
+import type { Taken } from "./measured_memory.ts";
 import { Refaults } from "./refaults.ts";
 import { RollingWindow } from "./rolling_window.ts";
 import { RefaultHold } from "./refault_hold.ts";
@@ -71,6 +72,9 @@ export interface Wanted {
   readonly size: number;
 }
 
+/** Says what holds back, as of a time in milliseconds. */
+type Why = (now: number) => HeldBack;
+
 /** A moment. Times are in milliseconds of a monotonic clock. */
 export interface GuardMoment {
   readonly now: number;
@@ -87,12 +91,14 @@ export class GuardRails {
   /** In bytes. What was used and has gone since counts as in use, too. */
   readonly #workingSets = new RollingWindow(WORKING_SET, Math.max);
   #workingSet = 0;
+  /** As last known, in bytes. */
+  #size = 0;
   #pressure: PressureReading | undefined;
   #rate: PageoutRate | undefined;
   /** Of {@linkcode DEFAULT_DISK_RATE}. */
   readonly #diskRate = new PageoutRate(DEFAULT_DISK_RATE);
   #swap: SwapBudget | undefined;
-  readonly #heldBack = new Map<Purpose, readonly HeldBack[]>();
+  readonly #heldBack = new Map<Purpose, readonly Why[]>();
 
   /** @param pageSize in bytes. */
   constructor(settings: GuardSettings, pageSize: number) {
@@ -124,7 +130,10 @@ export class GuardRails {
     const used = this.#swapUsedUp(now);
     if (used) all.set(used.by, used);
     for (const some of this.#heldBack.values()) {
-      for (const one of some) all.set(one.by, one);
+      for (const why of some) {
+        const one = why(now);
+        all.set(one.by, one);
+      }
     }
     return [...all.values()];
   }
@@ -136,6 +145,7 @@ export class GuardRails {
 
   /** Records a sample. */
   sampled(sample: GuardSample, now: number): void {
+    this.#size = sample.size;
     this.#workingSets.add(sample.workingSet, now);
     this.#workingSet = this.#workingSets.total(now);
     this.refaults.sampled(sample, now);
@@ -176,15 +186,16 @@ export class GuardRails {
     swapDisk?: string,
   ): number {
     const { minRss, maxRefaults, only } = this.#settings;
-    const held: HeldBack[] = [];
+    this.#size = size;
+    const held: Why[] = [];
     let allowed = Infinity;
     /** Applies a limit, in bytes. */
-    const limit = (most: number, why: () => HeldBack) => {
+    const limit = (most: number, why: Why) => {
       // So little idle memory is not worth a scan.
       const isTooLittle = purpose === "idle" &&
         most < Math.min(bytes, LEAST_PAGEOUT);
       const some = isTooLittle ? 0 : most;
-      if (some < bytes) held.push(why());
+      if (some < bytes) held.push(why);
       allowed = Math.min(allowed, some);
     };
     const refaults = this.#refaultsAbove(now);
@@ -196,7 +207,7 @@ export class GuardRails {
     if (minRss !== undefined) {
       limit(
         Math.max(0, size - minRss),
-        () => describeFloor(size, minRss),
+        () => describeFloor(this.#size, minRss),
       );
     }
     const rate = this.#rate ??
@@ -215,7 +226,7 @@ export class GuardRails {
     if (swap && !swap.isUsedUp(now)) {
       limit(
         swap.left(now),
-        () => describeSwapWrites(swap.written(now), swap.limit),
+        (now) => describeSwapWrites(swap.written(now), swap.limit),
       );
     }
     this.#heldBack.set(purpose, held);
@@ -260,14 +271,14 @@ export class GuardRails {
   /**
    * Notes what was paged out.
    *
-   * @param bytes in all, and the part of it that went to swap.
-   * @param size of the group after it, in bytes.
+   * @param taken what page-outs took, and the size of the group after them, in bytes.
    */
   tookOut(
-    { bytes, toSwap, size }: { bytes: number; toSwap: number; size: number },
+    { bytes, toSwap, size }: Readonly<Taken> & { readonly size: number },
     now: number,
   ): void {
     if (bytes > 0) this.#hold.tookOut();
+    this.#size = size;
     this.refaults.tookOut(bytes, size);
     this.#rate?.tookOut(bytes);
     this.#diskRate.tookOut(bytes);

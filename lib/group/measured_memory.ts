@@ -1,6 +1,6 @@
 /**
- * The memory of a process, which measures what reads of its pagedata cost, and how much
- * of it goes to swap.
+ * The memory of a process, which measures what reads of its pagedata cost, and counts what
+ * is paged out.
  *
  * @module
  */
@@ -17,25 +17,36 @@ import type { MonitoredMemory, ReadCost } from "../platform/platform.ts";
 /** Called after each read of pagedata with what it has cost. */
 export type OnRead = (cost: ReadCost) => void;
 
-/** Called after each page-out with how much of it can only have gone to swap, in bytes. */
-export type OnSwap = (bytes: number) => void;
+/**
+ * What the system took of the ranges that it was given, in bytes: an upper bound of what
+ * went. By how much the resident size fell does not tell, because a process may grow at
+ * the same time.
+ */
+export interface Taken {
+  bytes: number;
+  /** The part that may have gone to swap. */
+  toSwap: number;
+}
+
+/** Called after each page-out. */
+export type OnTaken = (taken: Readonly<Taken>) => void;
 
 /** Measures reads of pagedata, and page-outs. */
 export class MeasuredMemory extends WrappedMemory {
   readonly #memory: MonitoredMemory;
   readonly #onRead: OnRead;
-  readonly #onSwap: OnSwap;
+  readonly #onTaken: OnTaken;
   #residency: ReadonlyMap<bigint, Residency> | undefined;
 
   constructor(
     memory: MonitoredMemory,
     onRead: OnRead,
-    onSwap: OnSwap = () => {},
+    onTaken: OnTaken = () => {},
   ) {
     super(memory);
     this.#memory = memory;
     this.#onRead = onRead;
-    this.#onSwap = onSwap;
+    this.#onTaken = onTaken;
   }
 
   override async readResidency(): Promise<
@@ -51,10 +62,11 @@ export class MeasuredMemory extends WrappedMemory {
       cool: control.cool && ((ranges) => control.cool!(ranges)),
       pageOut: async (ranges, signal) => {
         const results = await control.pageOut(ranges, signal);
-        const went = ranges.filter((range, at) =>
-          results[at]?.result === "done" && this.#goesToSwap(range)
-        );
-        this.#onSwap(went.reduce((sum, { bytes }) => sum + bytes, 0));
+        const taken = ranges.filter((_, at) => results[at]?.result === "done");
+        this.#onTaken({
+          bytes: sumOf(taken),
+          toSwap: sumOf(taken.filter((range) => this.#goesToSwap(range))),
+        });
         return results;
       },
       [Symbol.dispose]: () => control[Symbol.dispose](),
@@ -76,4 +88,8 @@ export class MeasuredMemory extends WrappedMemory {
     });
     return pagedata;
   }
+}
+
+function sumOf(ranges: readonly PageRange[]): number {
+  return ranges.reduce((sum, { bytes }) => sum + bytes, 0);
 }

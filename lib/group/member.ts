@@ -11,7 +11,11 @@ import type {
   ProcessEntry,
   ProcessSample,
 } from "../platform/platform.ts";
-import { MeasuredMemory, type OnRead, type OnSwap } from "./measured_memory.ts";
+import {
+  MeasuredMemory,
+  type OnRead,
+  type OnTaken,
+} from "./measured_memory.ts";
 import {
   estimateSize,
   type FootprintReading,
@@ -42,12 +46,12 @@ export class Member {
     entry: ProcessEntry,
     memory: MonitoredMemory,
     onRead: OnRead,
-    onSwap?: OnSwap,
+    onTaken?: OnTaken,
   ) {
     this.entry = entry;
     this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;
-    this.scanMemory = new MeasuredMemory(memory, onRead, onSwap);
+    this.scanMemory = new MeasuredMemory(memory, onRead, onTaken);
   }
 
   /** Whether an entry is of the same process, executing the same program. */

@@ -234,7 +234,7 @@ class ClockGroup implements GroupPolicy {
     const mayJudge = new Set(judged);
     collection.processes = members.filter((known) => mayJudge.has(known))
       .map(({ scanned }) => scanned);
-    const before = { ...statistics, toSwap: group.pagedToSwap };
+    const before = { ...statistics, taken: { ...group.taken } };
     const readings = new Map(
       members.map((known) => [known, known.scanned.pagedata]),
     );

@@ -230,7 +230,7 @@ class ColdestGroup implements GroupPolicy {
     await this.#prepare(known, allowed > 0);
     const isPartial = known.length < members.length || unjudgedOf(known) > 0;
     const goal = Math.max(cap, group.size - wanted);
-    const before = { ...statistics, toSwap: group.pagedToSwap };
+    const before = { ...statistics, taken: { ...group.taken } };
     const listener = new ScanListener(group, log);
     const limit = Math.max(options.interval, SHORTEST_LIMIT);
     using pass = this.#beginPass(signal, isOnlyScan ? Infinity : limit);
@@ -306,7 +306,7 @@ class ColdestGroup implements GroupPolicy {
     await lookSoon(known, { clock, log, signal });
     if (signal.aborted) return undefined;
     await this.#prepare(known, true);
-    const before = { ...statistics, toSwap: group.pagedToSwap };
+    const before = { ...statistics, taken: { ...group.taken } };
     const listener = new ScanListener(group, log);
     using pass = this.#beginPass(signal, Math.max(interval, SHORTEST_LIMIT));
     const { idle, complete } = await pageOutIdle(this.#collection, {

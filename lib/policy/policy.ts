@@ -10,6 +10,7 @@
 
 import type { Watched } from "../collection/observe.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import type { Taken } from "../group/measured_memory.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
@@ -162,8 +163,8 @@ export interface ObservedProcess extends Watched {
 export interface ScanOutcome {
   /** By how much the resident sets fell while they were paged out; some of it may be back. */
   readonly effective: number;
-  /** The part of it that may have been written to swap. */
-  readonly toSwap: number;
+  /** What page-outs took: at least what went. */
+  readonly taken: Readonly<Taken>;
   readonly attempted: number;
   /** By how much the group is above the size that the scan was to reach; 0 or less if it is not. */
   readonly left: number;

@@ -106,7 +106,8 @@ Deno.test("scripts get one object on standard output, valid or not", async () =>
         file: files.file,
         line: 5,
         message: 'unknown key "foo" in [[cap]]',
-        suggestion: "the keys are name, select, max_rss, secondary_mmu",
+        suggestion:
+          "the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu",
       }],
       warnings: [],
       config: null,
