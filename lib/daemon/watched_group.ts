@@ -8,6 +8,7 @@
 import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
+import type { Purpose } from "../group/guard_rails.ts";
 import type { GroupState } from "../group/state.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
 import type { Platform } from "../platform/platform.ts";
@@ -15,10 +16,12 @@ import type {
   EnforceOptions,
   GroupPolicy,
   Judgement,
+  ObserveOptions,
   Policy,
   PolicySurroundings,
   ScanOutcome,
 } from "../policy/policy.ts";
+import { GuardLog } from "./guard_log.ts";
 import { ScanLog } from "./scan_log.ts";
 import { type Reclaimed, SharedReclaim } from "./shared_reclaim.ts";
 import { describeError } from "./troubles.ts";
@@ -48,6 +51,7 @@ export class WatchedGroup {
   readonly #around: GroupSurroundings;
   readonly #scanLog: ScanLog;
   readonly #reclaim: SharedReclaim;
+  readonly #guardLog: GuardLog;
   /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
   #isStuckTold = false;
@@ -64,12 +68,21 @@ export class WatchedGroup {
     this.#around = around;
     this.#scanLog = new ScanLog(group, around);
     this.#reclaim = new SharedReclaim(group, around);
+    this.#guardLog = new GuardLog(group.name, around);
   }
 
   /** Reads the sizes of all members. This is cheap. */
   sample(): JudgedSample {
     const sample = this.group.sample(this.#around.clock.now());
     return { ...sample, ...this.#policy.judge(sample) };
+  }
+
+  /** Tells the guard rails what a sample shows. */
+  noteSample({ cameBack, size }: JudgedSample): void {
+    this.group.guard.sampled(
+      { cameBack, size, workingSet: this.#policy.workingSet() ?? size },
+      this.#around.clock.now(),
+    );
   }
 
   /**
@@ -99,20 +112,25 @@ export class WatchedGroup {
     } else if (news) this.#withdraw(news);
     if (this.#isBusy) return;
     if (!wantsHistory) return this.#stopObserving();
-    const { backoff } = group;
+    const { backoff, guard, definition: { idle } } = group;
     const waits = mayTake > 0 && backoff.isWaiting(moment);
     if (waits) group.backedOff++;
     const take = waits ? 0 : mayTake;
+    if (take <= 0) guard.wantsNothing("cap");
     this.#beside(async () => {
       await measured;
       await this.#explain();
-      if (backoff.isDormant(clock.now())) return this.#stopObserving();
+      if (idle === undefined && backoff.isDormant(clock.now())) {
+        return this.#stopObserving();
+      }
       await this.#policy.observe({ interval });
+      const options = { interval, isBounded: mayTake < excess };
       // Nothing is prepared for a cap that cannot be met.
-      if (waits && backoff.isHopeless) return;
-      if (!this.#policy.hasWork(take)) return;
-      using _turn = await turns.take();
-      await this.enforce(take, { interval, isBounded: mayTake < excess });
+      if (!(waits && backoff.isHopeless) && this.#policy.hasWork(take)) {
+        using _turn = await turns.take();
+        await this.enforce(take, options);
+      }
+      await this.pageOutIdle(options);
     });
   }
 
@@ -130,24 +148,35 @@ export class WatchedGroup {
   }
 
   /**
-   * Scans the group, and logs the result.
+   * Scans the group as far as its guard rails allow, and logs the result.
    *
-   * @param excess by how much it should shrink at most, in bytes; 0 to prepare only.
+   * @param wanted by how much it should shrink at most, in bytes; 0 to prepare only.
    */
-  async enforce(excess: number, options: EnforceOptions): Promise<void> {
+  async enforce(wanted: number, options: EnforceOptions): Promise<void> {
     const { onScan } = this.#around;
     const { backoff } = this.group;
+    const most = wanted > 0
+      ? await this.#allow("cap", wanted, options)
+      : Infinity;
+    if (most === 0) return;
+    const excess = Math.min(wanted, most);
     using scan = this.#beginScan();
     if (excess > 0) backoff.begin();
     let outcome: ScanOutcome | undefined;
     try {
-      outcome = await this.#scanOnce(excess, options, scan.signal);
+      const limit = most < Infinity ? { most } : {};
+      outcome = await this.#scanOnce(
+        excess,
+        { ...options, ...limit },
+        scan.signal,
+      );
     } finally {
       if (excess > 0) backoff.end();
     }
     if (!outcome) return;
     onScan?.(outcome.seconds);
     this.#scanLog.scanned(outcome);
+    this.#noteTaken(outcome);
     if (outcome.isPartial || scan.signal.aborted) return;
     const hasFailed = backoff.scanned(
       { ...outcome, pagedOut: outcome.effective },
@@ -159,13 +188,17 @@ export class WatchedGroup {
     await this.#explain();
   }
 
-  /** Pages out, and has the kernel reclaim what several processes map, where it may. */
+  /**
+   * Pages out, and has the kernel reclaim what several processes map, where it may; both
+   * within `options.most`.
+   */
   async #scanOnce(
     excess: number,
     options: EnforceOptions,
     signal: AbortSignal,
   ): Promise<ScanOutcome | undefined> {
     const { group } = this;
+    const { most = Infinity, interval } = options;
     const began = this.#around.clock.now();
     const goal = Math.max(group.cap, group.size - excess);
     const outcome = await this.#policy.enforce(excess, {
@@ -173,11 +206,12 @@ export class WatchedGroup {
       sparesInUse: this.#reclaim.isPromising,
     }, signal);
     if (excess <= 0) return outcome;
-    const reclaimed = await this.#reclaim.take(
-      Math.min(this.#policy.shortfall, group.size - goal),
-      options.interval,
-      signal,
+    const missing = Math.min(
+      this.#policy.shortfall,
+      group.size - goal,
+      most - (outcome?.attempted ?? 0),
     );
+    const reclaimed = await this.#reclaim.take(missing, interval, signal);
     if (!reclaimed) return outcome;
     const { statistics } = group;
     statistics.attempted += reclaimed.asked;
@@ -187,6 +221,66 @@ export class WatchedGroup {
       left: group.size - goal,
       seconds: (this.#around.clock.now() - began) / 1000,
     });
+  }
+
+  /** Pages out what has been idle for long enough, as far as guard rails allow. */
+  async pageOutIdle(options: ObserveOptions): Promise<void> {
+    const { onScan, turns } = this.#around;
+    const { guard, backoff, definition: { idle } } = this.group;
+    if (idle === undefined) return;
+    const seconds = idle / 1000;
+    const wanted = await this.#policy.idleFor?.(seconds);
+    if (wanted === undefined) return;
+    if (wanted === 0) return guard.wantsNothing("idle");
+    const allowed = await this.#allow("idle", wanted, options);
+    const most = Math.min(wanted, allowed);
+    if (most === 0) return;
+    using _turn = await turns.take();
+    using scan = this.#beginScan();
+    const outcome = await this.#policy.pageOutIdle?.(
+      { seconds, most },
+      options,
+      scan.signal,
+    );
+    if (!outcome) return;
+    onScan?.(outcome.seconds);
+    this.#scanLog.scanned(outcome);
+    backoff.alsoPagedOut(outcome.effective);
+    this.#noteTaken(outcome);
+  }
+
+  /**
+   * Asks the guard rails how much may be paged out, in bytes, and logs it if they
+   * allow nothing.
+   *
+   * @param bytes how much is to be paged out.
+   */
+  async #allow(
+    purpose: Purpose,
+    bytes: number,
+    { interval }: ObserveOptions,
+  ): Promise<number> {
+    const { group } = this;
+    const { clock, platform } = this.#around;
+    const { guard, definition: { minRss } } = group;
+    const size = minRss === undefined
+      ? group.size
+      : await group.measure(clock.now(), minRss);
+    const allowed = guard.allow(
+      { purpose, bytes, size },
+      { now: clock.now(), interval },
+      platform.memory().swapDisk,
+    );
+    // Otherwise the scan to come changes it.
+    if (allowed === 0) this.#guardLog.heldBack(guard.heldBack(clock.now()));
+    return allowed;
+  }
+
+  #noteTaken({ taken }: ScanOutcome): void {
+    const { guard, size } = this.group;
+    const now = this.#around.clock.now();
+    guard.tookOut({ ...taken, size }, now);
+    this.#guardLog.heldBack(guard.heldBack(now));
   }
 
   /** Notes that the cap in force has changed. A higher one ends the scan in flight. */
@@ -318,6 +412,11 @@ function withReclaimed(
   return {
     attempted: (outcome?.attempted ?? 0) + asked,
     effective: (outcome?.effective ?? 0) + fell,
+    // Which pages went is not known.
+    taken: {
+      bytes: (outcome?.taken.bytes ?? 0) + asked,
+      toSwap: (outcome?.taken.toSwap ?? 0) + asked,
+    },
     ineffective: fell === 0 && (outcome?.ineffective ?? true),
     tookInUse: fell > 0 || (outcome?.tookInUse ?? false),
     isPartial: false,

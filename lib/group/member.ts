@@ -11,7 +11,11 @@ import type {
   ProcessEntry,
   ProcessSample,
 } from "../platform/platform.ts";
-import { MeasuredMemory, type OnRead } from "./measured_memory.ts";
+import {
+  MeasuredMemory,
+  type OnRead,
+  type OnTaken,
+} from "./measured_memory.ts";
 import {
   estimateSize,
   type FootprintReading,
@@ -38,11 +42,16 @@ export class Member {
   /** When its footprint was last read, or could not be. */
   #triedAt = -Infinity;
 
-  constructor(entry: ProcessEntry, memory: MonitoredMemory, onRead: OnRead) {
+  constructor(
+    entry: ProcessEntry,
+    memory: MonitoredMemory,
+    onRead: OnRead,
+    onTaken?: OnTaken,
+  ) {
     this.entry = entry;
     this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;
-    this.scanMemory = new MeasuredMemory(memory, onRead);
+    this.scanMemory = new MeasuredMemory(memory, onRead, onTaken);
   }
 
   /** Whether an entry is of the same process, executing the same program. */

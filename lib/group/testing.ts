@@ -23,6 +23,7 @@ export function groupState(
     rss: 2 ** 29,
     idle: null,
     accounting: "rss",
+    heldBack: [],
     warning: null,
     ...given,
     statistics: {

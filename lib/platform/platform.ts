@@ -67,6 +67,15 @@ export interface ReclaimableCgroup {
   ): Promise<"done" | "less" | "busy">;
 }
 
+/** The kinds of memory of which a cap may allow only one to go. */
+export const MEMORY_KINDS = [
+  /** What goes to swap: anonymous memory, shared memory, and files in memory. */
+  "anon",
+  /** What goes back to files on a disk. */
+  "file",
+] as const;
+export type MemoryKind = typeof MEMORY_KINDS[number];
+
 /** How the memory of a process is accessed. */
 export interface OpenOptions {
   /** The group whose processes share a limit on calls that do not return. */
@@ -80,6 +89,10 @@ export interface OpenOptions {
   readonly observationBudget?: number;
   /** Whether to treat memory as if there were swap for it, whether or not there is. */
   readonly assumesSwap?: boolean;
+  /** The kind of memory that may be paged out; both by default. */
+  readonly only?: MemoryKind;
+  /** Whether memory may be paged out to swap; it may by default. Read whenever it matters. */
+  readonly maySwap?: boolean;
 }
 
 /**
@@ -353,6 +366,8 @@ export interface MachineMemory {
   readonly availableMemory: number;
   readonly totalSwap: number;
   readonly freeSwap: number;
+  /** The device or file of the swap that is used next, if it is on a disk. */
+  readonly swapDisk?: string;
 }
 
 /** The processes of a running system and their memory. */
@@ -409,6 +424,14 @@ export interface Platform extends Disposable {
   ): Promise<boolean>;
   /** The paths of its cgroups; empty if they are not visible. */
   cgroupsOf(entry: ProcessEntry): readonly string[];
+  /** The path of its cgroup of version 2, if the system has such and it is visible. */
+  unifiedCgroupOf?(entry: ProcessEntry): string | undefined;
+  /**
+   * The share of the last ten seconds, 0 to 1, in which some process of a cgroup of
+   * version 2 waited for memory, or of the machine without one; `undefined` if it is not
+   * known.
+   */
+  memoryPressure?(cgroup?: string): number | undefined;
   /** The path of the cgroup in which systemd keeps it, if the system has systemd. */
   systemdCgroupOf?(entry: ProcessEntry): string | undefined;
   /**

@@ -8,6 +8,7 @@ import { narrate } from "../collection/narrate.ts";
 import { SOON } from "../collection/observe.ts";
 import { ProcessError } from "../errors.ts";
 import type { CappedGroup } from "../group/capped_group.ts";
+import type { Taken } from "../group/measured_memory.ts";
 import type { Member } from "../group/member.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
@@ -111,15 +112,16 @@ export class ScanListener {
  * Concludes a scan of a group: measures the group, counts the scan if it was
  * ineffective, and returns its outcome.
  *
- * @param before the statistics as of the beginning of the scan.
- * @param goal the size that the group should have now, in bytes.
+ * @param before the statistics as of the beginning of the scan, and what page-outs had
+ * taken until then.
+ * @param goal the size that the group should have now, in bytes; Infinity if none.
  * @param started when the scan began.
  */
 export async function concludeScan(
   group: CappedGroup,
   clock: Clock,
   { before, statistics, goal, tookInUse, isPartial, started }: {
-    before: ScanStatistics;
+    before: ScanStatistics & { taken: Taken };
     statistics: ScanStatistics;
     goal: number;
     tookInUse: boolean;
@@ -128,12 +130,17 @@ export async function concludeScan(
   },
 ): Promise<ScanOutcome> {
   const seconds = (clock.now() - started) / 1000;
-  const left = await group.measureAnew(clock.now()) - goal;
+  const size = await group.measureAnew(clock.now());
+  const left = goal < Infinity ? size - goal : 0;
   const ineffective = statistics.ineffective > before.ineffective && left > 0;
   if (ineffective) group.ineffectiveScans++;
   return {
     attempted: statistics.attempted - before.attempted,
     effective: statistics.effective - before.effective,
+    taken: {
+      bytes: group.taken.bytes - before.taken.bytes,
+      toSwap: group.taken.toSwap - before.taken.toSwap,
+    },
     left,
     ineffective,
     tookInUse,

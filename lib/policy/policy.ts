@@ -10,6 +10,7 @@
 
 import type { Watched } from "../collection/observe.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import type { Taken } from "../group/measured_memory.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
@@ -61,6 +62,16 @@ export interface EnforceOptions extends ObserveOptions {
   readonly isOnlyScan?: boolean;
   /** Whether memory in use stays, because other memory is going to go instead. */
   readonly sparesInUse?: boolean;
+  /** How much may be tried at most, headroom included, in bytes; no limit by default. */
+  readonly most?: number;
+}
+
+/** Which idle memory is paged out. */
+export interface IdleGoal {
+  /** For how long it has not been used, in seconds. */
+  readonly seconds: number;
+  /** How much of it may be tried at most, in bytes. */
+  readonly most: number;
 }
 
 /** A policy in charge of one group. It keeps records of the members. */
@@ -95,6 +106,26 @@ export interface GroupPolicy {
    * last call of {@linkcode enforce}, in bytes; 0 if it sufficed or was not judged.
    */
   readonly shortfall: number;
+  /**
+   * How much {@linkcode pageOutIdle} would try without a limit, in bytes; `undefined` if
+   * nothing new is known since it was last paged out. Only of policies that know ages.
+   */
+  idleFor?(seconds: number): Promise<number | undefined>;
+  /**
+   * Pages out what has been idle for a time.
+   *
+   * @returns `undefined` if nothing could be tried.
+   */
+  pageOutIdle?(
+    goal: IdleGoal,
+    options: ObserveOptions,
+    signal: AbortSignal,
+  ): Promise<ScanOutcome | undefined>;
+  /**
+   * How much the members have used within the last two minutes, or since they are
+   * observed, in bytes; `null` if this is not known.
+   */
+  workingSet(): number | null;
   /** How much was idle for how long; `null` if this is not known. */
   idle(): IdleBytes[] | null;
   /**
@@ -139,6 +170,8 @@ export interface ObservedProcess extends Watched {
 export interface ScanOutcome {
   /** By how much the resident sets fell while they were paged out; some of it may be back. */
   readonly effective: number;
+  /** What page-outs took: at least what went. */
+  readonly taken: Readonly<Taken>;
   readonly attempted: number;
   /** By how much the group is above the size that the scan was to reach; 0 or less if it is not. */
   readonly left: number;
@@ -153,12 +186,14 @@ export interface ScanOutcome {
 
 /** Describes the result of a scan in words, with the size of the group measured after it. */
 export function describeOutcome(
-  { name, size, cap }: CappedGroup,
+  { name, size, cap, hasCap }: CappedGroup,
   { effective, seconds }: ScanOutcome,
 ): string {
-  const format = formatBeside(cap, size);
-  return `${name}: paged out ${formatSize(effective)} in ${
+  const what = `${name}: paged out ${formatSize(effective)} in ${
     seconds.toFixed(2)
-  } s; ${format(size)} of ${format(cap)}` +
+  } s; `;
+  if (!hasCap) return `${what}${formatSize(size)} resident`;
+  const format = formatBeside(cap, size);
+  return `${what}${format(size)} of ${format(cap)}` +
     (size > cap ? `, ${formatSize(size - cap)} too much` : "");
 }

@@ -35,8 +35,10 @@ import {
   isOutside,
   parseCgroups,
   systemdPath,
+  unifiedPath,
 } from "./cgroups.ts";
 import { FrozenCgroups } from "./frozen_cgroups.ts";
+import { CgroupPressures, machinePressure } from "./memory_pressure.ts";
 import { CostMeter } from "./memory_costs.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
@@ -49,6 +51,7 @@ import {
   sampleProcess,
 } from "./process_list.ts";
 import { SwapLimits } from "./swap_limits.ts";
+import { swapDisk, swaps } from "./swaps.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
 import { firstOfSpaces, kcmp, SpaceOrder } from "./shared_memory.ts";
 import { ProgramFiles } from "./program_file.ts";
@@ -66,6 +69,7 @@ export class LinuxPlatform implements Platform {
   readonly #reclaim = new CgroupReclaim(this.#avoidance);
   readonly #swapLimits = new SwapLimits();
   readonly #frozenCgroups = new FrozenCgroups();
+  readonly #pressures = new CgroupPressures();
   readonly #costs: CostMeter;
 
   /**
@@ -149,6 +153,16 @@ export class LinuxPlatform implements Platform {
     );
   }
 
+  unifiedCgroupOf(process: ProcessEntry): string | undefined {
+    return unifiedPath(lookUp(process, placesOf) ?? []);
+  }
+
+  memoryPressure(cgroup?: string): number | undefined {
+    return cgroup === undefined
+      ? machinePressure()
+      : this.#pressures.of(cgroup);
+  }
+
   avoidanceOf(process: ProcessEntry): string | undefined {
     return lookUp(process, (directory) => {
       const places = placesOf(directory);
@@ -175,6 +189,9 @@ export class LinuxPlatform implements Platform {
       ...options,
       get observationBudget() {
         return options.observationBudget;
+      },
+      get maySwap() {
+        return options.maySwap;
       },
       source: this.#source,
       calls: this.#calls,
@@ -281,6 +298,9 @@ export function machineMemory(): MachineMemory {
     ...systemMemory(),
     get availableMemory() {
       return availableMemory();
+    },
+    get swapDisk() {
+      return swapDisk(swaps());
     },
   };
 }
