@@ -101,6 +101,29 @@ Deno.test("below the enforcement threshold idle memory goes all the same", async
   assertEquals(process.resident("cold"), 0);
 });
 
+Deno.test("above the enforcement threshold, groups of a higher priority give first", async () => {
+  const caps = [
+    { ...capOf("one", 1000), priority: 80 },
+    capOf("two", 1000),
+    { ...capOf("three", 1000), priority: 1 },
+  ];
+  await using simulation = new SimulatedDaemon({ caps, threshold: 0.5 });
+  const { platform } = simulation;
+  platform.totalMemory = 20_000 * PAGE;
+  // 700 pages lie above.
+  platform.otherMemory = 4700 * PAGE;
+  const all = ["one", "two", "three"].map((name) => platform.start(name));
+  all.forEach((process) => process.fill("idle", 2000));
+  await simulation.run(4 * INTERVAL);
+  assertEquals(all.map(({ rss }) => rss / PAGE), [1300, 2000, 2000]);
+  platform.otherMemory += 500 * PAGE;
+  await simulation.run(4 * INTERVAL);
+  const left = all.map(({ rss }) => rss / PAGE);
+  assert(left[0] <= 1000, "it gives all of its excess first");
+  assert(left[1] >= 1790 && left[1] < 2000, `${left}`);
+  assertEquals(left[2], 2000);
+});
+
 Deno.test("the group never gets smaller than min_rss, also by its cap", async () => {
   await using simulation = new SimulatedDaemon({
     caps: [

@@ -112,7 +112,10 @@ export interface GroupStatistics {
   readonly completeScans: number;
   /** Scans that went through everything once and did not cover the excess. */
   readonly ineffectiveScans: number;
-  /** Samples over the cap that did not enforce it, since memory use was below the threshold. */
+  /**
+   * Samples over the cap that did not enforce it, since memory use was below the threshold,
+   * or groups of a higher priority gave enough.
+   */
   readonly unenforcedSamples: number;
   readonly samples: number;
   /** The smallest resident set of all samples; null before the first. */

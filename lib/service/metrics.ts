@@ -185,7 +185,8 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "counter",
     name: "rcap_unenforced_samples_total",
-    help: "Samples over the cap, but below the enforcement threshold.",
+    help:
+      "Samples over the cap that took nothing, because of the enforcement threshold.",
     value: ({ statistics }) => statistics.unenforcedSamples,
   },
 ];
