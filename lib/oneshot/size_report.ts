@@ -203,7 +203,7 @@ function coster(
     costs?.pageIns.find(({ from }) => from === origin)?.nanoseconds;
   const [ofSwap, ofFile] = [costFrom("swap"), costFrom("file")];
   return (cap) => {
-    const { fromSwap, fromFiles } = curve?.refaults(cap, group.knownFor) ??
+    const { fromSwap, fromFiles } = curve?.refaults(cap) ??
       { fromSwap: 0, fromFiles: 0 };
     const { seconds, isAtLeast } = curve?.idleTime(cap) ??
       { seconds: null, isAtLeast: false };

@@ -107,9 +107,9 @@ function describeNeverUsed(
   if (neverUsed === 0 || neverUsedRefaults === null) return [];
   const bound = formatRate(neverUsedRefaults);
   return [
-    `Not used: ${formatSize(neverUsed)} in ${
+    `Not used at all: ${formatSize(neverUsed)} in ${
       formatSeconds(seconds)
-    }; if it is used as rarely as that allows, it adds up to ${bound}.` +
+    }. Used once in as long, it would add ${bound}.` +
     (seconds < SHORT
       ? " That is short: nothing is known of when this memory is used."
       : ""),

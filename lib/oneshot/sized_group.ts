@@ -50,9 +50,8 @@ export class SizedGroup {
   #lastWorkingSet = 0;
   /** The last reading, and when. */
   #last: GroupReading | undefined;
-  /** When the last reading was taken, and for how long uses are known. */
+  /** When the last reading was taken. */
   seconds = 0;
-  knownFor = 0;
   readings = 0;
   startSize = 0;
   /** How many pages have come back that were out. */
@@ -151,7 +150,6 @@ export class SizedGroup {
     if (!endsInterval) return;
     curve.addAges(reading, { fixed });
     this.readings++;
-    this.knownFor += this.readings > 1 ? seconds - this.seconds : 0;
     this.seconds = seconds;
     this.#last = reading;
     this.#inUse.add(fixed + reading.inUse);

@@ -50,8 +50,8 @@ export interface Surroundings {
   readonly seconds: number;
   /**
    * Whether it has only begun, so that it says nothing about pages that are used for the
-   * first time: they may have been used just before. They count only under caps that
-   * what is known to be younger exceeds. Not by default.
+   * first time: they may have been used just before. Caps that cut into such pages are
+   * not judged meanwhile. Not by default.
    */
   readonly hasJustBegun?: boolean;
 }
@@ -83,6 +83,10 @@ export class RefaultCurve {
   readonly #minutes: Float32Array[] = [];
   /** How many seconds the last minute has so far. */
   #seconds = 0;
+  /** For how many seconds it is known what would have come back, by cap. */
+  #known: Float64Array;
+  /** When the last reading was. */
+  #lastSeconds: number | undefined;
   /** The age at which each cap cuts, by reading; negative if it is one of pages never used. */
   #ages: Float32Array[] = [];
   /** Of so many readings, the ages of one are kept, and how many have not been kept since. */
@@ -95,6 +99,7 @@ export class RefaultCurve {
     this.#step = Math.ceil(Math.max(largest, PAGE) / steps / PAGE) * PAGE;
     this.#fromSwap = new Float64Array(steps);
     this.#fromFiles = new Float64Array(steps);
+    this.#known = new Float64Array(steps);
   }
 
   /** The caps for which costs are known, in ascending order, in bytes. */
@@ -122,12 +127,13 @@ export class RefaultCurve {
     const file = new Float64Array(this.#steps);
     const total = before.reduce((sum, bytes) => sum + bytes, fixed);
     const largest = total + fresh / 2;
+    const passed = total > fixed ? seconds - (this.#lastSeconds ?? seconds) : 0;
+    this.#lastSeconds = seconds;
     this.#makeRoom(largest + Math.max(out, returned * PAGE));
     for (let band = 0; band < before.length; band++) {
       // What was used again besides, but is younger, is not counted twice.
       younger -= againBytes[band] / 2;
-      const isUnknown = band === NEVER && hasJustBegun;
-      const span = isUnknown ? 0 : before[band];
+      const span = before[band];
       const [fromSwap, fromFiles] = [again.swap[band], again.file[band]];
       if (fromSwap > 0) this.#spread(swap, { pages: fromSwap, younger, span });
       if (fromFiles > 0) {
@@ -145,7 +151,12 @@ export class RefaultCurve {
     }
     this.#addMinute(seconds);
     const minute = this.#minutes[this.#minutes.length - 1];
+    // Caps that cut into what may have been used just before.
+    const unknown = hasJustBegun ? total - before[NEVER] : Infinity;
     for (let index = 0; index < this.#steps; index++) {
+      const cap = (index + 1) * this.#step;
+      if (cap > unknown && cap < total) continue;
+      this.#known[index] += passed;
       this.#fromSwap[index] += swap[index];
       this.#fromFiles[index] += file[index];
       minute[index] += swap[index] + file[index];
@@ -209,6 +220,7 @@ export class RefaultCurve {
       this.#step *= 2;
       this.#fromSwap = halved(this.#fromSwap, 0);
       this.#fromFiles = halved(this.#fromFiles, 0);
+      this.#known = halved(this.#known, this.#known[this.#steps - 1]);
       for (const [at, minute] of this.#minutes.entries()) {
         this.#minutes[at] = halved(minute, 0);
       }
@@ -219,9 +231,12 @@ export class RefaultCurve {
   /**
    * How many pages a second would have come back under a cap, on average.
    *
-   * @param seconds for how long was watched.
+   * @param seconds for how long it is known.
    */
-  refaults(cap: number, seconds: number): Refaults {
+  refaults(
+    cap: number,
+    seconds: number = this.#at(this.#known, cap),
+  ): Refaults {
     const mean = (pages: Float64Array) =>
       seconds > 0 ? this.#at(pages, cap) / seconds : 0;
     return {

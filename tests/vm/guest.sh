@@ -27,7 +27,7 @@ ask() {
 # scan MIB: takes that much from the workload.
 scan() {
   rss=$(awk '/^Rss:/ { print $2 }' /proc/$pid/smaps_rollup)
-  rcap scan "pid:$pid" --cap "$((rss - $1 * 1024))K" --json
+  rcap scan "pid:$pid" --policy clock --cap "$((rss - $1 * 1024))K" --json
 }
 
 # A process in a cgroup below one that may not swap.
