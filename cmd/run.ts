@@ -29,7 +29,7 @@ import {
   totalMemory,
 } from "./options.ts";
 import { addTableOptions, ResultTable } from "./result.ts";
-import { STAT_COLUMNS, STAT_SHOWN, warningsOf } from "./stat.ts";
+import { notesOf, STAT_COLUMNS, STAT_SHOWN } from "./stat.ts";
 
 const HELP = `
 The configuration is ${DEFAULT_CONFIG} and its drop-ins; rcap check reports what
@@ -51,7 +51,7 @@ ${
     failed:
       "another daemon runs, other users can write to the state directory, or another failure",
     usage: true,
-    capNotMet: "with --once, a cap is not met",
+    capNotMet: "with --once, a cap is not met, or would not be",
     incapable: true,
   })
 }
@@ -60,6 +60,7 @@ Examples:
   rcap run
   rcap run --config ./test.toml --state-dir /run/rcap-test --log-level debug
   rcap run --once
+  rcap run --dry-run --config ./test.toml --state-dir /run/rcap-test
   rcap run --print-unit > /etc/systemd/system/rcap.service`;
 
 /** The command. */
@@ -73,6 +74,11 @@ export function runCommand(context: Context) {
       )
       .addOption(configOption)
       .addOption(stateDirectoryOption(system))
+      .option(
+        "-n, --dry-run",
+        "watch, and say what would go; page out nothing",
+        false,
+      )
       .option("--once", "scan the groups over their cap once, and exit", false)
       .addOption(
         new Option(
@@ -122,6 +128,7 @@ export function runCommand(context: Context) {
         signal: context.signal,
         log: context.logAs(options.logFormat),
         version: denoJson.version,
+        isDryRun: options.dryRun,
         onTaken: (release: () => void) =>
           context.cleanUpWhenOverdue(() => {
             release();
@@ -137,7 +144,7 @@ export function runCommand(context: Context) {
       await table.print({
         json: state,
         rows: statRows(state, undefined),
-        below: warningsOf(state),
+        below: notesOf(state),
       });
       if (!areCapsMet(state)) context.setExitCode(EXIT_CODES.capNotMet.code);
     });
@@ -154,11 +161,12 @@ function requireAbsolute(path: string, option: string): void {
 
 /** The arguments of the daemon in a unit: those that differ from the default. */
 function unitArguments(
-  { config, stateDir, metrics, logFormat }: {
+  { config, stateDir, metrics, logFormat, dryRun }: {
     config: string;
     stateDir: string;
     metrics?: Address;
     logFormat: LogFormat;
+    dryRun: boolean;
   },
   { stateDirectory }: OperatingSystem,
 ): string[] {
@@ -168,5 +176,6 @@ function unitArguments(
     ...(stateDir === stateDirectory ? [] : ["--state-dir", stateDir]),
     ...(metrics ? ["--metrics", formatAddress(metrics)] : []),
     ...(logFormat === "text" ? [] : ["--log-format", logFormat]),
+    ...(dryRun ? ["--dry-run"] : []),
   ];
 }

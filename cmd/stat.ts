@@ -134,7 +134,7 @@ export function statCommand(context: Context) {
           json: statReport(now, before),
           rows: statRows(now, before),
           above: lines(...gap, ...memory),
-          below: warningsOf(now),
+          below: notesOf(now),
         });
         rounds++;
         // Without a reader there is nothing left to do.
@@ -143,12 +143,21 @@ export function statCommand(context: Context) {
     });
 }
 
-/** Why caps cannot be met, and how many processes are left alone, a line each. */
-export function warningsOf({ groups }: DaemonState): Printable {
-  return lines(...groups.flatMap(({ name, warning, avoided }) => [
-    ...(warning ? [warning] : []),
-    ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),
-  ]));
+/**
+ * What a table does not show, a line each: what would be paged out in a dry run, why caps
+ * cannot be met, and how many processes are left alone.
+ */
+export function notesOf({ groups, dryRun }: DaemonState): Printable {
+  return lines(
+    ...(dryRun ? ["dry run: nothing is paged out"] : []),
+    ...groups.flatMap(({ name, warning, avoided, planned }) => [
+      ...(planned
+        ? [`${name}: ${formatSize(planned)} would be paged out`]
+        : []),
+      ...(warning ? [warning] : []),
+      ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),
+    ]),
+  );
 }
 
 function describeAvoided(count: number): string {

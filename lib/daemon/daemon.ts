@@ -73,6 +73,8 @@ export interface DaemonSurroundings {
   readonly onScan?: (seconds: number) => void;
   readonly onRead?: OnRead;
   readonly onReload?: () => void;
+  /** Whether scans only plan. */
+  readonly isDryRun?: boolean;
 }
 
 /** Watches groups and scans those over their cap. */
@@ -107,7 +109,8 @@ export class Daemon {
 
   /** @param config its policy stays in force until the daemon ends. */
   constructor(config: DaemonConfig, around: DaemonSurroundings) {
-    const { platform, clock, log, signal, rights, onScan, onRead } = around;
+    const { platform, clock, log, signal, rights, onScan, onRead, isDryRun } =
+      around;
     this.#around = around;
     this.#config = config;
     this.#startedAt = clock.wallTime();
@@ -130,6 +133,7 @@ export class Daemon {
       onRead,
       policy: policyOf(config.policy),
       observationBudget: config.observationBudget,
+      isDryRun,
       troubles: this.#troubles,
       turns: new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE, clock),
       work: this.#work,
@@ -384,6 +388,7 @@ export class Daemon {
         problems: this.#problems,
         isPassing: this.#isPassing,
       },
+      dryRun: this.#around.isDryRun ?? false,
       groups: this.#watchList.groups.map((group) => group.state()),
     };
   }

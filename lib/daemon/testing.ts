@@ -37,6 +37,7 @@ export interface SimulationOptions {
   readonly level?: LogLevel;
   /** Whose references it may reset; by default all. */
   readonly rights?: DaemonRights;
+  readonly isDryRun?: boolean;
   /** Replaces {@linkcode SimulatedDaemon.reloaded}. */
   readonly reload?: () => Promise<Reloaded | undefined>;
 }
@@ -65,6 +66,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       observationBudget = 0.01,
       level = "info",
       rights,
+      isDryRun,
       reload,
     }: SimulationOptions,
   ) {
@@ -89,6 +91,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       log: new Log(level, { write: (line) => this.messages.push(line) }),
       signal: this.#ending.signal,
       rights,
+      isDryRun,
       report: (state) => this.#state = state,
       overrides: () => this.overrides,
       reload: reload ?? (() => {

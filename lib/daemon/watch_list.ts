@@ -12,6 +12,7 @@ import type { OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
+import { RepeatedDryRun } from "../platform/dry_run.ts";
 import type { OpenOptions } from "../platform/platform.ts";
 import type { Policy } from "../policy/policy.ts";
 import { countOf, formatSize } from "../report/units.ts";
@@ -25,6 +26,8 @@ export interface WatchListSurroundings extends GroupSurroundings {
   readonly onRead?: OnRead;
   /** The most that being observed may cost a process: a share of its time. */
   readonly observationBudget: number;
+  /** Whether scans only plan. */
+  readonly isDryRun?: boolean;
 }
 
 /** The groups, in the order of the configuration. */
@@ -49,7 +52,9 @@ export class WatchList {
   }
 
   #watch(definition: CapConfig): WatchedGroup {
-    const { platform, policy, rights, onRead = () => {} } = this.#around;
+    const { platform, policy, rights, onRead = () => {}, isDryRun } =
+      this.#around;
+    const dryRun = isDryRun ? new RepeatedDryRun(platform) : undefined;
     const { name, secondaryMmu } = definition;
     const budget = () => this.#observationBudget;
     const options: OpenOptions = {
@@ -69,10 +74,11 @@ export class WatchList {
             entry,
             exclusive(platform.open(entry, options), entry, rights),
             onRead,
+            dryRun,
           ),
       },
     );
-    return new WatchedGroup(group, policy, this.#around);
+    return new WatchedGroup(group, policy, { ...this.#around, dryRun });
   }
 
   /**

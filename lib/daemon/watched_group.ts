@@ -10,6 +10,7 @@ import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
 import type { GroupState } from "../group/state.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
+import type { RepeatedDryRun } from "../platform/dry_run.ts";
 import type { Platform } from "../platform/platform.ts";
 import type {
   EnforceOptions,
@@ -33,6 +34,8 @@ export interface GroupSurroundings extends PolicySurroundings {
   readonly work: Set<Promise<void>>;
   /** Called with the duration of each scan, in seconds. */
   readonly onScan?: (seconds: number) => void;
+  /** Plans the scans of the group, of which none pages anything out; `undefined` if they do. */
+  readonly dryRun?: RepeatedDryRun;
 }
 
 /** A sample, and the policy's judgement of it. */
@@ -60,6 +63,7 @@ export class WatchedGroup {
     this.group = group;
     this.#policy = policy.forGroup(group, around);
     this.#around = around;
+    if (around.dryRun) group.planned = 0;
     this.#scanLog = new ScanLog(group, around);
   }
 
@@ -81,7 +85,8 @@ export class WatchedGroup {
     interval: number,
   ): void {
     const { group } = this;
-    const { clock, turns } = this.#around;
+    const { clock, turns, dryRun } = this.#around;
+    if (dryRun && mayTake <= 0) group.planned = 0;
     const moment = { now: clock.now(), interval };
     this.#scanLog.sampled();
     this.#tellStuck();
@@ -114,8 +119,8 @@ export class WatchedGroup {
         return;
       }
       await this.#policy.observe({ interval });
-      // Nothing is prepared for a cap that cannot be met.
-      if (waits && backoff.isHopeless) return;
+      // Nothing is prepared for a cap that cannot be met, nor for a scan that only plans.
+      if (waits && backoff.isHopeless || dryRun && take <= 0) return;
       if (!this.#policy.hasWork(take)) return;
       using _turn = await turns.take();
       await this.enforce(take, { interval, isBounded: mayTake < excess });
@@ -133,7 +138,8 @@ export class WatchedGroup {
    * @param excess by how much it should shrink at most, in bytes; 0 to prepare only.
    */
   async enforce(excess: number, options: EnforceOptions): Promise<void> {
-    const { onScan } = this.#around;
+    const { onScan, dryRun } = this.#around;
+    if (dryRun) return await this.#plan(excess, options, dryRun);
     const { backoff } = this.group;
     using scan = this.#beginScan();
     if (excess > 0) backoff.begin();
@@ -155,6 +161,25 @@ export class WatchedGroup {
     if (!hasFailed) return;
     this.#noteFailure("next to nothing could be paged out");
     await this.#explain();
+  }
+
+  /** Finds out what a scan would page out, and logs that. */
+  async #plan(
+    excess: number,
+    options: EnforceOptions,
+    dryRun: RepeatedDryRun,
+  ): Promise<void> {
+    using scan = this.#beginScan();
+    dryRun.begin();
+    const outcome = await this.#policy.enforce(
+      excess,
+      { ...options, isPlan: true },
+      scan.signal,
+    );
+    if (!outcome || scan.signal.aborted) return;
+    this.group.planned = outcome.effective;
+    this.#around.onScan?.(outcome.seconds);
+    this.#scanLog.planned(outcome);
   }
 
   /** Notes that the cap in force has changed. A higher one ends the scan in flight. */

@@ -52,6 +52,8 @@ export class CappedGroup {
   override: number | undefined;
   /** Why the cap cannot be met, as far as is known. */
   warning: string | null = null;
+  /** In a dry run, how much the last scan would have paged out; else null. */
+  planned: number | null = null;
   /** How many scans were started. */
   scans = 0;
   /** How many scans went through everything once and did not cover the excess. */
@@ -416,7 +418,8 @@ export class CappedGroup {
     idle: readonly IdleBytes[] | null,
     clock: Pick<Clock, "now" | "wallTime">,
   ): GroupState {
-    const { statistics } = this;
+    const { statistics, planned } = this;
+    const isDryRun = planned !== null;
     return {
       id: this.id,
       name: this.name,
@@ -428,9 +431,10 @@ export class CappedGroup {
       rss: this.#last.size,
       accounting: this.#last.accounting,
       idle,
+      planned,
       statistics: {
-        attempted: statistics.attempted,
-        effective: statistics.effective,
+        attempted: isDryRun ? 0 : statistics.attempted,
+        effective: isDryRun ? 0 : statistics.effective,
         scans: this.scans,
         completeScans: statistics.scanCount,
         ineffectiveScans: this.ineffectiveScans,

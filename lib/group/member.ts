@@ -6,6 +6,7 @@
 
 import { ProcessError } from "../errors.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
+import type { RepeatedDryRun } from "../platform/dry_run.ts";
 import type {
   MonitoredMemory,
   ProcessEntry,
@@ -38,11 +39,18 @@ export class Member {
   /** When its footprint was last read, or could not be. */
   #triedAt = -Infinity;
 
-  constructor(entry: ProcessEntry, memory: MonitoredMemory, onRead: OnRead) {
+  /** @param dryRun plans what scans page out; by default they do it. */
+  constructor(
+    entry: ProcessEntry,
+    memory: MonitoredMemory,
+    onRead: OnRead,
+    dryRun?: RepeatedDryRun,
+  ) {
     this.entry = entry;
     this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;
-    this.scanMemory = new MeasuredMemory(memory, onRead);
+    const measured = new MeasuredMemory(memory, onRead);
+    this.scanMemory = dryRun?.of(memory, measured) ?? measured;
   }
 
   /** Whether an entry is of the same process, executing the same program. */

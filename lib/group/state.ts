@@ -48,6 +48,8 @@ export interface DaemonState {
     /** Whether all of these are temporary, so that the files may be valid. */
     readonly isPassing: boolean;
   };
+  /** Whether it is a dry run, so that nothing is paged out. */
+  readonly dryRun: boolean;
   readonly groups: readonly GroupState[];
 }
 
@@ -74,6 +76,8 @@ export interface GroupState {
    * kept, which is always so with the policy `clock`, and otherwise far from the cap.
    */
   readonly idle: readonly IdleBytes[] | null;
+  /** In a dry run, how much would be paged out now to meet the cap; else null. */
+  readonly planned: number | null;
   readonly statistics: GroupStatistics;
   /**
    * Why the cap cannot be met, which members do not answer, and which are known

@@ -22,6 +22,7 @@ export function groupState(
     addressSpace: 2 ** 33,
     rss: 2 ** 29,
     idle: null,
+    planned: null,
     accounting: "rss",
     warning: null,
     ...given,
@@ -65,6 +66,7 @@ export function daemonState(given: Partial<DaemonState> = {}): DaemonState {
       problems: [],
       isPassing: false,
     },
+    dryRun: false,
     groups: [],
     ...given,
   };

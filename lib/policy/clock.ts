@@ -261,7 +261,7 @@ class ClockGroup implements GroupPolicy {
     return await concludeScan(group, clock, {
       before,
       statistics,
-      tookInUse: listener.tookInUse,
+      listener,
       // A scan that falls short of the headroom alone is still effective.
       goal,
       isPartial: spareReferenced,

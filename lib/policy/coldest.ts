@@ -301,13 +301,15 @@ class ColdestGroup implements GroupPolicy {
     signal: AbortSignal,
   ): Promise<ScanOutcome | undefined> {
     const { clock, log } = this.#around;
-    const { isBounded = false, isOnlyScan } = options;
+    const { isBounded = false, isPlan = false, isOnlyScan = isPlan } = options;
     const group = this.#group;
     const collection = this.#collection;
     const { statistics } = collection;
     const members = this.#members.all();
     const known = members.filter(({ aged }) => aged.isAged);
     if (known.length === 0) return undefined;
+    // What an earlier scan has only planned is there to go.
+    if (isPlan) known.forEach(({ aged }) => aged.ages.retry());
     const started = clock.now();
     const { cap } = group;
     const lowest = cap * (1 - MOST_HEADROOM);
@@ -366,7 +368,7 @@ class ColdestGroup implements GroupPolicy {
       before,
       statistics,
       goal,
-      tookInUse: listener.tookInUse,
+      listener,
       isPartial,
       started,
     });

@@ -59,6 +59,8 @@ export interface EnforceOptions extends ObserveOptions {
   readonly isBounded?: boolean;
   /** Whether no other scan follows. */
   readonly isOnlyScan?: boolean;
+  /** Whether the scan only plans, anew each time. */
+  readonly isPlan?: boolean;
 }
 
 /** A policy in charge of one group. It keeps records of the members. */
@@ -139,9 +141,24 @@ export interface ScanOutcome {
   readonly ineffective: boolean;
   /** Whether unreferenced memory did not suffice, so that memory in use went too. */
   readonly tookInUse: boolean;
+  /** How much of `effective` was in use, as far as references show. */
+  readonly inUse: number;
   /** Whether it left out members, or parts of them, that cannot be judged yet. */
   readonly isPartial: boolean;
   readonly seconds: number;
+}
+
+/** Describes what a scan of a dry run would page out, beside the size of the group. */
+export function describePlan(
+  { name, size, cap }: CappedGroup,
+  { effective, inUse }: ScanOutcome,
+): string {
+  const format = formatBeside(cap, size);
+  const left = size - effective;
+  return `${name}: dry run: would page out ${formatSize(effective)}${
+    inUse > 0 ? `, ${formatSize(inUse)} of it in use` : ""
+  }; ${format(size)} of ${format(cap)}` +
+    (left > cap ? `, ${formatSize(left - cap)} would still be too much` : "");
 }
 
 /** Describes the result of a scan in words, with the size of the group measured after it. */

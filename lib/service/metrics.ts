@@ -107,6 +107,12 @@ const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
     help: "Problems in the configuration files that prevent loading them.",
     value: ({ configuration }) => configuration.problems.length,
   },
+  {
+    kind: "gauge",
+    name: "rcap_dry_run",
+    help: "1 if nothing is paged out since this is a dry run, else 0.",
+    value: ({ dryRun }) => dryRun ? 1 : 0,
+  },
 ];
 
 /** The families of each group. */
@@ -140,6 +146,12 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
     name: "rcap_warning",
     help: "1 while there is a warning about the group, else 0.",
     value: ({ warning }) => warning === null ? 0 : 1,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_planned_bytes",
+    help: "In a dry run, how much would be paged out now to meet the cap.",
+    value: ({ planned }) => planned,
   },
   {
     kind: "counter",

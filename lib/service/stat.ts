@@ -100,9 +100,9 @@ export function statReport(
   };
 }
 
-/** Whether no group is over its cap. */
+/** Whether no group is over its cap, or would be. */
 export function areCapsMet({ groups }: DaemonState): boolean {
-  return groups.every(({ rss, cap }) => rss <= cap);
+  return groups.every(({ rss, cap, planned }) => rss - (planned ?? 0) <= cap);
 }
 
 /** How long a restart of the daemon may take, in milliseconds. */

@@ -127,6 +127,8 @@ const GROUP = v.looseObject({
   idle: v.nullable(
     v.array(v.looseObject({ seconds: amount, bytes: amount })),
   ),
+  // A daemon of an earlier version has none, as of the keys of later ones below.
+  planned: v.optional(v.nullable(amount), null),
   statistics: STATISTICS,
   warning: v.nullable(v.string()),
   avoided: whole,
@@ -168,6 +170,7 @@ const STATE = v.looseObject({
     problems: v.array(v.string()),
     isPassing: v.boolean(),
   }),
+  dryRun: v.optional(v.boolean(), false),
   groups: v.array(GROUP),
   pidNamespace: v.nullable(v.string()),
 });
