@@ -44,6 +44,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./set.ts")).setCommand,
   },
   {
+    name: "pause",
+    summary: "leave one group of a running daemon alone for a time",
+    load: async () => (await import("./pause.ts")).pauseCommand,
+  },
+  {
+    name: "resume",
+    summary: "end the pause of a group",
+    load: async () => (await import("./resume.ts")).resumeCommand,
+  },
+  {
     name: "reload",
     summary: "make a running daemon read its configuration again",
     load: async () => (await import("./reload.ts")).reloadCommand,

@@ -12,6 +12,7 @@ import type { Column } from "../lib/report/table.ts";
 import {
   formatBeside,
   formatSize,
+  formatTimeSoon,
   parseDuration,
 } from "../lib/report/units.ts";
 import {
@@ -147,10 +148,13 @@ export function statCommand(context: Context) {
  * What a table does not show, a line each: what would be paged out in a dry run, why caps
  * cannot be met, and how many processes are left alone.
  */
-export function notesOf({ groups, dryRun }: DaemonState): Printable {
+export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
   return lines(
     ...(dryRun ? ["dry run: nothing is paged out"] : []),
-    ...groups.flatMap(({ name, warning, avoided, planned }) => [
+    ...groups.flatMap(({ name, warning, avoided, planned, pausedUntil }) => [
+      ...(pausedUntil === null
+        ? []
+        : [`${name}: paused until ${formatTimeSoon(pausedUntil, updatedAt)}`]),
       ...(planned
         ? [`${name}: ${formatSize(planned)} would be paged out`]
         : []),

@@ -60,6 +60,8 @@ export interface DaemonSurroundings {
   readonly report: (state: DaemonState) => void;
   /** Returns the caps set by hand, in bytes by name. */
   readonly overrides: () => ReadonlyMap<string, number>;
+  /** Returns until when groups are paused, in seconds since the epoch by name. */
+  readonly pauses: () => ReadonlyMap<string, number>;
   /**
    * Reads the configuration again. Waits for the name service.
    *
@@ -103,8 +105,8 @@ export class Daemon {
   /** Whether all of these are temporary. */
   #isPassing = false;
   #sampledAt: number;
-  /** Whether the caps set by hand are to be read on the next turn of the loop. */
-  #hasNewOverrides = false;
+  /** Whether what was set by hand is to be read on the next turn of the loop. */
+  #hasRequests = false;
   #wake = new AbortController();
 
   /** @param config its policy stays in force until the daemon ends. */
@@ -138,6 +140,8 @@ export class Daemon {
       turns: new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE, clock),
       work: this.#work,
     });
+    // Pauses outlast a daemon.
+    this.#watchList.pause(around.pauses());
     const now = clock.now();
     this.#sampledAt = now;
     this.#tickers = {
@@ -157,9 +161,9 @@ export class Daemon {
     this.#wake.abort();
   }
 
-  /** Requests that the caps set by hand be read again. */
-  askForOverrides(): void {
-    this.#hasNewOverrides = true;
+  /** Requests that the caps and pauses set by hand be read again. */
+  askForRequests(): void {
+    this.#hasRequests = true;
     this.#wake.abort();
   }
 
@@ -288,11 +292,11 @@ export class Daemon {
   /** Carries out requests. */
   #answer(): void {
     const reading = this.#reloading.take();
-    const hasNewOverrides = this.#hasNewOverrides;
-    this.#hasNewOverrides = false;
+    const hasRequests = this.#hasRequests;
+    this.#hasRequests = false;
     if (reading) this.#takeOver(reading);
-    if (hasNewOverrides) this.#applyOverrides();
-    if (reading || hasNewOverrides) this.#report();
+    if (hasRequests) this.#applyRequests();
+    if (reading || hasRequests) this.#report();
   }
 
   #takeOver({ config, problems, isPassing }: Reloaded): void {
@@ -317,15 +321,16 @@ export class Daemon {
     files.setInterval(config.configInterval, now);
     // New groups get their members at once.
     process.hurry(now);
-    this.#applyOverrides();
+    this.#applyRequests();
     log.info(
       `configuration loaded again: ${countOf(config.caps.length, "cap")}`,
     );
     onReload?.();
   }
 
-  #applyOverrides(): void {
+  #applyRequests(): void {
     this.#watchList.override(this.#around.overrides());
+    this.#watchList.pause(this.#around.pauses());
   }
 
   #sample(): void {

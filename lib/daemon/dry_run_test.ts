@@ -27,8 +27,8 @@ for (const policy of POLICIES) {
     process.onPageOut = () => assert(false, "paged out");
     await simulation.run(12 * INTERVAL);
     assert(process.resets > 0, "it is watched");
-    for (let minute = 0; minute < 10; minute++) {
-      await simulation.run(60);
+    for (let interval = 0; interval < 60; interval++) {
+      await simulation.run(INTERVAL);
       const { planned, rss, statistics } = simulation.group("one");
       assertEquals(rss, 1500 * PAGE, "sizes are as measured");
       assert(planned !== null && planned >= 500 * PAGE, `${planned}`);

@@ -51,6 +51,8 @@ export class SimulatedDaemon implements AsyncDisposable {
   readonly messages: string[] = [];
   /** Caps set by hand, in bytes by name. */
   readonly overrides = new Map<string, number>();
+  /** Until when groups are paused, in seconds since the epoch by name. */
+  readonly pauses = new Map<string, number>();
   /** The result of the next read of the configuration. */
   reloaded: Reloaded | undefined;
   readonly daemon: Daemon;
@@ -94,6 +96,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       isDryRun,
       report: (state) => this.#state = state,
       overrides: () => this.overrides,
+      pauses: () => this.pauses,
       reload: reload ?? (() => {
         const { reloaded } = this;
         this.reloaded = undefined;

@@ -125,6 +125,17 @@ export class WatchList {
     }
   }
 
+  /**
+   * Applies the pauses.
+   *
+   * @param pauses until when, in seconds since the epoch, by the name of the group.
+   */
+  pause(pauses: ReadonlyMap<string, number>): void {
+    for (const watched of this.#groups) {
+      watched.pauseUntil(pauses.get(watched.group.name) ?? null);
+    }
+  }
+
   /** Searches for the members of all groups. Discards the result if the caps were redefined meanwhile. */
   async refresh(): Promise<void> {
     const { signal, log, troubles, platform } = this.#around;

@@ -20,6 +20,7 @@ import type {
   PolicySurroundings,
   ScanOutcome,
 } from "../policy/policy.ts";
+import { formatTimeSoon } from "../report/units.ts";
 import { ScanLog } from "./scan_log.ts";
 import { describeError } from "./troubles.ts";
 import type { Turns } from "./turns.ts";
@@ -69,8 +70,36 @@ export class WatchedGroup {
 
   /** Reads the sizes of all members. This is cheap. */
   sample(): JudgedSample {
-    const sample = this.group.sample(this.#around.clock.now());
+    const { clock } = this.#around;
+    const sample = this.group.sample(clock.now());
+    if (this.#isPaused) return { ...sample, wantsHistory: false, excess: 0 };
     return { ...sample, ...this.#policy.judge(sample) };
+  }
+
+  /**
+   * Pauses the group: only its sizes are read until a time.
+   *
+   * @param time in seconds since the epoch; `null` ends the pause.
+   */
+  pauseUntil(time: number | null): void {
+    const { group } = this;
+    const { clock, log } = this.#around;
+    const now = clock.wallTime();
+    const until = time !== null && time > now ? time : null;
+    if (until === group.pausedUntil) return;
+    group.pausedUntil = until;
+    if (until === null) {
+      log.info(`${group.name}: the pause has ended`);
+      return;
+    }
+    this.#scanning?.abort();
+    log.info(`${group.name}: paused until ${formatTimeSoon(until, now)}`);
+  }
+
+  /** Whether the group is paused now. A pause whose time has come ends. */
+  get #isPaused(): boolean {
+    this.pauseUntil(this.group.pausedUntil);
+    return this.group.pausedUntil !== null;
   }
 
   /**
@@ -123,6 +152,7 @@ export class WatchedGroup {
       if (waits && backoff.isHopeless || dryRun && take <= 0) return;
       if (!this.#policy.hasWork(take)) return;
       using _turn = await turns.take();
+      if (this.#isPaused) return;
       await this.enforce(take, { interval, isBounded: mayTake < excess });
     });
   }

@@ -52,6 +52,8 @@ export class CappedGroup {
   override: number | undefined;
   /** Why the cap cannot be met, as far as is known. */
   warning: string | null = null;
+  /** Until when it is paused, in seconds since the epoch; null if it is not. */
+  pausedUntil: number | null = null;
   /** In a dry run, how much the last scan would have paged out; else null. */
   planned: number | null = null;
   /** How many scans were started. */
@@ -432,6 +434,7 @@ export class CappedGroup {
       accounting: this.#last.accounting,
       idle,
       planned,
+      pausedUntil: this.pausedUntil,
       statistics: {
         attempted: isDryRun ? 0 : statistics.attempted,
         effective: isDryRun ? 0 : statistics.effective,

@@ -78,6 +78,8 @@ export interface GroupState {
   readonly idle: readonly IdleBytes[] | null;
   /** In a dry run, how much would be paged out now to meet the cap; else null. */
   readonly planned: number | null;
+  /** Until when it is paused, in seconds since the epoch; null if it is not. */
+  readonly pausedUntil: number | null;
   readonly statistics: GroupStatistics;
   /**
    * Why the cap cannot be met, which members do not answer, and which are known

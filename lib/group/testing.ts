@@ -23,6 +23,7 @@ export function groupState(
     rss: 2 ** 29,
     idle: null,
     planned: null,
+    pausedUntil: null,
     accounting: "rss",
     warning: null,
     ...given,

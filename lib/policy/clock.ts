@@ -220,7 +220,7 @@ class ClockGroup implements GroupPolicy {
    */
   async #scan(
     judged: readonly ClockMember[],
-    { wanted, isBounded = false, signal }: EnforceOptions & {
+    { wanted, isBounded = false, isPlan, signal }: EnforceOptions & {
       wanted: number;
       signal: AbortSignal;
     },
@@ -234,6 +234,11 @@ class ClockGroup implements GroupPolicy {
     const mayJudge = new Set(judged);
     collection.processes = members.filter((known) => mayJudge.has(known))
       .map(({ scanned }) => scanned);
+    if (isPlan) {
+      // What an earlier scan has only planned is there to go.
+      collection.victim = undefined;
+      collection.resumeAddress = undefined;
+    }
     const before = { ...statistics };
     const readings = new Map(
       members.map((known) => [known, known.scanned.pagedata]),

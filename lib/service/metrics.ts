@@ -149,6 +149,12 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   },
   {
     kind: "gauge",
+    name: "rcap_paused",
+    help: "1 while the group is paused by rcap pause, else 0.",
+    value: ({ pausedUntil }) => pausedUntil === null ? 0 : 1,
+  },
+  {
+    kind: "gauge",
     name: "rcap_planned_bytes",
     help: "In a dry run, how much would be paged out now to meet the cap.",
     value: ({ planned }) => planned,

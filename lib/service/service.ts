@@ -60,7 +60,7 @@ export interface ServiceOptions {
 
 /**
  * Runs the daemon until it is stopped. It leaves nothing behind but a state directory
- * with the lock file.
+ * with the lock file and the pauses that have not ended.
  *
  * @throws ConfigError if the configuration is invalid.
  * @throws RcapError if another daemon runs, or the daemon cannot be set up.
@@ -107,6 +107,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
       metrics.update(state);
     },
     overrides: () => directory.overrides(),
+    pauses: () => directory.pauses(),
     reload: async (onlyIfChanged) => {
       const result = await configuration.reload(onlyIfChanged);
       if (!result) return undefined;
@@ -125,7 +126,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   for (
     const [name, listener] of [
       ["SIGHUP", () => daemon.askForReload()],
-      ["SIGUSR1", () => daemon.askForOverrides()],
+      ["SIGUSR1", () => daemon.askForRequests()],
     ] as const
   ) {
     Deno.addSignalListener(name, listener);
@@ -199,6 +200,7 @@ export async function runOnce(
     rights,
     report: () => {},
     overrides: () => directory.overrides(),
+    pauses: () => directory.pauses(),
     reload: () => Promise.resolve(undefined),
     isDryRun,
   });

@@ -129,6 +129,7 @@ const GROUP = v.looseObject({
   ),
   // A daemon of an earlier version has none, as of the keys of later ones below.
   planned: v.optional(v.nullable(amount), null),
+  pausedUntil: v.optional(v.nullable(amount), null),
   statistics: STATISTICS,
   warning: v.nullable(v.string()),
   avoided: whole,

@@ -28,6 +28,8 @@ Deno.test("without a daemon, stat, set and reload say so", async () => {
       ["stat"],
       ["stat", "1", "1", "--json"],
       ["set", "one", "1G"],
+      ["pause", "one"],
+      ["resume", "one"],
       ["reload"],
     ]
   ) {
@@ -54,6 +56,10 @@ Deno.test("stat, set and reload reject invalid arguments", async () => {
       [["set", "one", "0"], "0"],
       [["set", "one", "-1"], "-1"],
       [["set", "one", "1K"], "4K"],
+      [["pause"], "name"],
+      [["pause", "one", "--for", "0"], "at least 1s"],
+      [["pause", "one", "--for", "later"], "not a duration"],
+      [["resume"], "name"],
       [["run", "--print-unit", "--config", "rcap.toml"], "absolute"],
       [["run", "--print-unit", "--state-dir", "state"], "absolute"],
       [["stat", "--state-dir", ""], "give its path"],
@@ -107,6 +113,111 @@ Deno.test("set is applied within a second, until it is revoked or the daemon end
   }
   await using again = await TestDaemon.start({ place, config });
   assertEquals(again.group("one").cap, 1024 * MIB);
+});
+
+Deno.test("a paused group is left alone until it is resumed, across a reload and a restart", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 96 * MIB);
+  using place = new Place();
+  const config = QUICKLY + cap("one", [`pid:${workload.pid}`], "1G");
+  const { stateArgs } = place;
+  const untouched = async (daemon: TestDaemon) => {
+    const { samples } = daemon.group("one").statistics;
+    await daemon.untilGroup(
+      "one",
+      ({ statistics }) => statistics.samples >= samples + 4,
+      "some samples",
+    );
+    const { rss, statistics } = daemon.group("one");
+    assert(rss >= 96 * MIB, `${rss}`);
+    assertEquals(statistics.scans, 0);
+  };
+  let until: number | null;
+  {
+    await using daemon = await TestDaemon.start({ place, config });
+    const paused = await rcap(["pause", "one", "--for", "10m", ...stateArgs]);
+    assertEquals(paused.code, 0, paused.stderr);
+    assertMatch(
+      paused.stdout,
+      /^one: paused until .*\d:\d\d:\d\d; to end it before: rcap resume one\n$/,
+    );
+    until = daemon.group("one").pausedUntil;
+    assert(until !== null && Math.abs(until - Date.now() / 1000 - 600) < 30);
+    assertEquals((await rcap(["set", "one", "48M", ...stateArgs])).code, 0);
+    await untouched(daemon);
+    assertEquals((await rcap(["reload", ...stateArgs])).code, 0);
+    await untouched(daemon);
+    const stat = await rcap(["stat", "1", "1", ...stateArgs]);
+    assertMatch(stat.stdout, /^one: paused until /m);
+    const nobody = await rcap(["pause", "one", ...stateArgs], { uid: NOBODY });
+    assertEquals(nobody.code, 4, nobody.stderr);
+    assertEquals((await rcap(["pause", "two", ...stateArgs])).code, 2);
+    assertEquals((await daemon.stop()).code, 0);
+  }
+  await using again = await TestDaemon.start({
+    place,
+    config: QUICKLY + cap("one", [`pid:${workload.pid}`], "48M"),
+  });
+  assertEquals(again.group("one").pausedUntil, until);
+  await untouched(again);
+  const { json } = await rcapJson<{ wasPaused: boolean }>(
+    ["resume", "one", ...stateArgs],
+  );
+  assertEquals(json.wasPaused, true);
+  await again.untilGroup(
+    "one",
+    ({ rss }) => rss <= 49 * MIB,
+    "the cap to be kept again",
+  );
+  const twice = await rcap(["resume", "one", ...stateArgs]);
+  assertMatch(twice.stdout, /^one: was not paused; /);
+  // One that ends by itself.
+  assertEquals(
+    (await rcap(["pause", "one", "--for", "1s", ...stateArgs])).code,
+    0,
+  );
+  await again.untilGroup(
+    "one",
+    ({ pausedUntil }) => pausedUntil === null,
+    "the pause to end",
+  );
+});
+
+Deno.test("a daemon in a dry run pages out nothing and says what it would", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 96 * MIB);
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("one", [`pid:${workload.pid}`], "48M"),
+    args: ["--dry-run"],
+  });
+  const before = rssOf(workload.pid);
+  await daemon.untilGroup(
+    "one",
+    ({ planned, statistics }) => (planned ?? 0) > 0 && statistics.scans >= 3,
+    "three plans",
+  );
+  const { planned, rss, statistics } = daemon.group("one");
+  assert(planned !== null && rss - planned <= 48 * MIB, `${planned}`);
+  assert(planned < 64 * MIB, `${planned}: plans add up`);
+  assertEquals([statistics.attempted, statistics.effective], [0, 0]);
+  assert(rssOf(workload.pid) >= before, "it lost memory");
+  const stat = await rcap(["stat", "1", "1", ...daemon.place.stateArgs]);
+  assertMatch(
+    stat.stdout,
+    /^dry run: nothing is paged out\none: \d+\.\dM would be paged out$/m,
+  );
+  const { stderr } = await daemon.stop();
+  assertMatch(stderr, /one: dry run: would page out \d+\.\dM; /);
+  assert(!stderr.includes("one: paged out"), stderr);
+  const once = await rcap([
+    ...["run", "--once", "--dry-run", "--config", daemon.place.config],
+    ...daemon.place.stateArgs,
+  ]);
+  assertEquals(once.code, 0, once.stderr);
+  assertMatch(once.stdout, /would be paged out/);
+  assert(rssOf(workload.pid) >= before, "it lost memory");
 });
 
 Deno.test("a relative state directory is relative to the working directory", async () => {
