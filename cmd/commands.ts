@@ -34,6 +34,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./inspect.ts")).inspectCommand,
   },
   {
+    name: "restore",
+    summary: "bring back what of some processes is in swap",
+    load: async () => (await import("./restore.ts")).restoreCommand,
+  },
+  {
     name: "stat",
     summary: "what a running daemon has done, every few seconds",
     load: async () => (await import("./stat.ts")).statCommand,

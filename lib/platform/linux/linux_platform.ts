@@ -47,6 +47,7 @@ import {
 } from "./process_list.ts";
 import { SwapLimits } from "./swap_limits.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
+import { sizeIn } from "./status_sizes.ts";
 import { firstOfSpaces, kcmp, SpaceOrder } from "./shared_memory.ts";
 import { ProgramFiles } from "./program_file.ts";
 import { systemMemory } from "./system_calls.ts";
@@ -249,13 +250,15 @@ export function machineMemory(): MachineMemory {
     get availableMemory() {
       return availableMemory();
     },
+    get swapCached() {
+      return sizeIn(readTextFile("/proc/meminfo"), "SwapCached");
+    },
   };
 }
 
 /** `MemAvailable` in a `meminfo`, in bytes; 0 if there is none. */
 export function parseMemAvailable(meminfo: string): number {
-  const kilobytes = /^MemAvailable: *(\d{1,12}) kB$/m.exec(meminfo)?.[1];
-  return Number(kilobytes ?? 0) * 1024;
+  return sizeIn(meminfo, "MemAvailable") ?? 0;
 }
 
 /**
