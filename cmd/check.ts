@@ -67,10 +67,11 @@ export function checkCommand(context: Context) {
     .addHelpText("after", HELP)
     .action(async (options) => {
       const { system, log, signal } = context;
-      const { totalMemory } = system.memory();
+      const { totalMemory, swapDisk } = system.memory();
       const paths = configPaths(options.config);
       const reading = await readConfig(paths, {
         totalMemory,
+        swapDisk,
         users: new Users(system),
         system,
       }, signal);

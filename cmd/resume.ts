@@ -6,7 +6,7 @@
 
 import { Command } from "@commander-js/extra-typings";
 import { lines } from "../lib/report/escape.ts";
-import { formatBeside } from "../lib/report/units.ts";
+import { formatBeside, formatSize } from "../lib/report/units.ts";
 import { pauseGroup } from "../lib/service/control.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, stateDirectoryOption } from "./options.ts";
@@ -43,14 +43,14 @@ export function resumeCommand(context: Context) {
       const { before, after } = await pauseGroup(place, name, undefined);
       const { rss, cap } = after;
       const wasPaused = before.pausedUntil !== null;
-      const format = formatBeside(cap, rss);
+      const format = cap === null ? formatSize : formatBeside(cap, rss);
       const result = {
         json: { version: 1, name, wasPaused, cap, rss },
         text: () =>
           lines(
             `${name}: ${wasPaused ? "paused no longer" : "was not paused"}; ${
               format(rss)
-            } of ${format(cap)}`,
+            } ${cap === null ? "resident" : `of ${format(cap)}`}`,
           ),
       };
       await printResult(result, options, context);

@@ -53,7 +53,7 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
 
 /** A group over its cap never reads as if it met it. */
 function besideCap({ rss, cap }: StatRow): (bytes: number) => string {
-  return formatBeside(cap, rss);
+  return cap === null ? formatSize : formatBeside(cap, rss);
 }
 
 /** The columns of a table without `-H` and `-o`: warnings are below it. */
@@ -67,12 +67,12 @@ started, each later one the time since the one before.
 
 Columns: ${columnNames(STAT_COLUMNS)}
   nproc      processes               vm     size of their address spaces
-  rss        resident size           cap    the limit of rss
+  rss        resident size           cap    the limit of rss, - if there is none
   at         tried to page out       avgat  the same, average per scan
   pg         fall of rss             avgpg  the same, average per scan
   backed_off intervals in which it was left alone, as its cap could not be met
-  warning    why the cap cannot be met, and which processes do not answer;
-             below the table unless -o names it
+  warning    why the cap cannot be met, what holds rcap back, and which
+             processes do not answer; below the table unless -o names it
 
 ${
   exitStatusHelp({

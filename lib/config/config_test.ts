@@ -281,7 +281,7 @@ Deno.test("the main file may be missing if there are drop-ins", () => {
 
 Deno.test("a configuration without caps is reported", () => {
   const expected = [
-    "rcap.toml: it contains no cap, nor does a drop-in in rcap.d; add a table [[cap]] with name, select and max_rss, as rcap check --help shows",
+    "rcap.toml: it contains no cap, nor does a drop-in in rcap.d; add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
   ];
   for (const text of ["", "# nothing\n", "cap = []", "[daemon]"]) {
     assertEquals(problemsOf({ "rcap.toml": text }), expected, text);
@@ -327,8 +327,8 @@ __proto__ = { name = "b" }
     '16: unknown key "max_rs" in [[cap]]; did you mean max_rss?',
     '17: unknown key "policy" in [[cap]]; it belongs below [daemon]',
     '18: unknown key "Select" in [[cap]]; did you mean select?',
-    '19: unknown key "toString" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
-    '20: unknown key "__proto__" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
+    '19: unknown key "toString" in [[cap]]; the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu',
+    '20: unknown key "__proto__" in [[cap]]; the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu',
   );
 });
 
@@ -615,9 +615,9 @@ Deno.test("values that are not tables and missing keys are reported", () => {
     "cap = [1, [], {}]",
     "1: the cap is the integer 1, not a table; begin it with [[cap]]",
     "1: the cap is a list, not a table; begin it with [[cap]]",
-    "1: the cap has no name; every cap has name, select, max_rss",
-    "1: the cap has no select; every cap has name, select, max_rss",
-    "1: the cap has no max_rss; every cap has name, select, max_rss",
+    "1: the cap has no name; every cap has name and select",
+    "1: the cap has no select; every cap has name and select",
+    '1: the cap has neither max_rss nor idle; add max_rss = "2G", idle = "10m", or both',
   );
 });
 
@@ -670,7 +670,7 @@ Deno.test("a byte order mark and Windows line ends are ignored", () => {
   const text = `\ufeff${capNamed("a").replaceAll("\n", "\r\n")}foo = 1\r\n`;
   assertProblems(
     text,
-    '5: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
+    '5: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu',
   );
 });
 
@@ -700,10 +700,10 @@ Deno.test("the error of a configuration has every problem on a line of its own",
   const told = [error.message, ...error.details].join("\n");
   assertEquals(files.relative(told).split("\n"), [
     "the configuration has 4 problems:",
-    "rcap.toml:1: the cap has no select; every cap has name, select, max_rss",
-    "rcap.toml:1: the cap has no max_rss; every cap has name, select, max_rss",
+    "rcap.toml:1: the cap has no select; every cap has name and select",
+    'rcap.toml:1: the cap has neither max_rss nor idle; add max_rss = "2G", idle = "10m", or both',
     'rcap.toml:2: name: "a\\tb" cannot be the name of a cap; use up to 64 letters, digits and . _ @ -, the first a letter or digit',
-    'rcap.toml:3: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu',
+    'rcap.toml:3: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu',
   ]);
   assertEquals(
     new ConfigError(problems.slice(0, 1)).message,
@@ -847,7 +847,8 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
       file,
       line: 5,
       message: 'unknown key "foo" in [[cap]]',
-      suggestion: "the keys are name, select, max_rss, secondary_mmu",
+      suggestion:
+        "the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu",
     }],
     warnings: [],
     config: null,

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { DaemonConfig } from "../config/config.ts";
+import { type DaemonConfig, DEFAULT_PRIORITY } from "../config/config.ts";
 import type { Reloaded } from "../config/live_config.ts";
 import { ProcessError } from "../errors.ts";
 import type { OnRead } from "../group/measured_memory.ts";
@@ -27,6 +27,7 @@ import type {
 import { policyOf } from "../policy/policies.ts";
 import { countOf } from "../report/units.ts";
 import { Costs } from "./costs.ts";
+import { watchPressure } from "./pressures.ts";
 import { Reloading } from "./reloading.ts";
 import { shareOut } from "./threshold.ts";
 import { Ticker } from "./ticker.ts";
@@ -267,14 +268,17 @@ export class Daemon {
     for (const { group } of groups) await group.measure(clock.now());
     const samples = sampleAll();
     const excesses = this.#shareOut(samples);
+    this.#watchGuards(samples);
     for (const [index, group] of groups.entries()) {
+      if (signal.aborted) break;
       const excess = excesses[index];
-      if (signal.aborted || excess <= 0) continue;
-      await group.enforce(excess, {
+      const options = {
         interval: observation,
         isBounded: excess < samples[index].excess,
         isOnlyScan: true,
-      });
+      };
+      if (excess > 0) await group.enforce(excess, options);
+      await group.pageOutIdle(options);
     }
     for (const { group } of groups) await group.measureAnew(clock.now());
     return this.#state();
@@ -339,6 +343,7 @@ export class Daemon {
     const { groups } = this.#watchList;
     const samples = groups.map((group) => group.sample());
     const excesses = this.#shareOut(samples);
+    this.#watchGuards(samples);
     this.#troubles.overload(platform.overload);
     for (const [index, watched] of groups.entries()) {
       this.#troubles.silences(watched.group);
@@ -346,15 +351,27 @@ export class Daemon {
     }
   }
 
+  /** Tells all guard rails what the samples show. */
+  #watchGuards(samples: readonly JudgedSample[]): void {
+    const { groups } = this.#watchList;
+    for (const [index, watched] of groups.entries()) {
+      watched.noteSample(samples[index]);
+    }
+    const { platform, clock } = this.#around;
+    watchPressure(groups.map(({ group }) => group), platform, clock.now());
+  }
+
   /** By how much each group must shrink, in bytes. */
   #shareOut(samples: readonly JudgedSample[]): number[] {
-    const excesses = shareOut(
-      samples.map(({ excess }) => excess),
-      this.#memory(),
-    );
+    const { groups } = this.#watchList;
+    const claims = samples.map(({ excess }, index) => {
+      const { priority = DEFAULT_PRIORITY } = groups[index].group.definition;
+      return { excess, priority };
+    });
+    const excesses = shareOut(claims, this.#memory());
     for (const [index, { excess }] of samples.entries()) {
       if (excess > 0 && excesses[index] === 0) {
-        this.#watchList.groups[index].group.unenforcedSamples++;
+        groups[index].group.unenforcedSamples++;
       }
     }
     return excesses;

@@ -77,3 +77,32 @@ Deno.test("a dry run says what would still be too much, and is not backed off", 
   // At most one line a minute.
   assert(simulation.said("would page out").length <= 21);
 });
+
+Deno.test("a dry run plans what is idle for long enough, too, and does not count it twice", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [{ ...capOf("one", 1400), idle: 60_000 }],
+    isDryRun: true,
+  });
+  const process = simulation.platform.start("one", hot("hot"));
+  process.fill("hot", 300);
+  process.fill("idle", 1200);
+  process.onPageOut = () => assert(false, "paged out");
+  await simulation.run(50);
+  const { planned } = simulation.group("one");
+  assert(planned !== null && planned >= 100 * PAGE, `${planned}`);
+  assert(
+    planned <= 600 * PAGE,
+    `${planned}: for the cap, and whole large pages`,
+  );
+  for (let interval = 0; interval < 30; interval++) {
+    await simulation.run(INTERVAL);
+    if (interval > 6) {
+      assertEquals(simulation.group("one").planned, 1200 * PAGE);
+    }
+  }
+  assertEquals(simulation.said("one: paged out"), []);
+  process.touch("idle");
+  await simulation.run(4 * INTERVAL);
+  const { planned: after } = simulation.group("one");
+  assert(after !== null && after <= 600 * PAGE, `${after}: it was used`);
+});

@@ -108,22 +108,23 @@ export class ScanLog {
 
   /** Logs the sum of a minute; called with every sample. */
   sampled(): void {
-    const now = this.#clock.now();
+    const time = this.#clock.now();
     const sum = this.#sum;
-    if (!sum || now - this.#loggedAt < PERIOD) return;
+    if (!sum || time - this.#loggedAt < PERIOD) return;
     const { since, ...totals } = sum;
-    const { name, size, cap } = this.#group;
+    const { name, size, cap, hasCap } = this.#group;
     const format = formatBeside(cap, size);
+    const now = hasCap
+      ? `${format(size)} of ${format(cap)}`
+      : `${formatSize(size)} resident`;
     this.#log.info(
       `${name}: paged out ${formatSize(totals.effective)} in ${
         countOf(totals.scans, "scan")
-      } within ${describePeriod(now - since)}; now ${format(size)} of ${
-        format(cap)
-      }`,
-      { group: name, ...totals, rss: size, cap },
+      } within ${describePeriod(time - since)}; now ${now}`,
+      { group: name, ...totals, rss: size, ...hasCap && { cap } },
     );
     this.#sum = undefined;
-    this.#loggedAt = now;
+    this.#loggedAt = time;
   }
 }
 

@@ -14,8 +14,10 @@ import { Membership } from "../group/membership.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
 import { RepeatedDryRun } from "../platform/dry_run.ts";
 import type { OpenOptions } from "../platform/platform.ts";
+import { coldest } from "../policy/coldest.ts";
 import type { Policy } from "../policy/policy.ts";
 import { countOf, formatSize } from "../report/units.ts";
+import { findCgroup } from "./pressures.ts";
 import type { Troubles } from "./troubles.ts";
 import { type GroupSurroundings, WatchedGroup } from "./watched_group.ts";
 
@@ -52,19 +54,23 @@ export class WatchList {
   }
 
   #watch(definition: CapConfig): WatchedGroup {
-    const { platform, policy, rights, onRead = () => {}, isDryRun } =
-      this.#around;
+    const { platform, policy, rights, clock, isDryRun } = this.#around;
+    const { onRead = () => {} } = this.#around;
     const dryRun = isDryRun ? new RepeatedDryRun(platform) : undefined;
-    const { name, secondaryMmu } = definition;
+    const { name, secondaryMmu, only, idle } = definition;
     const budget = () => this.#observationBudget;
     const options: OpenOptions = {
       group: name,
       secondaryMmu,
+      only,
       get observationBudget() {
         return budget();
       },
+      get maySwap() {
+        return group.guard.maySwap(clock.now());
+      },
     };
-    const group = new CappedGroup(
+    const group: CappedGroup = new CappedGroup(
       this.#nextId++,
       definition,
       {
@@ -74,11 +80,16 @@ export class WatchList {
             entry,
             exclusive(platform.open(entry, options), entry, rights),
             onRead,
-            dryRun,
+            {
+              onSwap: (bytes) => group.pagedToSwap += bytes,
+              dryRun,
+            },
           ),
       },
     );
-    return new WatchedGroup(group, policy, { ...this.#around, dryRun });
+    // Only ages tell for how long memory was idle.
+    const suitable = idle === undefined ? policy : coldest;
+    return new WatchedGroup(group, suitable, { ...this.#around, dryRun });
   }
 
   /**
@@ -117,9 +128,11 @@ export class WatchList {
       group.override = overrides.get(group.name);
       if (group.cap === before) continue;
       this.#around.log.info(
-        `${group.name}: the cap is ${formatSize(group.cap)} now${
-          group.override === undefined ? "" : ", set by hand"
-        }`,
+        group.hasCap
+          ? `${group.name}: the cap is ${formatSize(group.cap)} now${
+            group.override === undefined ? "" : ", set by hand"
+          }`
+          : `${group.name}: there is no cap now`,
       );
       watched.capChanged(before);
     }
@@ -155,6 +168,7 @@ export class WatchList {
       watched.isRefreshed = true;
       group.avoided = pass.avoided[index].length;
       const { joined, left } = group.update(pass.members[index]);
+      findCgroup(group, platform);
       if (isFirst && joined === 0) {
         log.info(`${group.name}: no process matches its selectors yet`);
       }
@@ -190,10 +204,15 @@ export class WatchList {
   }
 }
 
-/** Whether two definitions are of the same group: history is kept if only the cap differs. */
+/**
+ * Whether two definitions are of the same group: history is kept if only the cap or guard
+ * rails differ.
+ */
 function isSame(a: CapConfig, b: CapConfig): boolean {
   const selectorsOf = ({ select }: CapConfig) =>
     JSON.stringify(select.map(writtenAs));
   return a.name === b.name && selectorsOf(a) === selectorsOf(b) &&
-    (a.secondaryMmu ?? "leave") === (b.secondaryMmu ?? "leave");
+    (a.secondaryMmu ?? "leave") === (b.secondaryMmu ?? "leave") &&
+    // Its policy, and which pages it knows, are others.
+    (a.idle === undefined) === (b.idle === undefined) && a.only === b.only;
 }

@@ -8,6 +8,7 @@
 import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
+import type { Purpose } from "../group/guard_rails.ts";
 import type { GroupState } from "../group/state.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
 import type { RepeatedDryRun } from "../platform/dry_run.ts";
@@ -16,11 +17,13 @@ import type {
   EnforceOptions,
   GroupPolicy,
   Judgement,
+  ObserveOptions,
   Policy,
   PolicySurroundings,
   ScanOutcome,
 } from "../policy/policy.ts";
 import { formatTimeSoon } from "../report/units.ts";
+import { GuardLog } from "./guard_log.ts";
 import { ScanLog } from "./scan_log.ts";
 import { describeError } from "./troubles.ts";
 import type { Turns } from "./turns.ts";
@@ -50,6 +53,7 @@ export class WatchedGroup {
   readonly #policy: GroupPolicy;
   readonly #around: GroupSurroundings;
   readonly #scanLog: ScanLog;
+  readonly #guardLog: GuardLog;
   /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
   #isStuckTold = false;
@@ -57,6 +61,8 @@ export class WatchedGroup {
   #measuring: Promise<void> | undefined;
   /** Ends the scan in flight. */
   #scanning: AbortController | undefined;
+  /** In a dry run, how much the last scan for the cap would have paged out, in bytes. */
+  #plannedForCap = 0;
   /** Whether it has to be found out why the cap cannot be met. */
   #isUnexplained = false;
 
@@ -66,6 +72,7 @@ export class WatchedGroup {
     this.#around = around;
     if (around.dryRun) group.planned = 0;
     this.#scanLog = new ScanLog(group, around);
+    this.#guardLog = new GuardLog(group.name, around);
   }
 
   /** Reads the sizes of all members. This is cheap. */
@@ -74,6 +81,14 @@ export class WatchedGroup {
     const sample = this.group.sample(clock.now());
     if (this.#isPaused) return { ...sample, wantsHistory: false, excess: 0 };
     return { ...sample, ...this.#policy.judge(sample) };
+  }
+
+  /** Tells the guard rails what a sample shows. */
+  noteSample({ cameBack, size }: JudgedSample): void {
+    this.group.guard.sampled(
+      { cameBack, size, workingSet: this.#policy.workingSet() ?? size },
+      this.#around.clock.now(),
+    );
   }
 
   /**
@@ -115,7 +130,8 @@ export class WatchedGroup {
   ): void {
     const { group } = this;
     const { clock, turns, dryRun } = this.#around;
-    if (dryRun && mayTake <= 0) group.planned = 0;
+    const { idle } = group.definition;
+    if (dryRun && mayTake <= 0 && idle === undefined) group.planned = 0;
     const moment = { now: clock.now(), interval };
     this.#scanLog.sampled();
     this.#tellStuck();
@@ -136,24 +152,28 @@ export class WatchedGroup {
       }
       return;
     }
-    const { backoff } = group;
+    const { backoff, guard } = group;
     const waits = mayTake > 0 && backoff.isWaiting(moment);
     if (waits) group.backedOff++;
     const take = waits ? 0 : mayTake;
+    if (take <= 0) guard.wantsNothing("cap");
     this.#beside(async () => {
       await measured;
       await this.#explain();
-      if (backoff.isDormant(clock.now())) {
+      if (idle === undefined && backoff.isDormant(clock.now())) {
         this.#policy.forget();
         return;
       }
       await this.#policy.observe({ interval });
-      // Nothing is prepared for a cap that cannot be met, nor for a scan that only plans.
-      if (waits && backoff.isHopeless || dryRun && take <= 0) return;
-      if (!this.#policy.hasWork(take)) return;
-      using _turn = await turns.take();
       if (this.#isPaused) return;
-      await this.enforce(take, { interval, isBounded: mayTake < excess });
+      const options = { interval, isBounded: mayTake < excess };
+      // Nothing is prepared for a cap that cannot be met.
+      if (!(waits && backoff.isHopeless) && this.#policy.hasWork(take)) {
+        using _turn = await turns.take();
+        if (this.#isPaused) return;
+        await this.enforce(take, options);
+      }
+      await this.pageOutIdle(options);
     });
   }
 
@@ -163,25 +183,45 @@ export class WatchedGroup {
   }
 
   /**
-   * Scans the group, and logs the result.
+   * Scans the group as far as its guard rails allow, and logs the result.
    *
-   * @param excess by how much it should shrink at most, in bytes; 0 to prepare only.
+   * @param wanted by how much it should shrink at most, in bytes; 0 to prepare only.
    */
-  async enforce(excess: number, options: EnforceOptions): Promise<void> {
+  async enforce(wanted: number, options: EnforceOptions): Promise<void> {
     const { onScan, dryRun } = this.#around;
-    if (dryRun) return await this.#plan(excess, options, dryRun);
     const { backoff } = this.group;
+    const most = wanted > 0
+      ? await this.#allow("cap", wanted, options)
+      : Infinity;
+    if (most === 0) return;
+    const excess = Math.min(wanted, most);
+    this.#plannedForCap = 0;
+    if (dryRun && excess <= 0) return;
     using scan = this.#beginScan();
+    const limit = most < Infinity ? { most } : {};
+    if (dryRun) {
+      this.#beginPlan(dryRun);
+      // All of the excess at once, since nothing makes up for it later.
+      const once = { ...options, ...limit, isOnlyScan: true };
+      const plan = await this.#policy.enforce(excess, once, scan.signal);
+      if (plan) this.#plannedForCap = plan.effective;
+      return this.#notePlan(plan, 0);
+    }
     if (excess > 0) backoff.begin();
     let outcome: ScanOutcome | undefined;
     try {
-      outcome = await this.#policy.enforce(excess, options, scan.signal);
+      outcome = await this.#policy.enforce(
+        excess,
+        { ...options, ...limit },
+        scan.signal,
+      );
     } finally {
       if (excess > 0) backoff.end();
     }
     if (!outcome) return;
     onScan?.(outcome.seconds);
     this.#scanLog.scanned(outcome);
+    this.#noteTaken(outcome);
     if (outcome.isPartial || scan.signal.aborted) return;
     const hasFailed = backoff.scanned(
       { ...outcome, pagedOut: outcome.effective },
@@ -193,23 +233,86 @@ export class WatchedGroup {
     await this.#explain();
   }
 
-  /** Finds out what a scan would page out, and logs that. */
-  async #plan(
-    excess: number,
-    options: EnforceOptions,
-    dryRun: RepeatedDryRun,
-  ): Promise<void> {
-    using scan = this.#beginScan();
+  /** Begins a scan that only plans, anew. */
+  #beginPlan(dryRun: RepeatedDryRun): void {
+    this.#policy.replan();
     dryRun.begin();
-    const outcome = await this.#policy.enforce(
-      excess,
-      { ...options, isPlan: true },
-      scan.signal,
-    );
-    if (!outcome || scan.signal.aborted) return;
-    this.group.planned = outcome.effective;
+  }
+
+  /**
+   * Notes and logs a plan, if it is larger than another one of the same memory.
+   *
+   * @param other how much that would page out, in bytes.
+   */
+  #notePlan(outcome: ScanOutcome | undefined, other: number): void {
+    this.group.planned = Math.max(outcome?.effective ?? 0, other);
+    if (!outcome || outcome.effective <= other) return;
     this.#around.onScan?.(outcome.seconds);
     this.#scanLog.planned(outcome);
+  }
+
+  /** Pages out what has been idle for long enough, as far as guard rails allow. */
+  async pageOutIdle(options: ObserveOptions): Promise<void> {
+    const { onScan, turns, dryRun } = this.#around;
+    const { guard, backoff, definition: { idle } } = this.group;
+    if (idle === undefined) return;
+    if (dryRun) this.#beginPlan(dryRun);
+    const seconds = idle / 1000;
+    const wanted = await this.#policy.idleFor?.(seconds);
+    if (wanted === undefined) return;
+    if (dryRun && wanted === 0) this.group.planned = this.#plannedForCap;
+    if (wanted === 0) return guard.wantsNothing("idle");
+    const allowed = await this.#allow("idle", wanted, options);
+    const most = Math.min(wanted, allowed);
+    if (most === 0) return;
+    using _turn = await turns.take();
+    using scan = this.#beginScan();
+    const outcome = await this.#policy.pageOutIdle?.(
+      { seconds, most },
+      options,
+      scan.signal,
+    );
+    // What is idle goes first for the cap, too, so the two plans do not add up.
+    if (dryRun) return this.#notePlan(outcome, this.#plannedForCap);
+    if (!outcome) return;
+    onScan?.(outcome.seconds);
+    this.#scanLog.scanned(outcome);
+    backoff.alsoPagedOut(outcome.effective);
+    this.#noteTaken(outcome);
+  }
+
+  /**
+   * Asks the guard rails how much may be paged out, in bytes, and logs what they hold
+   * back.
+   *
+   * @param bytes how much is to be paged out.
+   */
+  async #allow(
+    purpose: Purpose,
+    bytes: number,
+    { interval }: ObserveOptions,
+  ): Promise<number> {
+    const { group } = this;
+    const { clock, platform } = this.#around;
+    const { guard, definition: { minRss } } = group;
+    const size = minRss === undefined
+      ? group.size
+      : await group.measure(clock.now(), minRss);
+    const allowed = guard.allow(
+      { purpose, bytes, size },
+      { now: clock.now(), interval },
+      platform.memory().swapDisk,
+    );
+    this.#guardLog.heldBack(guard.heldBack(clock.now()));
+    return allowed;
+  }
+
+  #noteTaken({ effective, toSwap }: ScanOutcome): void {
+    const { guard, size } = this.group;
+    guard.tookOut(
+      { bytes: effective, toSwap, size },
+      this.#around.clock.now(),
+    );
   }
 
   /** Notes that the cap in force has changed. A higher one ends the scan in flight. */

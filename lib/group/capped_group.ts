@@ -18,6 +18,7 @@ import type { IdleBytes } from "../scanner/ages.ts";
 import { formatSize, formatTimeOfDay } from "../report/units.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
+import { GuardRails } from "./guard_rails.ts";
 import type { Member } from "./member.ts";
 import type { GroupState } from "./state.ts";
 
@@ -48,6 +49,11 @@ export class CappedGroup {
   /** The totals of its scans, which the policy updates. */
   readonly statistics: ScanStatistics = noStatistics();
   readonly backoff = new Backoff();
+  readonly guard: GuardRails;
+  /** The cgroup of version 2 that has its members and no others, if it is known. */
+  cgroup: string | undefined;
+  /** Why a guard rail has no effect, in words for users; null if all have. */
+  guardTrouble: string | null = null;
   /** The cap set by hand, which replaces that of the configuration. */
   override: number | undefined;
   /** Why the cap cannot be met, as far as is known. */
@@ -64,6 +70,8 @@ export class CappedGroup {
   unenforcedSamples = 0;
   /** How many processes match its selectors but are to be left alone. */
   avoided = 0;
+  /** How much its page-outs may have written to swap, in bytes. */
+  pagedToSwap = 0;
   /** Called with each member that leaves; a scan goes on without it. */
   onLeave: (member: Member) => void = () => {};
   #definition: CapConfig;
@@ -104,6 +112,7 @@ export class CappedGroup {
     this.#definition = definition;
     this.#platform = platform;
     this.#newMember = newMember;
+    this.guard = new GuardRails(definition, platform.pageSize);
   }
 
   get name(): string {
@@ -114,9 +123,19 @@ export class CappedGroup {
     return this.#definition;
   }
 
-  /** The cap in force. */
+  /** The cap in force; Infinity if there is none. */
   get cap(): number {
-    return this.override ?? this.#definition.maxRss;
+    return this.override ?? this.#definition.maxRss ?? Infinity;
+  }
+
+  /** Whether there is a cap. */
+  get hasCap(): boolean {
+    return this.cap < Infinity;
+  }
+
+  /** Whether its size is so near the cap that references have to be known. */
+  get isNearCap(): boolean {
+    return this.size >= this.cap * HISTORY_SHARE;
   }
 
   /** The members, without those whose memory counts as that of another one. */
@@ -149,6 +168,7 @@ export class CappedGroup {
   /** Applies a definition that selects the same processes. */
   redefine(definition: CapConfig): void {
     this.#definition = definition;
+    this.guard.configure(definition);
   }
 
   /**
@@ -212,7 +232,8 @@ export class CappedGroup {
     return {
       size,
       accounting,
-      wantsHistory: size >= this.cap * HISTORY_SHARE,
+      wantsHistory: this.#definition.idle !== undefined ||
+        size >= this.cap * HISTORY_SHARE,
       needsReading: this.#mayExceed &&
         this.members.some((member) => this.#isDue(member, now)),
       cameBack: faults * this.#platform.pageSize,
@@ -237,9 +258,13 @@ export class CappedGroup {
     this.#faults += Math.max(0, majorFaults - entry.majorFaults);
   }
 
-  /** Whether the RSS of all members exceeds the cap, or may, as exact as it is known. */
+  /**
+   * Whether the size has to be known proportionally: the RSS of all members exceeds the
+   * cap, or may, as exact as it is known; or the size must not fall below another one.
+   */
   get #mayExceed(): boolean {
-    return this.#upperBound > this.cap;
+    return this.#upperBound > this.cap ||
+      this.#definition.minRss !== undefined;
   }
 
   get #upperBound(): number {
@@ -254,7 +279,7 @@ export class CappedGroup {
    */
   #sizeNow(): GroupSize {
     const bound = this.#upperBound;
-    this.#isProportional = bound > this.cap ||
+    this.#isProportional = this.#mayExceed ||
       this.#isProportional && bound > this.cap * HISTORY_SHARE;
     const { members } = this;
     return this.#isProportional
@@ -384,16 +409,17 @@ export class CappedGroup {
    * which are known coarsely; `null` if nothing is wrong.
    */
   #warnings(clock: Pick<Clock, "now" | "wallTime">): string | null {
-    const { members, warning, backoff } = this;
-    const left = backoff.until - clock.now();
-    const until = left > 0
-      ? `; it may exceed it, and is left alone until ${
-        formatTimeOfDay(clock.wallTime() + left / 1000)
-      }`
-      : "";
+    const { members, warning, backoff, guard, name } = this;
+    const until = untilTime(backoff.until, clock, "it may exceed it, and");
     const why = warning === null ? this.stuck : warning + until;
     const all = [
       ...why === undefined ? [] : [why],
+      ...this.guardTrouble === null ? [] : [`${name}: ${this.guardTrouble}`],
+      ...guard.heldBack(clock.now()).map(({ by, why }) =>
+        `${name}: ${why}${
+          by === "refaults" ? untilTime(guard.heldUntil, clock, "it") : ""
+        }`
+      ),
       ...members.flatMap(({ memory }) =>
         memory.silence ?? memory.unreadable ?? []
       ),
@@ -425,8 +451,8 @@ export class CappedGroup {
     return {
       id: this.id,
       name: this.name,
-      cap: this.cap,
-      configuredCap: this.#definition.maxRss,
+      cap: this.hasCap ? this.cap : null,
+      configuredCap: this.#definition.maxRss ?? null,
       processes: this.#members.size,
       avoided: this.avoided,
       addressSpace: sumOf(this.members, ({ entry }) => entry.image),
@@ -451,9 +477,22 @@ export class CappedGroup {
         backedOff: this.backedOff,
         observationCost: this.processes.reduce(addCost, this.#departedCost),
       },
+      heldBack: this.guard.heldBack(clock.now()),
       warning: this.#warnings(clock),
     };
   }
+}
+
+/** Until when a group is left alone, in words that follow others; empty if it is over. */
+function untilTime(
+  until: number,
+  clock: Pick<Clock, "now" | "wallTime">,
+  subject: string,
+): string {
+  const left = until - clock.now();
+  if (left <= 0) return "";
+  const time = formatTimeOfDay(clock.wallTime() + left / 1000);
+  return `; ${subject} is left alone until ${time}`;
 }
 
 /** Adds what being observed has cost a member to a sum, in seconds, if it is known. */

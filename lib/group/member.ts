@@ -12,7 +12,7 @@ import type {
   ProcessEntry,
   ProcessSample,
 } from "../platform/platform.ts";
-import { MeasuredMemory, type OnRead } from "./measured_memory.ts";
+import { MeasuredMemory, type OnRead, type OnSwap } from "./measured_memory.ts";
 import {
   estimateSize,
   type FootprintReading,
@@ -39,17 +39,20 @@ export class Member {
   /** When its footprint was last read, or could not be. */
   #triedAt = -Infinity;
 
-  /** @param dryRun plans what scans page out; by default they do it. */
+  /**
+   * @param then `onSwap` is called with what is paged out to swap, and `dryRun` plans what
+   * scans page out; by default they do it.
+   */
   constructor(
     entry: ProcessEntry,
     memory: MonitoredMemory,
     onRead: OnRead,
-    dryRun?: RepeatedDryRun,
+    { onSwap, dryRun }: { onSwap?: OnSwap; dryRun?: RepeatedDryRun } = {},
   ) {
     this.entry = entry;
     this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;
-    const measured = new MeasuredMemory(memory, onRead);
+    const measured = new MeasuredMemory(memory, onRead, onSwap);
     this.scanMemory = dryRun?.of(memory, measured) ?? measured;
   }
 

@@ -57,10 +57,10 @@ export interface DaemonState {
 export interface GroupState {
   readonly id: number;
   readonly name: string;
-  /** The cap in force. */
-  readonly cap: number;
-  /** The cap of the configuration, which a cap set by hand may replace. */
-  readonly configuredCap: number;
+  /** The cap in force; null if there is none. */
+  readonly cap: number | null;
+  /** The cap of the configuration, which a cap set by hand may replace; likewise. */
+  readonly configuredCap: number | null;
   /** How many members it has. */
   readonly processes: number;
   /** How many further processes are left alone because their cgroups ask for it. */
@@ -81,11 +81,30 @@ export interface GroupState {
   /** Until when it is paused, in seconds since the epoch; null if it is not. */
   readonly pausedUntil: number | null;
   readonly statistics: GroupStatistics;
+  /** What holds rcap back from paging out more. */
+  readonly heldBack: readonly HeldBack[];
   /**
-   * Why the cap cannot be met, which members do not answer, and which are known
+   * Why the cap cannot be met, what holds rcap back, which members do not answer, and which are known
    * coarsely, in words for users; null if nothing is wrong.
    */
   readonly warning: string | null;
+}
+
+/** The guard rails, by the names that users see. */
+export const GUARD_RAILS = [
+  "refaults",
+  "pressure",
+  "min_rss",
+  "max_pageout_rate",
+  "max_swap_writes",
+] as const;
+export type GuardRail = typeof GUARD_RAILS[number];
+
+/** A guard rail that holds rcap back. */
+export interface HeldBack {
+  readonly by: GuardRail;
+  /** A sentence for users: `held back by refaults: 3.1 % a minute, at most 0.2 %`. */
+  readonly why: string;
 }
 
 /** Totals of a group since the daemon began to watch it. They only grow. */

@@ -25,6 +25,7 @@ export function groupState(
     planned: null,
     pausedUntil: null,
     accounting: "rss",
+    heldBack: [],
     warning: null,
     ...given,
     statistics: {

@@ -37,6 +37,12 @@ export class FakePlatform implements Platform {
   totalSwap = 2 ** 34;
   usedSwap = 0;
   overload: string | undefined;
+  /** Of the machine, and by cgroup: the share of time in which some process waits for memory. */
+  pressure: number | undefined;
+  readonly pressures = new Map<string, number>();
+  /** The cgroups of processes, by pid. */
+  readonly cgroups = new Map<number, string>();
+  swapDisk: string | undefined;
   /** What it costs its processes to be observed and paged out, where that is measured. */
   costs: Platform["costs"];
   /** Thrown instead of the list of processes. */
@@ -130,8 +136,17 @@ export class FakePlatform implements Platform {
     return Promise.resolve(false);
   }
 
-  cgroupsOf(): readonly string[] {
-    return [];
+  cgroupsOf({ pid }: ProcessEntry): readonly string[] {
+    const cgroup = this.cgroups.get(pid);
+    return cgroup === undefined ? [] : [cgroup];
+  }
+
+  unifiedCgroupOf({ pid }: ProcessEntry): string | undefined {
+    return this.cgroups.get(pid);
+  }
+
+  memoryPressure(cgroup?: string): number | undefined {
+    return cgroup === undefined ? this.pressure : this.pressures.get(cgroup);
   }
 
   avoidanceOf({ pid }: ProcessEntry): string | undefined {
@@ -154,6 +169,7 @@ export class FakePlatform implements Platform {
       availableMemory: this.totalMemory - used,
       totalSwap: this.totalSwap,
       freeSwap: this.freeSwap,
+      swapDisk: this.swapDisk,
     };
   }
 

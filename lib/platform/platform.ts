@@ -36,6 +36,15 @@ export const SECONDARY_MMU_CHOICES = [
 ] as const;
 export type SecondaryMmuChoice = typeof SECONDARY_MMU_CHOICES[number];
 
+/** The kinds of memory of which a cap may allow only one to go. */
+export const MEMORY_KINDS = [
+  /** What goes to swap: anonymous memory, shared memory, and files in memory. */
+  "anon",
+  /** What goes back to files on a disk. */
+  "file",
+] as const;
+export type MemoryKind = typeof MEMORY_KINDS[number];
+
 /** How the memory of a process is accessed. */
 export interface OpenOptions {
   /** The group whose processes share a limit on calls that do not return. */
@@ -47,6 +56,10 @@ export interface OpenOptions {
    * over a minute. Unlimited by default. Read whenever it matters, so it may change.
    */
   readonly observationBudget?: number;
+  /** The kind of memory that may be paged out; both by default. */
+  readonly only?: MemoryKind;
+  /** Whether memory may be paged out to swap; it may by default. Read whenever it matters. */
+  readonly maySwap?: boolean;
 }
 
 /**
@@ -331,6 +344,8 @@ export interface MachineMemory {
   readonly freeSwap: number;
   /** Memory that is in swap, too: read back, or not dropped yet; if the system knows. */
   readonly swapCached?: number;
+  /** The device or file of the swap that is used next, if it is on a disk. */
+  readonly swapDisk?: string;
 }
 
 /** The processes of a running system and their memory. */
@@ -387,6 +402,14 @@ export interface Platform extends Disposable {
   ): Promise<boolean>;
   /** The paths of its cgroups; empty if they are not visible. */
   cgroupsOf(entry: ProcessEntry): readonly string[];
+  /** The path of its cgroup of version 2, if the system has such and it is visible. */
+  unifiedCgroupOf?(entry: ProcessEntry): string | undefined;
+  /**
+   * The share of the last ten seconds, 0 to 1, in which some process of a cgroup of
+   * version 2 waited for memory, or of the machine without one; `undefined` if it is not
+   * known.
+   */
+  memoryPressure?(cgroup?: string): number | undefined;
   /** The path of the cgroup in which systemd keeps it, if the system has systemd. */
   systemdCgroupOf?(entry: ProcessEntry): string | undefined;
   /**

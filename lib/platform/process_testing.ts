@@ -28,7 +28,6 @@ import type {
   PagedataPurpose,
   ProcessEntry,
   ProcessSample,
-  SecondaryMmuChoice,
 } from "./platform.ts";
 import { Readability } from "./readability.ts";
 
@@ -278,17 +277,17 @@ export class FakeProcessMemory implements MonitoredMemory {
   readonly readCost = { pages: 0, seconds: 0 };
   readonly #machine: FakeSwap;
   readonly #process: FakeProcess;
-  readonly #choice: SecondaryMmuChoice;
+  readonly #options: OpenOptions;
   readonly #readability = new Readability();
 
   constructor(
     machine: FakeSwap,
     process: FakeProcess,
-    { secondaryMmu = "leave" }: OpenOptions = {},
+    options: OpenOptions = {},
   ) {
     this.#machine = machine;
     this.#process = process;
-    this.#choice = secondaryMmu;
+    this.#options = options;
   }
 
   get observationCost(): number | undefined {
@@ -308,7 +307,8 @@ export class FakeProcessMemory implements MonitoredMemory {
   }
 
   get #isLeftAlone(): boolean {
-    return this.#choice === "leave" && this.#process.hasSecondaryMmu;
+    const { secondaryMmu = "leave" } = this.#options;
+    return secondaryMmu === "leave" && this.#process.hasSecondaryMmu;
   }
 
   get unjudged(): number {
@@ -335,8 +335,11 @@ export class FakeProcessMemory implements MonitoredMemory {
     if (isLocked) return "locked";
     if (this.#isLeftAlone) return "secondary-mmu";
     if (ownOf(region) === 0) return "shared";
+    const { only, maySwap = true } = this.#options;
+    if (only && only !== (isFile ? "file" : "anon")) return "spared";
     if (isFile) return undefined;
     if (this.#machine.freeSwap === 0) return "no-swap";
+    if (!maySwap) return "swap-writes";
     return this.#process.swapLimit === undefined ? undefined : "swap-limit";
   }
 
@@ -406,6 +409,7 @@ export class FakeProcessMemory implements MonitoredMemory {
           start: region.start,
           bytes: region.pages.length * PAGE,
           pageable: reason ? 0 : residentOf(region),
+          toSwap: reason || region.isFile ? 0 : residentOf(region),
           reason,
         }];
       }),

@@ -220,7 +220,7 @@ class ClockGroup implements GroupPolicy {
    */
   async #scan(
     judged: readonly ClockMember[],
-    { wanted, isBounded = false, isPlan, signal }: EnforceOptions & {
+    { wanted, isBounded = false, most = Infinity, signal }: EnforceOptions & {
       wanted: number;
       signal: AbortSignal;
     },
@@ -234,12 +234,7 @@ class ClockGroup implements GroupPolicy {
     const mayJudge = new Set(judged);
     collection.processes = members.filter((known) => mayJudge.has(known))
       .map(({ scanned }) => scanned);
-    if (isPlan) {
-      // What an earlier scan has only planned is there to go.
-      collection.victim = undefined;
-      collection.resumeAddress = undefined;
-    }
-    const before = { ...statistics };
+    const before = { ...statistics, toSwap: group.pagedToSwap };
     const readings = new Map(
       members.map((known) => [known, known.scanned.pagedata]),
     );
@@ -254,7 +249,7 @@ class ClockGroup implements GroupPolicy {
     group.scans++;
     const listener = new ScanListener(group, log);
     await scan(collection, {
-      excess: wanted + headroom,
+      excess: Math.min(wanted + headroom, most),
       spareReferenced,
       signal,
       onEvent: listener.onEvent,
@@ -304,8 +299,18 @@ class ClockGroup implements GroupPolicy {
     }
   }
 
+  replan(): void {
+    this.#collection.victim = undefined;
+    this.#collection.resumeAddress = undefined;
+  }
+
   /** This policy does not know how long memory was idle. */
   idle(): null {
+    return null;
+  }
+
+  /** It is not known when memory in use was used. */
+  workingSet(): null {
     return null;
   }
 

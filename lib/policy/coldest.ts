@@ -7,12 +7,15 @@
  */
 
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
-import type { Member } from "../group/member.ts";
 import type { Clock } from "../platform/clock.ts";
-import { AgedCollection, AgedProcess } from "../scanner/aged_collection.ts";
-import { type IdleBytes, idleBytes, PageAges } from "../scanner/ages.ts";
-import { scanColdest } from "../scanner/coldest.ts";
+import {
+  AgedCollection,
+  type AgedProcess,
+} from "../scanner/aged_collection.ts";
+import { type IdleBytes, idleBytes } from "../scanner/ages.ts";
+import { idleFor, pageOutIdle, scanColdest } from "../scanner/coldest.ts";
 import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
+import { Aging, type AgingInterval, ColdestMember } from "./coldest_member.ts";
 import {
   concludeScan,
   KnownMembers,
@@ -24,6 +27,7 @@ import {
 import type {
   EnforceOptions,
   GroupPolicy,
+  IdleGoal,
   Judgement,
   ObservedProcess,
   ObserveOptions,
@@ -58,6 +62,16 @@ const SHORTEST_INTERVAL = 5000;
 const SUFFICIENT_SHARE = 0.25;
 const SUFFICIENT_TIME = 300_000;
 
+/**
+ * Where only idle memory is paged out, an interval is this share of the time idle, but not
+ * longer than {@linkcode SHORTEST_INTERVAL} while that is a larger one.
+ */
+const IDLE_SHARE = 1 / 16;
+const LARGEST_IDLE_SHARE = 1 / 2;
+
+/** What was used within this time is the working set, in seconds. */
+const WORKING_SET = 120;
+
 /** The longest first interval, in milliseconds: memory may have to be paged out soon. */
 const FIRST_INTERVAL = 2000;
 
@@ -83,134 +97,6 @@ export const coldest: Policy = {
   forScan: (processes, { clock }) => new ColdestScan(processes, clock),
 };
 
-/** The ages of a process's pages. */
-class Aging {
-  readonly aged: AgedProcess;
-  readonly #access: ProcessAccess;
-  readonly #clock: Clock;
-  /** When the interval began, in milliseconds. */
-  #since: number;
-
-  /** The first interval begins now: its references have just been reset, or will be by `begin`. */
-  constructor(access: ProcessAccess, clock: Clock) {
-    this.#access = access;
-    this.#clock = clock;
-    this.#since = clock.now();
-    this.aged = new AgedProcess(access.scanMemory);
-  }
-
-  /** For how long the interval has lasted, in milliseconds. */
-  get length(): number {
-    return this.#clock.now() - this.#since;
-  }
-
-  /** Starts to record references and ages. */
-  async begin(): Promise<void> {
-    await this.#access.memory.reset();
-    this.aged.ages = new PageAges();
-    this.#since = this.#clock.now();
-  }
-
-  /** Adds the references that are visible now, without resetting them. */
-  async look(): Promise<void> {
-    this.aged.ages.look(await this.#access.memory.read("glance"));
-  }
-
-  /**
-   * Ends an interval: pages not referenced in it become older.
-   *
-   * @param isReset whether references are reset. Without, pages in use stay in use, and
-   * others become older as well.
-   */
-  async advance({ isReset = true } = {}): Promise<void> {
-    const { memory, scanMemory } = this.#access;
-    const now = this.#clock.now();
-    const reading =
-      await (isReset ? scanMemory.readPagedata() : memory.read("glance"));
-    this.aged.ages.advance(reading, (now - this.#since) / 1000, isReset);
-    this.#since = now;
-  }
-
-  /** Makes references to pages in use visible again. */
-  refresh(): Promise<void> {
-    return this.#access.memory.refresh();
-  }
-
-  /** Reads which mappings can be paged out. */
-  async readResidency(): Promise<void> {
-    this.aged.residency = await this.#access.scanMemory.readResidency();
-  }
-}
-
-/** A member with the ages of its pages. Times are in milliseconds of the monotonic clock. */
-class ColdestMember {
-  readonly member: Member;
-  readonly #aging: Aging;
-  /** Whether references are recorded. */
-  #isObserved = false;
-  #residencyAt = -Infinity;
-
-  constructor(member: Member, clock: Clock) {
-    this.member = member;
-    this.#aging = new Aging(member, clock);
-  }
-
-  get aged(): AgedProcess {
-    return this.#aging.aged;
-  }
-
-  /**
-   * Starts to keep ages, or ends an interval that was long enough.
-   *
-   * @param interval the shortest interval, and the length of the first one; and whether
-   * references are reset at its end.
-   */
-  async observe(
-    interval: { least: number; first: number; isReset: boolean },
-  ): Promise<void> {
-    if (!this.#isObserved) {
-      await this.#aging.begin();
-      this.#isObserved = true;
-      return;
-    }
-    const { isAged, ages } = this.aged;
-    const least = isAged ? interval.least : interval.first;
-    if (this.#aging.length < least) {
-      // Without ages it loses nothing, and a process that has not run has used nothing.
-      if (!isAged || !(ages.isStale || this.member.memory.hasRun())) return;
-      return await this.glance();
-    }
-    const isReset = interval.isReset || !isAged;
-    await this.#aging.advance({ isReset });
-    // Otherwise processors would not mark again pages whose translations they cache.
-    if (isReset) await this.#aging.refresh();
-  }
-
-  glance(): Promise<void> {
-    return this.#aging.look();
-  }
-
-  /** Reads which mappings can be paged out, unless they were read within a time. */
-  async keepResidency(now: number, life: number): Promise<void> {
-    if (now - this.#residencyAt < life) return;
-    await this.#aging.readResidency();
-    this.#residencyAt = now;
-  }
-
-  /** Tries again what could not be paged out: others may no longer map it. */
-  retry(): void {
-    this.aged.ages.retry();
-    this.#residencyAt = -Infinity;
-  }
-
-  /** Forgets all ages and stops keeping them. */
-  forget(): void {
-    if (!this.#isObserved) return;
-    this.#isObserved = false;
-    this.aged.ages = new PageAges();
-  }
-}
-
 /** The policy in charge of one group. */
 class ColdestGroup implements GroupPolicy {
   readonly #group: CappedGroup;
@@ -221,6 +107,8 @@ class ColdestGroup implements GroupPolicy {
   #expectedGrowth = 0;
   /** Whether pages age with every sample, because little is idle. */
   #agesFaster = false;
+  /** Whether pages have become older since idle ones were last paged out. */
+  #hasAged = false;
   /** Whether a member has left since the last pass, whose pages others may share. */
   #hasLost = false;
   /** The size after the last pass, in bytes; `undefined` before the first. */
@@ -245,16 +133,22 @@ class ColdestGroup implements GroupPolicy {
   async observe({ interval }: ObserveOptions): Promise<void> {
     // Timers are not exact.
     const least = interval * 0.9;
+    const first = Math.min(least, FIRST_INTERVAL);
+    const { idle } = this.#group.definition;
+    const isFast = this.#agesFaster && this.#group.isNearCap;
+    const wanted = isFast ? least : this.#interval(idle);
     await this.#observe({
-      least: this.#agesFaster ? least : Math.max(least, SHORTEST_INTERVAL),
-      first: Math.min(least, FIRST_INTERVAL),
-      isReset: !this.#suffices(interval),
+      least: Math.max(least, wanted),
+      first: Math.min(first, wanted),
+      // What is not used for a time is known only if references are reset.
+      isReset: idle !== undefined || !this.#suffices(interval),
+      looksBetween: this.#group.isNearCap,
     });
   }
 
   async observeOnce(milliseconds: number): Promise<void> {
     const { clock, signal } = this.#around;
-    const every = { least: 0, first: 0, isReset: true };
+    const every = { least: 0, first: 0, isReset: true, looksBetween: true };
     await this.#observe(every);
     for (let age = 1; age <= AGES_OF_ONE_SCAN && !signal.aborted; age++) {
       await clock.sleep(milliseconds / AGES_OF_ONE_SCAN, signal);
@@ -276,23 +170,28 @@ class ColdestGroup implements GroupPolicy {
       members.reduce((sum, { aged }) => sum + aged.unreferenced, 0) > needed;
   }
 
-  async #observe(
-    interval: { least: number; first: number; isReset: boolean },
-  ): Promise<void> {
+  /** The shortest interval of ages, in milliseconds. */
+  #interval(idle: number | undefined): number {
+    if (idle === undefined || this.#group.isNearCap) return SHORTEST_INTERVAL;
+    return Math.max(
+      Math.min(SHORTEST_INTERVAL, idle * LARGEST_IDLE_SHARE),
+      idle * IDLE_SHARE,
+    );
+  }
+
+  async #observe(interval: AgingInterval): Promise<void> {
     const { signal, log } = this.#around;
     for (const known of this.#members.all()) {
       if (signal.aborted) return;
-      await tolerate(
-        known.member,
-        log,
-        () => known.observe(interval),
-      );
+      await tolerate(known.member, log, async () => {
+        if (await known.observe(interval)) this.#hasAged = true;
+      });
     }
   }
 
-  /** Always: even if nothing has to be paged out, something may have to be cooled. */
+  /** Always if there is a cap: even if nothing has to go, something may have to be cooled. */
   hasWork(): boolean {
-    return true;
+    return this.#group.hasCap;
   }
 
   async enforce(
@@ -301,15 +200,13 @@ class ColdestGroup implements GroupPolicy {
     signal: AbortSignal,
   ): Promise<ScanOutcome | undefined> {
     const { clock, log } = this.#around;
-    const { isBounded = false, isPlan = false, isOnlyScan = isPlan } = options;
+    const { isBounded = false, isOnlyScan, most } = options;
     const group = this.#group;
     const collection = this.#collection;
     const { statistics } = collection;
     const members = this.#members.all();
     const known = members.filter(({ aged }) => aged.isAged);
     if (known.length === 0) return undefined;
-    // What an earlier scan has only planned is there to go.
-    if (isPlan) known.forEach(({ aged }) => aged.ages.retry());
     const started = clock.now();
     const { cap } = group;
     const lowest = cap * (1 - MOST_HEADROOM);
@@ -330,20 +227,10 @@ class ColdestGroup implements GroupPolicy {
     // Others may have reset references, so that memory in use looks idle.
     if (allowed > 0) await lookSoon(known, { clock, log, signal });
     if (signal.aborted) return undefined;
-    if (this.#hasLost) known.forEach((one) => one.retry());
-    this.#hasLost = false;
-    const life = allowed > 0 ? RESIDENCY_LIFE : IDLE_RESIDENCY_LIFE;
-    for (const one of known) {
-      await tolerate(
-        one.member,
-        log,
-        () => one.keepResidency(clock.now(), life),
-      );
-    }
-    collection.processes = known.map(({ aged }) => aged);
+    await this.#prepare(known, allowed > 0);
     const isPartial = known.length < members.length || unjudgedOf(known) > 0;
     const goal = Math.max(cap, group.size - wanted);
-    const before = { ...statistics };
+    const before = { ...statistics, toSwap: group.pagedToSwap };
     const listener = new ScanListener(group, log);
     const limit = Math.max(options.interval, SHORTEST_LIMIT);
     using pass = this.#beginPass(signal, isOnlyScan ? Infinity : limit);
@@ -351,6 +238,7 @@ class ColdestGroup implements GroupPolicy {
       excess: wanted,
       headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
       reserve: isOnlyScan ? undefined : reserve,
+      most,
       spareReferenced: isPartial,
       signal: pass.signal,
       onEvent: listener.onEvent,
@@ -374,6 +262,93 @@ class ColdestGroup implements GroupPolicy {
     });
     this.#sizeThen = group.size;
     return outcome;
+  }
+
+  /** Hands processes to the collection, with what is known of their mappings. */
+  async #prepare(
+    known: readonly ColdestMember[],
+    pagesOut: boolean,
+  ): Promise<void> {
+    const { clock, log } = this.#around;
+    if (this.#hasLost) known.forEach((one) => one.retry());
+    this.#hasLost = false;
+    const life = pagesOut ? RESIDENCY_LIFE : IDLE_RESIDENCY_LIFE;
+    for (const one of known) {
+      await tolerate(
+        one.member,
+        log,
+        () => one.keepResidency(clock.now(), life),
+      );
+    }
+    this.#collection.processes = known.map(({ aged }) => aged);
+  }
+
+  async idleFor(seconds: number): Promise<number | undefined> {
+    if (!this.#hasAged) return undefined;
+    const members = this.#members.all();
+    await this.#prepare(members.filter(({ aged }) => aged.isAged), false);
+    const idle = idleFor(this.#collection, seconds);
+    if (idle === 0) this.#hasAged = false;
+    return idle;
+  }
+
+  async pageOutIdle(
+    { seconds, most }: IdleGoal,
+    { interval }: ObserveOptions,
+    signal: AbortSignal,
+  ): Promise<ScanOutcome | undefined> {
+    const { clock, log } = this.#around;
+    const group = this.#group;
+    const { statistics } = this.#collection;
+    const known = this.#members.all().filter(({ aged }) => aged.isAged);
+    const started = clock.now();
+    // Others may have reset references, so that memory in use looks idle.
+    await lookSoon(known, { clock, log, signal });
+    if (signal.aborted) return undefined;
+    await this.#prepare(known, true);
+    const before = { ...statistics, toSwap: group.pagedToSwap };
+    const listener = new ScanListener(group, log);
+    using pass = this.#beginPass(signal, Math.max(interval, SHORTEST_LIMIT));
+    const { idle, complete } = await pageOutIdle(this.#collection, {
+      seconds,
+      most,
+      signal: pass.signal,
+      onEvent: listener.onEvent,
+    });
+    if (complete && idle <= most) this.#hasAged = false;
+    if (statistics.attempted === before.attempted) return undefined;
+    group.scans++;
+    const outcome = await concludeScan(group, clock, {
+      before,
+      statistics,
+      goal: Infinity,
+      listener,
+      isPartial: false,
+      started,
+    });
+    this.#sizeThen = group.size;
+    return outcome;
+  }
+
+  replan(): void {
+    for (const { aged } of this.#members.all()) aged.ages.retry();
+    this.#hasAged = true;
+  }
+
+  workingSet(): number | null {
+    const aged = this.#aged();
+    if (aged.length === 0) return null;
+    const [{ bytes: unused }] = idleBytes(
+      aged.map(({ ages }) => ages),
+      [WORKING_SET],
+    );
+    return aged.reduce((sum, { ages }) => sum + ages.residentBytes, -unused);
+  }
+
+  /** The members whose ages are known. */
+  #aged(): AgedProcess[] {
+    return this.#members.all().map(({ aged }) => aged)
+      .filter(({ isAged }) => isAged);
   }
 
   /**
@@ -411,10 +386,8 @@ class ColdestGroup implements GroupPolicy {
   }
 
   idle(): IdleBytes[] | null {
-    const aged = this.#members.all().filter(({ aged }) => aged.isAged);
-    return aged.length > 0
-      ? idleBytes(aged.map(({ aged }) => aged.ages))
-      : null;
+    const aged = this.#aged();
+    return aged.length > 0 ? idleBytes(aged.map(({ ages }) => ages)) : null;
   }
 
   inUse(): number | null {

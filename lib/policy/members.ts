@@ -126,15 +126,16 @@ export class ScanListener {
  * Concludes a scan of a group: measures the group, counts the scan if it was
  * ineffective, and returns its outcome.
  *
- * @param before the statistics as of the beginning of the scan.
- * @param goal the size that the group should have now, in bytes.
+ * @param before the statistics as of the beginning of the scan, and what the group had
+ * paged out to swap until then.
+ * @param goal the size that the group should have now, in bytes; Infinity if none.
  * @param started when the scan began.
  */
 export async function concludeScan(
   group: CappedGroup,
   clock: Clock,
   { before, statistics, goal, listener, isPartial, started }: {
-    before: ScanStatistics;
+    before: ScanStatistics & { toSwap: number };
     statistics: ScanStatistics;
     goal: number;
     listener: ScanListener;
@@ -143,12 +144,16 @@ export async function concludeScan(
   },
 ): Promise<ScanOutcome> {
   const seconds = (clock.now() - started) / 1000;
-  const left = await group.measureAnew(clock.now()) - goal;
+  const size = await group.measureAnew(clock.now());
+  const left = goal < Infinity ? size - goal : 0;
   const ineffective = statistics.ineffective > before.ineffective && left > 0;
   if (ineffective) group.ineffectiveScans++;
+  const effective = statistics.effective - before.effective;
   return {
     attempted: statistics.attempted - before.attempted,
-    effective: statistics.effective - before.effective,
+    effective,
+    // Not all that was tried has gone.
+    toSwap: Math.min(effective, group.pagedToSwap - before.toSwap),
     left,
     ineffective,
     tookInUse: listener.tookInUse,

@@ -59,8 +59,16 @@ export interface EnforceOptions extends ObserveOptions {
   readonly isBounded?: boolean;
   /** Whether no other scan follows. */
   readonly isOnlyScan?: boolean;
-  /** Whether the scan only plans, anew each time. */
-  readonly isPlan?: boolean;
+  /** How much may be tried at most, headroom included, in bytes; no limit by default. */
+  readonly most?: number;
+}
+
+/** Which idle memory is paged out. */
+export interface IdleGoal {
+  /** For how long it has not been used, in seconds. */
+  readonly seconds: number;
+  /** How much of it may be tried at most, in bytes. */
+  readonly most: number;
 }
 
 /** A policy in charge of one group. It keeps records of the members. */
@@ -90,6 +98,26 @@ export interface GroupPolicy {
     options: EnforceOptions,
     signal: AbortSignal,
   ): Promise<ScanOutcome | undefined>;
+  /**
+   * How much {@linkcode pageOutIdle} would try without a limit, in bytes; `undefined` if
+   * nothing new is known since it was last paged out. Only of policies that know ages.
+   */
+  idleFor?(seconds: number): Promise<number | undefined>;
+  /**
+   * Pages out what has been idle for a time.
+   *
+   * @returns `undefined` if nothing could be tried.
+   */
+  pageOutIdle?(
+    goal: IdleGoal,
+    options: ObserveOptions,
+    signal: AbortSignal,
+  ): Promise<ScanOutcome | undefined>;
+  /**
+   * How much the members have used within the last two minutes, or since they are
+   * observed, in bytes; `null` if this is not known.
+   */
+  workingSet(): number | null;
   /** How much was idle for how long; `null` if this is not known. */
   idle(): IdleBytes[] | null;
   /**
@@ -97,6 +125,8 @@ export interface GroupPolicy {
    * judged; `null` if this is not known.
    */
   inUse(): number | null;
+  /** Notes that what scans have paged out so far was only planned, and is there to go. */
+  replan(): void;
   /** Stops recording references, and forgets those recorded. */
   forget(): void;
 }
@@ -134,6 +164,8 @@ export interface ObservedProcess extends Watched {
 export interface ScanOutcome {
   /** By how much the resident sets fell while they were paged out; some of it may be back. */
   readonly effective: number;
+  /** The part of it that may have been written to swap. */
+  readonly toSwap: number;
   readonly attempted: number;
   /** By how much the group is above the size that the scan was to reach; 0 or less if it is not. */
   readonly left: number;
@@ -150,25 +182,29 @@ export interface ScanOutcome {
 
 /** Describes what a scan of a dry run would page out, beside the size of the group. */
 export function describePlan(
-  { name, size, cap }: CappedGroup,
+  { name, size, cap, hasCap }: CappedGroup,
   { effective, inUse }: ScanOutcome,
 ): string {
+  const what = `${name}: dry run: would page out ${formatSize(effective)}${
+    inUse > 0 ? `, ${formatSize(inUse)} of it in use` : ""
+  }; `;
+  if (!hasCap) return `${what}${formatSize(size)} resident`;
   const format = formatBeside(cap, size);
   const left = size - effective;
-  return `${name}: dry run: would page out ${formatSize(effective)}${
-    inUse > 0 ? `, ${formatSize(inUse)} of it in use` : ""
-  }; ${format(size)} of ${format(cap)}` +
+  return `${what}${format(size)} of ${format(cap)}` +
     (left > cap ? `, ${formatSize(left - cap)} would still be too much` : "");
 }
 
 /** Describes the result of a scan in words, with the size of the group measured after it. */
 export function describeOutcome(
-  { name, size, cap }: CappedGroup,
+  { name, size, cap, hasCap }: CappedGroup,
   { effective, seconds }: ScanOutcome,
 ): string {
-  const format = formatBeside(cap, size);
-  return `${name}: paged out ${formatSize(effective)} in ${
+  const what = `${name}: paged out ${formatSize(effective)} in ${
     seconds.toFixed(2)
-  } s; ${format(size)} of ${format(cap)}` +
+  } s; `;
+  if (!hasCap) return `${what}${formatSize(size)} resident`;
+  const format = formatBeside(cap, size);
+  return `${what}${format(size)} of ${format(cap)}` +
     (size > cap ? `, ${formatSize(size - cap)} too much` : "");
 }

@@ -83,6 +83,16 @@ export class PageAges {
   }
 
   /**
+   * The last moment so long ago: pages last used then or before have been idle for that
+   * many seconds. -1 if there is none.
+   */
+  lastMomentBefore(seconds: number): number {
+    let moment = this.#moments.last;
+    while (moment >= 0 && this.ageOf(moment) < seconds) moment--;
+    return moment;
+  }
+
+  /**
    * Returns a function that ranks a page by the index of its bits: by the band of its
    * age, or of the *gap* between its last two uses if that is longer, since it may be as
    * long again before the page is needed. Pages in use have band 0.

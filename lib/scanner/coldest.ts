@@ -14,7 +14,7 @@ import type { PageoutControl, PageRange } from "../memory/process_memory.ts";
 import type { AgedCollection, AgedProcess } from "./aged_collection.ts";
 import { COOLED, TRIED } from "./carry_ages.ts";
 import { takeFall } from "./collection.ts";
-import { bandOf, cut, DONE_BITS, eachRange, RANKS } from "./ranked_ranges.ts";
+import { bandOf, cut, eachRange, OLD, RANKS, STATES } from "./ranked_ranges.ts";
 import type { ScanEvent, ScanOptions, ScanResult } from "./scan.ts";
 import { skipReason } from "./walk.ts";
 
@@ -35,6 +35,8 @@ export interface ColdestOptions extends ScanOptions {
   reserve?: number;
   /** How much to page out beyond the excess, from idle memory only, in bytes. */
   headroom?: number;
+  /** How much may be tried at most, in bytes; no limit by default. */
+  most?: number;
 }
 
 export interface ColdestResult extends ScanResult {
@@ -73,9 +75,49 @@ export async function scanColdest(
   return result;
 }
 
+/** What {@linkcode pageOutIdle} pages out. */
+export interface IdleOptions extends Pick<ScanOptions, "signal" | "onEvent"> {
+  /** For how long pages have not been used, in seconds. */
+  readonly seconds: number;
+  /** How much may be tried at most, in bytes. */
+  readonly most: number;
+}
+
+/**
+ * Pages out what has been idle for a time, oldest first. The ages of every process must
+ * be up to date. Processes are skipped as by {@linkcode scanColdest}.
+ *
+ * @returns `excess` is what is left of `most`, `idle` what was old enough, in bytes.
+ */
+export async function pageOutIdle(
+  collection: AgedCollection,
+  { most, ...options }: IdleOptions,
+): Promise<ColdestResult> {
+  const started = performance.now();
+  const { statistics } = collection;
+  using pass = new Pass(collection, {
+    ...options,
+    excess: most,
+    most,
+    reserve: 0,
+  });
+  const result = await pass.pageOutIdle();
+  statistics.scanTime += (performance.now() - started) / 1000;
+  if (result.complete) collection.passes++;
+  const { excess, complete } = result;
+  options.onEvent?.({ type: "end", excess, complete });
+  return result;
+}
+
+/** How much of a collection {@linkcode pageOutIdle} would try, in bytes. */
+export function idleFor(collection: AgedCollection, seconds: number): number {
+  using pass = new Pass(collection, { excess: 0, seconds });
+  return pass.idle;
+}
+
 /** The pages that are eligible for a choice. */
 interface Eligible {
-  /** Their accepted values of {@linkcode DONE_BITS}: what was done with them. */
+  /** Their accepted values of `RankedRange.done`: what was done with them. */
   readonly done: readonly number[];
   /** Their youngest band. */
   readonly least: number;
@@ -87,6 +129,8 @@ const RIPE: Eligible = { done: [COOLED], least: 1 };
 const IDLE: Eligible = { done: [0, COOLED], least: 1 };
 /** Idle pages that were not cooled yet. */
 const UNCOOLED: Eligible = { done: [0], least: 1 };
+/** Pages that have been idle for as long as was asked for. */
+const OLD_ENOUGH: Eligible = { done: [OLD, OLD | COOLED], least: 1 };
 /** All pages. */
 const ALL: Eligible = { done: [0, COOLED], least: 0 };
 
@@ -106,7 +150,9 @@ const MOST_CONTROLLED = 8;
 /** One scan in progress. */
 class Pass implements Disposable {
   readonly #collection: AgedCollection;
-  readonly #options: ColdestOptions;
+  readonly #options: ColdestOptions & { readonly seconds?: number };
+  /** How much may still be tried, in bytes. */
+  #most: number;
   /** The processes of the collection, without those that cannot be controlled. */
   readonly #processes: Set<AgedProcess>;
   /** Processes under control, the most recently used last. */
@@ -117,8 +163,13 @@ class Pass implements Disposable {
   /** The result of {@linkcode Pass.#measure}, while it is valid. */
   #sizes: Float64Array | undefined;
 
-  constructor(collection: AgedCollection, options: ColdestOptions) {
+  /** @param options `seconds` is the age from which on pages are old enough. */
+  constructor(
+    collection: AgedCollection,
+    options: ColdestOptions & { readonly seconds?: number },
+  ) {
     this.#collection = collection;
+    this.#most = options.most ?? Infinity;
     this.#options = options;
     this.#excess = options.excess;
     this.#processes = new Set(
@@ -131,9 +182,7 @@ class Pass implements Disposable {
   async run(): Promise<ColdestResult> {
     const { statistics } = this.#collection;
     const { reserve, headroom = 0 } = this.#options;
-    if (this.#collection.passes % TRIED_LIFE === TRIED_LIFE - 1) {
-      for (const { ages } of this.#processes) ages.retry();
-    }
+    this.#retry();
     if (reserve === undefined) this.#tellSkipped();
     const idle = this.#choose(IDLE, Infinity).bytes;
     if (this.#excess + headroom > 0) {
@@ -159,6 +208,25 @@ class Pass implements Disposable {
     const complete = !this.#isStopped;
     if (complete && this.#isIneffective()) statistics.ineffective++;
     return { excess: this.#excess, complete, idle };
+  }
+
+  /** How much is old enough, in bytes. */
+  get idle(): number {
+    return this.#choose(OLD_ENOUGH, Infinity).bytes;
+  }
+
+  /** Pages out what is old enough. */
+  async pageOutIdle(): Promise<ColdestResult> {
+    this.#retry();
+    const { idle } = this;
+    await this.#pageOut(OLD_ENOUGH, () => this.#excess);
+    return { excess: this.#excess, complete: !this.#isStopped, idle };
+  }
+
+  /** Tries again from time to time what could not be paged out. */
+  #retry(): void {
+    if (this.#collection.passes % TRIED_LIFE < TRIED_LIFE - 1) return;
+    for (const { ages } of this.#processes) ages.retry();
   }
 
   /** Whether the part of the excess that could not wait was not paged out. */
@@ -202,7 +270,7 @@ class Pass implements Disposable {
     // If another pass follows, that one makes up for pages that stayed.
     const rounds = this.#options.reserve === undefined ? ROUNDS : 1;
     for (let round = 0; round < rounds; round++) {
-      const bytes = wanted();
+      const bytes = Math.min(wanted(), this.#most);
       if (bytes <= 0 || this.#isStopped) return;
       const choice = this.#choose(eligible, bytes);
       if (choice.bytes === 0) return;
@@ -239,6 +307,7 @@ class Pass implements Disposable {
       for (const { bytes, offset, pages } of batch.slice(0, done)) {
         statistics.attempted += bytes;
         turn.attempted += bytes;
+        this.#most -= bytes;
         const { bits } = process.ages.pagedata!;
         for (let at = offset; at < offset + pages; at++) bits[at] = TRIED;
       }
@@ -302,12 +371,13 @@ class Pass implements Disposable {
 
   /** Measures the size of each rank, by what was done with its pages, in bytes. */
   #measure(): Float64Array {
-    const sizes = new Float64Array((DONE_BITS + 1) * RANKS);
+    const sizes = new Float64Array(STATES * RANKS);
+    const { seconds } = this.#options;
     for (const process of this.#processes) {
       if (process.unscannable) continue;
       eachRange(process, ALL.least, ({ mapping, done, rank, pages }) => {
         sizes[done * RANKS + rank] += pages * mapping.pageSize;
-      });
+      }, seconds);
     }
     return sizes;
   }
@@ -323,6 +393,8 @@ class Pass implements Disposable {
     ranges: ChosenRange[],
   ): number {
     if (process.unscannable) return ofRank;
+    const { most, seconds } = this.#options;
+    const isMost = most !== undefined;
     let left = ofRank;
     let before: ChosenRange | undefined;
     eachRange(
@@ -335,7 +407,8 @@ class Pass implements Disposable {
         let count = pages;
         if (rank === last) {
           if (pages * pageSize > left) {
-            count = cut({ mapping, firstPage, pages }, left);
+            count = cut({ mapping, firstPage, pages }, left, isMost);
+            if (count === 0) return;
           }
           left -= count * pageSize;
         }
@@ -362,6 +435,7 @@ class Pass implements Disposable {
         };
         ranges.push(before);
       },
+      seconds,
     );
     return left;
   }

@@ -9,7 +9,11 @@
  */
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { DaemonState, GroupState } from "../group/state.ts";
+import {
+  type DaemonState,
+  type GroupState,
+  GUARD_RAILS,
+} from "../group/state.ts";
 
 /** The formats of metrics, by their media types. */
 export const METRICS_FORMATS = [
@@ -126,7 +130,7 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "gauge",
     name: "rcap_cap_bytes",
-    help: "The cap in force.",
+    help: "The cap in force; absent without one.",
     value: ({ cap }) => cap,
   },
   {
@@ -301,6 +305,23 @@ class Writer {
     }
   }
 
+  /** Every guard rail of every group, so that none is missing while it does not hold. */
+  #heldBack({ groups }: DaemonState): void {
+    const family = new Gauge({
+      name: "rcap_held_back",
+      help:
+        "1 while a guard rail holds rcap back from paging out more, else 0.",
+      labelNames: ["group", "by"],
+      registers: this.#registers,
+    });
+    for (const { name, heldBack } of groups) {
+      for (const by of GUARD_RAILS) {
+        const holds = heldBack.some((one) => one.by === by);
+        family.set({ group: name, by }, holds ? 1 : 0);
+      }
+    }
+  }
+
   /** What was measured; nothing before. */
   #costs({ costs }: DaemonState): void {
     if (costs === null) return;
@@ -332,6 +353,7 @@ class Writer {
     }
     this.#costs(state);
     this.#idle(state);
+    this.#heldBack(state);
     for (const { kind, name, help, value } of GROUP_FAMILIES) {
       const labelNames = ["group"];
       const options = { name, help, labelNames, registers: this.#registers };

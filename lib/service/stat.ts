@@ -17,7 +17,8 @@ export interface StatRow {
   /** Size of their address spaces. */
   readonly addressSpace: number;
   readonly rss: number;
-  readonly cap: number;
+  /** Null if there is none. */
+  readonly cap: number | null;
   /** What scans tried to page out, in total and on average. */
   readonly attempted: number;
   readonly attemptedPerScan: number;
@@ -70,7 +71,10 @@ export function statRows(
 /** A row, with more of the group's state. */
 export type StatEntry =
   & StatRow
-  & Pick<GroupState, "avoided" | "accounting" | "idle" | "statistics">;
+  & Pick<
+    GroupState,
+    "heldBack" | "avoided" | "accounting" | "idle" | "statistics"
+  >;
 
 /** What `rcap stat --json` prints. Sizes in bytes, times in seconds. */
 export interface StatReport {
@@ -94,15 +98,18 @@ export function statReport(
     seconds: before ? now.updatedAt - before.updatedAt : null,
     memory: now.memory,
     groups: statRows(now, before).map((row, index) => {
-      const { avoided, accounting, idle, statistics } = now.groups[index];
-      return { ...row, avoided, accounting, idle, statistics };
+      const { heldBack, avoided, accounting, idle, statistics } =
+        now.groups[index];
+      return { ...row, heldBack, avoided, accounting, idle, statistics };
     }),
   };
 }
 
 /** Whether no group is over its cap, or would be. */
 export function areCapsMet({ groups }: DaemonState): boolean {
-  return groups.every(({ rss, cap, planned }) => rss - (planned ?? 0) <= cap);
+  return groups.every(({ rss, cap, planned }) =>
+    cap === null || rss - (planned ?? 0) <= cap
+  );
 }
 
 /** How long a restart of the daemon may take, in milliseconds. */

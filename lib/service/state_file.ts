@@ -7,7 +7,7 @@
 
 import * as v from "valibot";
 import { RcapError } from "../errors.ts";
-import type { DaemonState } from "../group/state.ts";
+import { type DaemonState, GUARD_RAILS } from "../group/state.ts";
 import { json } from "../report/escape.ts";
 
 /** The contents of a state file. */
@@ -118,8 +118,8 @@ const STATISTICS = v.looseObject({
 const GROUP = v.looseObject({
   id: whole,
   name: v.string(),
-  cap: amount,
-  configuredCap: amount,
+  cap: v.nullable(amount),
+  configuredCap: v.nullable(amount),
   processes: whole,
   addressSpace: amount,
   rss: amount,
@@ -131,6 +131,11 @@ const GROUP = v.looseObject({
   planned: v.optional(v.nullable(amount), null),
   pausedUntil: v.optional(v.nullable(amount), null),
   statistics: STATISTICS,
+  // A daemon of an earlier version has none.
+  heldBack: v.optional(
+    v.array(v.looseObject({ by: v.picklist(GUARD_RAILS), why: v.string() })),
+    [],
+  ),
   warning: v.nullable(v.string()),
   avoided: whole,
 });

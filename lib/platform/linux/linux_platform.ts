@@ -33,7 +33,9 @@ import {
   isOutside,
   parseCgroups,
   systemdPath,
+  unifiedPath,
 } from "./cgroups.ts";
+import { CgroupPressures, machinePressure } from "./memory_pressure.ts";
 import { CostMeter } from "./memory_costs.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
@@ -46,6 +48,7 @@ import {
   sampleProcess,
 } from "./process_list.ts";
 import { SwapLimits } from "./swap_limits.ts";
+import { swapDisk, swaps } from "./swaps.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
 import { sizeIn } from "./status_sizes.ts";
 import { firstOfSpaces, kcmp, SpaceOrder } from "./shared_memory.ts";
@@ -62,6 +65,7 @@ export class LinuxPlatform implements Platform {
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
   readonly #swapLimits = new SwapLimits();
+  readonly #pressures = new CgroupPressures();
   readonly #costs: CostMeter;
 
   /**
@@ -145,6 +149,16 @@ export class LinuxPlatform implements Platform {
     );
   }
 
+  unifiedCgroupOf(process: ProcessEntry): string | undefined {
+    return unifiedPath(lookUp(process, placesOf) ?? []);
+  }
+
+  memoryPressure(cgroup?: string): number | undefined {
+    return cgroup === undefined
+      ? machinePressure()
+      : this.#pressures.of(cgroup);
+  }
+
   avoidanceOf(process: ProcessEntry): string | undefined {
     return lookUp(process, (directory) => {
       const places = placesOf(directory);
@@ -164,6 +178,9 @@ export class LinuxPlatform implements Platform {
       ...options,
       get observationBudget() {
         return options.observationBudget;
+      },
+      get maySwap() {
+        return options.maySwap;
       },
       source: this.#source,
       calls: this.#calls,
@@ -252,6 +269,9 @@ export function machineMemory(): MachineMemory {
     },
     get swapCached() {
       return sizeIn(readTextFile("/proc/meminfo"), "SwapCached");
+    },
+    get swapDisk() {
+      return swapDisk(swaps());
     },
   };
 }

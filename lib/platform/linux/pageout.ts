@@ -416,4 +416,9 @@ const NO_SWAP: Readonly<Record<WhyNoSwap, PageoutResult>> = {
     reason: "swap-limit",
     message: "its cgroup may not swap more",
   },
+  "swap-writes": {
+    result: "busy",
+    reason: "swap-writes",
+    message: "what may be written to swap is used up",
+  },
 };

@@ -156,10 +156,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
         throw replaced(this.pid);
       }
       this.#layout = layout;
-      // The file system of a file matters only without swap.
+      // The file system of a file matters only if not everything may go.
       const context = await this.#contextOf(
         files,
-        (whyNoSwap) => whyNoSwap !== undefined,
+        (whyNoSwap) =>
+          whyNoSwap !== undefined || this.#access.only !== undefined,
       );
       const precision = this.#precision;
       const plan = this.#plan;
@@ -224,6 +225,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return {
       swapFree: !whyNoSwap,
       whyNoSwap,
+      only: this.#access.only,
       hasSecondaryMmu: this.#isLeftAlone(files),
       memoryDevices: needsDevices(whyNoSwap)
         ? await files.readMemoryDevices()
@@ -276,7 +278,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
     const residency = new Map<bigint, Residency>();
     const needSwap = new Set<bigint>();
     for (const mapping of mappings) {
-      const { bytes, reason } = pageable(mapping, context);
+      const { bytes, toSwap, reason } = pageable(mapping, context);
       const needsSwap = pageable(mapping, withoutSwap).bytes === 0;
       const { end, pageSize } = mapping;
       const size = Number(end - mapping.start);
@@ -286,6 +288,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
           start,
           bytes: part.pages * part.pageSize,
           pageable: Math.ceil(bytes / pageSize),
+          toSwap: Math.ceil(toSwap / pageSize),
           reason,
         });
         if (needsSwap) needSwap.add(start);
@@ -330,6 +333,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
   /** Why the process cannot use swap; `undefined` if it can. */
   #whyNoSwap(directory: ProcDir): WhyNoSwap | undefined {
     if (memoryInfo().freeSwap === 0) return "no-swap";
+    if (this.#access.maySwap === false) return "swap-writes";
     return this.#swapLimit(directory) && "swap-limit";
   }
 
