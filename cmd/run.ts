@@ -29,7 +29,7 @@ import {
   totalMemory,
 } from "./options.ts";
 import { addTableOptions, ResultTable } from "./result.ts";
-import { notesOf, STAT_COLUMNS, STAT_SHOWN } from "./stat.ts";
+import { notesOf, STAT_TABLE } from "./stat.ts";
 
 const HELP = `
 The configuration is ${DEFAULT_CONFIG} and its drop-ins; rcap check reports what
@@ -99,7 +99,7 @@ export function runCommand(context: Context) {
     .addHelpText("after", HELP)
     .action(async (options) => {
       const table = new ResultTable(
-        { columns: STAT_COLUMNS, shown: STAT_SHOWN },
+        STAT_TABLE,
         options,
         context,
       );

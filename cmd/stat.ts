@@ -28,7 +28,7 @@ import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 /** The default interval between two tables, in milliseconds. */
 const INTERVAL = 5000;
 
-export const STAT_COLUMNS: readonly Column<StatRow>[] = [
+const STAT_COLUMNS: readonly Column<StatRow>[] = [
   { name: "id", kind: "number", value: ({ id }) => id },
   { name: "name", kind: "text", value: ({ name }) => name },
   { name: "nproc", kind: "number", value: ({ processes }) => processes },
@@ -49,6 +49,20 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
   },
   { name: "backed_off", kind: "number", value: ({ backedOff }) => backedOff },
   { name: "warning", kind: "text", value: ({ warning }) => warning },
+  { name: "swap", kind: "size", value: ({ swap }) => swap },
+  {
+    name: "saved",
+    kind: "size",
+    value: ({ swap, saved }) => saved ?? (swap === null ? null : "not known"),
+  },
+  { name: "refaults", kind: "number", value: ({ refaults }) => refaults },
+  { name: "idle", kind: "size", value: ({ idleForMinute }) => idleForMinute },
+  {
+    name: "pressure",
+    kind: "number",
+    value: ({ pressure }) =>
+      pressure === null ? null : `${(pressure * 100).toFixed(2)}%`,
+  },
 ];
 
 /** A group over its cap never reads as if it met it. */
@@ -57,19 +71,31 @@ function besideCap({ rss, cap }: StatRow): (bytes: number) => string {
 }
 
 /** The columns of a table without `-H` and `-o`: warnings are below it. */
-export const STAT_SHOWN = STAT_COLUMNS.map(({ name }) => name)
-  .filter((name) => name !== "warning").join();
+const STAT_SHOWN = "name,nproc,rss,cap,swap,saved,refaults,idle,pressure,pg";
+
+/** The table of groups. */
+export const STAT_TABLE = {
+  columns: STAT_COLUMNS,
+  shown: STAT_SHOWN,
+  width: 100,
+};
 
 const HELP = `
 INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT, stat goes
 on until it is interrupted. The first table covers the time since the daemon
-started, each later one the time since the one before.
+started, each later one the time since the one before. By default it has the
+columns ${STAT_SHOWN},
+in at most 100 characters, for which long names are cut; -o chooses others.
 
 Columns: ${columnNames(STAT_COLUMNS)}
   nproc      processes               vm     size of their address spaces
   rss        resident size           cap    the limit of rss, - if there is none
   at         tried to page out       avgat  the same, average per scan
   pg         fall of rss             avgpg  the same, average per scan
+  swap       in swap                saved  that, less what zram or zswap keep of it
+  idle       not used for a minute  refaults  pages used again that were out
+  pressure   share of the last 10 s in which some process of its own cgroup, or
+             else of the machine, waited for memory
   backed_off intervals in which it was left alone, as its cap could not be met
   warning    why the cap cannot be met, what holds rcap back, and which
              processes do not answer; below the table unless -o names it
@@ -118,7 +144,7 @@ export function statCommand(context: Context) {
     .action(async (interval, count, options) => {
       const { system, signal, log } = context;
       const table = new ResultTable(
-        { columns: STAT_COLUMNS, shown: STAT_SHOWN },
+        STAT_TABLE,
         options,
         context,
       );

@@ -20,6 +20,7 @@ import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import { GuardRails } from "./guard_rails.ts";
 import type { Member } from "./member.ts";
+import { NetSavings } from "./net_savings.ts";
 import type { GroupState } from "./state.ts";
 
 /** References are recorded from this share of the cap on. */
@@ -76,6 +77,7 @@ export class CappedGroup {
   onLeave: (member: Member) => void = () => {};
   #definition: CapConfig;
   readonly #platform: Platform;
+  readonly #savings = new NetSavings();
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** By pid, in the order in which they joined. */
   #members = new Map<number, Member>();
@@ -437,6 +439,16 @@ export class CappedGroup {
     return { size, cap, departed: this.#departed, freeSwap };
   }
 
+  /** The memory pressure, and the cgroup whose it is; null for that of the machine. */
+  #pressure(): Pick<GroupState, "pressure" | "cgroup"> {
+    const { cgroup = null } = this;
+    const platform = this.#platform;
+    const own = cgroup === null ? undefined : platform.memoryPressure?.(cgroup);
+    return own === undefined
+      ? { pressure: platform.memoryPressure?.() ?? null, cgroup: null }
+      : { pressure: own, cgroup };
+  }
+
   /**
    * The state of the group, for reports.
    *
@@ -448,6 +460,7 @@ export class CappedGroup {
   ): GroupState {
     const { statistics, planned } = this;
     const isDryRun = planned !== null;
+    const memories = this.members.map(({ memory }) => memory);
     return {
       id: this.id,
       name: this.name,
@@ -459,6 +472,8 @@ export class CappedGroup {
       rss: this.#last.size,
       accounting: this.#last.accounting,
       idle,
+      ...this.#savings.of(memories, this.#platform, clock.now()),
+      ...this.#pressure(),
       planned,
       pausedUntil: this.pausedUntil,
       statistics: {
@@ -475,6 +490,7 @@ export class CappedGroup {
         processesOut: this.#left,
         scanTime: statistics.scanTime,
         backedOff: this.backedOff,
+        refaults: this.guard.refaults.total,
         observationCost: this.processes.reduce(addCost, this.#departedCost),
       },
       heldBack: this.guard.heldBack(clock.now()),

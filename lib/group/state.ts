@@ -76,6 +76,20 @@ export interface GroupState {
    * kept, which is always so with the policy `clock`, and otherwise far from the cap.
    */
   readonly idle: readonly IdleBytes[] | null;
+  /** What of the members is in swap, by their page tables; null if it is not known. */
+  readonly swap: number | null;
+  /**
+   * `swap`, less what the machine keeps of it in memory in compressed form, on average;
+   * null if that is not known.
+   */
+  readonly saved: number | null;
+  /**
+   * The share of the last ten seconds in which some process waited for memory, 0 to 1;
+   * null if it is not known.
+   */
+  readonly pressure: number | null;
+  /** The cgroup of the group whose pressure that is; null for that of the machine. */
+  readonly cgroup: string | null;
   /** In a dry run, how much would be paged out now to meet the cap; else null. */
   readonly planned: number | null;
   /** Until when it is paused, in seconds since the epoch; null if it is not. */
@@ -131,6 +145,11 @@ export interface GroupStatistics {
   readonly scanTime: number;
   /** Intervals in which the group was left alone because its cap could not be met. */
   readonly backedOff: number;
+  /**
+   * Pages that were paged out and used again: the page faults of members that waited for
+   * a disk or swap, as far as more was out; an upper bound.
+   */
+  readonly refaults: number;
   /**
    * How much of their time being observed has cost the processes, in all; null while what
    * a reference costs is not known.

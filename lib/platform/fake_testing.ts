@@ -43,6 +43,8 @@ export class FakePlatform implements Platform {
   /** The cgroups of processes, by pid. */
   readonly cgroups = new Map<number, string>();
   swapDisk: string | undefined;
+  /** How much memory holds each byte in swap. */
+  swapShare: number | undefined = 0;
   /** What it costs its processes to be observed and paged out, where that is measured. */
   costs: Platform["costs"];
   /** Thrown instead of the list of processes. */
@@ -143,6 +145,10 @@ export class FakePlatform implements Platform {
 
   unifiedCgroupOf({ pid }: ProcessEntry): string | undefined {
     return this.cgroups.get(pid);
+  }
+
+  memoryOfSwap(): number | undefined {
+    return this.swapShare;
   }
 
   memoryPressure(cgroup?: string): number | undefined {

@@ -410,6 +410,11 @@ export interface Platform extends Disposable {
    * known.
    */
   memoryPressure?(cgroup?: string): number | undefined;
+  /**
+   * How many bytes of memory the machine spends for each byte in swap, since it keeps
+   * that there in compressed form; `undefined` if it is not known.
+   */
+  memoryOfSwap?(): number | undefined;
   /** The path of the cgroup in which systemd keeps it, if the system has systemd. */
   systemdCgroupOf?(entry: ProcessEntry): string | undefined;
   /**

@@ -153,6 +153,32 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   },
   {
     kind: "gauge",
+    name: "rcap_swap_bytes",
+    help: "Memory in swap, by the page tables of the processes.",
+    value: ({ swap }) => swap,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_saved_bytes",
+    help:
+      "Memory in swap, less what zram and zswap keep of it in memory; absent while that is not known.",
+    value: ({ saved }) => saved,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_memory_pressure_ratio",
+    help:
+      "Share of the last ten seconds in which some process of the group's own cgroup, or else of the machine, waited for memory.",
+    value: ({ pressure }) => pressure,
+  },
+  {
+    kind: "counter",
+    name: "rcap_refaults_total",
+    help: "Pages that were paged out and used again; an upper bound.",
+    value: ({ statistics }) => statistics.refaults,
+  },
+  {
+    kind: "gauge",
     name: "rcap_paused",
     help: "1 while the group is paused by rcap pause, else 0.",
     value: ({ pausedUntil }) => pausedUntil === null ? 0 : 1,

@@ -111,6 +111,7 @@ const STATISTICS = v.looseObject({
   processesOut: whole,
   scanTime: amount,
   backedOff: whole,
+  refaults: v.optional(whole, 0),
   // A daemon of an earlier version has none.
   observationCost: v.optional(v.nullable(amount), null),
 });
@@ -128,6 +129,10 @@ const GROUP = v.looseObject({
     v.array(v.looseObject({ seconds: amount, bytes: amount })),
   ),
   // A daemon of an earlier version has none, as of the keys of later ones below.
+  swap: v.optional(v.nullable(amount), null),
+  saved: v.optional(v.nullable(amount), null),
+  pressure: v.optional(v.nullable(share), null),
+  cgroup: v.optional(v.nullable(v.string()), null),
   planned: v.optional(v.nullable(amount), null),
   pausedUntil: v.optional(v.nullable(amount), null),
   statistics: STATISTICS,

@@ -47,6 +47,7 @@ import {
   readProcess,
   sampleProcess,
 } from "./process_list.ts";
+import { memoryOfSwap } from "./swap_memory.ts";
 import { SwapLimits } from "./swap_limits.ts";
 import { swapDisk, swaps } from "./swaps.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
@@ -151,6 +152,10 @@ export class LinuxPlatform implements Platform {
 
   unifiedCgroupOf(process: ProcessEntry): string | undefined {
     return unifiedPath(lookUp(process, placesOf) ?? []);
+  }
+
+  memoryOfSwap(): number | undefined {
+    return memoryOfSwap();
   }
 
   memoryPressure(cgroup?: string): number | undefined {

@@ -220,6 +220,53 @@ Deno.test("a daemon in a dry run pages out nothing and says what it would", asyn
   assert(rssOf(workload.pid) >= before, "it lost memory");
 });
 
+Deno.test("stat shows what is out, what that saves and what came back, in 100 columns", async () => {
+  await using _swap = await anySwap({ size: 512 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 96 * MIB);
+  const name = "a".repeat(64);
+  const config = QUICKLY + cap(name, [`pid:${workload.pid}`], "1G");
+  await using daemon = await TestDaemon.start({ config });
+  const { stateArgs } = daemon.place;
+  assertEquals(daemon.group(name).statistics.refaults, 0);
+  assertEquals((await rcap(["set", name, "48M", ...stateArgs])).code, 0);
+  const { swap, saved, pressure, cgroup } = await daemon.untilGroup(
+    name,
+    ({ rss, swap }) => rss <= 49 * MIB && (swap ?? 0) >= 47 * MIB,
+    "the cap to be kept",
+  );
+  const status = Deno.readTextFileSync(`/proc/${workload.pid}/status`);
+  const own = Number(/^VmSwap:\s+(\d+)/m.exec(status)?.[1]) * 1024;
+  assert(Math.abs((swap ?? 0) - own) < 4 * MIB, `${swap} of ${own}`);
+  // Of zram, as far as pages can be compressed; of a disk, all.
+  assert(saved !== null && saved <= own + 4 * MIB, `${saved} of ${own}`);
+  assert(pressure !== null && pressure >= 0 && pressure <= 1, `${pressure}`);
+  assertEquals(cgroup, null, "it is that of the machine");
+
+  const stat = await rcap(["stat", "1", "1", ...stateArgs]);
+  const lines = stat.stdout.split("\n");
+  assertMatch(
+    lines[0],
+    /^NAME +NPROC +RSS +CAP +SWAP +SAVED +REFAULTS +IDLE +PRESSURE +PG$/,
+  );
+  assertMatch(lines[1], /^a+… +1 +4\d\.\dM +48\.0M +[45]\d\.\dM /);
+  assert(lines[0].length <= 100 && lines[1].length <= 100, lines.join("\n"));
+  const chosen = await rcap(
+    ["stat", "1", "1", "-o", "name,swap", ...stateArgs],
+  );
+  assertStringIncludes(chosen.stdout, name);
+
+  assertEquals((await rcap(["pause", name, ...stateArgs])).code, 0);
+  assert(await workload.checksum("cold"));
+  const { statistics } = await daemon.untilGroup(
+    name,
+    ({ statistics }) => statistics.refaults > 0,
+    "what came back to be counted",
+  );
+  // As far as is known, and never more than was out.
+  assert(statistics.refaults <= statistics.effective / 4096 + 1);
+});
+
 Deno.test("a relative state directory is relative to the working directory", async () => {
   using place = new Place();
   const within = (directory: string, args: string[]) => ({
@@ -361,7 +408,7 @@ Deno.test("stat shows what was done in each interval, in every form", async () =
   const human = await rcap(["stat", "1", "1", "-g", ...stateArgs]);
   assertMatch(
     human.stdout,
-    /^physical memory: .* in use; caps are enforced above 0%\n {0,2}ID +NAME +NPROC +VM +RSS +CAP +AT +AVGAT +PG +AVGPG +BACKED_OFF\n/,
+    /^physical memory: .* in use; caps are enforced above 0%\nNAME +NPROC +RSS +CAP +SWAP +SAVED +REFAULTS +IDLE +PRESSURE +PG\n/,
   );
   const bare = await rcap(
     ["stat", "1", "1", "-H", "-p", "-o", "name,cap", ...stateArgs],
