@@ -6,6 +6,7 @@
 
 import { Argument, Command, Option } from "@commander-js/extra-typings";
 import { UsageError } from "../lib/errors.ts";
+import { describeGrowth } from "../lib/group/growth.ts";
 import type { DaemonState } from "../lib/group/state.ts";
 import { lines, type Printable } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
@@ -177,7 +178,9 @@ export function statCommand(context: Context) {
 export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
   return lines(
     ...(dryRun ? ["dry run: nothing is paged out"] : []),
-    ...groups.flatMap(({ name, warning, avoided, planned, pausedUntil }) => [
+    ...groups.flatMap((
+      { name, warning, avoided, planned, pausedUntil, growth },
+    ) => [
       ...(pausedUntil === null
         ? []
         : [`${name}: paused until ${formatTimeSoon(pausedUntil, updatedAt)}`]),
@@ -185,6 +188,7 @@ export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
         ? [`${name}: ${formatSize(planned)} would be paged out`]
         : []),
       ...(warning ? [warning] : []),
+      ...growth.map((one) => `${name}: ${describeGrowth(one)}`),
       ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),
     ]),
   );

@@ -7,6 +7,7 @@
 
 import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import { describeGrowth, growthOf } from "../group/growth.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
 import type { Purpose } from "../group/guard_rails.ts";
 import type { GroupState } from "../group/state.ts";
@@ -27,6 +28,9 @@ import { GuardLog } from "./guard_log.ts";
 import { ScanLog } from "./scan_log.ts";
 import { describeError } from "./troubles.ts";
 import type { Turns } from "./turns.ts";
+
+/** How often it is looked for members that may leak, in milliseconds. */
+const GROWTH_INTERVAL = 60_000;
 
 /** What watched groups share. */
 export interface GroupSurroundings extends PolicySurroundings {
@@ -61,6 +65,8 @@ export class WatchedGroup {
   #measuring: Promise<void> | undefined;
   /** Ends the scan in flight. */
   #scanning: AbortController | undefined;
+  /** When it was last looked for members that may leak. */
+  #growthAt = -Infinity;
   /** In a dry run, how much the last scan for the cap would have paged out, in bytes. */
   #plannedForCap = 0;
   /** Whether it has to be found out why the cap cannot be met. */
@@ -146,6 +152,7 @@ export class WatchedGroup {
     } else if (news) this.#withdraw(news);
     if (this.#isBusy) return;
     if (!wantsHistory) {
+      group.growth = [];
       this.#policy.forget();
       for (const { entry } of group.processes) {
         this.#around.rights?.release(entry);
@@ -165,6 +172,7 @@ export class WatchedGroup {
         return;
       }
       await this.#policy.observe({ interval });
+      await this.#findGrowth();
       if (this.#isPaused) return;
       const options = { interval, isBounded: mayTake < excess };
       // Nothing is prepared for a cap that cannot be met.
@@ -366,6 +374,20 @@ export class WatchedGroup {
       );
     }
     group.warning = warning;
+  }
+
+  /** Looks from time to time which members may leak, and logs each once. */
+  async #findGrowth(): Promise<void> {
+    const { clock, log } = this.#around;
+    const { group } = this;
+    if (clock.now() - this.#growthAt < GROWTH_INTERVAL) return;
+    this.#growthAt = clock.now();
+    const known = new Set(group.growth.map(({ pid }) => pid));
+    group.growth = await growthOf(this.#policy.growth?.() ?? []);
+    for (const growth of group.growth) {
+      if (known.has(growth.pid)) continue;
+      log.info(`${group.name}: ${describeGrowth(growth)}`);
+    }
   }
 
   #secondsLeft(): number {

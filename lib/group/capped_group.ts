@@ -20,6 +20,7 @@ import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import { GuardRails } from "./guard_rails.ts";
 import type { Member } from "./member.ts";
+import type { Growth } from "./growth.ts";
 import { NetSavings } from "./net_savings.ts";
 import type { GroupState } from "./state.ts";
 
@@ -61,6 +62,8 @@ export class CappedGroup {
   warning: string | null = null;
   /** Until when it is paused, in seconds since the epoch; null if it is not. */
   pausedUntil: number | null = null;
+  /** The members that may leak. */
+  growth: readonly Growth[] = [];
   /** In a dry run, how much the last scan would have paged out; else null. */
   planned: number | null = null;
   /** How many scans were started. */
@@ -474,6 +477,7 @@ export class CappedGroup {
       idle,
       ...this.#savings.of(memories, this.#platform, clock.now()),
       ...this.#pressure(),
+      growth: this.growth,
       planned,
       pausedUntil: this.pausedUntil,
       statistics: {

@@ -6,6 +6,7 @@
  */
 
 import type { MemoryCosts } from "../platform/platform.ts";
+import type { Growth } from "./growth.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
 
 /** The state of the daemon. */
@@ -90,6 +91,8 @@ export interface GroupState {
   readonly pressure: number | null;
   /** The cgroup of the group whose pressure that is; null for that of the machine. */
   readonly cgroup: string | null;
+  /** The processes that may leak, the fastest first: known with the policy `coldest`. */
+  readonly growth: readonly Growth[];
   /** In a dry run, how much would be paged out now to meet the cap; else null. */
   readonly planned: number | null;
   /** Until when it is paused, in seconds since the epoch; null if it is not. */

@@ -7,6 +7,7 @@
  */
 
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import { LEAST_AGE, type MemberGrowth } from "../group/growth.ts";
 import type { Clock } from "../platform/clock.ts";
 import {
   AgedCollection,
@@ -328,6 +329,15 @@ class ColdestGroup implements GroupPolicy {
     });
     this.#sizeThen = group.size;
     return outcome;
+  }
+
+  growth(): MemberGrowth[] {
+    return this.#members.all().filter(({ aged }) => aged.isAged)
+      .map(({ member, aged: { ages } }) => ({
+        member,
+        seconds: ages.watchedFor,
+        mappings: ages.unusedGrowth(LEAST_AGE),
+      }));
   }
 
   replan(): void {

@@ -10,6 +10,7 @@
 
 import type { Watched } from "../collection/observe.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import type { MemberGrowth } from "../group/growth.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
@@ -125,6 +126,8 @@ export interface GroupPolicy {
    * judged; `null` if this is not known.
    */
   inUse(): number | null;
+  /** What of the members appeared while they were watched, and was not used again. */
+  growth?(): MemberGrowth[];
   /** Notes that what scans have paged out so far was only planned, and is there to go. */
   replan(): void;
   /** Stops recording references, and forgets those recorded. */

@@ -129,7 +129,8 @@ export class AgeCarrier {
   carryInPlace(departed: DepartedPages): void {
     const visitor: PageVisitor = {
       both: this.#agePages,
-      left: (range) => departed.keep(range, this.#before.used),
+      left: (range) =>
+        departed.keep(range, this.#before.used, this.#before.usedBefore),
       came: (range) => departed.take(range, this.#now.usedBefore),
     };
     const before = this.#before.pagedata.mappings.map(extentOf);

@@ -179,6 +179,13 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   },
   {
     kind: "gauge",
+    name: "rcap_unused_growth_processes",
+    help:
+      "Processes that grow by memory that they do not use again, at most 5.",
+    value: ({ growth }) => growth.length,
+  },
+  {
+    kind: "gauge",
     name: "rcap_paused",
     help: "1 while the group is paused by rcap pause, else 0.",
     value: ({ pausedUntil }) => pausedUntil === null ? 0 : 1,

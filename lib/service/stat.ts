@@ -92,6 +92,7 @@ export type StatEntry =
     | "accounting"
     | "idle"
     | "cgroup"
+    | "growth"
     | "planned"
     | "pausedUntil"
     | "statistics"
@@ -124,7 +125,7 @@ export function statReport(
     groups: statRows(now, before).map((row, index) => {
       const { heldBack, avoided, accounting, idle, statistics } =
         now.groups[index];
-      const { cgroup, planned, pausedUntil } = now.groups[index];
+      const { cgroup, growth, planned, pausedUntil } = now.groups[index];
       return {
         ...row,
         heldBack,
@@ -132,6 +133,7 @@ export function statReport(
         accounting,
         idle,
         cgroup,
+        growth,
         planned,
         pausedUntil,
         statistics,

@@ -116,6 +116,20 @@ const STATISTICS = v.looseObject({
   observationCost: v.optional(v.nullable(amount), null),
 });
 
+const GROWTH = v.looseObject({
+  pid,
+  comm: v.string(),
+  bytes: amount,
+  // Rates are computed.
+  seconds: v.pipe(amount, v.minValue(1)),
+  mapping: v.looseObject({
+    start: v.string(),
+    end: v.string(),
+    name: v.string(),
+    bytes: amount,
+  }),
+});
+
 const GROUP = v.looseObject({
   id: whole,
   name: v.string(),
@@ -133,6 +147,7 @@ const GROUP = v.looseObject({
   saved: v.optional(v.nullable(amount), null),
   pressure: v.optional(v.nullable(share), null),
   cgroup: v.optional(v.nullable(v.string()), null),
+  growth: v.optional(v.array(GROWTH), []),
   planned: v.optional(v.nullable(amount), null),
   pausedUntil: v.optional(v.nullable(amount), null),
   statistics: STATISTICS,
