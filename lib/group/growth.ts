@@ -122,7 +122,7 @@ export function describeGrowth(
 ): string {
   const rate = formatSize(Math.round(bytes / seconds * 60));
   const place = `${mapping.name || "anonymous memory"} at ${mapping.start}`;
-  return `process ${pid} (${comm}) may leak ${rate} a minute: in ${
+  return `process ${pid} (${comm}) may leak, at least ${rate} a minute: in ${
     Math.round(seconds / 60)
   } minutes ${formatSize(bytes)} was added that was not used again, ${
     formatSize(mapping.bytes)
