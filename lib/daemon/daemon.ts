@@ -61,6 +61,8 @@ export interface DaemonSurroundings {
   readonly report: (state: DaemonState) => void;
   /** Returns the caps set by hand, in bytes by name. */
   readonly overrides: () => ReadonlyMap<string, number>;
+  /** Returns until when groups are paused, in seconds since the epoch by name. */
+  readonly pauses: () => ReadonlyMap<string, number>;
   /**
    * Reads the configuration again. Waits for the name service.
    *
@@ -74,6 +76,8 @@ export interface DaemonSurroundings {
   readonly onScan?: (seconds: number) => void;
   readonly onRead?: OnRead;
   readonly onReload?: () => void;
+  /** Whether scans only plan. */
+  readonly isDryRun?: boolean;
 }
 
 /** Watches groups and scans those over their cap. */
@@ -102,13 +106,14 @@ export class Daemon {
   /** Whether all of these are temporary. */
   #isPassing = false;
   #sampledAt: number;
-  /** Whether the caps set by hand are to be read on the next turn of the loop. */
-  #hasNewOverrides = false;
+  /** Whether what was set by hand is to be read on the next turn of the loop. */
+  #hasRequests = false;
   #wake = new AbortController();
 
   /** @param config its policy stays in force until the daemon ends. */
   constructor(config: DaemonConfig, around: DaemonSurroundings) {
-    const { platform, clock, log, signal, rights, onScan, onRead } = around;
+    const { platform, clock, log, signal, rights, onScan, onRead, isDryRun } =
+      around;
     this.#around = around;
     this.#config = config;
     this.#startedAt = clock.wallTime();
@@ -131,10 +136,13 @@ export class Daemon {
       onRead,
       policy: policyOf(config.policy),
       observationBudget: config.observationBudget,
+      isDryRun,
       troubles: this.#troubles,
       turns: new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE, clock),
       work: this.#work,
     });
+    // Pauses outlast a daemon.
+    this.#watchList.pause(around.pauses());
     const now = clock.now();
     this.#sampledAt = now;
     this.#tickers = {
@@ -154,9 +162,9 @@ export class Daemon {
     this.#wake.abort();
   }
 
-  /** Requests that the caps set by hand be read again. */
-  askForOverrides(): void {
-    this.#hasNewOverrides = true;
+  /** Requests that the caps and pauses set by hand be read again. */
+  askForRequests(): void {
+    this.#hasRequests = true;
     this.#wake.abort();
   }
 
@@ -288,11 +296,11 @@ export class Daemon {
   /** Carries out requests. */
   #answer(): void {
     const reading = this.#reloading.take();
-    const hasNewOverrides = this.#hasNewOverrides;
-    this.#hasNewOverrides = false;
+    const hasRequests = this.#hasRequests;
+    this.#hasRequests = false;
     if (reading) this.#takeOver(reading);
-    if (hasNewOverrides) this.#applyOverrides();
-    if (reading || hasNewOverrides) this.#report();
+    if (hasRequests) this.#applyRequests();
+    if (reading || hasRequests) this.#report();
   }
 
   #takeOver({ config, problems, isPassing }: Reloaded): void {
@@ -317,15 +325,16 @@ export class Daemon {
     files.setInterval(config.configInterval, now);
     // New groups get their members at once.
     process.hurry(now);
-    this.#applyOverrides();
+    this.#applyRequests();
     log.info(
       `configuration loaded again: ${countOf(config.caps.length, "cap")}`,
     );
     onReload?.();
   }
 
-  #applyOverrides(): void {
+  #applyRequests(): void {
     this.#watchList.override(this.#around.overrides());
+    this.#watchList.pause(this.#around.pauses());
   }
 
   #sample(): void {
@@ -401,6 +410,7 @@ export class Daemon {
         problems: this.#problems,
         isPassing: this.#isPassing,
       },
+      dryRun: this.#around.isDryRun ?? false,
       groups: this.#watchList.groups.map((group) => group.state()),
     };
   }

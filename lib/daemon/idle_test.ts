@@ -66,13 +66,13 @@ Deno.test("a cap set by hand holds beside idle, and can be removed", async () =>
   process.fill("cold", 500);
   await simulation.run(30);
   simulation.overrides.set("one", 700 * PAGE);
-  simulation.daemon.askForOverrides();
+  simulation.daemon.askForRequests();
   await simulation.run(30);
   assertEquals(simulation.group("one").cap, 700 * PAGE);
   assert(process.rss <= 700 * PAGE, `${process.rss / PAGE}`);
   assertEquals(process.resident("hot"), 500);
   simulation.overrides.clear();
-  simulation.daemon.askForOverrides();
+  simulation.daemon.askForRequests();
   await simulation.run(INTERVAL);
   assertEquals(simulation.group("one").cap, null);
   assertEquals(simulation.said("there is no cap now").length, 1);

@@ -16,13 +16,18 @@ export type PressurePlatform = Pick<
   "memoryPressure" | "unifiedCgroupOf"
 >;
 
+/** Whether a group may have a cgroup of its own, judged by its selectors alone. */
+function mayHaveOwn({ definition: { select: [one, ...others] } }: CappedGroup) {
+  return others.length === 0 && (one.kind === "unit" || one.kind === "cgroup");
+}
+
 /** Finds the group's own cgroup, after its members were searched for. */
 export function findCgroup(
   group: CappedGroup,
   platform: PressurePlatform,
 ): void {
-  const { select, maxPressure } = group.definition;
-  if (maxPressure === undefined) return;
+  const { select } = group.definition;
+  if (!mayHaveOwn(group)) return;
   try {
     group.cgroup = ownCgroup(
       select,

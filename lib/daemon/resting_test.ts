@@ -124,7 +124,7 @@ Deno.test("what has not run for ten minutes goes before older memory of what run
     sleeper.touch("all");
     await scene.run(seconds);
     scene.simulation.overrides.set("one", 18 * MIB * PAGE);
-    scene.simulation.daemon.askForOverrides();
+    scene.simulation.daemon.askForRequests();
     await scene.run(30);
     const [slept, ran] = [sleeper.resident("all"), runner.resident("idle")];
     assertEquals(slept < ran, goesFirst, `${slept} and ${ran}`);
@@ -144,7 +144,7 @@ Deno.test("what could not go when a process was last read goes once it can", asy
     platform.usedSwap = 0;
     await scene.run(300);
     simulation.overrides.set("one", 20 * MIB * PAGE);
-    simulation.daemon.askForOverrides();
+    simulation.daemon.askForRequests();
     await scene.run(30);
     assert(sleeper.resident("all") < 5 * MIB, `${sleeper.resident("all")}`);
     assertEquals(runner.resident("idle"), 8 * MIB);
@@ -158,7 +158,7 @@ Deno.test("the time idle of the group takes the place of ten minutes", async () 
   sleeper.touch("all");
   await scene.run(610);
   scene.simulation.overrides.set("one", 18 * MIB * PAGE);
-  scene.simulation.daemon.askForOverrides();
+  scene.simulation.daemon.askForRequests();
   await scene.run(30);
   assertEquals(sleeper.resident("all"), 8 * MIB);
   assert(runner.resident("idle") < 8 * MIB);

@@ -8,7 +8,11 @@
 import type { CappedGroup } from "../group/capped_group.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
-import { describeOutcome, type ScanOutcome } from "../policy/policy.ts";
+import {
+  describeOutcome,
+  describePlan,
+  type ScanOutcome,
+} from "../policy/policy.ts";
 import { countOf, formatBeside, formatSize } from "../report/units.ts";
 
 /** How long scans are summed up, in milliseconds. */
@@ -84,6 +88,22 @@ export class ScanLog {
     sum.attempted += attempted;
     sum.effective += effective;
     sum.seconds += seconds;
+  }
+
+  /**
+   * Logs a scan of a dry run, at most once a minute. Such scans are not summed up: each
+   * plans the same memory again.
+   */
+  planned(outcome: ScanOutcome): void {
+    const now = this.#clock.now();
+    const words = describePlan(this.#group, outcome);
+    const fields = { group: this.#group.name, planned: outcome.effective };
+    if (now - this.#loggedAt < PERIOD) {
+      this.#log.debug(words, fields);
+      return;
+    }
+    this.#log.info(words, fields);
+    this.#loggedAt = now;
   }
 
   /** Logs the sum of a minute; called with every sample. */

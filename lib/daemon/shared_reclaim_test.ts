@@ -247,7 +247,7 @@ Deno.test("min_rss bounds what is asked for", async () => {
   useOwn(scene);
   await scene.simulation.run(5);
   scene.simulation.overrides.set("db", SIZE / 2 * PAGE);
-  scene.simulation.daemon.askForOverrides();
+  scene.simulation.daemon.askForRequests();
   await scene.simulation.run(60);
   assert(scene.askedInAll > 0);
   const { rss } = scene.simulation.group("db");

@@ -12,6 +12,7 @@ import type { OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
+import { RepeatedDryRun } from "../platform/dry_run.ts";
 import type { OpenOptions } from "../platform/platform.ts";
 import { coldest } from "../policy/coldest.ts";
 import type { Policy } from "../policy/policy.ts";
@@ -27,6 +28,8 @@ export interface WatchListSurroundings extends GroupSurroundings {
   readonly onRead?: OnRead;
   /** The most that being observed may cost a process: a share of its time. */
   readonly observationBudget: number;
+  /** Whether scans only plan. */
+  readonly isDryRun?: boolean;
 }
 
 /** The groups, in the order of the configuration. */
@@ -51,7 +54,9 @@ export class WatchList {
   }
 
   #watch(definition: CapConfig): WatchedGroup {
-    const { platform, policy, rights, onRead = () => {}, clock } = this.#around;
+    const { platform, policy, rights, clock, isDryRun } = this.#around;
+    const { onRead = () => {} } = this.#around;
+    const dryRun = isDryRun ? new RepeatedDryRun(platform) : undefined;
     const { name, secondaryMmu, only, idle } = definition;
     const budget = () => this.#observationBudget;
     const options: OpenOptions = {
@@ -75,16 +80,19 @@ export class WatchList {
             entry,
             exclusive(platform.open(entry, options), entry, rights),
             onRead,
-            ({ bytes, toSwap }) => {
-              group.taken.bytes += bytes;
-              group.taken.toSwap += toSwap;
+            {
+              onTaken: ({ bytes, toSwap }) => {
+                group.taken.bytes += bytes;
+                group.taken.toSwap += toSwap;
+              },
+              dryRun,
             },
           ),
       },
     );
     // Only ages tell for how long memory was idle.
     const suitable = idle === undefined ? policy : coldest;
-    return new WatchedGroup(group, suitable, this.#around);
+    return new WatchedGroup(group, suitable, { ...this.#around, dryRun });
   }
 
   /**
@@ -130,6 +138,17 @@ export class WatchList {
           : `${group.name}: there is no cap now`,
       );
       watched.capChanged(before);
+    }
+  }
+
+  /**
+   * Applies the pauses.
+   *
+   * @param pauses until when, in seconds since the epoch, by the name of the group.
+   */
+  pause(pauses: ReadonlyMap<string, number>): void {
+    for (const watched of this.#groups) {
+      watched.pauseUntil(pauses.get(watched.group.name) ?? null);
     }
   }
 

@@ -7,10 +7,12 @@
 
 import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import { describeGrowth, growthOf } from "../group/growth.ts";
 import { whyNotMet } from "../group/diagnosis.ts";
 import type { Purpose } from "../group/guard_rails.ts";
 import type { GroupState } from "../group/state.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
+import type { RepeatedDryRun } from "../platform/dry_run.ts";
 import type { Platform } from "../platform/platform.ts";
 import type {
   EnforceOptions,
@@ -21,11 +23,15 @@ import type {
   PolicySurroundings,
   ScanOutcome,
 } from "../policy/policy.ts";
+import { formatTimeSoon } from "../report/units.ts";
 import { GuardLog } from "./guard_log.ts";
 import { ScanLog } from "./scan_log.ts";
 import { type Reclaimed, SharedReclaim } from "./shared_reclaim.ts";
 import { describeError } from "./troubles.ts";
 import type { Turns } from "./turns.ts";
+
+/** How often it is looked for members that may leak, in milliseconds. */
+const GROWTH_INTERVAL = 60_000;
 
 /** What watched groups share. */
 export interface GroupSurroundings extends PolicySurroundings {
@@ -37,6 +43,8 @@ export interface GroupSurroundings extends PolicySurroundings {
   readonly work: Set<Promise<void>>;
   /** Called with the duration of each scan, in seconds. */
   readonly onScan?: (seconds: number) => void;
+  /** Plans the scans of the group, of which none pages anything out; `undefined` if they do. */
+  readonly dryRun?: RepeatedDryRun;
 }
 
 /** A sample, and the policy's judgement of it. */
@@ -59,6 +67,10 @@ export class WatchedGroup {
   #measuring: Promise<void> | undefined;
   /** Ends the scan in flight. */
   #scanning: AbortController | undefined;
+  /** When it was last looked for members that may leak. */
+  #growthAt = -Infinity;
+  /** In a dry run, how much the last scan for the cap would have paged out, in bytes. */
+  #plannedForCap = 0;
   /** Whether it has to be found out why the cap cannot be met. */
   #isUnexplained = false;
 
@@ -66,6 +78,7 @@ export class WatchedGroup {
     this.group = group;
     this.#policy = policy.forGroup(group, around);
     this.#around = around;
+    if (around.dryRun) group.planned = 0;
     this.#scanLog = new ScanLog(group, around);
     this.#reclaim = new SharedReclaim(group, around);
     this.#guardLog = new GuardLog(group.name, around);
@@ -73,7 +86,9 @@ export class WatchedGroup {
 
   /** Reads the sizes of all members. This is cheap. */
   sample(): JudgedSample {
-    const sample = this.group.sample(this.#around.clock.now());
+    const { clock } = this.#around;
+    const sample = this.group.sample(clock.now());
+    if (this.#isPaused) return { ...sample, wantsHistory: false, excess: 0 };
     return { ...sample, ...this.#policy.judge(sample) };
   }
 
@@ -83,6 +98,32 @@ export class WatchedGroup {
       { cameBack, size, workingSet: this.#policy.workingSet() ?? size },
       this.#around.clock.now(),
     );
+  }
+
+  /**
+   * Pauses the group: only its sizes are read until a time.
+   *
+   * @param time in seconds since the epoch; `null` ends the pause.
+   */
+  pauseUntil(time: number | null): void {
+    const { group } = this;
+    const { clock, log } = this.#around;
+    const now = clock.wallTime();
+    const until = time !== null && time > now ? time : null;
+    if (until === group.pausedUntil) return;
+    group.pausedUntil = until;
+    if (until === null) {
+      log.info(`${group.name}: the pause has ended`);
+      return;
+    }
+    this.#scanning?.abort();
+    log.info(`${group.name}: paused until ${formatTimeSoon(until, now)}`);
+  }
+
+  /** Whether the group is paused now. A pause whose time has come ends. */
+  get #isPaused(): boolean {
+    this.pauseUntil(this.group.pausedUntil);
+    return this.group.pausedUntil !== null;
   }
 
   /**
@@ -97,7 +138,9 @@ export class WatchedGroup {
     interval: number,
   ): void {
     const { group } = this;
-    const { clock, turns } = this.#around;
+    const { clock, turns, dryRun } = this.#around;
+    const { idle } = group.definition;
+    if (dryRun && mayTake <= 0 && idle === undefined) group.planned = 0;
     const moment = { now: clock.now(), interval };
     this.#scanLog.sampled();
     this.#tellStuck();
@@ -112,7 +155,7 @@ export class WatchedGroup {
     } else if (news) this.#withdraw(news);
     if (this.#isBusy) return;
     if (!wantsHistory) return this.#stopObserving();
-    const { backoff, guard, definition: { idle } } = group;
+    const { backoff, guard } = group;
     const waits = mayTake > 0 && backoff.isWaiting(moment);
     if (waits) group.backedOff++;
     const take = waits ? 0 : mayTake;
@@ -124,10 +167,13 @@ export class WatchedGroup {
         return this.#stopObserving();
       }
       await this.#policy.observe({ interval });
+      await this.#findGrowth();
+      if (this.#isPaused) return;
       const options = { interval, isBounded: mayTake < excess };
       // Nothing is prepared for a cap that cannot be met.
       if (!(waits && backoff.isHopeless) && this.#policy.hasWork(take)) {
         using _turn = await turns.take();
+        if (this.#isPaused) return;
         await this.enforce(take, options);
       }
       await this.pageOutIdle(options);
@@ -136,6 +182,7 @@ export class WatchedGroup {
 
   /** Forgets what was observed of the members, whose references others may reset now. */
   #stopObserving(): void {
+    this.group.growth = [];
     this.#policy.forget();
     for (const { entry } of this.group.processes) {
       this.#around.rights?.release(entry);
@@ -153,18 +200,36 @@ export class WatchedGroup {
    * @param wanted by how much it should shrink at most, in bytes; 0 to prepare only.
    */
   async enforce(wanted: number, options: EnforceOptions): Promise<void> {
-    const { onScan } = this.#around;
+    const { onScan, dryRun } = this.#around;
     const { backoff } = this.group;
     const most = wanted > 0
       ? await this.#allow("cap", wanted, options)
       : Infinity;
-    if (most === 0) return;
+    this.#plannedForCap = 0;
+    if (most === 0) {
+      if (dryRun) this.group.planned = 0;
+      return;
+    }
     const excess = Math.min(wanted, most);
+    if (dryRun && excess <= 0) return;
     using scan = this.#beginScan();
+    const limit = most < Infinity ? { most } : {};
+    if (dryRun) {
+      this.#beginPlan(dryRun);
+      // All of the excess at once, since nothing makes up for it later.
+      const once = {
+        ...options,
+        ...limit,
+        isOnlyScan: true,
+        sparesInUse: this.#reclaim.isPromising,
+      };
+      const plan = await this.#policy.enforce(excess, once, scan.signal);
+      if (plan) this.#plannedForCap = plan.effective;
+      return this.#notePlan(plan, 0);
+    }
     if (excess > 0) backoff.begin();
     let outcome: ScanOutcome | undefined;
     try {
-      const limit = most < Infinity ? { most } : {};
       outcome = await this.#scanOnce(
         excess,
         { ...options, ...limit },
@@ -223,25 +288,50 @@ export class WatchedGroup {
     });
   }
 
+  /** Begins a scan that only plans, anew. */
+  #beginPlan(dryRun: RepeatedDryRun): void {
+    this.#policy.replan();
+    dryRun.begin();
+  }
+
+  /**
+   * Notes and logs a plan, if it is larger than another one of the same memory.
+   *
+   * @param other how much that would page out, in bytes.
+   */
+  #notePlan(outcome: ScanOutcome | undefined, other: number): void {
+    this.group.planned = Math.max(outcome?.effective ?? 0, other);
+    if (!outcome || outcome.effective <= other) return;
+    this.#around.onScan?.(outcome.seconds);
+    this.#scanLog.planned(outcome);
+  }
+
   /** Pages out what has been idle for long enough, as far as guard rails allow. */
   async pageOutIdle(options: ObserveOptions): Promise<void> {
-    const { onScan, turns } = this.#around;
+    const { onScan, turns, dryRun } = this.#around;
     const { guard, backoff, definition: { idle } } = this.group;
     if (idle === undefined) return;
+    if (dryRun) this.#beginPlan(dryRun);
     const seconds = idle / 1000;
     const wanted = await this.#policy.idleFor?.(seconds);
     if (wanted === undefined) return;
-    if (wanted === 0) return guard.wantsNothing("idle");
-    const allowed = await this.#allow("idle", wanted, options);
+    const allowed = wanted > 0 ? await this.#allow("idle", wanted, options) : 0;
+    if (wanted === 0) guard.wantsNothing("idle");
     const most = Math.min(wanted, allowed);
-    if (most === 0) return;
+    if (most === 0) {
+      if (dryRun) this.group.planned = this.#plannedForCap;
+      return;
+    }
     using _turn = await turns.take();
+    if (this.#isPaused) return;
     using scan = this.#beginScan();
     const outcome = await this.#policy.pageOutIdle?.(
       { seconds, most },
       options,
       scan.signal,
     );
+    // What is idle goes first for the cap, too, so the two plans do not add up.
+    if (dryRun) return this.#notePlan(outcome, this.#plannedForCap);
     if (!outcome) return;
     onScan?.(outcome.seconds);
     this.#scanLog.scanned(outcome);
@@ -261,7 +351,7 @@ export class WatchedGroup {
     { interval }: ObserveOptions,
   ): Promise<number> {
     const { group } = this;
-    const { clock, platform } = this.#around;
+    const { clock, platform, dryRun } = this.#around;
     const { guard, definition: { minRss } } = group;
     const size = minRss === undefined
       ? group.size
@@ -272,7 +362,9 @@ export class WatchedGroup {
       platform.memory().swapDisk,
     );
     // Otherwise the scan to come changes it.
-    if (allowed === 0) this.#guardLog.heldBack(guard.heldBack(clock.now()));
+    if (allowed === 0 || dryRun) {
+      this.#guardLog.heldBack(guard.heldBack(clock.now()));
+    }
     return allowed;
   }
 
@@ -334,6 +426,20 @@ export class WatchedGroup {
       );
     }
     group.warning = warning;
+  }
+
+  /** Looks from time to time which members may leak, and logs each once. */
+  async #findGrowth(): Promise<void> {
+    const { clock, log } = this.#around;
+    const { group } = this;
+    if (clock.now() - this.#growthAt < GROWTH_INTERVAL) return;
+    this.#growthAt = clock.now();
+    const known = new Set(group.growth.map(({ pid }) => pid));
+    group.growth = await growthOf(this.#policy.growth?.() ?? []);
+    for (const growth of group.growth) {
+      if (known.has(growth.pid)) continue;
+      log.info(`${group.name}: ${describeGrowth(growth)}`);
+    }
   }
 
   #secondsLeft(): number {
@@ -419,6 +525,7 @@ function withReclaimed(
     },
     ineffective: fell === 0 && (outcome?.ineffective ?? true),
     tookInUse: fell > 0 || (outcome?.tookInUse ?? false),
+    inUse: outcome?.inUse ?? 0,
     isPartial: false,
     ...end,
   };

@@ -21,6 +21,8 @@ import { Backoff, type Circumstances } from "./backoff.ts";
 import { GuardRails } from "./guard_rails.ts";
 import type { Taken } from "./measured_memory.ts";
 import type { Member } from "./member.ts";
+import type { Growth } from "./growth.ts";
+import { NetSavings } from "./net_savings.ts";
 import type { GroupState } from "./state.ts";
 
 /** References are recorded from this share of the cap on. */
@@ -61,6 +63,12 @@ export class CappedGroup {
   warning: string | null = null;
   /** Why the kernel does not reclaim its memory, although it should; in words for users. */
   reclaimFailure: string | null = null;
+  /** Until when it is paused, in seconds since the epoch; null if it is not. */
+  pausedUntil: number | null = null;
+  /** The members that may leak. */
+  growth: readonly Growth[] = [];
+  /** In a dry run, how much the last scan would have paged out; else null. */
+  planned: number | null = null;
   /** How many scans were started. */
   scans = 0;
   /** How many scans went through everything once and did not cover the excess. */
@@ -75,6 +83,7 @@ export class CappedGroup {
   onLeave: (member: Member) => void = () => {};
   #definition: CapConfig;
   readonly #platform: Platform;
+  readonly #savings = new NetSavings();
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** By pid, in the order in which they joined. */
   #members = new Map<number, Member>();
@@ -443,6 +452,16 @@ export class CappedGroup {
     return { size, cap, departed: this.#departed, freeSwap };
   }
 
+  /** The memory pressure, and the cgroup whose it is; null for that of the machine. */
+  #pressure(): Pick<GroupState, "pressure" | "cgroup"> {
+    const { cgroup = null } = this;
+    const platform = this.#platform;
+    const own = cgroup === null ? undefined : platform.memoryPressure?.(cgroup);
+    return own === undefined
+      ? { pressure: platform.memoryPressure?.() ?? null, cgroup: null }
+      : { pressure: own, cgroup };
+  }
+
   /**
    * The state of the group, for reports.
    *
@@ -452,7 +471,9 @@ export class CappedGroup {
     idle: readonly IdleBytes[] | null,
     clock: Pick<Clock, "now" | "wallTime">,
   ): GroupState {
-    const { statistics } = this;
+    const { statistics, planned } = this;
+    const isDryRun = planned !== null;
+    const memories = this.members.map(({ memory }) => memory);
     return {
       id: this.id,
       name: this.name,
@@ -464,9 +485,14 @@ export class CappedGroup {
       rss: this.#last.size,
       accounting: this.#last.accounting,
       idle,
+      ...this.#savings.of(memories, this.#platform, clock.now()),
+      ...this.#pressure(),
+      growth: this.growth,
+      planned,
+      pausedUntil: this.pausedUntil,
       statistics: {
-        attempted: statistics.attempted,
-        effective: statistics.effective,
+        attempted: isDryRun ? 0 : statistics.attempted,
+        effective: isDryRun ? 0 : statistics.effective,
         scans: this.scans,
         completeScans: statistics.scanCount,
         ineffectiveScans: this.ineffectiveScans,
@@ -478,6 +504,7 @@ export class CappedGroup {
         processesOut: this.#left,
         scanTime: statistics.scanTime,
         backedOff: this.backedOff,
+        refaults: this.guard.refaults.total,
         observationCost: this.processes.reduce(addCost, this.#departedCost),
       },
       heldBack: this.guard.heldBack(clock.now()),

@@ -6,6 +6,7 @@
 
 import { ProcessError } from "../errors.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
+import type { RepeatedDryRun } from "../platform/dry_run.ts";
 import type {
   MonitoredMemory,
   ProcessEntry,
@@ -42,16 +43,21 @@ export class Member {
   /** When its footprint was last read, or could not be. */
   #triedAt = -Infinity;
 
+  /**
+   * @param then `onTaken` is called with what is paged out, and `dryRun` plans what scans
+   * page out; by default they do it.
+   */
   constructor(
     entry: ProcessEntry,
     memory: MonitoredMemory,
     onRead: OnRead,
-    onTaken?: OnTaken,
+    { onTaken, dryRun }: { onTaken?: OnTaken; dryRun?: RepeatedDryRun } = {},
   ) {
     this.entry = entry;
     this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;
-    this.scanMemory = new MeasuredMemory(memory, onRead, onTaken);
+    const measured = new MeasuredMemory(memory, onRead, onTaken);
+    this.scanMemory = dryRun?.of(memory, measured) ?? measured;
   }
 
   /** Whether an entry is of the same process, executing the same program. */

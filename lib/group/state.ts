@@ -6,6 +6,7 @@
  */
 
 import type { MemoryCosts } from "../platform/platform.ts";
+import type { Growth } from "./growth.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
 
 /** The state of the daemon. */
@@ -48,6 +49,8 @@ export interface DaemonState {
     /** Whether all of these are temporary, so that the files may be valid. */
     readonly isPassing: boolean;
   };
+  /** Whether it is a dry run, so that nothing is paged out. */
+  readonly dryRun: boolean;
   readonly groups: readonly GroupState[];
 }
 
@@ -74,6 +77,26 @@ export interface GroupState {
    * kept, which is always so with the policy `clock`, and otherwise far from the cap.
    */
   readonly idle: readonly IdleBytes[] | null;
+  /** What of the members is in swap, by their page tables; null if it is not known. */
+  readonly swap: number | null;
+  /**
+   * `swap`, less what the machine keeps of it in memory in compressed form, on average;
+   * null if that is not known.
+   */
+  readonly saved: number | null;
+  /**
+   * The share of the last ten seconds in which some process waited for memory, 0 to 1;
+   * null if it is not known.
+   */
+  readonly pressure: number | null;
+  /** The cgroup of the group whose pressure that is; null for that of the machine. */
+  readonly cgroup: string | null;
+  /** The processes that may leak, the fastest first: known with the policy `coldest`. */
+  readonly growth: readonly Growth[];
+  /** In a dry run, how much would be paged out now to meet the cap; else null. */
+  readonly planned: number | null;
+  /** Until when it is paused, in seconds since the epoch; null if it is not. */
+  readonly pausedUntil: number | null;
   readonly statistics: GroupStatistics;
   /** What holds rcap back from paging out more. */
   readonly heldBack: readonly HeldBack[];
@@ -128,6 +151,11 @@ export interface GroupStatistics {
   readonly scanTime: number;
   /** Intervals in which the group was left alone because its cap could not be met. */
   readonly backedOff: number;
+  /**
+   * Pages that were paged out and used again: the page faults of members that waited for
+   * a disk or swap, as far as more was out; an upper bound.
+   */
+  readonly refaults: number;
   /**
    * How much of their time being observed has cost the processes, in all; null while what
    * a reference costs is not known.

@@ -42,6 +42,8 @@ export class FakePlatform implements Platform {
   pressure: number | undefined;
   readonly pressures = new Map<string, number>();
   swapDisk: string | undefined;
+  /** How much memory holds each byte in swap. */
+  swapShare: number | undefined = 0;
   /** What it costs its processes to be observed and paged out, where that is measured. */
   costs: Platform["costs"];
   /** Thrown instead of the list of processes. */
@@ -147,6 +149,10 @@ export class FakePlatform implements Platform {
 
   reclaimable(): ReclaimableCgroup | string {
     return this.reclaimed;
+  }
+
+  memoryOfSwap(): number | undefined {
+    return this.swapShare;
   }
 
   memoryPressure(cgroup?: string): number | undefined {

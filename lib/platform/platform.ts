@@ -313,8 +313,33 @@ export interface MonitoredMemory extends ProcessMemory {
    * those of a scan, without names.
    */
   readMappings(purpose?: PagedataPurpose): Promise<MappingFigures[]>;
+  /** Reads how much of it is in swap, in bytes, if the system knows. Cheap. */
+  readSwap?(): number;
+  /** Brings back what of it is in swap, if the system can. */
+  restore?(options: RestoreOptions): Promise<RestoreResult>;
   /** Reads the state of every page of a range, one byte per page: `PAGE_*` of `../memory/page_states.ts`. */
   readPageStates(span: PageSpan): Promise<Uint8Array>;
+}
+
+/** How memory is brought back that is in swap. */
+export interface RestoreOptions {
+  /**
+   * Asked before so many bytes are read; `false` ends the reading. Synchronous, so that
+   * it goes by the moment.
+   */
+  readonly mayRead: (bytes: number) => boolean;
+}
+
+/** What was brought back of a process, in bytes. */
+export interface RestoreResult {
+  /** How much of it was in swap before. */
+  readonly out: number;
+  /** How much of that the system was asked to read. */
+  readonly requested: number;
+  /** How much of it comes back only when the process uses it. */
+  readonly outOfReach: number;
+  /** Whether it ended since its cgroups leave no room for more. */
+  readonly isAtLimit: boolean;
 }
 
 /** Identifies a process, even if its pid is reused. */
@@ -366,6 +391,8 @@ export interface MachineMemory {
   readonly availableMemory: number;
   readonly totalSwap: number;
   readonly freeSwap: number;
+  /** Memory that is in swap, too: read back, or not dropped yet; if the system knows. */
+  readonly swapCached?: number;
   /** The device or file of the swap that is used next, if it is on a disk. */
   readonly swapDisk?: string;
 }
@@ -432,6 +459,11 @@ export interface Platform extends Disposable {
    * known.
    */
   memoryPressure?(cgroup?: string): number | undefined;
+  /**
+   * How many bytes of memory the machine spends for each byte in swap, since it keeps
+   * that there in compressed form; `undefined` if it is not known.
+   */
+  memoryOfSwap?(): number | undefined;
   /** The path of the cgroup in which systemd keeps it, if the system has systemd. */
   systemdCgroupOf?(entry: ProcessEntry): string | undefined;
   /**

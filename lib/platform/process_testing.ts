@@ -105,6 +105,8 @@ export class FakeProcess {
   hasSecondaryMmu = false;
   /** How much of it looks in use because its references were not reset, in bytes. */
   unjudged = 0;
+  /** What of it is in swap, in bytes. */
+  swapped = 0;
   /** How often its references were reset. */
   resets = 0;
   /** How its memory was last opened. */
@@ -444,6 +446,10 @@ export class FakeProcessMemory implements MonitoredMemory {
         }];
       }),
     );
+  }
+
+  readSwap(): number {
+    return this.#process.swapped;
   }
 
   readSizes(): ProcessSizes {

@@ -272,7 +272,7 @@ class ClockGroup implements GroupPolicy {
     const outcome = await concludeScan(group, clock, {
       before,
       statistics,
-      tookInUse: listener.tookInUse,
+      listener,
       // A scan that falls short of the headroom alone is still effective.
       goal,
       isPartial,
@@ -310,6 +310,11 @@ class ClockGroup implements GroupPolicy {
         await tolerate(known.member, log, () => known.glance());
       }
     }
+  }
+
+  replan(): void {
+    this.#collection.victim = undefined;
+    this.#collection.resumeAddress = undefined;
   }
 
   /** This policy does not know how long memory was idle. */

@@ -7,6 +7,7 @@
  */
 
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import { LEAST_AGE, type MemberGrowth } from "../group/growth.ts";
 import type { Clock } from "../platform/clock.ts";
 import {
   AgedCollection,
@@ -329,7 +330,7 @@ class ColdestGroup implements GroupPolicy {
       before,
       statistics,
       goal,
-      tookInUse: listener.tookInUse,
+      listener,
       isPartial,
       started,
     });
@@ -396,12 +397,26 @@ class ColdestGroup implements GroupPolicy {
       before,
       statistics,
       goal: Infinity,
-      tookInUse: false,
+      listener,
       isPartial: false,
       started,
     });
     this.#sizeThen = group.size;
     return outcome;
+  }
+
+  growth(): MemberGrowth[] {
+    return this.#members.all().filter(({ aged }) => aged.isAged)
+      .map(({ member, aged: { ages } }) => ({
+        member,
+        seconds: ages.watchedFor,
+        mappings: ages.unusedGrowth(LEAST_AGE),
+      }));
+  }
+
+  replan(): void {
+    for (const { aged } of this.#members.all()) aged.ages.retry();
+    this.#hasAged = true;
   }
 
   workingSet(): number | null {

@@ -90,17 +90,32 @@ export function unjudgedOf(members: readonly Known[]): number {
 export class ScanListener {
   readonly #name: string;
   readonly #log: Log;
-  /** Whether unreferenced memory did not suffice, so that memory in use went too. */
-  tookInUse = false;
+  /** How much had gone when unreferenced memory did not suffice, in bytes; `undefined` if it did. */
+  #before: number | undefined;
+  /** How much has gone, in bytes. */
+  #gone = 0;
 
   constructor({ name }: CappedGroup, log: Log) {
     this.#name = name;
     this.#log = log;
   }
 
+  /** Whether unreferenced memory did not suffice, so that memory in use went too. */
+  get tookInUse(): boolean {
+    return this.#before !== undefined;
+  }
+
+  /** How much of what has gone was in use, in bytes. */
+  get inUse(): number {
+    return Math.max(0, this.#gone - (this.#before ?? Infinity));
+  }
+
   /** Takes the events of the scan. */
   readonly onEvent = (event: ScanEvent): void => {
-    if (event.type === "insufficient") this.tookInUse = true;
+    if (event.type === "pageout") this.#gone += Math.max(0, event.fell);
+    if (event.type === "insufficient") {
+      this.#before = this.#gone + event.unreferenced;
+    }
     if (!this.#log.has("debug")) return;
     for (const line of narrate(event)) {
       this.#log.debug(`${this.#name}: ${line}`);
@@ -120,11 +135,11 @@ export class ScanListener {
 export async function concludeScan(
   group: CappedGroup,
   clock: Clock,
-  { before, statistics, goal, tookInUse, isPartial, started }: {
+  { before, statistics, goal, listener, isPartial, started }: {
     before: ScanStatistics & { taken: Taken };
     statistics: ScanStatistics;
     goal: number;
-    tookInUse: boolean;
+    listener: ScanListener;
     isPartial: boolean;
     started: number;
   },
@@ -143,7 +158,8 @@ export async function concludeScan(
     },
     left,
     ineffective,
-    tookInUse,
+    tookInUse: listener.tookInUse,
+    inUse: listener.inUse,
     isPartial,
     seconds,
   };

@@ -10,6 +10,7 @@
 
 import type { Watched } from "../collection/observe.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import type { MemberGrowth } from "../group/growth.ts";
 import type { Taken } from "../group/measured_memory.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -133,6 +134,10 @@ export interface GroupPolicy {
    * judged; `null` if this is not known.
    */
   inUse(): number | null;
+  /** What of the members appeared while they were watched, and was not used again. */
+  growth?(): MemberGrowth[];
+  /** Notes that what scans have paged out so far was only planned, and is there to go. */
+  replan(): void;
   /** Stops recording references, and forgets those recorded. */
   forget(): void;
 }
@@ -179,9 +184,26 @@ export interface ScanOutcome {
   readonly ineffective: boolean;
   /** Whether unreferenced memory did not suffice, so that memory in use went too. */
   readonly tookInUse: boolean;
+  /** How much of `effective` was in use, as far as references show. */
+  readonly inUse: number;
   /** Whether it left out members, or parts of them, that cannot be judged yet. */
   readonly isPartial: boolean;
   readonly seconds: number;
+}
+
+/** Describes what a scan of a dry run would page out, beside the size of the group. */
+export function describePlan(
+  { name, size, cap, hasCap }: CappedGroup,
+  { effective, inUse }: ScanOutcome,
+): string {
+  const what = `${name}: dry run: would page out ${formatSize(effective)}${
+    inUse > 0 ? `, ${formatSize(inUse)} of it in use` : ""
+  }; `;
+  if (!hasCap) return `${what}${formatSize(size)} resident`;
+  const format = formatBeside(cap, size);
+  const left = size - effective;
+  return `${what}${format(size)} of ${format(cap)}` +
+    (left > cap ? `, ${formatSize(left - cap)} would still be too much` : "");
 }
 
 /** Describes the result of a scan in words, with the size of the group measured after it. */

@@ -111,6 +111,12 @@ const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
     help: "Problems in the configuration files that prevent loading them.",
     value: ({ configuration }) => configuration.problems.length,
   },
+  {
+    kind: "gauge",
+    name: "rcap_dry_run",
+    help: "1 if nothing is paged out since this is a dry run, else 0.",
+    value: ({ dryRun }) => dryRun ? 1 : 0,
+  },
 ];
 
 /** The families of each group. */
@@ -144,6 +150,51 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
     name: "rcap_warning",
     help: "1 while there is a warning about the group, else 0.",
     value: ({ warning }) => warning === null ? 0 : 1,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_swap_bytes",
+    help: "Memory in swap, by the page tables of the processes.",
+    value: ({ swap }) => swap,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_saved_bytes",
+    help:
+      "Memory in swap, less what zram and zswap keep of it in memory; absent while that is not known.",
+    value: ({ saved }) => saved,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_memory_pressure_ratio",
+    help:
+      "Share of the last ten seconds in which some process of the group's own cgroup, or else of the machine, waited for memory.",
+    value: ({ pressure }) => pressure,
+  },
+  {
+    kind: "counter",
+    name: "rcap_refaults_total",
+    help: "Pages that were paged out and used again; an upper bound.",
+    value: ({ statistics }) => statistics.refaults,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_unused_growth_processes",
+    help:
+      "Processes that grow by memory that they do not use again, at most 5.",
+    value: ({ growth }) => growth.length,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_paused",
+    help: "1 while the group is paused by rcap pause, else 0.",
+    value: ({ pausedUntil }) => pausedUntil === null ? 0 : 1,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_planned_bytes",
+    help: "In a dry run, how much would be paged out now to meet the cap.",
+    value: ({ planned }) => planned,
   },
   {
     kind: "counter",

@@ -25,6 +25,14 @@ export interface StatRow {
   /** By how much that lowered the resident set, in total and on average. */
   readonly effective: number;
   readonly effectivePerScan: number;
+  /** As those of {@linkcode GroupState}. */
+  readonly swap: number | null;
+  readonly saved: number | null;
+  readonly pressure: number | null;
+  /** Pages that were used again after they had been paged out. */
+  readonly refaults: number;
+  /** What was not used for a minute or longer; null if that is not known. */
+  readonly idleForMinute: number | null;
   /** Intervals in which it was left alone because its cap could not be met. */
   readonly backedOff: number;
   /** As {@linkcode GroupState.warning}. */
@@ -47,6 +55,7 @@ export function statRows(
   return now.groups.map((group) => {
     const { id, name, processes, addressSpace, rss, cap, statistics, warning } =
       group;
+    const { swap, saved, pressure, idle } = group;
     const then = earlier.get(id)?.statistics;
     const attempted = statistics.attempted - (then?.attempted ?? 0);
     const effective = statistics.effective - (then?.effective ?? 0);
@@ -62,6 +71,11 @@ export function statRows(
       attemptedPerScan: scans > 0 ? Math.round(attempted / scans) : 0,
       effective,
       effectivePerScan: scans > 0 ? Math.round(effective / scans) : 0,
+      swap,
+      saved,
+      pressure,
+      refaults: statistics.refaults - (then?.refaults ?? 0),
+      idleForMinute: idle?.find(({ seconds }) => seconds === 60)?.bytes ?? null,
       backedOff: statistics.backedOff - (then?.backedOff ?? 0),
       warning,
     };
@@ -73,7 +87,15 @@ export type StatEntry =
   & StatRow
   & Pick<
     GroupState,
-    "heldBack" | "avoided" | "accounting" | "idle" | "statistics"
+    | "heldBack"
+    | "avoided"
+    | "accounting"
+    | "idle"
+    | "cgroup"
+    | "growth"
+    | "planned"
+    | "pausedUntil"
+    | "statistics"
   >;
 
 /** What `rcap stat --json` prints. Sizes in bytes, times in seconds. */
@@ -84,6 +106,8 @@ export interface StatReport {
   /** The time since the state before; null without one. */
   readonly seconds: number | null;
   readonly memory: DaemonState["memory"];
+  /** Whether nothing is paged out. */
+  readonly dryRun: boolean;
   readonly groups: readonly StatEntry[];
 }
 
@@ -97,17 +121,32 @@ export function statReport(
     time: now.updatedAt,
     seconds: before ? now.updatedAt - before.updatedAt : null,
     memory: now.memory,
+    dryRun: now.dryRun,
     groups: statRows(now, before).map((row, index) => {
       const { heldBack, avoided, accounting, idle, statistics } =
         now.groups[index];
-      return { ...row, heldBack, avoided, accounting, idle, statistics };
+      const { cgroup, growth, planned, pausedUntil } = now.groups[index];
+      return {
+        ...row,
+        heldBack,
+        avoided,
+        accounting,
+        idle,
+        cgroup,
+        growth,
+        planned,
+        pausedUntil,
+        statistics,
+      };
     }),
   };
 }
 
-/** Whether no group is over its cap. */
+/** Whether no group is over its cap, or would be. */
 export function areCapsMet({ groups }: DaemonState): boolean {
-  return groups.every(({ rss, cap }) => cap === null || rss <= cap);
+  return groups.every(({ rss, cap, planned }) =>
+    cap === null || rss - (planned ?? 0) <= cap
+  );
 }
 
 /** How long a restart of the daemon may take, in milliseconds. */

@@ -50,9 +50,11 @@ import {
   readProcess,
   sampleProcess,
 } from "./process_list.ts";
+import { memoryOfSwap } from "./swap_memory.ts";
 import { SwapLimits } from "./swap_limits.ts";
 import { swapDisk, swaps } from "./swaps.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
+import { sizeIn } from "./status_sizes.ts";
 import { firstOfSpaces, kcmp, SpaceOrder } from "./shared_memory.ts";
 import { ProgramFiles } from "./program_file.ts";
 import { systemMemory } from "./system_calls.ts";
@@ -155,6 +157,10 @@ export class LinuxPlatform implements Platform {
 
   unifiedCgroupOf(process: ProcessEntry): string | undefined {
     return unifiedPath(lookUp(process, placesOf) ?? []);
+  }
+
+  memoryOfSwap(): number | undefined {
+    return memoryOfSwap();
   }
 
   memoryPressure(cgroup?: string): number | undefined {
@@ -299,6 +305,9 @@ export function machineMemory(): MachineMemory {
     get availableMemory() {
       return availableMemory();
     },
+    get swapCached() {
+      return sizeIn(readTextFile("/proc/meminfo"), "SwapCached");
+    },
     get swapDisk() {
       return swapDisk(swaps());
     },
@@ -307,8 +316,7 @@ export function machineMemory(): MachineMemory {
 
 /** `MemAvailable` in a `meminfo`, in bytes; 0 if there is none. */
 export function parseMemAvailable(meminfo: string): number {
-  const kilobytes = /^MemAvailable: *(\d{1,12}) kB$/m.exec(meminfo)?.[1];
-  return Number(kilobytes ?? 0) * 1024;
+  return sizeIn(meminfo, "MemAvailable") ?? 0;
 }
 
 /**

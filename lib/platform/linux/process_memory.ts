@@ -27,6 +27,8 @@ import {
   type PagedataSourceName,
   type ProcessId,
   type ReadCost,
+  type RestoreOptions,
+  type RestoreResult,
   unshared,
 } from "../platform.ts";
 import {
@@ -40,7 +42,10 @@ import type { LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
 import { MemoryFiles, readSizes } from "./memory_files.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
-import { LinuxPageout } from "./pageout.ts";
+import { LinuxPageout, openForAdvice } from "./pageout.ts";
+import { memoryRoom } from "./memory_room.ts";
+import { outOf, restore } from "./restore.ts";
+import { sizeIn } from "./status_sizes.ts";
 import { Precision, type PrecisionBudgets } from "./precision.ts";
 import { replaced } from "../process_errors.ts";
 import {
@@ -359,6 +364,42 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return heldOf(directory);
   }
 
+  readSwap(): number {
+    using directory = ProcDir.open(this.#id);
+    return sizeIn(directory.readText("status"), "VmSwap") ?? 0;
+  }
+
+  async restore({ mayRead }: RestoreOptions): Promise<RestoreResult> {
+    const id = this.#id;
+    const { calls, group } = this.#access;
+    let isAtLimit = false;
+    const { mappings, layout } = await this.#withFiles(async (files) => ({
+      mappings: await files.readSmaps(
+        this.#precision.parser("inspect", "kinds"),
+      ),
+      layout: files.directory.opened.layout,
+    }));
+    const found = outOf(mappings);
+    if (found.out === found.outOfReach) {
+      return { ...found, requested: 0, isAtLimit };
+    }
+    using access = await openForAdvice(id, { calls, group, layout });
+    const requested = await restore(mappings, {
+      id,
+      ...access,
+      make: (list, options) =>
+        calls.patiently(id, (attempt) => attempt.make(list, options), group),
+    }, {
+      mayRead: (bytes) => {
+        using directory = ProcDir.open(id);
+        const places = parseCgroups(directory.readText("cgroup"));
+        isAtLimit = memoryRoom(places) < bytes + LEAST_ROOM;
+        return !isAtLimit && mayRead(bytes);
+      },
+    });
+    return { ...found, requested, isAtLimit };
+  }
+
   async #countFootprint(): Promise<Footprint | undefined> {
     using directory = ProcDir.open(this.#id);
     return await this.#access.source.countFootprint?.(directory);
@@ -404,6 +445,9 @@ export class LinuxProcessMemory implements MonitoredMemory {
   }
 }
 
+/** How much room is left to cgroups with a limit when memory is brought back, in bytes. */
+const LEAST_ROOM = 4 << 20;
+
 const NO_DEVICES: ReadonlySet<string> = new Set();
 
 /**
@@ -446,10 +490,8 @@ function heldOf(directory: ProcDir): HeldMemory {
 
 /** What a `/proc/<pid>/status` says of pinned and locked memory: proc_pid_status(5). */
 export function parseHeld(status: string): HeldMemory {
-  const size = (name: string) => {
-    const kilobytes = new RegExp(`^${name}:\\s+(\\d{1,15}) kB$`, "m")
-      .exec(status)?.[1];
-    return Number(kilobytes ?? 0) * 1024;
+  return {
+    pinned: sizeIn(status, "VmPin") ?? 0,
+    locked: sizeIn(status, "VmLck") ?? 0,
   };
-  return { pinned: size("VmPin"), locked: size("VmLck") };
 }
