@@ -218,7 +218,7 @@ Deno.test("without settings, the defaults apply", () => {
     configInterval: 60_000,
     enforcementThreshold: 0,
     observationBudget: 0.01,
-    policy: "coldest",
+    policy: "clock",
     pagedata: "auto",
     caps: [{ name: "a", select: ["user:root"], maxRss: GIB }],
   });
@@ -854,7 +854,7 @@ enforcement_threshold = "0%"
 # the default
 observation_budget = "1%"
 # the default
-policy = "coldest"
+policy = "clock"
 # the default
 pagedata = "auto"
 
@@ -890,7 +890,7 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
         configInterval: 60,
         enforcementThreshold: 0,
         observationBudget: 0.01,
-        policy: "coldest",
+        policy: "clock",
         pagedata: "auto",
       },
       caps: [{

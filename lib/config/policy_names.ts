@@ -14,7 +14,5 @@
 export const POLICIES = ["clock", "coldest"] as const;
 export type PolicyName = typeof POLICIES[number];
 
-/** The default policy: on illumos that of the original, elsewhere what needs fewer faults. */
-export const DEFAULT_POLICY: PolicyName = Deno.build.os === "illumos"
-  ? "clock"
-  : "coldest";
+/** The default policy. */
+export const DEFAULT_POLICY: PolicyName = "clock";

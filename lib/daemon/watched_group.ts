@@ -152,7 +152,10 @@ export class WatchedGroup {
     );
     if (news === "failed") {
       this.#noteFailure("much of what was paged out came back");
-    } else if (news) this.#withdraw(news);
+    } else if (news) {
+      this.#policy.retry?.();
+      this.#withdraw(news);
+    }
     if (this.#isBusy) return;
     if (!wantsHistory) return this.#stopObserving();
     const { backoff, guard } = group;

@@ -481,6 +481,10 @@ class ColdestGroup implements GroupPolicy {
     return known.reduce((sum, { aged }) => sum + aged.referenced, 0);
   }
 
+  retry(): void {
+    for (const known of this.#members.all()) known.retry();
+  }
+
   forget(): void {
     for (const known of this.#members.all()) known.forget();
   }

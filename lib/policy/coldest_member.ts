@@ -235,6 +235,7 @@ export class ColdestMember {
   forget(): void {
     if (!this.#isObserved && !this.aged.isResting) return;
     this.#isObserved = this.aged.isResting = false;
+    this.#residencyAt = -Infinity;
     this.aged.ages = new PageAges();
   }
 }

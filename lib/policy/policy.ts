@@ -136,6 +136,8 @@ export interface GroupPolicy {
   inUse(): number | null;
   /** What of the members appeared while they were watched, and was not used again. */
   growth?(): MemberGrowth[];
+  /** Tries again what could not be paged out, since circumstances have changed. */
+  retry?(): void;
   /** Notes that what scans have paged out so far was only planned, and is there to go. */
   replan(): void;
   /** Stops recording references, and forgets those recorded. */
