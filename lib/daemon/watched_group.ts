@@ -5,10 +5,7 @@
  * @module
  */
 
-import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
-import { describeGrowth, growthOf } from "../group/growth.ts";
-import { whyNotMet } from "../group/diagnosis.ts";
 import type { Purpose } from "../group/guard_rails.ts";
 import type { GroupState } from "../group/state.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
@@ -24,14 +21,13 @@ import type {
   ScanOutcome,
 } from "../policy/policy.ts";
 import { formatTimeSoon } from "../report/units.ts";
+import { CapScan } from "./cap_scan.ts";
+import { CapWarning } from "./cap_warning.ts";
+import { GrowthWatch } from "./growth_watch.ts";
 import { GuardLog } from "./guard_log.ts";
 import { ScanLog } from "./scan_log.ts";
-import { type Reclaimed, SharedReclaim } from "./shared_reclaim.ts";
 import { describeError } from "./troubles.ts";
 import type { Turns } from "./turns.ts";
-
-/** How often it is looked for members that may leak, in milliseconds. */
-const GROWTH_INTERVAL = 60_000;
 
 /** What watched groups share. */
 export interface GroupSurroundings extends PolicySurroundings {
@@ -58,8 +54,10 @@ export class WatchedGroup {
   readonly #policy: GroupPolicy;
   readonly #around: GroupSurroundings;
   readonly #scanLog: ScanLog;
-  readonly #reclaim: SharedReclaim;
+  readonly #capScan: CapScan;
   readonly #guardLog: GuardLog;
+  readonly #warning: CapWarning;
+  readonly #growth: GrowthWatch;
   /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
   #isStuckTold = false;
@@ -67,21 +65,18 @@ export class WatchedGroup {
   #measuring: Promise<void> | undefined;
   /** Ends the scan in flight. */
   #scanning: AbortController | undefined;
-  /** When it was last looked for members that may leak. */
-  #growthAt = -Infinity;
   /** In a dry run, how much the last scan for the cap would have paged out, in bytes. */
   #plannedForCap = 0;
-  /** Whether it has to be found out why the cap cannot be met. */
-  #isUnexplained = false;
-
   constructor(group: CappedGroup, policy: Policy, around: GroupSurroundings) {
     this.group = group;
     this.#policy = policy.forGroup(group, around);
     this.#around = around;
     if (around.dryRun) group.planned = 0;
     this.#scanLog = new ScanLog(group, around);
-    this.#reclaim = new SharedReclaim(group, around);
+    this.#capScan = new CapScan(group, this.#policy, around);
     this.#guardLog = new GuardLog(group.name, around);
+    this.#warning = new CapWarning(group, this.#policy, around);
+    this.#growth = new GrowthWatch(group, this.#policy, around);
   }
 
   /** Reads the sizes of all members. This is cheap. */
@@ -151,10 +146,10 @@ export class WatchedGroup {
       moment,
     );
     if (news === "failed") {
-      this.#noteFailure("much of what was paged out came back");
+      this.#warning.noteFailure("much of what was paged out came back");
     } else if (news) {
       this.#policy.retry?.();
-      this.#withdraw(news);
+      this.#warning.withdraw(news);
     }
     if (this.#isBusy) return;
     if (!wantsHistory) return this.#stopObserving();
@@ -165,12 +160,12 @@ export class WatchedGroup {
     if (take <= 0) guard.wantsNothing("cap");
     this.#beside(async () => {
       await measured;
-      await this.#explain();
+      await this.#warning.explain();
       if (idle === undefined && backoff.isDormant(clock.now())) {
         return this.#stopObserving();
       }
       await this.#policy.observe({ interval });
-      await this.#findGrowth();
+      await this.#growth.look();
       if (this.#isPaused) return;
       const options = { interval, isBounded: mayTake < excess };
       // Nothing is prepared for a cap that cannot be met.
@@ -224,7 +219,7 @@ export class WatchedGroup {
         ...options,
         ...limit,
         isOnlyScan: true,
-        sparesInUse: this.#reclaim.isPromising,
+        sparesInUse: this.#capScan.sparesInUse,
       };
       const plan = await this.#policy.enforce(excess, once, scan.signal);
       if (plan) this.#plannedForCap = plan.effective;
@@ -233,7 +228,7 @@ export class WatchedGroup {
     if (excess > 0) backoff.begin();
     let outcome: ScanOutcome | undefined;
     try {
-      outcome = await this.#scanOnce(
+      outcome = await this.#capScan.run(
         excess,
         { ...options, ...limit },
         scan.signal,
@@ -252,43 +247,8 @@ export class WatchedGroup {
       { now: this.#around.clock.now(), interval: options.interval },
     );
     if (!hasFailed) return;
-    this.#noteFailure("next to nothing could be paged out");
-    await this.#explain();
-  }
-
-  /**
-   * Pages out, and has the kernel reclaim what several processes map, where it may; both
-   * within `options.most`.
-   */
-  async #scanOnce(
-    excess: number,
-    options: EnforceOptions,
-    signal: AbortSignal,
-  ): Promise<ScanOutcome | undefined> {
-    const { group } = this;
-    const { most = Infinity, interval } = options;
-    const began = this.#around.clock.now();
-    const goal = Math.max(group.cap, group.size - excess);
-    const outcome = await this.#policy.enforce(excess, {
-      ...options,
-      sparesInUse: this.#reclaim.isPromising,
-    }, signal);
-    if (excess <= 0) return outcome;
-    const missing = Math.min(
-      this.#policy.shortfall,
-      group.size - goal,
-      most - (outcome?.attempted ?? 0),
-    );
-    const reclaimed = await this.#reclaim.take(missing, interval, signal);
-    if (!reclaimed) return outcome;
-    const { statistics } = group;
-    statistics.attempted += reclaimed.asked;
-    statistics.effective += reclaimed.fell;
-    if (!outcome) group.scans++;
-    return withReclaimed(outcome, reclaimed, {
-      left: group.size - goal,
-      seconds: (this.#around.clock.now() - began) / 1000,
-    });
+    this.#warning.noteFailure("next to nothing could be paged out");
+    await this.#warning.explain();
   }
 
   /** Begins a scan that only plans, anew. */
@@ -382,7 +342,7 @@ export class WatchedGroup {
   capChanged(before: number): void {
     if (this.group.cap > before) this.#scanning?.abort();
     this.group.backoff.reset();
-    this.#withdraw("the cap has changed");
+    this.#warning.withdraw("the cap has changed");
   }
 
   /** Returns the signal of a scan that begins, which ends with the daemon; disposal ends the scan. */
@@ -400,65 +360,6 @@ export class WatchedGroup {
         signal.removeEventListener("abort", abort);
       },
     };
-  }
-
-  /** Notes that a scan has failed. */
-  #noteFailure(why: string): void {
-    const { group } = this;
-    this.#around.log.debug(
-      `${group.name}: ${why}; left alone for ${this.#secondsLeft()} s`,
-    );
-    this.#isUnexplained = group.backoff.isHopeless;
-  }
-
-  /** Finds out why the cap cannot be met, if need be, and warns of it, once. */
-  async #explain(): Promise<void> {
-    if (!this.#isUnexplained) return;
-    this.#isUnexplained = false;
-    const { group } = this;
-    const warning = await whyNotMet(group, {
-      inUse: this.#policy.inUse(),
-      granularity: this.#around.platform.granularity,
-    });
-    // Circumstances may have changed meanwhile.
-    if (!group.backoff.isHopeless) return;
-    if (group.warning === null) {
-      this.#around.log.warn(
-        `${warning}; it may exceed it, and is left alone for ${this.#secondsLeft()} s, then for longer each time until that changes`,
-        { group: group.name },
-      );
-    }
-    group.warning = warning;
-  }
-
-  /** Looks from time to time which members may leak, and logs each once. */
-  async #findGrowth(): Promise<void> {
-    const { clock, log } = this.#around;
-    const { group } = this;
-    if (clock.now() - this.#growthAt < GROWTH_INTERVAL) return;
-    this.#growthAt = clock.now();
-    const known = new Set(group.growth.map(({ pid }) => pid));
-    group.growth = await growthOf(this.#policy.growth?.() ?? []);
-    for (const growth of group.growth) {
-      if (known.has(growth.pid)) continue;
-      log.info(`${group.name}: ${describeGrowth(growth)}`);
-    }
-  }
-
-  #secondsLeft(): number {
-    const left = this.group.backoff.until - this.#around.clock.now();
-    return Math.max(0, Math.round(left / 1000));
-  }
-
-  /** Withdraws the warning that the cap cannot be met, if there is one. */
-  #withdraw(change: Change): void {
-    const { group } = this;
-    this.#isUnexplained = false;
-    if (group.warning === null) return;
-    group.warning = null;
-    this.#around.log.info(
-      `${group.name}: the warning no longer holds: ${change}`,
-    );
   }
 
   #freeSwap(): number {
@@ -507,29 +408,4 @@ export class WatchedGroup {
   state(): GroupState {
     return this.group.state(this.#policy.idle(), this.#around.clock);
   }
-}
-
-/**
- * Adds what the kernel has reclaimed to the outcome of a scan. It may have been in use:
- * whether it comes back at once is to be seen.
- */
-function withReclaimed(
-  outcome: ScanOutcome | undefined,
-  { asked, fell }: Reclaimed,
-  end: Pick<ScanOutcome, "left" | "seconds">,
-): ScanOutcome {
-  return {
-    attempted: (outcome?.attempted ?? 0) + asked,
-    effective: (outcome?.effective ?? 0) + fell,
-    // Which pages went is not known.
-    taken: {
-      bytes: (outcome?.taken.bytes ?? 0) + asked,
-      toSwap: (outcome?.taken.toSwap ?? 0) + asked,
-    },
-    ineffective: fell === 0 && (outcome?.ineffective ?? true),
-    tookInUse: fell > 0 || (outcome?.tookInUse ?? false),
-    inUse: outcome?.inUse ?? 0,
-    isPartial: false,
-    ...end,
-  };
 }

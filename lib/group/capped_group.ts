@@ -15,7 +15,7 @@ import type {
   ProcessSample,
 } from "../platform/platform.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
-import { formatSize, formatTimeOfDay } from "../report/units.ts";
+import { formatSize } from "../report/units.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import { GuardRails } from "./guard_rails.ts";
@@ -24,12 +24,10 @@ import type { Member } from "./member.ts";
 import type { Growth } from "./growth.ts";
 import { NetSavings } from "./net_savings.ts";
 import type { GroupState } from "./state.ts";
+import { warningsOf } from "./warnings.ts";
 
 /** References are recorded from this share of the cap on. */
 const HISTORY_SHARE = 0.8;
-
-/** The most warnings that are reported. */
-const MOST_WARNINGS = 5;
 
 /** One sample of a group. Sizes are in bytes. */
 export interface Sample {
@@ -418,34 +416,6 @@ export class CappedGroup {
     } of it cannot be paged out, since ${whose} exited while others run`;
   }
 
-  /**
-   * Why the cap cannot be met, which members do not answer or cannot be read, and
-   * which are known coarsely; `null` if nothing is wrong.
-   */
-  #warnings(clock: Pick<Clock, "now" | "wallTime">): string | null {
-    const { members, warning, backoff, guard, reclaimFailure, name } = this;
-    const until = untilTime(backoff.until, clock, "it may exceed it, and");
-    const why = warning === null ? this.stuck : warning + until;
-    const all = [
-      ...why === undefined ? [] : [why],
-      ...reclaimFailure === null ? [] : [reclaimFailure],
-      ...this.guardTrouble === null ? [] : [`${name}: ${this.guardTrouble}`],
-      ...guard.heldBack(clock.now()).map(({ by, why }) =>
-        `${name}: ${why}${
-          by === "refaults" ? untilTime(guard.heldUntil, clock, "it") : ""
-        }`
-      ),
-      ...members.flatMap(({ memory }) =>
-        memory.silence ?? memory.unreadable ?? []
-      ),
-      ...members.flatMap(({ memory }) => memory.coarseness ?? []),
-    ];
-    if (all.length === 0) return null;
-    const most = all.slice(0, MOST_WARNINGS);
-    const others = all.length - most.length;
-    return most.join("; ") + (others > 0 ? `; and ${others} more` : "");
-  }
-
   /** The circumstances for {@linkcode Backoff}. */
   circumstances(freeSwap: number): Circumstances {
     const { size, cap } = this;
@@ -508,21 +478,9 @@ export class CappedGroup {
         observationCost: this.processes.reduce(addCost, this.#departedCost),
       },
       heldBack: this.guard.heldBack(clock.now()),
-      warning: this.#warnings(clock),
+      warning: warningsOf(this, clock),
     };
   }
-}
-
-/** Until when a group is left alone, in words that follow others; empty if it is over. */
-function untilTime(
-  until: number,
-  clock: Pick<Clock, "now" | "wallTime">,
-  subject: string,
-): string {
-  const left = until - clock.now();
-  if (left <= 0) return "";
-  const time = formatTimeOfDay(clock.wallTime() + left / 1000);
-  return `; ${subject} is left alone until ${time}`;
 }
 
 /** Adds what being observed has cost a member to a sum, in seconds, if it is known. */

@@ -8,24 +8,15 @@
 
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
 import { LEAST_AGE, type MemberGrowth } from "../group/growth.ts";
-import type { Clock } from "../platform/clock.ts";
 import {
   AgedCollection,
   type AgedProcess,
 } from "../scanner/aged_collection.ts";
-import {
-  type IdleBytes,
-  idleBytes,
-  leastAgeOfOldest,
-} from "../scanner/ages.ts";
+import { type IdleBytes, idleBytes } from "../scanner/ages.ts";
 import { idleFor, pageOutIdle, scanColdest } from "../scanner/coldest.ts";
-import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
-import {
-  Aging,
-  ColdestMember,
-  type Pace,
-  RESTS_AFTER,
-} from "./coldest_member.ts";
+import { ColdestMember } from "./coldest_member.ts";
+import { type Pace, paceOf, restsAfter } from "./coldest_pace.ts";
+import { ColdestScan } from "./coldest_scan.ts";
 import {
   concludeScan,
   KnownMembers,
@@ -39,12 +30,9 @@ import type {
   GroupPolicy,
   IdleGoal,
   Judgement,
-  ObservedProcess,
   ObserveOptions,
-  OneShotPolicy,
   Policy,
   PolicySurroundings,
-  ProcessAccess,
   ScanOutcome,
 } from "./policy.ts";
 
@@ -59,46 +47,8 @@ const MOST_HEADROOM = 0.05;
 /** How much is cooled, as a multiple of the growth in the last interval. */
 const RESERVE_FACTOR = 1.5;
 
-/**
- * The shortest interval of ages, in milliseconds. After every reset the processor has
- * to mark each page in use again, at the expense of the process.
- */
-const SHORTEST_INTERVAL = 5000;
-
-/**
- * An interval is as long as this share of the age of the memory that goes next, since
- * ages need not be known more precisely than what goes by them; up to so many
- * milliseconds.
- */
-const INTERVAL_OF_AGE = 1 / 8;
-const LONGEST_INTERVAL = 30_000;
-
-/** What goes next: a share of the cap, and the growth of a time in milliseconds. */
-const NEXT_SHARE = 0.1;
-const NEXT_TIME = 60_000;
-
-/**
- * Idle memory suffices if there is more of it than a share of the cap and the growth of a
- * time, in milliseconds: then references are not reset to find more.
- */
-const SUFFICIENT_SHARE = 0.25;
-const SUFFICIENT_TIME = 300_000;
-
-/** How long an interval is that ends without a reset, in milliseconds. */
-const INTERVAL_WITHOUT_RESET = 60_000;
-
-/**
- * Where only idle memory is paged out, an interval is this share of the time idle, but not
- * longer than {@linkcode SHORTEST_INTERVAL} while that is a larger one.
- */
-const IDLE_SHARE = 1 / 16;
-const LARGEST_IDLE_SHARE = 1 / 2;
-
 /** What was used within this time is the working set, in seconds. */
 const WORKING_SET = 120;
-
-/** The longest first interval, in milliseconds: memory may have to be paged out soon. */
-const FIRST_INTERVAL = 2000;
 
 /**
  * A pass takes no longer than an interval, or this many milliseconds: a busy process uses
@@ -121,14 +71,6 @@ export const coldest: Policy = {
   forGroup: (group, around) => new ColdestGroup(group, around),
   forScan: (processes, { clock }) => new ColdestScan(processes, clock),
 };
-
-/** The length of an interval that a time idle needs, both in milliseconds. */
-function intervalForIdle(idle: number): number {
-  return Math.max(
-    Math.min(SHORTEST_INTERVAL, idle * LARGEST_IDLE_SHARE),
-    idle * IDLE_SHARE,
-  );
-}
 
 /** The policy in charge of one group. */
 class ColdestGroup implements GroupPolicy {
@@ -165,56 +107,12 @@ class ColdestGroup implements GroupPolicy {
   }
 
   async observe({ interval }: ObserveOptions): Promise<void> {
-    const { idle } = this.#group.definition;
-    const suffices = this.#suffices(interval);
-    const servesCap = idle === undefined || this.#group.isNearCap;
-    const wanted = Math.min(
-      servesCap ? this.#intervalForCap(interval, suffices) : Infinity,
-      idle === undefined ? Infinity : intervalForIdle(idle),
-    );
-    const least = Math.max(interval, wanted);
-    // Timers are not exact.
-    const early = 0.9;
-    await this.#observe({
-      least: least * early,
-      first: Math.min(interval * early, FIRST_INTERVAL, wanted),
-      looks: servesCap && least <= SHORTEST_INTERVAL,
-      // What is not used for a time is known only if references are reset.
-      isReset: idle !== undefined || !suffices,
-      restsAfter: this.#restsAfter,
-    });
-  }
-
-  get #restsAfter(): number {
-    return this.#group.definition.idle ?? RESTS_AFTER;
-  }
-
-  /**
-   * The length of an interval as the cap needs it, in milliseconds.
-   *
-   * @param interval between two samples, in milliseconds.
-   * @param suffices whether so much is idle that none has to be found.
-   */
-  #intervalForCap(interval: number, suffices: boolean): number {
-    if (this.#agesFaster) return interval;
-    const precise = suffices
-      ? INTERVAL_WITHOUT_RESET
-      : this.#preciseEnough(interval);
-    return Math.max(SHORTEST_INTERVAL, precise);
-  }
-
-  /**
-   * The length of an interval that tells the memory that goes next from younger memory,
-   * in milliseconds.
-   *
-   * @param interval between two samples, in milliseconds.
-   */
-  #preciseEnough(interval: number): number {
-    const next = this.#group.cap * NEXT_SHARE +
-      this.#expectedGrowth * NEXT_TIME / interval;
-    const aged = this.#members.all().map(({ aged: { ages } }) => ages);
-    const age = leastAgeOfOldest(aged, next) * 1000;
-    return Math.min(age * INTERVAL_OF_AGE, LONGEST_INTERVAL);
+    await this.#observe(paceOf(this.#group, {
+      interval,
+      expectedGrowth: this.#expectedGrowth,
+      agesFaster: this.#agesFaster,
+      processes: this.#members.all().map(({ aged }) => aged),
+    }));
   }
 
   async observeOnce(milliseconds: number): Promise<void> {
@@ -224,27 +122,13 @@ class ColdestGroup implements GroupPolicy {
       first: 0,
       looks: true,
       isReset: true,
-      restsAfter: this.#restsAfter,
+      restsAfter: restsAfter(this.#group),
     };
     await this.#observe(every);
     for (let age = 1; age <= AGES_OF_ONE_SCAN && !signal.aborted; age++) {
       await clock.sleep(milliseconds / AGES_OF_ONE_SCAN, signal);
       await this.#observe(every);
     }
-  }
-
-  /**
-   * Whether so much is known to be idle that it suffices for the next minutes: then
-   * references are not reset, at the expense of the processes, to find more.
-   *
-   * @param interval between two samples, in milliseconds.
-   */
-  #suffices(interval: number): boolean {
-    const growth = this.#expectedGrowth * SUFFICIENT_TIME / interval;
-    const needed = this.#group.cap * SUFFICIENT_SHARE + growth;
-    const members = this.#members.all();
-    return members.every(({ aged }) => aged.isAged) &&
-      members.reduce((sum, { aged }) => sum + aged.unreferenced, 0) > needed;
   }
 
   async #observe(pace: Pace): Promise<void> {
@@ -487,38 +371,5 @@ class ColdestGroup implements GroupPolicy {
 
   forget(): void {
     for (const known of this.#members.all()) known.forget();
-  }
-}
-
-/** The policy in charge of a one-shot scan. */
-class ColdestScan implements OneShotPolicy {
-  readonly processes: readonly ObservedProcess[];
-  readonly #collection: AgedCollection;
-
-  constructor(processes: readonly ProcessAccess[], clock: Clock) {
-    const agings = processes.map((access) => new Aging(access, clock));
-    this.processes = agings.map((aging): ObservedProcess => ({
-      target: aging.aged,
-      glance: () => aging.look(),
-      refresh: () => aging.refresh(),
-      endPart: () => aging.advance(),
-      async end() {
-        await aging.advance();
-        await aging.refresh();
-        await aging.readResidency();
-        aging.aged.isResting = aging.rests(RESTS_AFTER);
-      },
-      unreferenced: () =>
-        aging.aged.isAged ? aging.aged.ages.neverReferencedBytes : null,
-    }));
-    this.#collection = new AgedCollection(agings.map(({ aged }) => aged));
-  }
-
-  get statistics(): AgedCollection["statistics"] {
-    return this.#collection.statistics;
-  }
-
-  scan(options: ScanOptions): Promise<ScanResult> {
-    return scanColdest(this.#collection, options);
   }
 }

@@ -9,29 +9,8 @@ import type { Pagedata } from "../memory/pagedata.ts";
 import type { Clock } from "../platform/clock.ts";
 import { AgedProcess } from "../scanner/aged_collection.ts";
 import { PageAges } from "../scanner/ages.ts";
+import type { Pace } from "./coldest_pace.ts";
 import type { ProcessAccess } from "./policy.ts";
-
-/**
- * For how long a process has not run before it counts as resting, in milliseconds, where
- * the group has no time idle of its own.
- */
-export const RESTS_AFTER = 600_000;
-
-/** How a group is observed. Times are in milliseconds. */
-export interface Pace {
-  /** The shortest interval, and the shortest first one. */
-  readonly least: number;
-  readonly first: number;
-  /**
-   * Whether references are also read within an interval, since others may reset them.
-   * What goes next was not seen in use for many intervals if they are longer than usual.
-   */
-  readonly looks: boolean;
-  /** Whether references are reset at the end of an interval. */
-  readonly isReset: boolean;
-  /** For how long a process that rests has not run. */
-  readonly restsAfter: number;
-}
 
 /** The ages of a process's pages. */
 export class Aging {
