@@ -118,7 +118,10 @@ export function runCommand(context: Context) {
           capabilities: system.systemd.capabilities,
           mostMemory: mostMemory(totalMemory(system)),
           metrics: options.metrics,
-          caps: await configuredCaps(options.config, context),
+          // A dry run asks for nothing to be reclaimed.
+          caps: options.dryRun
+            ? []
+            : await configuredCaps(options.config, context),
         }));
         return;
       }
