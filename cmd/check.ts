@@ -35,6 +35,11 @@ Drop-ins of ${DEFAULT_CONFIG} are /etc/rcap.d/*.toml in name order, those of any
 other FILE.toml are FILE.d/*.toml. Their caps are added; of a [daemon] key, the
 last counts.
 
+Instead of max_rss, or with it, idle = "10m" pages out what was not used for so
+long. Guard rails: max_refaults = "0.2%/min", max_pressure = "1%",
+min_rss = "500M", max_pageout_rate = "64M/s", max_swap_writes = "20G/day". Also
+only = "anon" or "file", and priority = 1 to 100.
+
 In select, a process has to match all selectors of an inner list:
   select = [["exe:/usr/bin/postgres", "user:postgres"], "unit:nginx"]
 
@@ -67,10 +72,11 @@ export function checkCommand(context: Context) {
     .addHelpText("after", HELP)
     .action(async (options) => {
       const { system, log, signal } = context;
-      const { totalMemory } = system.memory();
+      const { totalMemory, swapDisk } = system.memory();
       const paths = configPaths(options.config);
       const reading = await readConfig(paths, {
         totalMemory,
+        swapDisk,
         users: new Users(system),
         system,
       }, signal);

@@ -39,6 +39,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./size.ts")).sizeCommand,
   },
   {
+    name: "restore",
+    summary: "bring back what of some processes is in swap",
+    load: async () => (await import("./restore.ts")).restoreCommand,
+  },
+  {
     name: "stat",
     summary: "what a running daemon has done, every few seconds",
     load: async () => (await import("./stat.ts")).statCommand,
@@ -47,6 +52,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "set",
     summary: "override one cap of a running daemon",
     load: async () => (await import("./set.ts")).setCommand,
+  },
+  {
+    name: "pause",
+    summary: "leave one group of a running daemon alone for a time",
+    load: async () => (await import("./pause.ts")).pauseCommand,
+  },
+  {
+    name: "resume",
+    summary: "end the pause of a group",
+    load: async () => (await import("./resume.ts")).resumeCommand,
   },
   {
     name: "reload",

@@ -82,6 +82,7 @@ export interface TableResult<Row> {
 /** Prints tables as the options say. */
 export class ResultTable<Row> {
   readonly #columns: readonly Column<Row>[];
+  readonly #width: number | undefined;
   readonly #options: TableOptions;
   readonly #context: Pick<Context, "color" | "print">;
 
@@ -91,15 +92,18 @@ export class ResultTable<Row> {
    * @throws UsageError if `--output` names a column that does not exist.
    */
   constructor(
-    { columns, shown }: {
+    { columns, shown, width }: {
       readonly columns: readonly Column<Row>[];
       readonly shown?: string;
+      /** How wide the table of these may be. */
+      readonly width?: number;
     },
     options: TableOptions,
     context: Pick<Context, "color" | "print">,
   ) {
     const usual = options.header ? shown : undefined;
     this.#columns = chooseColumns(columns, options.output ?? usual);
+    this.#width = options.output === undefined ? width : undefined;
     this.#options = options;
     this.#context = context;
   }
@@ -118,7 +122,14 @@ export class ResultTable<Row> {
     const { color } = this.#context;
     return [
       ...(above === undefined ? [] : [above]),
-      renderTable(this.#columns, { rows, totals, bare, exact, color }),
+      renderTable(this.#columns, {
+        rows,
+        totals,
+        bare,
+        exact,
+        color,
+        width: this.#width,
+      }),
       ...(bare || below === undefined ? [] : [below]),
     ];
   }

@@ -31,7 +31,7 @@ import {
   totalMemory,
 } from "./options.ts";
 import { addTableOptions, ResultTable } from "./result.ts";
-import { STAT_COLUMNS, STAT_SHOWN, warningsOf } from "./stat.ts";
+import { notesOf, STAT_TABLE } from "./stat.ts";
 
 const HELP = `
 The configuration is ${DEFAULT_CONFIG} and its drop-ins; rcap check reports what
@@ -53,7 +53,7 @@ ${
     failed:
       "another daemon runs, other users can write to the state directory, or another failure",
     usage: true,
-    capNotMet: "with --once, a cap is not met",
+    capNotMet: "with --once, a cap is not met, or would not be",
     incapable: true,
   })
 }
@@ -62,6 +62,7 @@ Examples:
   rcap run
   rcap run --config ./test.toml --state-dir /run/rcap-test --log-level debug
   rcap run --once
+  rcap run --dry-run --config ./test.toml --state-dir /run/rcap-test
   rcap run --print-unit > /etc/systemd/system/rcap.service`;
 
 /** The command. */
@@ -75,6 +76,11 @@ export function runCommand(context: Context) {
       )
       .addOption(configOption)
       .addOption(stateDirectoryOption(system))
+      .option(
+        "-n, --dry-run",
+        "watch, and say what would go; page out nothing",
+        false,
+      )
       .option("--once", "scan the groups over their cap once, and exit", false)
       .addOption(
         new Option(
@@ -95,7 +101,7 @@ export function runCommand(context: Context) {
     .addHelpText("after", HELP)
     .action(async (options) => {
       const table = new ResultTable(
-        { columns: STAT_COLUMNS, shown: STAT_SHOWN },
+        STAT_TABLE,
         options,
         context,
       );
@@ -112,7 +118,10 @@ export function runCommand(context: Context) {
           capabilities: system.systemd.capabilities,
           mostMemory: mostMemory(totalMemory(system)),
           metrics: options.metrics,
-          caps: await configuredCaps(options.config, context),
+          // A dry run asks for nothing to be reclaimed.
+          caps: options.dryRun
+            ? []
+            : await configuredCaps(options.config, context),
         }));
         return;
       }
@@ -125,6 +134,7 @@ export function runCommand(context: Context) {
         signal: context.signal,
         log: context.logAs(options.logFormat),
         version: denoJson.version,
+        isDryRun: options.dryRun,
         onTaken: (release: () => void) =>
           context.cleanUpWhenOverdue(() => {
             release();
@@ -140,7 +150,7 @@ export function runCommand(context: Context) {
       await table.print({
         json: state,
         rows: statRows(state, undefined),
-        below: warningsOf(state),
+        below: notesOf(state),
       });
       if (!areCapsMet(state)) context.setExitCode(EXIT_CODES.capNotMet.code);
     });
@@ -175,11 +185,12 @@ async function configuredCaps(
 
 /** The arguments of the daemon in a unit: those that differ from the default. */
 function unitArguments(
-  { config, stateDir, metrics, logFormat }: {
+  { config, stateDir, metrics, logFormat, dryRun }: {
     config: string;
     stateDir: string;
     metrics?: Address;
     logFormat: LogFormat;
+    dryRun: boolean;
   },
   { stateDirectory }: OperatingSystem,
 ): string[] {
@@ -189,5 +200,6 @@ function unitArguments(
     ...(stateDir === stateDirectory ? [] : ["--state-dir", stateDir]),
     ...(metrics ? ["--metrics", formatAddress(metrics)] : []),
     ...(logFormat === "text" ? [] : ["--log-format", logFormat]),
+    ...(dryRun ? ["--dry-run"] : []),
   ];
 }

@@ -63,14 +63,18 @@ export function setCommand(context: Context) {
         size,
       );
       const { cap, rss } = after;
-      const format = formatBeside(cap, rss);
+      const format = cap === null ? formatSize : formatBeside(cap, rss);
+      const now = cap === null
+        ? "there is no cap now"
+        : `the cap is ${format(cap)} now`;
+      const then = before.cap === null
+        ? "there was none"
+        : `it was ${formatSize(before.cap)}`;
       const result = {
         json: { version: 1, name, before: before.cap, cap, rss },
         text: () =>
           lines(
-            `${name}: the cap is ${format(cap)} now, it was ${
-              formatSize(before.cap)
-            }; ${format(rss)} resident`,
+            `${name}: ${now}, ${then}; ${format(rss)} resident`,
           ),
       };
       await printResult(result, options, context);

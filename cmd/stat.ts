@@ -6,12 +6,14 @@
 
 import { Argument, Command, Option } from "@commander-js/extra-typings";
 import { UsageError } from "../lib/errors.ts";
+import { describeGrowth } from "../lib/group/growth.ts";
 import type { DaemonState } from "../lib/group/state.ts";
 import { lines, type Printable } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
 import {
   formatBeside,
   formatSize,
+  formatTimeSoon,
   parseDuration,
 } from "../lib/report/units.ts";
 import {
@@ -27,7 +29,7 @@ import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 /** The default interval between two tables, in milliseconds. */
 const INTERVAL = 5000;
 
-export const STAT_COLUMNS: readonly Column<StatRow>[] = [
+const STAT_COLUMNS: readonly Column<StatRow>[] = [
   { name: "id", kind: "number", value: ({ id }) => id },
   { name: "name", kind: "text", value: ({ name }) => name },
   { name: "nproc", kind: "number", value: ({ processes }) => processes },
@@ -48,30 +50,56 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
   },
   { name: "backed_off", kind: "number", value: ({ backedOff }) => backedOff },
   { name: "warning", kind: "text", value: ({ warning }) => warning },
+  { name: "swap", kind: "size", value: ({ swap }) => swap },
+  {
+    name: "saved",
+    kind: "size",
+    value: ({ swap, saved }) => saved ?? (swap === null ? null : "not known"),
+  },
+  { name: "refaults", kind: "number", value: ({ refaults }) => refaults },
+  { name: "idle", kind: "size", value: ({ idleForMinute }) => idleForMinute },
+  {
+    name: "pressure",
+    kind: "number",
+    value: ({ pressure }) =>
+      pressure === null ? null : `${(pressure * 100).toFixed(2)}%`,
+  },
 ];
 
 /** A group over its cap never reads as if it met it. */
 function besideCap({ rss, cap }: StatRow): (bytes: number) => string {
-  return formatBeside(cap, rss);
+  return cap === null ? formatSize : formatBeside(cap, rss);
 }
 
 /** The columns of a table without `-H` and `-o`: warnings are below it. */
-export const STAT_SHOWN = STAT_COLUMNS.map(({ name }) => name)
-  .filter((name) => name !== "warning").join();
+const STAT_SHOWN = "name,nproc,rss,cap,swap,saved,refaults,idle,pressure,pg";
+
+/** The table of groups. */
+export const STAT_TABLE = {
+  columns: STAT_COLUMNS,
+  shown: STAT_SHOWN,
+  width: 100,
+};
 
 const HELP = `
 INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT, stat goes
 on until it is interrupted. The first table covers the time since the daemon
-started, each later one the time since the one before.
+started, each later one the time since the one before. By default it has the
+columns ${STAT_SHOWN},
+in at most 100 characters, for which long names are cut; -o chooses others.
 
 Columns: ${columnNames(STAT_COLUMNS)}
   nproc      processes               vm     size of their address spaces
-  rss        resident size           cap    the limit of rss
+  rss        resident size           cap    the limit of rss, - if there is none
   at         tried to page out       avgat  the same, average per scan
   pg         fall of rss             avgpg  the same, average per scan
+  swap       in swap                saved  that, less what zram or zswap keep of it
+  idle       not used for a minute  refaults  pages used again that were out
+  pressure   share of the last 10 s in which some process of its own cgroup, or
+             else of the machine, waited for memory
   backed_off intervals in which it was left alone, as its cap could not be met
-  warning    why the cap cannot be met, and which processes do not answer;
-             below the table unless -o names it
+  warning    why the cap cannot be met, what holds rcap back, and which
+             processes do not answer; below the table unless -o names it
 
 ${
   exitStatusHelp({
@@ -117,7 +145,7 @@ export function statCommand(context: Context) {
     .action(async (interval, count, options) => {
       const { system, signal, log } = context;
       const table = new ResultTable(
-        { columns: STAT_COLUMNS, shown: STAT_SHOWN },
+        STAT_TABLE,
         options,
         context,
       );
@@ -134,7 +162,7 @@ export function statCommand(context: Context) {
           json: statReport(now, before),
           rows: statRows(now, before),
           above: lines(...gap, ...memory),
-          below: warningsOf(now),
+          below: notesOf(now),
         });
         rounds++;
         // Without a reader there is nothing left to do.
@@ -143,12 +171,27 @@ export function statCommand(context: Context) {
     });
 }
 
-/** Why caps cannot be met, and how many processes are left alone, a line each. */
-export function warningsOf({ groups }: DaemonState): Printable {
-  return lines(...groups.flatMap(({ name, warning, avoided }) => [
-    ...(warning ? [warning] : []),
-    ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),
-  ]));
+/**
+ * What a table does not show, a line each: what would be paged out in a dry run, why caps
+ * cannot be met, and how many processes are left alone.
+ */
+export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
+  return lines(
+    ...(dryRun ? ["dry run: nothing is paged out"] : []),
+    ...groups.flatMap((
+      { name, warning, avoided, planned, pausedUntil, growth },
+    ) => [
+      ...(pausedUntil === null
+        ? []
+        : [`${name}: paused until ${formatTimeSoon(pausedUntil, updatedAt)}`]),
+      ...(planned
+        ? [`${name}: ${formatSize(planned)} would be paged out`]
+        : []),
+      ...(warning ? [warning] : []),
+      ...growth.map((one) => `${name}: ${describeGrowth(one)}`),
+      ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),
+    ]),
+  );
 }
 
 function describeAvoided(count: number): string {

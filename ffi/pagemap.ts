@@ -21,7 +21,25 @@ import { ThreadClock } from "./thread_clock.ts";
 // _IOWR('f', 16, struct pm_scan_arg), 96 bytes.
 const PAGEMAP_SCAN = 0xc0606610;
 const PAGE_IS_PRESENT = 1n << 3n;
+const PAGE_IS_SWAPPED = 1n << 4n;
 const PAGE_IS_PFNZERO = 1n << 5n;
+
+/** Which pages a scan finds: `category_inverted`, `category_mask` and `return_mask`. */
+interface Categories {
+  readonly inverted: bigint;
+  readonly mask: bigint;
+  readonly returned: bigint;
+}
+const PRESENT: Categories = {
+  inverted: PAGE_IS_PFNZERO,
+  mask: PAGE_IS_PRESENT | PAGE_IS_PFNZERO,
+  returned: PAGE_IS_PRESENT,
+};
+const SWAPPED: Categories = {
+  inverted: 0n,
+  mask: PAGE_IS_SWAPPED,
+  returned: PAGE_IS_SWAPPED,
+};
 
 /** The most regions that a single call returns; struct page_region is 24 bytes. */
 const SCAN_REGIONS = 4096;
@@ -60,17 +78,39 @@ export async function presentRuns(
   span: PageSpan,
   onRun: (firstPage: number, pages: number) => void,
 ): Promise<void> {
-  if (scanWorks !== false && await scanPresent(opened, span, onRun)) return;
+  if (scanWorks !== false && await scanRuns(opened, span, PRESENT, onRun)) {
+    return;
+  }
   await readPresent(opened, span, onRun);
 }
 
 /**
- * {@linkcode presentRuns} by `PAGEMAP_SCAN`; `false` if the kernel does not have
- * it.
+ * Reports the runs of pages in a range that page tables name as swapped, in order. Of
+ * shared memory, page tables name none.
+ *
+ * @param onRun as that of {@linkcode presentRuns}.
+ * @throws SystemError if they cannot be read.
  */
-async function scanPresent(
+export async function swappedRuns(
+  opened: OpenedPagemap,
+  span: PageSpan,
+  onRun: (firstPage: number, pages: number) => void,
+): Promise<void> {
+  if (scanWorks !== false && await scanRuns(opened, span, SWAPPED, onRun)) {
+    return;
+  }
+  await readRuns(opened, span, SWAPPED_BIT, onRun);
+}
+
+/**
+ * Finds runs by `PAGEMAP_SCAN`; `false` if the kernel does not have it.
+ *
+ * @param categories which pages are found.
+ */
+async function scanRuns(
   { pagemap, make, onWork }: OpenedPagemap,
   { firstPage, pages, pageSize }: PageSpan,
+  { inverted, mask, returned }: Categories,
   onRun: (firstPage: number, pages: number) => void,
 ): Promise<boolean> {
   const size = BigInt(pageSize);
@@ -87,9 +127,9 @@ async function scanPresent(
     argument[3] = end;
     argument[5] = address(regions);
     argument[6] = BigInt(SCAN_REGIONS);
-    argument[8] = PAGE_IS_PFNZERO; // category_inverted
-    argument[9] = PAGE_IS_PRESENT | PAGE_IS_PFNZERO; // category_mask
-    argument[11] = PAGE_IS_PRESENT; // return_mask
+    argument[8] = inverted; // category_inverted
+    argument[9] = mask; // category_mask
+    argument[11] = returned; // return_mask
     const calls = new CallList();
     const clock = new ThreadClock();
     const scan = calls.timed(
@@ -128,9 +168,19 @@ export async function readPresent(
   span: PageSpan,
   onRun: (firstPage: number, pages: number) => void,
 ): Promise<void> {
+  await readRuns(opened, span, PRESENT_BIT, onRun);
+}
+
+/** Finds the runs of pages whose entries have a bit in their high half. */
+async function readRuns(
+  opened: OpenedPagemap,
+  span: PageSpan,
+  bit: number,
+  onRun: (firstPage: number, pages: number) => void,
+): Promise<void> {
   let runStart = -1;
   const end = await eachEntry(opened, span, (page, high) => {
-    if (high >>> 31) {
+    if (high & bit) {
       if (runStart < 0) runStart = page;
     } else if (runStart >= 0) {
       onRun(runStart, page - runStart);
@@ -139,6 +189,10 @@ export async function readPresent(
   });
   if (runStart >= 0) onRun(runStart, end - runStart);
 }
+
+/** Bits 63, present, and 62, swapped, of an entry, in its high half. */
+const PRESENT_BIT = 1 << 31;
+const SWAPPED_BIT = 1 << 30;
 
 /** Bits of an entry's high half: bit 63, present, and bit 56, exclusively mapped. */
 const PRESENT_AND_EXCLUSIVE = 1 << 31 | 1 << 24;
@@ -237,7 +291,7 @@ async function eachEntry(
 /** Whether the kernel has `PAGEMAP_SCAN`, tested on an opened pagemap. */
 export async function hasPagemapScan(opened: OpenedPagemap): Promise<boolean> {
   const nothing = { firstPage: 1, pages: 1, pageSize: 4096 };
-  scanWorks ??= await scanPresent(opened, nothing, () => {});
+  scanWorks ??= await scanRuns(opened, nothing, PRESENT, () => {});
   return scanWorks;
 }
 

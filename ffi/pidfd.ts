@@ -14,6 +14,9 @@ import { checked, libc } from "./libc.ts";
 const SYS_PIDFD_SEND_SIGNAL = 424n;
 const SYS_PIDFD_OPEN = 434n;
 
+/** `MADV_WILLNEED` of include/uapi/asm-generic/mman-common.h: read these pages. */
+export const MADV_WILLNEED = 3;
+
 /** `MADV_COLD` of include/uapi/asm-generic/mman-common.h: deactivate these pages. */
 export const MADV_COLD = 20;
 

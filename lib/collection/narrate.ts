@@ -57,9 +57,11 @@ export function narrate(event: ScanEvent): string[] {
           formatSize(bytes)
         } resident: ${what}`;
       });
-      const gave = `victim ${process.pid}: RSS fell by ${formatSize(fell)}, ${
-        remains(excess)
-      }`;
+      const isPlan = results.some(({ result }) => result === "planned");
+      const verb = isPlan ? "would fall" : "fell";
+      const gave = `victim ${process.pid}: RSS ${verb} by ${
+        formatSize(fell)
+      }, ${remains(excess)}`;
       return [...told, gave];
     }
     case "ignore": {

@@ -82,5 +82,7 @@ const OF_OWN: ReadonlySet<SkipReason> = new Set([
   "shared",
   "no-swap",
   "swap-limit",
+  "swap-writes",
+  "spared",
   "pinned",
 ]);

@@ -5,8 +5,6 @@
  */
 
 import type { Selector } from "../collection/selectors.ts";
-import { describeExcessiveCap } from "./cap_size.ts";
-import { whyNotReclaimed } from "./reclaim.ts";
 import {
   type ConfigFile,
   type ConfigFiles,
@@ -30,9 +28,12 @@ import {
   understand,
 } from "./config_schema.ts";
 import type {
+  MemoryKind,
   ReclaimChoice,
   SecondaryMmuChoice,
 } from "../platform/platform.ts";
+import type { ByteRate, RefaultLimit } from "../report/rates.ts";
+import { capDoubts, type CapSurroundings } from "./cap_doubts.ts";
 import { misreadEscapes } from "./misread_escapes.ts";
 import type { PolicyName } from "./policy_names.ts";
 import {
@@ -69,12 +70,28 @@ export interface DaemonConfig {
   readonly caps: readonly CapConfig[];
 }
 
+/** The priority of a cap that has none of its own. */
+export const DEFAULT_PRIORITY = 50;
+
 /** A cap. */
 export interface CapConfig {
   readonly name: string;
   readonly select: readonly Selector[];
+  /** In bytes; without one, `idle` is there. */
+  readonly maxRss?: number;
+  /** For how long memory is not used before it is paged out, in milliseconds. */
+  readonly idle?: number;
+  readonly maxRefaults?: RefaultLimit;
+  /** From 0 to 1. */
+  readonly maxPressure?: number;
   /** In bytes. */
-  readonly maxRss: number;
+  readonly minRss?: number;
+  readonly maxPageoutRate?: ByteRate;
+  readonly maxSwapWrites?: ByteRate;
+  /** The kind of memory that goes; both by default. */
+  readonly only?: MemoryKind;
+  /** 1 to 100; {@linkcode DEFAULT_PRIORITY} by default. */
+  readonly priority?: number;
   /** What to do with virtual machines; `leave` by default. */
   readonly secondaryMmu?: SecondaryMmuChoice;
   /** Whether the kernel is asked to reclaim what is shared; `off` by default. */
@@ -106,6 +123,8 @@ export interface ConfigReading {
 
 /** What reading a configuration depends on. */
 export interface ConfigSurroundings extends FileSurroundings {
+  /** The device or file of the machine's swap, if it is on a disk. */
+  readonly swapDisk?: string;
   /** Whether the configuration may be without caps. */
   readonly hasOtherCaps?: boolean;
 }
@@ -180,10 +199,11 @@ export function understandConfig(
       line: 0,
       message: `it contains no cap, nor does a drop-in in ${paths.dropIns}`,
       suggestion:
-        "add a table [[cap]] with name, select and max_rss, as rcap check --help shows",
+        "add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
     });
   }
   const { config, settings } = merge(files);
+  const writesClock = settings.has("policy") && config?.policy === "clock";
   return {
     config: problems.length === 0 ? config : undefined,
     problems: inOrder(
@@ -193,7 +213,7 @@ export function understandConfig(
     isPassing: problems.length > 0 &&
       problems.every(({ isPassing = false }) => isPassing),
     warnings: inOrder(
-      files.flatMap((file) => doubts(file, surroundings)),
+      files.flatMap((file) => doubts(file, { ...surroundings, writesClock })),
       paths,
     ),
     files: files.map(({ path }) => path),
@@ -298,30 +318,17 @@ function duplicates(caps: readonly CapPlace[]): ConfigProblem[] {
 /** Returns warnings about settings that are valid but have no effect. */
 function doubts(
   { path, root, settings }: FileReading,
-  { totalMemory, system }: FileSurroundings,
+  surroundings: CapSurroundings,
 ): ConfigProblem[] {
   if (!root || !settings) return [];
   const { daemon, cap = [] } = settings;
-  const warnings: ConfigProblem[] = cap.flatMap(({ name, max_rss }, index) => {
-    const doubt = describeExcessiveCap(max_rss, totalMemory);
-    if (doubt === undefined) return [];
-    return [{
+  const warnings = cap.flatMap((one, index) =>
+    capDoubts(one, surroundings).map(({ key, ...doubt }) => ({
       file: path,
-      line: lineOf(root, ["cap", index, "max_rss"]),
-      message: `cap "${name}" of ${doubt}`,
-      suggestion: "it can never be exceeded; lower it",
-    }];
-  });
-  for (const [index, one] of cap.entries()) {
-    const why = whyNotReclaimed(one, system);
-    if (why === undefined) continue;
-    warnings.push({
-      file: path,
-      line: lineOf(root, ["cap", index, "reclaim"]),
-      message: `reclaim of cap "${one.name}" has no effect: ${why}`,
-      suggestion: null,
-    });
-  }
+      line: lineOf(root, ["cap", index, key]),
+      ...doubt,
+    }))
+  );
   if (daemon?.enforcement_threshold === 1) {
     warnings.push({
       file: path,
@@ -348,16 +355,23 @@ function merge(
       places.set(key, [...others, place("daemon", key)]);
     }
     settings.cap?.forEach((cap, index) => {
-      const { name, select, reclaim } = cap;
-      const { max_rss: maxRss, secondary_mmu: secondaryMmu } = cap;
-      caps.push({
-        name,
-        select,
-        maxRss,
-        ...secondaryMmu && { secondaryMmu },
-        ...reclaim && { reclaim },
+      const config: CapConfig = {
+        name: cap.name,
+        select: cap.select,
+        maxRss: cap.max_rss,
+        idle: cap.idle,
+        maxRefaults: cap.max_refaults,
+        maxPressure: cap.max_pressure,
+        minRss: cap.min_rss,
+        maxPageoutRate: cap.max_pageout_rate,
+        maxSwapWrites: cap.max_swap_writes,
+        only: cap.only,
+        priority: cap.priority,
+        secondaryMmu: cap.secondary_mmu,
+        reclaim: cap.reclaim,
         place: place("cap", index),
-      });
+      };
+      caps.push(withoutUndefined(config));
     });
   }
   return {
@@ -374,6 +388,13 @@ function merge(
     },
     settings: places,
   };
+}
+
+/** Returns an object without the keys that have no value. */
+function withoutUndefined<T extends object>(object: T): T {
+  const copy = { ...object };
+  for (const key in copy) if (copy[key] === undefined) delete copy[key];
+  return copy;
 }
 
 /** Sorts problems by file, the main one first, and by line. */

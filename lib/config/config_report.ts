@@ -7,6 +7,11 @@
 import { writtenAs, type WrittenSelector } from "../collection/selectors.ts";
 import { lines, type Printable } from "../report/escape.ts";
 import {
+  type ByteRate,
+  exactByteRate,
+  exactRefaultLimit,
+} from "../report/rates.ts";
+import {
   countOf,
   exactDuration,
   exactPercent,
@@ -30,10 +35,20 @@ export interface CheckReport {
     readonly caps: readonly {
       readonly name: string;
       readonly select: readonly WrittenSelector[];
-      readonly maxRss: number;
+      readonly maxRss?: number;
+      /** In seconds. */
+      readonly idle?: number;
+      readonly maxSwapWrites?: WrittenRate;
+      readonly maxPageoutRate?: WrittenRate;
       readonly place: string;
     }[];
   } | null;
+}
+
+/** So many bytes in a number of seconds. */
+interface WrittenRate {
+  readonly bytes: number;
+  readonly seconds: number;
 }
 
 /** Returns the report on a configuration, for scripts. */
@@ -62,11 +77,20 @@ function configReport(
       reportInterval: daemon.reportInterval / 1000,
       configInterval: daemon.configInterval / 1000,
     },
-    caps: caps.map(({ select, ...cap }) => ({
+    caps: caps.map((
+      { select, idle, maxPageoutRate, maxSwapWrites, ...cap },
+    ) => ({
       ...cap,
       select: select.map(writtenAs),
+      ...idle !== undefined && { idle: idle / 1000 },
+      ...maxPageoutRate && { maxPageoutRate: writtenRate(maxPageoutRate) },
+      ...maxSwapWrites && { maxSwapWrites: writtenRate(maxSwapWrites) },
     })),
   };
+}
+
+function writtenRate({ bytes, per }: ByteRate): WrittenRate {
+  return { bytes, seconds: per / 1000 };
 }
 
 /** Describes how many caps a valid configuration has, by file. */
@@ -123,21 +147,40 @@ export function renderConfig(
 }
 
 /** Renders a cap as lines. */
-function renderCap(
-  { name, select, maxRss, secondaryMmu, reclaim, place }: CapConfig,
-): string[] {
+function renderCap(cap: CapConfig): string[] {
+  const { name, select, place } = cap;
   const listed = (texts: readonly string[]) => texts.map(quoteToml).join(", ");
   const selectors = select.map(writtenAs).map((written) =>
     typeof written === "string" ? quoteToml(written) : `[${listed(written)}]`
   ).join(", ");
+  const values: [key: string, text: string | undefined][] = [
+    ["max_rss", written(cap.maxRss, exactSize)],
+    ["idle", written(cap.idle, exactDuration)],
+    ["max_refaults", written(cap.maxRefaults, exactRefaultLimit)],
+    ["max_pressure", written(cap.maxPressure, exactPercent)],
+    ["min_rss", written(cap.minRss, exactSize)],
+    ["max_pageout_rate", written(cap.maxPageoutRate, exactByteRate)],
+    ["max_swap_writes", written(cap.maxSwapWrites, exactByteRate)],
+    ["only", cap.only],
+    ["secondary_mmu", cap.secondaryMmu],
+    ["reclaim", cap.reclaim],
+  ];
   return [
     "",
     `# ${place}`,
     "[[cap]]",
     `name = ${quoteToml(name)}`,
     `select = [${selectors}]`,
-    `max_rss = ${quoteToml(exactSize(maxRss))}`,
-    ...secondaryMmu ? [`secondary_mmu = ${quoteToml(secondaryMmu)}`] : [],
-    ...reclaim ? [`reclaim = ${quoteToml(reclaim)}`] : [],
+    ...values.flatMap(([key, text]) =>
+      text === undefined ? [] : [`${key} = ${quoteToml(text)}`]
+    ),
+    ...cap.priority === undefined ? [] : [`priority = ${cap.priority}`],
   ];
+}
+
+function written<T>(
+  value: T | undefined,
+  format: (value: T) => string,
+): string | undefined {
+  return value === undefined ? undefined : format(value);
 }

@@ -15,6 +15,7 @@ import { UserNotKnown, type Users } from "../collection/users.ts";
 import { UsageError } from "../errors.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import {
+  type MemoryKind,
   type PagedataSourceName,
   RECLAIM_CHOICES,
   type ReclaimChoice,
@@ -22,9 +23,23 @@ import {
   type SecondaryMmuChoice,
 } from "../platform/platform.ts";
 import { escapeLine } from "../report/escape.ts";
-import { exactPercent, parseDuration, parsePercent } from "../report/units.ts";
+import type { ByteRate, RefaultLimit } from "../report/rates.ts";
+import { parseDuration, parsePercent } from "../report/units.ts";
 import { parseCapSize } from "./cap_size.ts";
-import { didYouMean } from "./did_you_mean.ts";
+import {
+  describe,
+  parseChoice,
+  wrongShare,
+  wrongType,
+} from "./config_values.ts";
+import {
+  byteRateOf,
+  parseIdle,
+  parseMaxPressure,
+  parseMaxRefaults,
+  parseOnly,
+  parsePriority,
+} from "./guard_values.ts";
 import { DEFAULT_POLICY, POLICIES, type PolicyName } from "./policy_names.ts";
 import { quoteToml, type TomlPath, type TomlValue } from "./toml.ts";
 
@@ -57,20 +72,38 @@ export const DEFAULT_SETTINGS: DaemonSettings = {
   pagedata: "auto",
 };
 
-/** A cap, by the names in a file. The size is in bytes. */
+/** A cap, by the names in a file. Sizes are in bytes, times in milliseconds. */
 export interface CapSettings {
   readonly name: string;
   readonly select: readonly Selector[];
-  readonly max_rss: number;
+  /** There is at least one of this and `idle`. */
+  readonly max_rss?: number;
   readonly secondary_mmu?: SecondaryMmuChoice;
   readonly reclaim?: ReclaimChoice;
+  readonly idle?: number;
+  readonly max_refaults?: RefaultLimit;
+  /** From 0 to 1. */
+  readonly max_pressure?: number;
+  readonly min_rss?: number;
+  readonly max_pageout_rate?: ByteRate;
+  readonly max_swap_writes?: ByteRate;
+  readonly only?: MemoryKind;
+  readonly priority?: number;
 }
 
-/** The keys that every cap has. */
-const REQUIRED_CAP_KEYS = ["name", "select", "max_rss"];
 /** The keys of a cap. */
-export const CAP_KEYS: readonly string[] = [
-  ...REQUIRED_CAP_KEYS,
+export const CAP_KEYS: readonly (keyof CapSettings)[] = [
+  "name",
+  "select",
+  "max_rss",
+  "idle",
+  "max_refaults",
+  "max_pressure",
+  "min_rss",
+  "max_pageout_rate",
+  "max_swap_writes",
+  "only",
+  "priority",
   "secondary_mmu",
   "reclaim",
 ];
@@ -139,7 +172,7 @@ export interface FileSurroundings {
   readonly users: Users;
   readonly system: Pick<
     OperatingSystem,
-    "files" | "pagedataSources" | "whyNotReclaimable"
+    "files" | "pagedataSources" | "missingCapKeys" | "whyNotReclaimable"
   >;
 }
 
@@ -175,7 +208,13 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
     pagedata: v.optional(
       parsed((value) => parseChoice(value, "pagedata", pagedataChoices)),
     ),
-  }, { what: "daemon", remedy: "begin the table with [daemon]" });
+  }, { what: "daemon", remedy: "begin the table with [daemon]", required: [] });
+  /** A key that may be left out, and that a system may not know how to hold. */
+  const optional = <T>(key: keyof CapSettings, parse: (value: unknown) => T) =>
+    v.optional(parsed((value) => {
+      if (!system.missingCapKeys?.includes(key)) return parse(value);
+      throw new UsageError(`${key} does not work on this system`, "remove it");
+    }));
   const cap = table({
     name: parsed(parseName),
     select: v.pipe(
@@ -197,19 +236,65 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
         ),
       ),
     ),
-    max_rss: parsed((value) => parseMaxRss(value, totalMemory)),
-    secondary_mmu: v.optional(
-      parsed((value) =>
-        parseChoice(value, "secondary_mmu", SECONDARY_MMU_CHOICES)
+    max_rss: optional(
+      "max_rss",
+      (value) => parseCap(value, "max_rss", totalMemory),
+    ),
+    idle: optional("idle", parseIdle),
+    max_refaults: optional("max_refaults", parseMaxRefaults),
+    max_pressure: optional("max_pressure", parseMaxPressure),
+    min_rss: optional(
+      "min_rss",
+      (value) => parseCap(value, "min_rss", totalMemory),
+    ),
+    max_pageout_rate: optional(
+      "max_pageout_rate",
+      byteRateOf("max_pageout_rate", ["s", "min"]),
+    ),
+    max_swap_writes: optional(
+      "max_swap_writes",
+      byteRateOf("max_swap_writes", ["day", "h"]),
+    ),
+    only: optional("only", parseOnly),
+    priority: optional("priority", parsePriority),
+    secondary_mmu: optional(
+      "secondary_mmu",
+      (value) => parseChoice(value, "secondary_mmu", SECONDARY_MMU_CHOICES),
+    ),
+    reclaim: optional(
+      "reclaim",
+      (value) => parseChoice(value, "reclaim", RECLAIM_CHOICES),
+    ),
+  }, {
+    what: "the cap",
+    remedy: "begin it with [[cap]]",
+    required: ["name", "select"],
+  });
+  const sensibleCap = v.pipe(
+    cap,
+    v.partialCheck(
+      [["max_rss"], ["idle"]],
+      ({ max_rss, idle }) => max_rss !== undefined || idle !== undefined,
+      issueText(
+        "the cap has neither max_rss nor idle",
+        `add max_rss = "2G", idle = "10m", or both`,
       ),
     ),
-    reclaim: v.optional(
-      parsed((value) => parseChoice(value, "reclaim", RECLAIM_CHOICES)),
+    v.forward(
+      v.partialCheck(
+        [["max_rss"], ["min_rss"]],
+        ({ max_rss = Infinity, min_rss = 0 }) => min_rss <= max_rss,
+        issueText(
+          "min_rss is larger than max_rss: the cap could never be met",
+          "lower it, or raise max_rss",
+        ),
+      ),
+      ["min_rss"],
     ),
-  }, { what: "the cap", remedy: "begin it with [[cap]]" });
+  );
   return v.object({
     daemon: v.optional(daemon),
-    cap: v.optional(v.array(cap, ({ input }) =>
+    cap: v.optional(v.array(sensibleCap, ({ input }) =>
       issueText(
         `cap is ${describe(input)}, not a list of tables`,
         "begin every cap with [[cap]], in two brackets",
@@ -220,7 +305,11 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
 /** A table whose keys are all required unless they are optional. */
 function table<Entries extends v.ObjectEntries>(
   entries: Entries,
-  { what, remedy }: { what: string; remedy: string },
+  { what, remedy, required }: {
+    what: string;
+    remedy: string;
+    required: readonly string[];
+  },
 ) {
   return v.pipe(
     // Lists and dates are objects too.
@@ -232,7 +321,7 @@ function table<Entries extends v.ObjectEntries>(
     v.object(entries, ({ expected }) =>
       issueText(
         `${what} has no ${expected?.replaceAll('"', "")}`,
-        `every cap has ${REQUIRED_CAP_KEYS.join(", ")}`,
+        `every cap has ${required.join(" and ")}`,
       )),
   );
 }
@@ -293,22 +382,8 @@ function parseBudget(value: unknown): number {
   throw wrongShare(value, { key, parse: parseBudget, otherwise: "1%" });
 }
 
-function wrongShare(
-  value: unknown,
-  wanted: Pick<WantedValue, "key" | "parse" | "otherwise">,
-): UsageError {
-  return wrongType(value, {
-    ...wanted,
-    wanted: "a percentage",
-    // A share below one is more likely than less than one percent.
-    examples: (number) => [
-      Number(number) < 1 ? exactPercent(Number(number)) : `${number}%`,
-    ],
-  });
-}
-
-function parseMaxRss(value: unknown, totalMemory: number): number {
-  const key = "max_rss";
+/** Parses the size of a group. */
+function parseCap(value: unknown, key: string, totalMemory: number): number {
   if (typeof value !== "string" && typeof value !== "bigint") {
     throw wrongType(value, {
       key,
@@ -316,7 +391,7 @@ function parseMaxRss(value: unknown, totalMemory: number): number {
       // 1e9 is a number of bytes, and 1.5 one of gibibytes.
       examples: (number) =>
         number < 4096 ? [`${number}G`] : [`${number}`, `${number}G`],
-      parse: (text) => parseMaxRss(text, totalMemory),
+      parse: (text) => parseCap(text, key, totalMemory),
       otherwise: "2G",
     });
   }
@@ -369,65 +444,4 @@ function parseWord(value: unknown, users: Users): PlainSelector {
     parse: (text) => parseSelector(text, users),
     otherwise: "unit:nginx",
   });
-}
-
-function parseChoice<T extends string>(
-  value: unknown,
-  key: string,
-  choices: readonly T[],
-): T {
-  const choice = choices.find((choice) => choice === value);
-  if (choice !== undefined) return choice;
-  const guess = typeof value === "string"
-    ? didYouMean(value, choices)
-    : undefined;
-  throw new UsageError(
-    `${key} is ${describe(value)}`,
-    guess === undefined
-      ? `use one of ${choices.map((choice) => `"${choice}"`).join(", ")}`
-      : `did you mean "${guess}"?`,
-  );
-}
-
-/** What would be valid in place of a value of another type. */
-interface WantedValue {
-  readonly key: string;
-  readonly wanted: string;
-  /** Returns values that may be meant by a number, the likeliest first. */
-  readonly examples: (number: number | bigint) => readonly string[];
-  /** Throws a `UsageError` if an example is not valid. */
-  readonly parse: (example: string) => unknown;
-  /** A valid value. */
-  readonly otherwise: string;
-}
-
-function wrongType(
-  value: unknown,
-  { key, wanted, examples, parse, otherwise }: WantedValue,
-): UsageError {
-  const isNumber = typeof value === "bigint" || typeof value === "number";
-  const isValid = (example: string) => {
-    try {
-      parse(example);
-      return true;
-    } catch (error) {
-      if (!(error instanceof UsageError)) throw error;
-      return false;
-    }
-  };
-  const example = isNumber ? examples(value).find(isValid) : undefined;
-  return new UsageError(
-    `${key} is ${describe(value)}, not ${wanted}`,
-    `write it in quotation marks: "${example ?? otherwise}"`,
-  );
-}
-
-/** Describes a value in TOML's terms. */
-function describe(value: unknown): string {
-  if (typeof value === "string") return `"${value}"`;
-  if (typeof value === "bigint") return `the integer ${value}`;
-  if (typeof value === "number") return `the number ${value}`;
-  if (typeof value === "boolean") return `the boolean ${value}`;
-  if (Array.isArray(value)) return "a list";
-  return value instanceof Date ? "a date" : "a table";
 }

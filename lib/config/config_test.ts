@@ -286,7 +286,7 @@ Deno.test("the main file may be missing if there are drop-ins", () => {
 
 Deno.test("a configuration without caps is reported", () => {
   const expected = [
-    "rcap.toml: it contains no cap, nor does a drop-in in rcap.d; add a table [[cap]] with name, select and max_rss, as rcap check --help shows",
+    "rcap.toml: it contains no cap, nor does a drop-in in rcap.d; add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
   ];
   for (const text of ["", "# nothing\n", "cap = []", "[daemon]"]) {
     assertEquals(problemsOf({ "rcap.toml": text }), expected, text);
@@ -332,8 +332,8 @@ __proto__ = { name = "b" }
     '16: unknown key "max_rs" in [[cap]]; did you mean max_rss?',
     '17: unknown key "policy" in [[cap]]; it belongs below [daemon]',
     '18: unknown key "Select" in [[cap]]; did you mean select?',
-    '19: unknown key "toString" in [[cap]]; the keys are name, select, max_rss, secondary_mmu, reclaim',
-    '20: unknown key "__proto__" in [[cap]]; the keys are name, select, max_rss, secondary_mmu, reclaim',
+    '19: unknown key "toString" in [[cap]]; the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu, reclaim',
+    '20: unknown key "__proto__" in [[cap]]; the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu, reclaim',
   );
 });
 
@@ -388,7 +388,9 @@ Deno.test("where nothing can be reclaimed, a warning says why", () => {
     "rcap.toml": cap("one", '["cgroup:/db"]') + cap("two", '["comm:db"]') +
       cap("three", '["cgroup:/db", "cgroup:/other"]') +
       cap("four", '[["cgroup:/db", "comm:db"]]') +
-      cap("five", '["unit:db"]'),
+      cap("five", '["unit:db"]') +
+      `${cap("six", '["unit:db"]')}only = "file"\n` +
+      cap("seven", '["unit:db"]').replace('max_rss = "1G"', 'idle = "1h"'),
   });
   const { warnings, config } = files.read({
     whyNotReclaimable: (matches) =>
@@ -404,6 +406,14 @@ Deno.test("where nothing can be reclaimed, a warning says why", () => {
       [10, `reclaim of cap "two" has no effect: ${other}`],
       [15, `reclaim of cap "three" has no effect: ${other}`],
       [20, `reclaim of cap "four" has no effect: ${other}`],
+      [
+        30,
+        'reclaim of cap "six" has no effect: the kernel chooses the pages, and could not keep to only = "file"',
+      ],
+      [
+        36,
+        'reclaim of cap "seven" has no effect: the kernel is asked only while a group is over its cap, and this one has no max_rss',
+      ],
     ],
   );
 });
@@ -668,9 +678,9 @@ Deno.test("values that are not tables and missing keys are reported", () => {
     "cap = [1, [], {}]",
     "1: the cap is the integer 1, not a table; begin it with [[cap]]",
     "1: the cap is a list, not a table; begin it with [[cap]]",
-    "1: the cap has no name; every cap has name, select, max_rss",
-    "1: the cap has no select; every cap has name, select, max_rss",
-    "1: the cap has no max_rss; every cap has name, select, max_rss",
+    "1: the cap has no name; every cap has name and select",
+    "1: the cap has no select; every cap has name and select",
+    '1: the cap has neither max_rss nor idle; add max_rss = "2G", idle = "10m", or both',
   );
 });
 
@@ -723,7 +733,7 @@ Deno.test("a byte order mark and Windows line ends are ignored", () => {
   const text = `\ufeff${capNamed("a").replaceAll("\n", "\r\n")}foo = 1\r\n`;
   assertProblems(
     text,
-    '5: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu, reclaim',
+    '5: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu, reclaim',
   );
 });
 
@@ -753,10 +763,10 @@ Deno.test("the error of a configuration has every problem on a line of its own",
   const told = [error.message, ...error.details].join("\n");
   assertEquals(files.relative(told).split("\n"), [
     "the configuration has 4 problems:",
-    "rcap.toml:1: the cap has no select; every cap has name, select, max_rss",
-    "rcap.toml:1: the cap has no max_rss; every cap has name, select, max_rss",
+    "rcap.toml:1: the cap has no select; every cap has name and select",
+    'rcap.toml:1: the cap has neither max_rss nor idle; add max_rss = "2G", idle = "10m", or both',
     'rcap.toml:2: name: "a\\tb" cannot be the name of a cap; use up to 64 letters, digits and . _ @ -, the first a letter or digit',
-    'rcap.toml:3: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, secondary_mmu, reclaim',
+    'rcap.toml:3: unknown key "foo" in [[cap]]; the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu, reclaim',
   ]);
   assertEquals(
     new ConfigError(problems.slice(0, 1)).message,
@@ -900,7 +910,8 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
       file,
       line: 5,
       message: 'unknown key "foo" in [[cap]]',
-      suggestion: "the keys are name, select, max_rss, secondary_mmu, reclaim",
+      suggestion:
+        "the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu, reclaim",
     }],
     warnings: [],
     config: null,

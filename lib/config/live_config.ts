@@ -96,9 +96,10 @@ export class LiveConfig {
   }
 
   async #read(signal?: AbortSignal) {
-    const { totalMemory } = this.#system.memory();
+    const { totalMemory, swapDisk } = this.#system.memory();
     const reading = await readConfig(this.#paths, {
       totalMemory,
+      swapDisk,
       hasOtherCaps: this.#projects.length > 0,
       users: this.#users,
       system: this.#system,

@@ -214,7 +214,7 @@ for (const policy of POLICIES) {
     await simulation.run(120);
     assert(simulation.group("one").warning !== null);
     simulation.overrides.set("one", 200 * MIB * PAGE);
-    simulation.daemon.askForOverrides();
+    simulation.daemon.askForRequests();
     await simulation.run(0);
     assertEquals(simulation.group("one").warning, null);
     const record = new Record();
@@ -345,7 +345,7 @@ for (
     "another size": (_, process) => process.fill("more", 2 * MIB),
     "another cap": ({ overrides, daemon }) => {
       overrides.set("one", 3 * MIB * PAGE);
-      daemon.askForOverrides();
+      daemon.askForRequests();
     },
     "another large member": ({ platform }) =>
       platform.start("one").fill("a", 2 * MIB),
@@ -370,8 +370,19 @@ for (
   });
 }
 
-for (const [what, mib, more] of [["higher", 24, 0], ["lower", 3, 2]] as const) {
-  Deno.test(`a ${what} cap ${more ? "lets the scan go on" : "ends the scan in flight"}`, async () => {
+const setCap = (mib: number) => (simulation: SimulatedDaemon) =>
+  void simulation.overrides.set("one", mib * MIB * PAGE);
+const pause = ({ pauses, clock }: SimulatedDaemon) =>
+  void pauses.set("one", clock.wallTime() + 60);
+
+for (
+  const [what, request, more] of [
+    ["higher cap", setCap(24), 0],
+    ["lower cap", setCap(3), 2],
+    ["pause", pause, 0],
+  ] as const
+) {
+  Deno.test(`a ${what} ${more ? "lets the scan go on" : "ends the scan in flight"}`, async () => {
     const caps = [capOf("one", 4 * MIB)];
     await using simulation = new SimulatedDaemon({ caps });
     const process = simulation.platform.start("one");
@@ -385,8 +396,8 @@ for (const [what, mib, more] of [["higher", 24, 0], ["lower", 3, 2]] as const) {
     await simulation.run(2 * INTERVAL);
     const before = pageOuts;
     assert(before >= 1 && before < 5, `${before}`);
-    simulation.overrides.set("one", mib * MIB * PAGE);
-    simulation.daemon.askForOverrides();
+    request(simulation);
+    simulation.daemon.askForRequests();
     await simulation.run(2);
     // The page-out in flight is the last.
     assertEquals(pageOuts - before, more);

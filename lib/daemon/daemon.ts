@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { DaemonConfig } from "../config/config.ts";
+import { type DaemonConfig, DEFAULT_PRIORITY } from "../config/config.ts";
 import type { Reloaded } from "../config/live_config.ts";
 import { ProcessError } from "../errors.ts";
 import type { OnRead } from "../group/measured_memory.ts";
@@ -27,6 +27,7 @@ import type {
 import { policyOf } from "../policy/policies.ts";
 import { countOf } from "../report/units.ts";
 import { Costs } from "./costs.ts";
+import { watchPressure } from "./pressures.ts";
 import { Reloading } from "./reloading.ts";
 import { shareOut } from "./threshold.ts";
 import { Ticker } from "./ticker.ts";
@@ -60,6 +61,8 @@ export interface DaemonSurroundings {
   readonly report: (state: DaemonState) => void;
   /** Returns the caps set by hand, in bytes by name. */
   readonly overrides: () => ReadonlyMap<string, number>;
+  /** Returns until when groups are paused, in seconds since the epoch by name. */
+  readonly pauses: () => ReadonlyMap<string, number>;
   /**
    * Reads the configuration again. Waits for the name service.
    *
@@ -73,6 +76,8 @@ export interface DaemonSurroundings {
   readonly onScan?: (seconds: number) => void;
   readonly onRead?: OnRead;
   readonly onReload?: () => void;
+  /** Whether scans only plan. */
+  readonly isDryRun?: boolean;
 }
 
 /** Watches groups and scans those over their cap. */
@@ -101,13 +106,14 @@ export class Daemon {
   /** Whether all of these are temporary. */
   #isPassing = false;
   #sampledAt: number;
-  /** Whether the caps set by hand are to be read on the next turn of the loop. */
-  #hasNewOverrides = false;
+  /** Whether what was set by hand is to be read on the next turn of the loop. */
+  #hasRequests = false;
   #wake = new AbortController();
 
   /** @param config its policy stays in force until the daemon ends. */
   constructor(config: DaemonConfig, around: DaemonSurroundings) {
-    const { platform, clock, log, signal, rights, onScan, onRead } = around;
+    const { platform, clock, log, signal, rights, onScan, onRead, isDryRun } =
+      around;
     this.#around = around;
     this.#config = config;
     this.#startedAt = clock.wallTime();
@@ -130,10 +136,13 @@ export class Daemon {
       onRead,
       policy: policyOf(config.policy),
       observationBudget: config.observationBudget,
+      isDryRun,
       troubles: this.#troubles,
       turns: new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE, clock),
       work: this.#work,
     });
+    // Pauses outlast a daemon.
+    this.#watchList.pause(around.pauses());
     const now = clock.now();
     this.#sampledAt = now;
     this.#tickers = {
@@ -153,9 +162,9 @@ export class Daemon {
     this.#wake.abort();
   }
 
-  /** Requests that the caps set by hand be read again. */
-  askForOverrides(): void {
-    this.#hasNewOverrides = true;
+  /** Requests that the caps and pauses set by hand be read again. */
+  askForRequests(): void {
+    this.#hasRequests = true;
     this.#wake.abort();
   }
 
@@ -259,14 +268,17 @@ export class Daemon {
     for (const { group } of groups) await group.measure(clock.now());
     const samples = sampleAll();
     const excesses = this.#shareOut(samples);
+    this.#watchGuards(samples);
     for (const [index, group] of groups.entries()) {
+      if (signal.aborted) break;
       const excess = excesses[index];
-      if (signal.aborted || excess <= 0) continue;
-      await group.enforce(excess, {
+      const options = {
         interval: observation,
         isBounded: excess < samples[index].excess,
         isOnlyScan: true,
-      });
+      };
+      if (excess > 0) await group.enforce(excess, options);
+      await group.pageOutIdle(options);
     }
     for (const { group } of groups) await group.measureAnew(clock.now());
     return this.#state();
@@ -284,11 +296,11 @@ export class Daemon {
   /** Carries out requests. */
   #answer(): void {
     const reading = this.#reloading.take();
-    const hasNewOverrides = this.#hasNewOverrides;
-    this.#hasNewOverrides = false;
+    const hasRequests = this.#hasRequests;
+    this.#hasRequests = false;
     if (reading) this.#takeOver(reading);
-    if (hasNewOverrides) this.#applyOverrides();
-    if (reading || hasNewOverrides) this.#report();
+    if (hasRequests) this.#applyRequests();
+    if (reading || hasRequests) this.#report();
   }
 
   #takeOver({ config, problems, isPassing }: Reloaded): void {
@@ -313,15 +325,16 @@ export class Daemon {
     files.setInterval(config.configInterval, now);
     // New groups get their members at once.
     process.hurry(now);
-    this.#applyOverrides();
+    this.#applyRequests();
     log.info(
       `configuration loaded again: ${countOf(config.caps.length, "cap")}`,
     );
     onReload?.();
   }
 
-  #applyOverrides(): void {
+  #applyRequests(): void {
     this.#watchList.override(this.#around.overrides());
+    this.#watchList.pause(this.#around.pauses());
   }
 
   #sample(): void {
@@ -330,6 +343,7 @@ export class Daemon {
     const { groups } = this.#watchList;
     const samples = groups.map((group) => group.sample());
     const excesses = this.#shareOut(samples);
+    this.#watchGuards(samples);
     this.#troubles.overload(platform.overload);
     for (const [index, watched] of groups.entries()) {
       this.#troubles.silences(watched.group);
@@ -337,15 +351,27 @@ export class Daemon {
     }
   }
 
+  /** Tells all guard rails what the samples show. */
+  #watchGuards(samples: readonly JudgedSample[]): void {
+    const { groups } = this.#watchList;
+    for (const [index, watched] of groups.entries()) {
+      watched.noteSample(samples[index]);
+    }
+    const { platform, clock } = this.#around;
+    watchPressure(groups.map(({ group }) => group), platform, clock.now());
+  }
+
   /** By how much each group must shrink, in bytes. */
   #shareOut(samples: readonly JudgedSample[]): number[] {
-    const excesses = shareOut(
-      samples.map(({ excess }) => excess),
-      this.#memory(),
-    );
+    const { groups } = this.#watchList;
+    const claims = samples.map(({ excess }, index) => {
+      const { priority = DEFAULT_PRIORITY } = groups[index].group.definition;
+      return { excess, priority };
+    });
+    const excesses = shareOut(claims, this.#memory());
     for (const [index, { excess }] of samples.entries()) {
       if (excess > 0 && excesses[index] === 0) {
-        this.#watchList.groups[index].group.unenforcedSamples++;
+        groups[index].group.unenforcedSamples++;
       }
     }
     return excesses;
@@ -384,6 +410,7 @@ export class Daemon {
         problems: this.#problems,
         isPassing: this.#isPassing,
       },
+      dryRun: this.#around.isDryRun ?? false,
       groups: this.#watchList.groups.map((group) => group.state()),
     };
   }

@@ -69,6 +69,7 @@ async function runDaemon(
     log,
     signal: ending.signal,
     overrides: () => new Map(),
+    pauses: () => new Map(),
     reload: () => Promise.resolve(undefined),
     report(state) {
       report?.(state);
@@ -77,7 +78,7 @@ async function runDaemon(
     },
     ...others,
   });
-  const asking = setInterval(() => daemon.askForOverrides(), 15);
+  const asking = setInterval(() => daemon.askForRequests(), 15);
   await daemon.run();
   clearInterval(asking);
   return { states, messages };
@@ -91,6 +92,7 @@ for (const [kind, error] of [["foreseen", SYSTEM], ["not", FAULT]] as const) {
     const steps: Record<string, Parameters<typeof runDaemon>[0]> = {
       report: { report: failing(3, error) },
       requests: {
+        pauses: () => new Map(),
         overrides: () => {
           overrides();
           return new Map();

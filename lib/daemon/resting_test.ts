@@ -6,6 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
+import type { CapConfig } from "../config/config.ts";
 import { capOf, SimulatedDaemon } from "./testing.ts";
 import { type FakeProcess, hot, PAGE } from "../platform/fake_testing.ts";
 
@@ -23,9 +24,9 @@ class Scene implements AsyncDisposable {
   readonly sleeper: FakeProcess;
 
   /** @param pages the cap; each of the three regions has 8 MiB. */
-  constructor(pages: number) {
+  constructor(pages: number, more: Partial<CapConfig> = {}) {
     this.simulation = new SimulatedDaemon({
-      caps: [capOf("one", pages)],
+      caps: [{ ...capOf("one", pages), ...more }],
       policy: "coldest",
     });
     const { platform } = this.simulation;
@@ -57,7 +58,7 @@ Deno.test("a stopped process goes first, without having been observed", async ()
   sleeper.isHalted = true;
   await scene.run(30);
   const { rss, cap } = scene.simulation.group("one");
-  assert(rss <= cap, `${rss} of ${cap}`);
+  assert(cap !== null && rss <= cap, `${rss} of ${cap}`);
   assertEquals([sleeper.resets, runner.resident("idle")], [0, 8 * MIB]);
   assert(sleeper.resident("all") < 5 * MIB, `${sleeper.resident("all")}`);
 });
@@ -123,7 +124,7 @@ Deno.test("what has not run for ten minutes goes before older memory of what run
     sleeper.touch("all");
     await scene.run(seconds);
     scene.simulation.overrides.set("one", 18 * MIB * PAGE);
-    scene.simulation.daemon.askForOverrides();
+    scene.simulation.daemon.askForRequests();
     await scene.run(30);
     const [slept, ran] = [sleeper.resident("all"), runner.resident("idle")];
     assertEquals(slept < ran, goesFirst, `${slept} and ${ran}`);
@@ -143,11 +144,43 @@ Deno.test("what could not go when a process was last read goes once it can", asy
     platform.usedSwap = 0;
     await scene.run(300);
     simulation.overrides.set("one", 20 * MIB * PAGE);
-    simulation.daemon.askForOverrides();
+    simulation.daemon.askForRequests();
     await scene.run(30);
     assert(sleeper.resident("all") < 5 * MIB, `${sleeper.resident("all")}`);
     assertEquals(runner.resident("idle"), 8 * MIB);
   }
+});
+
+Deno.test("the time idle of the group takes the place of ten minutes", async () => {
+  await using scene = new Scene(25 * MIB, { idle: 3_600_000 });
+  const { sleeper, runner } = scene;
+  await scene.run(450);
+  sleeper.touch("all");
+  await scene.run(610);
+  scene.simulation.overrides.set("one", 18 * MIB * PAGE);
+  scene.simulation.daemon.askForRequests();
+  await scene.run(30);
+  assertEquals(sleeper.resident("all"), 8 * MIB);
+  assert(runner.resident("idle") < 8 * MIB);
+});
+
+Deno.test("of what is idle for the time, that of processes that have not run for it goes first", async () => {
+  await using scene = new Scene(25 * MIB, {
+    idle: 120_000,
+    // Two MiB go at once, then no more for half a minute.
+    maxPageoutRate: { bytes: 64 << 10, per: 1000 },
+  });
+  const { sleeper, runner } = scene;
+  await scene.run(30);
+  // Its memory is the youngest from now on.
+  sleeper.touch("all");
+  await scene.run(110);
+  assertEquals(sleeper.resident("all"), 8 * MIB);
+  const before = runner.resident("idle");
+  assert(before < 8 * MIB);
+  await scene.run(60);
+  assertEquals(runner.resident("idle"), before);
+  assert(sleeper.resident("all") < 8 * MIB);
 });
 
 Deno.test("a process that rested is watched again once it runs", async () => {

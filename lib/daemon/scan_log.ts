@@ -8,7 +8,11 @@
 import type { CappedGroup } from "../group/capped_group.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
-import { describeOutcome, type ScanOutcome } from "../policy/policy.ts";
+import {
+  describeOutcome,
+  describePlan,
+  type ScanOutcome,
+} from "../policy/policy.ts";
 import { countOf, formatBeside, formatSize } from "../report/units.ts";
 
 /** How long scans are summed up, in milliseconds. */
@@ -86,24 +90,41 @@ export class ScanLog {
     sum.seconds += seconds;
   }
 
+  /**
+   * Logs a scan of a dry run, at most once a minute. Such scans are not summed up: each
+   * plans the same memory again.
+   */
+  planned(outcome: ScanOutcome): void {
+    const now = this.#clock.now();
+    const words = describePlan(this.#group, outcome);
+    const fields = { group: this.#group.name, planned: outcome.effective };
+    if (now - this.#loggedAt < PERIOD) {
+      this.#log.debug(words, fields);
+      return;
+    }
+    this.#log.info(words, fields);
+    this.#loggedAt = now;
+  }
+
   /** Logs the sum of a minute; called with every sample. */
   sampled(): void {
-    const now = this.#clock.now();
+    const time = this.#clock.now();
     const sum = this.#sum;
-    if (!sum || now - this.#loggedAt < PERIOD) return;
+    if (!sum || time - this.#loggedAt < PERIOD) return;
     const { since, ...totals } = sum;
-    const { name, size, cap } = this.#group;
+    const { name, size, cap, hasCap } = this.#group;
     const format = formatBeside(cap, size);
+    const now = hasCap
+      ? `${format(size)} of ${format(cap)}`
+      : `${formatSize(size)} resident`;
     this.#log.info(
       `${name}: paged out ${formatSize(totals.effective)} in ${
         countOf(totals.scans, "scan")
-      } within ${describePeriod(now - since)}; now ${format(size)} of ${
-        format(cap)
-      }`,
-      { group: name, ...totals, rss: size, cap },
+      } within ${describePeriod(time - since)}; now ${now}`,
+      { group: name, ...totals, rss: size, ...hasCap && { cap } },
     );
     this.#sum = undefined;
-    this.#loggedAt = now;
+    this.#loggedAt = time;
   }
 }
 

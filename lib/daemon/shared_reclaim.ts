@@ -10,7 +10,11 @@
  */
 
 import { whatStays } from "../collection/what_stays.ts";
-import { cgroupTest, NOT_ONE_SELECTOR } from "../config/reclaim.ts";
+import {
+  cgroupTest,
+  describeOnly,
+  NOT_ONE_SELECTOR,
+} from "../config/reclaim.ts";
 import { ProcessError, SystemError } from "../errors.ts";
 import type { CappedGroup } from "../group/capped_group.ts";
 import type { Platform, ReclaimableCgroup } from "../platform/platform.ts";
@@ -68,7 +72,13 @@ export class SharedReclaim {
   get isPromising(): boolean {
     const { definition, reclaimFailure } = this.#group;
     return definition.reclaim === "auto" && reclaimFailure === null &&
-      !this.#isPaused;
+      !this.#isHeldBack;
+  }
+
+  /** Whether there is no request now, after one in vain or because nothing may go to swap. */
+  get #isHeldBack(): boolean {
+    return this.#isPaused ||
+      !this.#group.guard.maySwap(this.#around.clock.now());
   }
 
   get #isPaused(): boolean {
@@ -94,7 +104,7 @@ export class SharedReclaim {
       group.reclaimFailure = null;
       return undefined;
     }
-    if (missing <= 0 || this.#isPaused || signal.aborted) return undefined;
+    if (missing <= 0 || this.#isHeldBack || signal.aborted) return undefined;
     const cgroup = this.#find();
     if (!cgroup) return undefined;
     const wanted = Math.min(missing, await this.#sharedSize());
@@ -163,7 +173,12 @@ export class SharedReclaim {
       this.#fail(`${leftAlone.memory.leftAlone}`);
       return undefined;
     }
-    const matches = cgroupTest(group.definition.select);
+    const { select, only } = group.definition;
+    if (only !== undefined) {
+      this.#fail(describeOnly(only));
+      return undefined;
+    }
+    const matches = cgroupTest(select);
     const entries = group.processes.map(({ entry }) => entry);
     const found = matches
       ? this.#platform.reclaimable?.(entries, matches) ??

@@ -8,6 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
 import { parseSelector } from "../collection/selectors.ts";
 import type { CapConfig } from "../config/config.ts";
+import type { PolicyName } from "../config/policy_names.ts";
 import { SystemError } from "../errors.ts";
 import { type FakeProcess, PAGE } from "../platform/fake_testing.ts";
 import type { ReclaimableCgroup } from "../platform/platform.ts";
@@ -40,7 +41,8 @@ class Scene implements AsyncDisposable {
 
   constructor(
     options: Partial<CapConfig> = {},
-    { children = [], reclaim }: {
+    { policy = "coldest", children = [], reclaim }: {
+      policy?: PolicyName;
       children?: string[];
       reclaim?: (scene: Scene, bytes: number) => ReturnType<
         ReclaimableCgroup["reclaim"]
@@ -49,7 +51,7 @@ class Scene implements AsyncDisposable {
   ) {
     this.simulation = new SimulatedDaemon({
       caps: [cap(options)],
-      policy: "coldest",
+      policy,
       level: "debug",
     });
     const { platform } = this.simulation;
@@ -64,10 +66,15 @@ class Scene implements AsyncDisposable {
       reclaim: (bytes) => {
         this.asked.push(bytes);
         if (reclaim) return reclaim(this, bytes);
-        this.process.evict("shared", bytes / PAGE);
+        this.process.evict("shared", Math.floor(bytes / PAGE));
         return Promise.resolve("done");
       },
     };
+  }
+
+  /** How much was asked for in all, in bytes. */
+  get askedInAll(): number {
+    return this.asked.reduce((sum, bytes) => sum + bytes, 0);
   }
 
   get warning(): string | null {
@@ -97,8 +104,8 @@ Deno.test("what is shared goes only where the cap asks for it", async () => {
     assertEquals(scene.warning, null);
     // What is in use has stayed.
     assertEquals(scene.process.resident("own"), SIZE / 2);
-    const asked = scene.asked.reduce((sum, bytes) => sum + bytes, 0);
-    assert(statistics.effective > 0 && statistics.effective <= asked);
+    const { effective } = statistics;
+    assert(effective > 0 && effective <= scene.askedInAll);
   }
 });
 
@@ -169,6 +176,11 @@ Deno.test("why nothing can be reclaimed is said once, and shown", async () => {
       "the cap selects by more or by something else than one cgroup: or unit:",
     ],
     [{}, ({ process }) => process.hasSecondaryMmu = true, "is left alone"],
+    [
+      { only: "anon" },
+      () => {},
+      'the kernel chooses the pages, and could not keep to only = "anon"',
+    ],
   ];
   for (const [options, prepare, why] of cases) {
     await using scene = new Scene(options);
@@ -179,6 +191,86 @@ Deno.test("why nothing can be reclaimed is said once, and shown", async () => {
     assertEquals(scene.simulation.said("reclaim has no effect").length, 1);
     assert(scene.warning?.includes(why), `${scene.warning}`);
   }
+});
+
+Deno.test("a rate limits what is asked for, together with what scans try", async () => {
+  const perSecond = 64 << 10;
+  await using scene = new Scene({
+    maxPageoutRate: { bytes: perSecond, per: 1000 },
+  });
+  useOwn(scene);
+  await scene.simulation.run(30);
+  assert(scene.asked.length > 0);
+  // So much goes at once at least.
+  const once = 2 << 20;
+  for (let seconds = 30; seconds <= 90; seconds += 10) {
+    const { attempted } = scene.simulation.group("db").statistics;
+    assert(scene.askedInAll <= attempted);
+    assert(attempted <= once + seconds * perSecond, `${attempted}`);
+    await scene.simulation.run(10);
+  }
+});
+
+Deno.test("nothing is asked for beyond the rate if what was tried did not lower the size", async () => {
+  await using scene = new Scene({
+    maxPageoutRate: { bytes: 64 << 10, per: 1000 },
+  }, { policy: "clock" });
+  const { process } = scene;
+  process.map("more", SIZE);
+  let grown = 0;
+  // It grows by as much as it loses.
+  process.onPageOut = () => process.touch("more", grown, grown += 512);
+  while (process.resident("own") === SIZE / 2) await scene.simulation.run(1);
+  await scene.simulation.run(1);
+  assertEquals(scene.simulation.group("db").statistics.attempted, 2 << 20);
+  assertEquals(scene.asked, []);
+});
+
+Deno.test("what is asked for counts as written to swap, and nothing is once that is used up", async () => {
+  const most = 3 << 20;
+  await using scene = new Scene({
+    maxSwapWrites: { bytes: most, per: 86_400_000 },
+  });
+  useOwn(scene);
+  await scene.simulation.run(60);
+  assert(scene.askedInAll > 0 && scene.askedInAll <= most);
+  const { heldBack } = scene.simulation.group("db");
+  assertEquals(heldBack.map(({ by }) => by), ["max_swap_writes"]);
+  const { length } = scene.asked;
+  await scene.simulation.run(600);
+  assertEquals(scene.asked.length, length);
+});
+
+Deno.test("min_rss bounds what is asked for", async () => {
+  const least = (SIZE / 2 + 512) * PAGE;
+  await using scene = new Scene({ maxRss: SIZE * PAGE, minRss: least });
+  useOwn(scene);
+  await scene.simulation.run(5);
+  scene.simulation.overrides.set("db", SIZE / 2 * PAGE);
+  scene.simulation.daemon.askForRequests();
+  await scene.simulation.run(60);
+  assert(scene.askedInAll > 0);
+  const { rss } = scene.simulation.group("db");
+  assert(rss >= least && rss < least * 1.05, `${rss} and ${least}`);
+});
+
+Deno.test("nothing is asked for while a guard rail holds", async () => {
+  await using scene = new Scene({ maxPressure: 0.1 });
+  useOwn(scene);
+  scene.simulation.platform.pressures.set("/db", 0.2);
+  await scene.simulation.run(60);
+  assertEquals(scene.asked, []);
+  scene.simulation.platform.pressures.set("/db", 0);
+  await scene.simulation.run(60);
+  assert(scene.asked.length > 0);
+});
+
+Deno.test("idle memory alone is never asked for", async () => {
+  await using scene = new Scene({ maxRss: undefined, idle: 20_000 });
+  await scene.simulation.run(120);
+  assertEquals(scene.process.resident("own"), 0);
+  assertEquals(scene.asked, []);
+  assertEquals(scene.warning, null);
 });
 
 Deno.test("a refusal and a request that does not return are shown", async () => {

@@ -188,6 +188,58 @@ Deno.test("a process that executes another program keeps its place, with a new h
   assertEquals([statistics.processesIn, statistics.processesOut], [1, 0]);
 });
 
+for (const policy of POLICIES) {
+  Deno.test(`${policy}: a paused group is left alone until the pause ends`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 100)],
+      policy,
+    });
+    const { daemon, pauses, clock } = simulation;
+    const process = simulation.platform.start("one");
+    process.fill("idle", 90);
+    await simulation.run(INTERVAL);
+    pauses.set("one", clock.wallTime() + 600);
+    daemon.askForRequests();
+    await simulation.run(1);
+    const { resets } = process;
+    assert(resets > 0, "it was observed before");
+    process.fill("more", 110);
+    await simulation.run(500);
+    assertEquals(process.resets, resets, "nothing is reset");
+    const { rss, pausedUntil, statistics } = simulation.group("one");
+    assertEquals(rss, 200 * PAGE, "sizes are read");
+    assertEquals(pausedUntil, pauses.get("one"));
+    assertEquals([statistics.scans, statistics.unenforcedSamples], [0, 0]);
+    await simulation.run(600);
+    assertEquals(simulation.group("one").pausedUntil, null);
+    assert(simulation.group("one").rss <= 100 * PAGE);
+    assertMatch(
+      simulation.said("paused until")[0],
+      /one: paused until [\d :-]+\n$/,
+    );
+    assertEquals(simulation.said("one: the pause has ended").length, 1);
+  });
+}
+
+Deno.test("other groups do not give more for one that is paused", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 100), capOf("two", 100)],
+    threshold: 0.5,
+  });
+  const { daemon, pauses, platform } = simulation;
+  platform.totalMemory = platform.otherMemory * 2;
+  pauses.set("two", simulation.clock.wallTime() + 3600);
+  daemon.askForRequests();
+  const one = platform.start("one");
+  const two = platform.start("two");
+  one.fill("idle", 200);
+  two.fill("idle", 200);
+  await simulation.run(120);
+  // The excess over the threshold is more than what one has over its cap.
+  assert(simulation.group("one").rss <= 100 * PAGE);
+  assertEquals(two.resident("idle"), 200);
+});
+
 Deno.test("caps set by hand stay in force until they are removed", async () => {
   await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1024)] });
   const process = simulation.platform.start("one");
@@ -198,16 +250,16 @@ Deno.test("caps set by hand stay in force until they are removed", async () => {
   overrides.set("nobody", 1);
   await simulation.run(INTERVAL);
   assertEquals(process.rss, 1000 * PAGE, "nobody has asked for it");
-  daemon.askForOverrides();
+  daemon.askForRequests();
   await simulation.run(2 * INTERVAL);
   const { cap, configuredCap } = simulation.group("one");
   assertEquals([cap, configuredCap], [512 * PAGE, 1024 * PAGE]);
   assert(process.rss <= 512 * PAGE);
   // Another request without a change logs nothing.
-  daemon.askForOverrides();
+  daemon.askForRequests();
   await simulation.run(1);
   overrides.clear();
-  daemon.askForOverrides();
+  daemon.askForRequests();
   await simulation.run(1);
   assertEquals(simulation.group("one").cap, 1024 * PAGE);
   const told = simulation.said("the cap is").map((line) => line.trim());

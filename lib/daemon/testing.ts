@@ -37,6 +37,7 @@ export interface SimulationOptions {
   readonly level?: LogLevel;
   /** Whose references it may reset; by default all. */
   readonly rights?: DaemonRights;
+  readonly isDryRun?: boolean;
   /** Replaces {@linkcode SimulatedDaemon.reloaded}. */
   readonly reload?: () => Promise<Reloaded | undefined>;
 }
@@ -50,6 +51,8 @@ export class SimulatedDaemon implements AsyncDisposable {
   readonly messages: string[] = [];
   /** Caps set by hand, in bytes by name. */
   readonly overrides = new Map<string, number>();
+  /** Until when groups are paused, in seconds since the epoch by name. */
+  readonly pauses = new Map<string, number>();
   /** The result of the next read of the configuration. */
   reloaded: Reloaded | undefined;
   readonly daemon: Daemon;
@@ -65,6 +68,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       observationBudget = 0.01,
       level = "info",
       rights,
+      isDryRun,
       reload,
     }: SimulationOptions,
   ) {
@@ -89,8 +93,10 @@ export class SimulatedDaemon implements AsyncDisposable {
       log: new Log(level, { write: (line) => this.messages.push(line) }),
       signal: this.#ending.signal,
       rights,
+      isDryRun,
       report: (state) => this.#state = state,
       overrides: () => this.overrides,
+      pauses: () => this.pauses,
       reload: reload ?? (() => {
         const { reloaded } = this;
         this.reloaded = undefined;

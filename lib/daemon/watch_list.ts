@@ -12,9 +12,12 @@ import type { OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
+import { RepeatedDryRun } from "../platform/dry_run.ts";
 import type { OpenOptions } from "../platform/platform.ts";
+import { coldest } from "../policy/coldest.ts";
 import type { Policy } from "../policy/policy.ts";
 import { countOf, formatSize } from "../report/units.ts";
+import { findCgroup } from "./pressures.ts";
 import type { Troubles } from "./troubles.ts";
 import { type GroupSurroundings, WatchedGroup } from "./watched_group.ts";
 
@@ -25,6 +28,8 @@ export interface WatchListSurroundings extends GroupSurroundings {
   readonly onRead?: OnRead;
   /** The most that being observed may cost a process: a share of its time. */
   readonly observationBudget: number;
+  /** Whether scans only plan. */
+  readonly isDryRun?: boolean;
 }
 
 /** The groups, in the order of the configuration. */
@@ -49,17 +54,23 @@ export class WatchList {
   }
 
   #watch(definition: CapConfig): WatchedGroup {
-    const { platform, policy, rights, onRead = () => {} } = this.#around;
-    const { name, secondaryMmu } = definition;
+    const { platform, policy, rights, clock, isDryRun } = this.#around;
+    const { onRead = () => {} } = this.#around;
+    const dryRun = isDryRun ? new RepeatedDryRun(platform) : undefined;
+    const { name, secondaryMmu, only, idle } = definition;
     const budget = () => this.#observationBudget;
     const options: OpenOptions = {
       group: name,
       secondaryMmu,
+      only,
       get observationBudget() {
         return budget();
       },
+      get maySwap() {
+        return group.guard.maySwap(clock.now());
+      },
     };
-    const group = new CappedGroup(
+    const group: CappedGroup = new CappedGroup(
       this.#nextId++,
       definition,
       {
@@ -69,10 +80,19 @@ export class WatchList {
             entry,
             exclusive(platform.open(entry, options), entry, rights),
             onRead,
+            {
+              onTaken: ({ bytes, toSwap }) => {
+                group.taken.bytes += bytes;
+                group.taken.toSwap += toSwap;
+              },
+              dryRun,
+            },
           ),
       },
     );
-    return new WatchedGroup(group, policy, this.#around);
+    // Only ages tell for how long memory was idle.
+    const suitable = idle === undefined ? policy : coldest;
+    return new WatchedGroup(group, suitable, { ...this.#around, dryRun });
   }
 
   /**
@@ -111,11 +131,24 @@ export class WatchList {
       group.override = overrides.get(group.name);
       if (group.cap === before) continue;
       this.#around.log.info(
-        `${group.name}: the cap is ${formatSize(group.cap)} now${
-          group.override === undefined ? "" : ", set by hand"
-        }`,
+        group.hasCap
+          ? `${group.name}: the cap is ${formatSize(group.cap)} now${
+            group.override === undefined ? "" : ", set by hand"
+          }`
+          : `${group.name}: there is no cap now`,
       );
       watched.capChanged(before);
+    }
+  }
+
+  /**
+   * Applies the pauses.
+   *
+   * @param pauses until when, in seconds since the epoch, by the name of the group.
+   */
+  pause(pauses: ReadonlyMap<string, number>): void {
+    for (const watched of this.#groups) {
+      watched.pauseUntil(pauses.get(watched.group.name) ?? null);
     }
   }
 
@@ -138,6 +171,7 @@ export class WatchList {
       watched.isRefreshed = true;
       group.avoided = pass.avoided[index].length;
       const { joined, left } = group.update(pass.members[index]);
+      findCgroup(group, platform);
       if (isFirst && joined === 0) {
         log.info(`${group.name}: no process matches its selectors yet`);
       }
@@ -173,10 +207,15 @@ export class WatchList {
   }
 }
 
-/** Whether two definitions are of the same group: history is kept if only the cap differs. */
+/**
+ * Whether two definitions are of the same group: history is kept if only the cap or guard
+ * rails differ.
+ */
 function isSame(a: CapConfig, b: CapConfig): boolean {
   const selectorsOf = ({ select }: CapConfig) =>
     JSON.stringify(select.map(writtenAs));
   return a.name === b.name && selectorsOf(a) === selectorsOf(b) &&
-    (a.secondaryMmu ?? "leave") === (b.secondaryMmu ?? "leave");
+    (a.secondaryMmu ?? "leave") === (b.secondaryMmu ?? "leave") &&
+    // Its policy, and which pages it knows, are others.
+    (a.idle === undefined) === (b.idle === undefined) && a.only === b.only;
 }

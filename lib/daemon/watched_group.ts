@@ -5,22 +5,27 @@
  * @module
  */
 
-import type { Change } from "../group/backoff.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
-import { whyNotMet } from "../group/diagnosis.ts";
+import type { Purpose } from "../group/guard_rails.ts";
 import type { GroupState } from "../group/state.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
+import type { RepeatedDryRun } from "../platform/dry_run.ts";
 import type { Platform } from "../platform/platform.ts";
 import type {
   EnforceOptions,
   GroupPolicy,
   Judgement,
+  ObserveOptions,
   Policy,
   PolicySurroundings,
   ScanOutcome,
 } from "../policy/policy.ts";
+import { formatTimeSoon } from "../report/units.ts";
+import { CapScan } from "./cap_scan.ts";
+import { CapWarning } from "./cap_warning.ts";
+import { GrowthWatch } from "./growth_watch.ts";
+import { GuardLog } from "./guard_log.ts";
 import { ScanLog } from "./scan_log.ts";
-import { type Reclaimed, SharedReclaim } from "./shared_reclaim.ts";
 import { describeError } from "./troubles.ts";
 import type { Turns } from "./turns.ts";
 
@@ -34,6 +39,8 @@ export interface GroupSurroundings extends PolicySurroundings {
   readonly work: Set<Promise<void>>;
   /** Called with the duration of each scan, in seconds. */
   readonly onScan?: (seconds: number) => void;
+  /** Plans the scans of the group, of which none pages anything out; `undefined` if they do. */
+  readonly dryRun?: RepeatedDryRun;
 }
 
 /** A sample, and the policy's judgement of it. */
@@ -47,7 +54,10 @@ export class WatchedGroup {
   readonly #policy: GroupPolicy;
   readonly #around: GroupSurroundings;
   readonly #scanLog: ScanLog;
-  readonly #reclaim: SharedReclaim;
+  readonly #capScan: CapScan;
+  readonly #guardLog: GuardLog;
+  readonly #warning: CapWarning;
+  readonly #growth: GrowthWatch;
   /** Whether a task for the group runs beside the loop. */
   #isBusy = false;
   #isStuckTold = false;
@@ -55,21 +65,60 @@ export class WatchedGroup {
   #measuring: Promise<void> | undefined;
   /** Ends the scan in flight. */
   #scanning: AbortController | undefined;
-  /** Whether it has to be found out why the cap cannot be met. */
-  #isUnexplained = false;
-
+  /** In a dry run, how much the last scan for the cap would have paged out, in bytes. */
+  #plannedForCap = 0;
   constructor(group: CappedGroup, policy: Policy, around: GroupSurroundings) {
     this.group = group;
     this.#policy = policy.forGroup(group, around);
     this.#around = around;
+    if (around.dryRun) group.planned = 0;
     this.#scanLog = new ScanLog(group, around);
-    this.#reclaim = new SharedReclaim(group, around);
+    this.#capScan = new CapScan(group, this.#policy, around);
+    this.#guardLog = new GuardLog(group.name, around);
+    this.#warning = new CapWarning(group, this.#policy, around);
+    this.#growth = new GrowthWatch(group, this.#policy, around);
   }
 
   /** Reads the sizes of all members. This is cheap. */
   sample(): JudgedSample {
-    const sample = this.group.sample(this.#around.clock.now());
+    const { clock } = this.#around;
+    const sample = this.group.sample(clock.now());
+    if (this.#isPaused) return { ...sample, wantsHistory: false, excess: 0 };
     return { ...sample, ...this.#policy.judge(sample) };
+  }
+
+  /** Tells the guard rails what a sample shows. */
+  noteSample({ cameBack, size }: JudgedSample): void {
+    this.group.guard.sampled(
+      { cameBack, size, workingSet: this.#policy.workingSet() ?? size },
+      this.#around.clock.now(),
+    );
+  }
+
+  /**
+   * Pauses the group: only its sizes are read until a time.
+   *
+   * @param time in seconds since the epoch; `null` ends the pause.
+   */
+  pauseUntil(time: number | null): void {
+    const { group } = this;
+    const { clock, log } = this.#around;
+    const now = clock.wallTime();
+    const until = time !== null && time > now ? time : null;
+    if (until === group.pausedUntil) return;
+    group.pausedUntil = until;
+    if (until === null) {
+      log.info(`${group.name}: the pause has ended`);
+      return;
+    }
+    this.#scanning?.abort();
+    log.info(`${group.name}: paused until ${formatTimeSoon(until, now)}`);
+  }
+
+  /** Whether the group is paused now. A pause whose time has come ends. */
+  get #isPaused(): boolean {
+    this.pauseUntil(this.group.pausedUntil);
+    return this.group.pausedUntil !== null;
   }
 
   /**
@@ -84,7 +133,9 @@ export class WatchedGroup {
     interval: number,
   ): void {
     const { group } = this;
-    const { clock, turns } = this.#around;
+    const { clock, turns, dryRun } = this.#around;
+    const { idle } = group.definition;
+    if (dryRun && mayTake <= 0 && idle === undefined) group.planned = 0;
     const moment = { now: clock.now(), interval };
     this.#scanLog.sampled();
     this.#tellStuck();
@@ -95,32 +146,41 @@ export class WatchedGroup {
       moment,
     );
     if (news === "failed") {
-      this.#noteFailure("much of what was paged out came back");
+      this.#warning.noteFailure("much of what was paged out came back");
     } else if (news) {
       this.#policy.retry?.();
-      this.#withdraw(news);
+      this.#warning.withdraw(news);
     }
     if (this.#isBusy) return;
     if (!wantsHistory) return this.#stopObserving();
-    const { backoff } = group;
+    const { backoff, guard } = group;
     const waits = mayTake > 0 && backoff.isWaiting(moment);
     if (waits) group.backedOff++;
     const take = waits ? 0 : mayTake;
+    if (take <= 0) guard.wantsNothing("cap");
     this.#beside(async () => {
       await measured;
-      await this.#explain();
-      if (backoff.isDormant(clock.now())) return this.#stopObserving();
+      await this.#warning.explain();
+      if (idle === undefined && backoff.isDormant(clock.now())) {
+        return this.#stopObserving();
+      }
       await this.#policy.observe({ interval });
+      await this.#growth.look();
+      if (this.#isPaused) return;
+      const options = { interval, isBounded: mayTake < excess };
       // Nothing is prepared for a cap that cannot be met.
-      if (waits && backoff.isHopeless) return;
-      if (!this.#policy.hasWork(take)) return;
-      using _turn = await turns.take();
-      await this.enforce(take, { interval, isBounded: mayTake < excess });
+      if (!(waits && backoff.isHopeless) && this.#policy.hasWork(take)) {
+        using _turn = await turns.take();
+        if (this.#isPaused) return;
+        await this.enforce(take, options);
+      }
+      await this.pageOutIdle(options);
     });
   }
 
   /** Forgets what was observed of the members, whose references others may reset now. */
   #stopObserving(): void {
+    this.group.growth = [];
     this.#policy.forget();
     for (const { entry } of this.group.processes) {
       this.#around.rights?.release(entry);
@@ -133,24 +193,53 @@ export class WatchedGroup {
   }
 
   /**
-   * Scans the group, and logs the result.
+   * Scans the group as far as its guard rails allow, and logs the result.
    *
-   * @param excess by how much it should shrink at most, in bytes; 0 to prepare only.
+   * @param wanted by how much it should shrink at most, in bytes; 0 to prepare only.
    */
-  async enforce(excess: number, options: EnforceOptions): Promise<void> {
-    const { onScan } = this.#around;
+  async enforce(wanted: number, options: EnforceOptions): Promise<void> {
+    const { onScan, dryRun } = this.#around;
     const { backoff } = this.group;
+    const most = wanted > 0
+      ? await this.#allow("cap", wanted, options)
+      : Infinity;
+    this.#plannedForCap = 0;
+    if (most === 0) {
+      if (dryRun) this.group.planned = 0;
+      return;
+    }
+    const excess = Math.min(wanted, most);
+    if (dryRun && excess <= 0) return;
     using scan = this.#beginScan();
+    const limit = most < Infinity ? { most } : {};
+    if (dryRun) {
+      this.#beginPlan(dryRun);
+      // All of the excess at once, since nothing makes up for it later.
+      const once = {
+        ...options,
+        ...limit,
+        isOnlyScan: true,
+        sparesInUse: this.#capScan.sparesInUse,
+      };
+      const plan = await this.#policy.enforce(excess, once, scan.signal);
+      if (plan) this.#plannedForCap = plan.effective;
+      return this.#notePlan(plan, 0);
+    }
     if (excess > 0) backoff.begin();
     let outcome: ScanOutcome | undefined;
     try {
-      outcome = await this.#scanOnce(excess, options, scan.signal);
+      outcome = await this.#capScan.run(
+        excess,
+        { ...options, ...limit },
+        scan.signal,
+      );
     } finally {
       if (excess > 0) backoff.end();
     }
     if (!outcome) return;
     onScan?.(outcome.seconds);
     this.#scanLog.scanned(outcome);
+    this.#noteTaken(outcome);
     if (outcome.isPartial || scan.signal.aborted) return;
     const hasFailed = backoff.scanned(
       { ...outcome, pagedOut: outcome.effective },
@@ -158,45 +247,102 @@ export class WatchedGroup {
       { now: this.#around.clock.now(), interval: options.interval },
     );
     if (!hasFailed) return;
-    this.#noteFailure("next to nothing could be paged out");
-    await this.#explain();
+    this.#warning.noteFailure("next to nothing could be paged out");
+    await this.#warning.explain();
   }
 
-  /** Pages out, and has the kernel reclaim what several processes map, where it may. */
-  async #scanOnce(
-    excess: number,
-    options: EnforceOptions,
-    signal: AbortSignal,
-  ): Promise<ScanOutcome | undefined> {
-    const { group } = this;
-    const began = this.#around.clock.now();
-    const goal = Math.max(group.cap, group.size - excess);
-    const outcome = await this.#policy.enforce(excess, {
-      ...options,
-      sparesInUse: this.#reclaim.isPromising,
-    }, signal);
-    if (excess <= 0) return outcome;
-    const reclaimed = await this.#reclaim.take(
-      Math.min(this.#policy.shortfall, group.size - goal),
-      options.interval,
-      signal,
+  /** Begins a scan that only plans, anew. */
+  #beginPlan(dryRun: RepeatedDryRun): void {
+    this.#policy.replan();
+    dryRun.begin();
+  }
+
+  /**
+   * Notes and logs a plan, if it is larger than another one of the same memory.
+   *
+   * @param other how much that would page out, in bytes.
+   */
+  #notePlan(outcome: ScanOutcome | undefined, other: number): void {
+    this.group.planned = Math.max(outcome?.effective ?? 0, other);
+    if (!outcome || outcome.effective <= other) return;
+    this.#around.onScan?.(outcome.seconds);
+    this.#scanLog.planned(outcome);
+  }
+
+  /** Pages out what has been idle for long enough, as far as guard rails allow. */
+  async pageOutIdle(options: ObserveOptions): Promise<void> {
+    const { onScan, turns, dryRun } = this.#around;
+    const { guard, backoff, definition: { idle } } = this.group;
+    if (idle === undefined) return;
+    if (dryRun) this.#beginPlan(dryRun);
+    const seconds = idle / 1000;
+    const wanted = await this.#policy.idleFor?.(seconds);
+    if (wanted === undefined) return;
+    const allowed = wanted > 0 ? await this.#allow("idle", wanted, options) : 0;
+    if (wanted === 0) guard.wantsNothing("idle");
+    const most = Math.min(wanted, allowed);
+    if (most === 0) {
+      if (dryRun) this.group.planned = this.#plannedForCap;
+      return;
+    }
+    using _turn = await turns.take();
+    if (this.#isPaused) return;
+    using scan = this.#beginScan();
+    const outcome = await this.#policy.pageOutIdle?.(
+      { seconds, most },
+      options,
+      scan.signal,
     );
-    if (!reclaimed) return outcome;
-    const { statistics } = group;
-    statistics.attempted += reclaimed.asked;
-    statistics.effective += reclaimed.fell;
-    if (!outcome) group.scans++;
-    return withReclaimed(outcome, reclaimed, {
-      left: group.size - goal,
-      seconds: (this.#around.clock.now() - began) / 1000,
-    });
+    // What is idle goes first for the cap, too, so the two plans do not add up.
+    if (dryRun) return this.#notePlan(outcome, this.#plannedForCap);
+    if (!outcome) return;
+    onScan?.(outcome.seconds);
+    this.#scanLog.scanned(outcome);
+    backoff.alsoPagedOut(outcome.effective);
+    this.#noteTaken(outcome);
+  }
+
+  /**
+   * Asks the guard rails how much may be paged out, in bytes, and logs it if they
+   * allow nothing.
+   *
+   * @param bytes how much is to be paged out.
+   */
+  async #allow(
+    purpose: Purpose,
+    bytes: number,
+    { interval }: ObserveOptions,
+  ): Promise<number> {
+    const { group } = this;
+    const { clock, platform, dryRun } = this.#around;
+    const { guard, definition: { minRss } } = group;
+    const size = minRss === undefined
+      ? group.size
+      : await group.measure(clock.now(), minRss);
+    const allowed = guard.allow(
+      { purpose, bytes, size },
+      { now: clock.now(), interval },
+      platform.memory().swapDisk,
+    );
+    // Otherwise the scan to come changes it.
+    if (allowed === 0 || dryRun) {
+      this.#guardLog.heldBack(guard.heldBack(clock.now()));
+    }
+    return allowed;
+  }
+
+  #noteTaken({ taken }: ScanOutcome): void {
+    const { guard, size } = this.group;
+    const now = this.#around.clock.now();
+    guard.tookOut({ ...taken, size }, now);
+    this.#guardLog.heldBack(guard.heldBack(now));
   }
 
   /** Notes that the cap in force has changed. A higher one ends the scan in flight. */
   capChanged(before: number): void {
     if (this.group.cap > before) this.#scanning?.abort();
     this.group.backoff.reset();
-    this.#withdraw("the cap has changed");
+    this.#warning.withdraw("the cap has changed");
   }
 
   /** Returns the signal of a scan that begins, which ends with the daemon; disposal ends the scan. */
@@ -214,51 +360,6 @@ export class WatchedGroup {
         signal.removeEventListener("abort", abort);
       },
     };
-  }
-
-  /** Notes that a scan has failed. */
-  #noteFailure(why: string): void {
-    const { group } = this;
-    this.#around.log.debug(
-      `${group.name}: ${why}; left alone for ${this.#secondsLeft()} s`,
-    );
-    this.#isUnexplained = group.backoff.isHopeless;
-  }
-
-  /** Finds out why the cap cannot be met, if need be, and warns of it, once. */
-  async #explain(): Promise<void> {
-    if (!this.#isUnexplained) return;
-    this.#isUnexplained = false;
-    const { group } = this;
-    const warning = await whyNotMet(group, {
-      inUse: this.#policy.inUse(),
-      granularity: this.#around.platform.granularity,
-    });
-    // Circumstances may have changed meanwhile.
-    if (!group.backoff.isHopeless) return;
-    if (group.warning === null) {
-      this.#around.log.warn(
-        `${warning}; it may exceed it, and is left alone for ${this.#secondsLeft()} s, then for longer each time until that changes`,
-        { group: group.name },
-      );
-    }
-    group.warning = warning;
-  }
-
-  #secondsLeft(): number {
-    const left = this.group.backoff.until - this.#around.clock.now();
-    return Math.max(0, Math.round(left / 1000));
-  }
-
-  /** Withdraws the warning that the cap cannot be met, if there is one. */
-  #withdraw(change: Change): void {
-    const { group } = this;
-    this.#isUnexplained = false;
-    if (group.warning === null) return;
-    group.warning = null;
-    this.#around.log.info(
-      `${group.name}: the warning no longer holds: ${change}`,
-    );
   }
 
   #freeSwap(): number {
@@ -307,23 +408,4 @@ export class WatchedGroup {
   state(): GroupState {
     return this.group.state(this.#policy.idle(), this.#around.clock);
   }
-}
-
-/**
- * Adds what the kernel has reclaimed to the outcome of a scan. It may have been in use:
- * whether it comes back at once is to be seen.
- */
-function withReclaimed(
-  outcome: ScanOutcome | undefined,
-  { asked, fell }: Reclaimed,
-  end: Pick<ScanOutcome, "left" | "seconds">,
-): ScanOutcome {
-  return {
-    attempted: (outcome?.attempted ?? 0) + asked,
-    effective: (outcome?.effective ?? 0) + fell,
-    ineffective: fell === 0 && (outcome?.ineffective ?? true),
-    tookInUse: fell > 0 || (outcome?.tookInUse ?? false),
-    isPartial: false,
-    ...end,
-  };
 }

@@ -50,7 +50,7 @@ const LEAST_CHANGE = 1 << 20;
  * (`page-cluster` of Documentation/admin-guide/sysctl/vm.rst), and a fault in a file
  * maps 16 (`fault_around_bytes` of mm/memory.c).
  */
-const PAGES_PER_FAULT = 16;
+export const PAGES_PER_FAULT = 16;
 
 /** What decides whether another scan may succeed. Sizes are in bytes. */
 export interface Circumstances {
@@ -140,6 +140,14 @@ export class Backoff {
   end(): void {
     this.#isScanning = false;
     this.#peak = this.#size ?? 0;
+  }
+
+  /** Notes what was paged out besides the scans that are judged, in bytes. */
+  alsoPagedOut(bytes: number): void {
+    this.#out += bytes;
+    // It may come back, too, and does not show that the scan has failed.
+    const scan = this.#scan;
+    if (scan) this.#scan = { ...scan, pagedOut: scan.pagedOut + bytes };
   }
 
   /**

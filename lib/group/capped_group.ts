@@ -15,17 +15,19 @@ import type {
   ProcessSample,
 } from "../platform/platform.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
-import { formatSize, formatTimeOfDay } from "../report/units.ts";
+import { formatSize } from "../report/units.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
+import { GuardRails } from "./guard_rails.ts";
+import type { Taken } from "./measured_memory.ts";
 import type { Member } from "./member.ts";
+import type { Growth } from "./growth.ts";
+import { NetSavings } from "./net_savings.ts";
 import type { GroupState } from "./state.ts";
+import { warningsOf } from "./warnings.ts";
 
 /** References are recorded from this share of the cap on. */
 const HISTORY_SHARE = 0.8;
-
-/** The most warnings that are reported. */
-const MOST_WARNINGS = 5;
 
 /** One sample of a group. Sizes are in bytes. */
 export interface Sample {
@@ -48,12 +50,23 @@ export class CappedGroup {
   /** The totals of its scans, which the policy updates. */
   readonly statistics: ScanStatistics = noStatistics();
   readonly backoff = new Backoff();
+  readonly guard: GuardRails;
+  /** The cgroup of version 2 that has its members and no others, if it is known. */
+  cgroup: string | undefined;
+  /** Why a guard rail has no effect, in words for users; null if all have. */
+  guardTrouble: string | null = null;
   /** The cap set by hand, which replaces that of the configuration. */
   override: number | undefined;
   /** Why the cap cannot be met, as far as is known. */
   warning: string | null = null;
   /** Why the kernel does not reclaim its memory, although it should; in words for users. */
   reclaimFailure: string | null = null;
+  /** Until when it is paused, in seconds since the epoch; null if it is not. */
+  pausedUntil: number | null = null;
+  /** The members that may leak. */
+  growth: readonly Growth[] = [];
+  /** In a dry run, how much the last scan would have paged out; else null. */
+  planned: number | null = null;
   /** How many scans were started. */
   scans = 0;
   /** How many scans went through everything once and did not cover the excess. */
@@ -62,10 +75,13 @@ export class CappedGroup {
   unenforcedSamples = 0;
   /** How many processes match its selectors but are to be left alone. */
   avoided = 0;
+  /** What page-outs have taken of its members so far. */
+  readonly taken: Taken = { bytes: 0, toSwap: 0 };
   /** Called with each member that leaves; a scan goes on without it. */
   onLeave: (member: Member) => void = () => {};
   #definition: CapConfig;
   readonly #platform: Platform;
+  readonly #savings = new NetSavings();
   readonly #newMember: (entry: ProcessEntry) => Member;
   /** By pid, in the order in which they joined. */
   #members = new Map<number, Member>();
@@ -102,6 +118,7 @@ export class CappedGroup {
     this.#definition = definition;
     this.#platform = platform;
     this.#newMember = newMember;
+    this.guard = new GuardRails(definition, platform.pageSize);
   }
 
   get name(): string {
@@ -112,9 +129,19 @@ export class CappedGroup {
     return this.#definition;
   }
 
-  /** The cap in force. */
+  /** The cap in force; Infinity if there is none. */
   get cap(): number {
-    return this.override ?? this.#definition.maxRss;
+    return this.override ?? this.#definition.maxRss ?? Infinity;
+  }
+
+  /** Whether there is a cap. */
+  get hasCap(): boolean {
+    return this.cap < Infinity;
+  }
+
+  /** Whether its size is so near the cap that references have to be known. */
+  get isNearCap(): boolean {
+    return this.size >= this.cap * HISTORY_SHARE;
   }
 
   /** The members, without those whose memory counts as that of another one. */
@@ -147,6 +174,7 @@ export class CappedGroup {
   /** Applies a definition that selects the same processes. */
   redefine(definition: CapConfig): void {
     this.#definition = definition;
+    this.guard.configure(definition);
   }
 
   /**
@@ -210,7 +238,8 @@ export class CappedGroup {
     return {
       size,
       accounting,
-      wantsHistory: size >= this.cap * HISTORY_SHARE,
+      wantsHistory: this.#definition.idle !== undefined ||
+        size >= this.cap * HISTORY_SHARE,
       needsReading: this.#mayExceed &&
         this.members.some((member) => this.#isDue(member, now)),
       cameBack: faults * this.#platform.pageSize,
@@ -235,9 +264,13 @@ export class CappedGroup {
     this.#faults += Math.max(0, majorFaults - entry.majorFaults);
   }
 
-  /** Whether the RSS of all members exceeds the cap, or may, as exact as it is known. */
+  /**
+   * Whether the size has to be known proportionally: the RSS of all members exceeds the
+   * cap, or may, as exact as it is known; or the size must not fall below another one.
+   */
   get #mayExceed(): boolean {
-    return this.#upperBound > this.cap;
+    return this.#upperBound > this.cap ||
+      this.#definition.minRss !== undefined;
   }
 
   get #upperBound(): number {
@@ -252,7 +285,7 @@ export class CappedGroup {
    */
   #sizeNow(): GroupSize {
     const bound = this.#upperBound;
-    this.#isProportional = bound > this.cap ||
+    this.#isProportional = this.#mayExceed ||
       this.#isProportional && bound > this.cap * HISTORY_SHARE;
     const { members } = this;
     return this.#isProportional
@@ -383,37 +416,20 @@ export class CappedGroup {
     } of it cannot be paged out, since ${whose} exited while others run`;
   }
 
-  /**
-   * Why the cap cannot be met, which members do not answer or cannot be read, and
-   * which are known coarsely; `null` if nothing is wrong.
-   */
-  #warnings(clock: Pick<Clock, "now" | "wallTime">): string | null {
-    const { members, warning, backoff, reclaimFailure } = this;
-    const left = backoff.until - clock.now();
-    const until = left > 0
-      ? `; it may exceed it, and is left alone until ${
-        formatTimeOfDay(clock.wallTime() + left / 1000)
-      }`
-      : "";
-    const why = warning === null ? this.stuck : warning + until;
-    const all = [
-      ...why === undefined ? [] : [why],
-      ...reclaimFailure === null ? [] : [reclaimFailure],
-      ...members.flatMap(({ memory }) =>
-        memory.silence ?? memory.unreadable ?? []
-      ),
-      ...members.flatMap(({ memory }) => memory.coarseness ?? []),
-    ];
-    if (all.length === 0) return null;
-    const most = all.slice(0, MOST_WARNINGS);
-    const others = all.length - most.length;
-    return most.join("; ") + (others > 0 ? `; and ${others} more` : "");
-  }
-
   /** The circumstances for {@linkcode Backoff}. */
   circumstances(freeSwap: number): Circumstances {
     const { size, cap } = this;
     return { size, cap, departed: this.#departed, freeSwap };
+  }
+
+  /** The memory pressure, and the cgroup whose it is; null for that of the machine. */
+  #pressure(): Pick<GroupState, "pressure" | "cgroup"> {
+    const { cgroup = null } = this;
+    const platform = this.#platform;
+    const own = cgroup === null ? undefined : platform.memoryPressure?.(cgroup);
+    return own === undefined
+      ? { pressure: platform.memoryPressure?.() ?? null, cgroup: null }
+      : { pressure: own, cgroup };
   }
 
   /**
@@ -425,21 +441,28 @@ export class CappedGroup {
     idle: readonly IdleBytes[] | null,
     clock: Pick<Clock, "now" | "wallTime">,
   ): GroupState {
-    const { statistics } = this;
+    const { statistics, planned } = this;
+    const isDryRun = planned !== null;
+    const memories = this.members.map(({ memory }) => memory);
     return {
       id: this.id,
       name: this.name,
-      cap: this.cap,
-      configuredCap: this.#definition.maxRss,
+      cap: this.hasCap ? this.cap : null,
+      configuredCap: this.#definition.maxRss ?? null,
       processes: this.#members.size,
       avoided: this.avoided,
       addressSpace: sumOf(this.members, ({ entry }) => entry.image),
       rss: this.#last.size,
       accounting: this.#last.accounting,
       idle,
+      ...this.#savings.of(memories, this.#platform, clock.now()),
+      ...this.#pressure(),
+      growth: this.growth,
+      planned,
+      pausedUntil: this.pausedUntil,
       statistics: {
-        attempted: statistics.attempted,
-        effective: statistics.effective,
+        attempted: isDryRun ? 0 : statistics.attempted,
+        effective: isDryRun ? 0 : statistics.effective,
         scans: this.scans,
         completeScans: statistics.scanCount,
         ineffectiveScans: this.ineffectiveScans,
@@ -451,9 +474,11 @@ export class CappedGroup {
         processesOut: this.#left,
         scanTime: statistics.scanTime,
         backedOff: this.backedOff,
+        refaults: this.guard.refaults.total,
         observationCost: this.processes.reduce(addCost, this.#departedCost),
       },
-      warning: this.#warnings(clock),
+      heldBack: this.guard.heldBack(clock.now()),
+      warning: warningsOf(this, clock),
     };
   }
 }

@@ -6,12 +6,17 @@
 
 import { ProcessError } from "../errors.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
+import type { RepeatedDryRun } from "../platform/dry_run.ts";
 import type {
   MonitoredMemory,
   ProcessEntry,
   ProcessSample,
 } from "../platform/platform.ts";
-import { MeasuredMemory, type OnRead } from "./measured_memory.ts";
+import {
+  MeasuredMemory,
+  type OnRead,
+  type OnTaken,
+} from "./measured_memory.ts";
 import {
   estimateSize,
   type FootprintReading,
@@ -38,11 +43,21 @@ export class Member {
   /** When its footprint was last read, or could not be. */
   #triedAt = -Infinity;
 
-  constructor(entry: ProcessEntry, memory: MonitoredMemory, onRead: OnRead) {
+  /**
+   * @param then `onTaken` is called with what is paged out, and `dryRun` plans what scans
+   * page out; by default they do it.
+   */
+  constructor(
+    entry: ProcessEntry,
+    memory: MonitoredMemory,
+    onRead: OnRead,
+    { onTaken, dryRun }: { onTaken?: OnTaken; dryRun?: RepeatedDryRun } = {},
+  ) {
     this.entry = entry;
     this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;
-    this.scanMemory = new MeasuredMemory(memory, onRead);
+    const measured = new MeasuredMemory(memory, onRead, onTaken);
+    this.scanMemory = dryRun?.of(memory, measured) ?? measured;
   }
 
   /** Whether an entry is of the same process, executing the same program. */

@@ -6,6 +6,7 @@
  */
 
 import type { MemoryCosts } from "../platform/platform.ts";
+import type { Growth } from "./growth.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
 
 /** The state of the daemon. */
@@ -48,6 +49,8 @@ export interface DaemonState {
     /** Whether all of these are temporary, so that the files may be valid. */
     readonly isPassing: boolean;
   };
+  /** Whether it is a dry run, so that nothing is paged out. */
+  readonly dryRun: boolean;
   readonly groups: readonly GroupState[];
 }
 
@@ -55,10 +58,10 @@ export interface DaemonState {
 export interface GroupState {
   readonly id: number;
   readonly name: string;
-  /** The cap in force. */
-  readonly cap: number;
-  /** The cap of the configuration, which a cap set by hand may replace. */
-  readonly configuredCap: number;
+  /** The cap in force; null if there is none. */
+  readonly cap: number | null;
+  /** The cap of the configuration, which a cap set by hand may replace; likewise. */
+  readonly configuredCap: number | null;
   /** How many members it has. */
   readonly processes: number;
   /** How many further processes are left alone because their cgroups ask for it. */
@@ -74,12 +77,51 @@ export interface GroupState {
    * kept, which is always so with the policy `clock`, and otherwise far from the cap.
    */
   readonly idle: readonly IdleBytes[] | null;
-  readonly statistics: GroupStatistics;
+  /** What of the members is in swap, by their page tables; null if it is not known. */
+  readonly swap: number | null;
   /**
-   * Why the cap cannot be met, which members do not answer, and which are known
+   * `swap`, less what the machine keeps of it in memory in compressed form, on average;
+   * null if that is not known.
+   */
+  readonly saved: number | null;
+  /**
+   * The share of the last ten seconds in which some process waited for memory, 0 to 1;
+   * null if it is not known.
+   */
+  readonly pressure: number | null;
+  /** The cgroup of the group whose pressure that is; null for that of the machine. */
+  readonly cgroup: string | null;
+  /** The processes that may leak, the fastest first: known with the policy `coldest`. */
+  readonly growth: readonly Growth[];
+  /** In a dry run, how much would be paged out now to meet the cap; else null. */
+  readonly planned: number | null;
+  /** Until when it is paused, in seconds since the epoch; null if it is not. */
+  readonly pausedUntil: number | null;
+  readonly statistics: GroupStatistics;
+  /** What holds rcap back from paging out more. */
+  readonly heldBack: readonly HeldBack[];
+  /**
+   * Why the cap cannot be met, what holds rcap back, which members do not answer, and which are known
    * coarsely, in words for users; null if nothing is wrong.
    */
   readonly warning: string | null;
+}
+
+/** The guard rails, by the names that users see. */
+export const GUARD_RAILS = [
+  "refaults",
+  "pressure",
+  "min_rss",
+  "max_pageout_rate",
+  "max_swap_writes",
+] as const;
+export type GuardRail = typeof GUARD_RAILS[number];
+
+/** A guard rail that holds rcap back. */
+export interface HeldBack {
+  readonly by: GuardRail;
+  /** A sentence for users: `held back by refaults: 3.1 % a minute, at most 0.2 %`. */
+  readonly why: string;
 }
 
 /** Totals of a group since the daemon began to watch it. They only grow. */
@@ -93,7 +135,10 @@ export interface GroupStatistics {
   readonly completeScans: number;
   /** Scans that went through everything once and did not cover the excess. */
   readonly ineffectiveScans: number;
-  /** Samples over the cap that did not enforce it, since memory use was below the threshold. */
+  /**
+   * Samples over the cap that did not enforce it, since memory use was below the threshold,
+   * or groups of a higher priority gave enough.
+   */
   readonly unenforcedSamples: number;
   readonly samples: number;
   /** The smallest resident set of all samples; null before the first. */
@@ -106,6 +151,11 @@ export interface GroupStatistics {
   readonly scanTime: number;
   /** Intervals in which the group was left alone because its cap could not be met. */
   readonly backedOff: number;
+  /**
+   * Pages that were paged out and used again: the page faults of members that waited for
+   * a disk or swap, as far as more was out; an upper bound.
+   */
+  readonly refaults: number;
   /**
    * How much of their time being observed has cost the processes, in all; null while what
    * a reference costs is not known.

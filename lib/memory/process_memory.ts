@@ -29,6 +29,10 @@ export type SkipReason =
   | "no-swap"
   /** It could only be paged out to swap, and a cgroup of the process allows it no more. */
   | "swap-limit"
+  /** It could only be paged out to swap, and what the cap may write there is used up. */
+  | "swap-writes"
+  /** Of a kind of which the cap lets none go. */
+  | "spared"
   /** Of a process whose main thread has exited while others run. */
   | "no-main-thread"
   /** Earlier page-outs have shown that it cannot be paged out. */
@@ -42,6 +46,8 @@ export interface Residency {
   readonly bytes: number;
   /** Number of its resident pages that can be paged out. */
   readonly pageable: number;
+  /** How many of these pages can only go to swap, where that is known. */
+  readonly toSwap?: number;
   /** Why `pageable` is 0. The default is `nonresident`. */
   readonly reason?: SkipReason;
 }

@@ -192,6 +192,14 @@ export class ExclusiveMemory extends WrappedMemory
     return this.#memory.swapLimit?.bind(this.#memory);
   }
 
+  get readSwap(): (() => number) | undefined {
+    return this.#memory.readSwap?.bind(this.#memory);
+  }
+
+  get restore(): MonitoredMemory["restore"] {
+    return this.#memory.restore?.bind(this.#memory);
+  }
+
   readMappings(purpose?: PagedataPurpose): Promise<MappingFigures[]> {
     return this.#memory.readMappings(purpose);
   }

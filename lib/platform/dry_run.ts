@@ -9,11 +9,12 @@ import type {
   PageoutControl,
   PageoutResult,
   PageRange,
+  ProcessMemory,
   ProcessSizes,
 } from "../memory/process_memory.ts";
 import { WrappedMemory } from "../memory/wrapped_memory.ts";
 import { accountedPins } from "./held_memory.ts";
-import type { MappingFigures, MonitoredMemory } from "./platform.ts";
+import type { MappingFigures, MonitoredMemory, Platform } from "./platform.ts";
 
 /** Swap that all processes of a dry run fill, in bytes. */
 export interface PlannedSwap {
@@ -121,6 +122,60 @@ export class DryRunMemory extends WrappedMemory {
       figures,
       left: figures.pageable,
     }));
+  }
+}
+
+/** Plans the scans of one group again and again: what goes in one is there in the next. */
+export class RepeatedDryRun {
+  readonly #platform: Platform;
+  #swap: PlannedSwap = { free: 0 };
+
+  constructor(platform: Platform) {
+    this.#platform = platform;
+  }
+
+  /** Begins another scan, for which nothing is planned yet. */
+  begin(): void {
+    this.#swap = { free: this.#platform.memory().freeSwap };
+  }
+
+  /** Returns the memory of a process, with the page-outs of the current scan. */
+  of(memory: MonitoredMemory, passedOn: ProcessMemory): ProcessMemory {
+    return new ReplannedMemory(memory, passedOn, () => this.#swap);
+  }
+}
+
+/** The memory of a process, with page-outs that are planned anew for every scan. */
+class ReplannedMemory extends WrappedMemory {
+  readonly #memory: MonitoredMemory;
+  readonly #swapNow: () => PlannedSwap;
+  #plan: { memory: DryRunMemory; swap: PlannedSwap } | undefined;
+
+  /** @param swapNow returns another object for every scan. */
+  constructor(
+    memory: MonitoredMemory,
+    passedOn: ProcessMemory,
+    swapNow: () => PlannedSwap,
+  ) {
+    super(passedOn);
+    this.#memory = memory;
+    this.#swapNow = swapNow;
+  }
+
+  get #planned(): DryRunMemory {
+    const swap = this.#swapNow();
+    if (this.#plan?.swap !== swap) {
+      this.#plan = { memory: new DryRunMemory(this.#memory, swap), swap };
+    }
+    return this.#plan.memory;
+  }
+
+  override readSizes(): ProcessSizes {
+    return this.#planned.readSizes();
+  }
+
+  override control(): Promise<PageoutControl> {
+    return this.#planned.control();
   }
 }
 

@@ -38,6 +38,12 @@ export class FakePlatform implements Platform {
   totalSwap = 2 ** 34;
   usedSwap = 0;
   overload: string | undefined;
+  /** Of the machine, and by cgroup: the share of time in which some process waits for memory. */
+  pressure: number | undefined;
+  readonly pressures = new Map<string, number>();
+  swapDisk: string | undefined;
+  /** How much memory holds each byte in swap. */
+  swapShare: number | undefined = 0;
   /** What it costs its processes to be observed and paged out, where that is measured. */
   costs: Platform["costs"];
   /** Thrown instead of the list of processes. */
@@ -137,8 +143,20 @@ export class FakePlatform implements Platform {
     return [this.#find(pid).cgroup];
   }
 
+  unifiedCgroupOf({ pid }: ProcessEntry): string | undefined {
+    return this.#find(pid).cgroup;
+  }
+
   reclaimable(): ReclaimableCgroup | string {
     return this.reclaimed;
+  }
+
+  memoryOfSwap(): number | undefined {
+    return this.swapShare;
+  }
+
+  memoryPressure(cgroup?: string): number | undefined {
+    return cgroup === undefined ? this.pressure : this.pressures.get(cgroup);
   }
 
   avoidanceOf({ pid }: ProcessEntry): string | undefined {
@@ -161,6 +179,7 @@ export class FakePlatform implements Platform {
       availableMemory: this.totalMemory - used,
       totalSwap: this.totalSwap,
       freeSwap: this.freeSwap,
+      swapDisk: this.swapDisk,
     };
   }
 

@@ -58,6 +58,8 @@ export interface ObserverPlace {
 export interface OperatingSystem {
   /** Names of the sources of reference bits, the best first. */
   readonly pagedataSources: readonly PagedataSourceName[];
+  /** Keys of a cap in the configuration that cannot be held on this system. */
+  readonly missingCapKeys?: readonly string[];
   /** Whether a process is stopped while it is paged out. */
   readonly stopsToPageOut: boolean;
   /**

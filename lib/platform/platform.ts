@@ -67,6 +67,15 @@ export interface ReclaimableCgroup {
   ): Promise<"done" | "less" | "busy">;
 }
 
+/** The kinds of memory of which a cap may allow only one to go. */
+export const MEMORY_KINDS = [
+  /** What goes to swap: anonymous memory, shared memory, and files in memory. */
+  "anon",
+  /** What goes back to files on a disk. */
+  "file",
+] as const;
+export type MemoryKind = typeof MEMORY_KINDS[number];
+
 /** How the memory of a process is accessed. */
 export interface OpenOptions {
   /** The group whose processes share a limit on calls that do not return. */
@@ -80,6 +89,10 @@ export interface OpenOptions {
   readonly observationBudget?: number;
   /** Whether to treat memory as if there were swap for it, whether or not there is. */
   readonly assumesSwap?: boolean;
+  /** The kind of memory that may be paged out; both by default. */
+  readonly only?: MemoryKind;
+  /** Whether memory may be paged out to swap; it may by default. Read whenever it matters. */
+  readonly maySwap?: boolean;
 }
 
 /**
@@ -300,8 +313,33 @@ export interface MonitoredMemory extends ProcessMemory {
    * those of a scan, without names.
    */
   readMappings(purpose?: PagedataPurpose): Promise<MappingFigures[]>;
+  /** Reads how much of it is in swap, in bytes, if the system knows. Cheap. */
+  readSwap?(): number;
+  /** Brings back what of it is in swap, if the system can. */
+  restore?(options: RestoreOptions): Promise<RestoreResult>;
   /** Reads the state of every page of a range, one byte per page: `PAGE_*` of `../memory/page_states.ts`. */
   readPageStates(span: PageSpan): Promise<Uint8Array>;
+}
+
+/** How memory is brought back that is in swap. */
+export interface RestoreOptions {
+  /**
+   * Asked before so many bytes are read; `false` ends the reading. Synchronous, so that
+   * it goes by the moment.
+   */
+  readonly mayRead: (bytes: number) => boolean;
+}
+
+/** What was brought back of a process, in bytes. */
+export interface RestoreResult {
+  /** How much of it was in swap before. */
+  readonly out: number;
+  /** How much of that the system was asked to read. */
+  readonly requested: number;
+  /** How much of it comes back only when the process uses it. */
+  readonly outOfReach: number;
+  /** Whether it ended since its cgroups leave no room for more. */
+  readonly isAtLimit: boolean;
 }
 
 /** Identifies a process, even if its pid is reused. */
@@ -353,6 +391,10 @@ export interface MachineMemory {
   readonly availableMemory: number;
   readonly totalSwap: number;
   readonly freeSwap: number;
+  /** Memory that is in swap, too: read back, or not dropped yet; if the system knows. */
+  readonly swapCached?: number;
+  /** The device or file of the swap that is used next, if it is on a disk. */
+  readonly swapDisk?: string;
 }
 
 /** The processes of a running system and their memory. */
@@ -409,6 +451,19 @@ export interface Platform extends Disposable {
   ): Promise<boolean>;
   /** The paths of its cgroups; empty if they are not visible. */
   cgroupsOf(entry: ProcessEntry): readonly string[];
+  /** The path of its cgroup of version 2, if the system has such and it is visible. */
+  unifiedCgroupOf?(entry: ProcessEntry): string | undefined;
+  /**
+   * The share of the last ten seconds, 0 to 1, in which some process of a cgroup of
+   * version 2 waited for memory, or of the machine without one; `undefined` if it is not
+   * known.
+   */
+  memoryPressure?(cgroup?: string): number | undefined;
+  /**
+   * How many bytes of memory the machine spends for each byte in swap, since it keeps
+   * that there in compressed form; `undefined` if it is not known.
+   */
+  memoryOfSwap?(): number | undefined;
   /** The path of the cgroup in which systemd keeps it, if the system has systemd. */
   systemdCgroupOf?(entry: ProcessEntry): string | undefined;
   /**

@@ -28,7 +28,6 @@ import type {
   PagedataPurpose,
   ProcessEntry,
   ProcessSample,
-  SecondaryMmuChoice,
 } from "./platform.ts";
 import { Readability } from "./readability.ts";
 
@@ -106,6 +105,8 @@ export class FakeProcess {
   hasSecondaryMmu = false;
   /** How much of it looks in use because its references were not reset, in bytes. */
   unjudged = 0;
+  /** What of it is in swap, in bytes. */
+  swapped = 0;
   /** How often its references were reset. */
   resets = 0;
   /** How its memory was last opened. */
@@ -299,19 +300,17 @@ export class FakeProcessMemory implements MonitoredMemory {
   readonly readCost = { pages: 0, seconds: 0 };
   readonly #machine: FakeSwap;
   readonly #process: FakeProcess;
-  readonly #choice: SecondaryMmuChoice;
-  readonly #assumesSwap: boolean;
+  readonly #options: OpenOptions;
   readonly #readability = new Readability();
 
   constructor(
     machine: FakeSwap,
     process: FakeProcess,
-    { secondaryMmu = "leave", assumesSwap = false }: OpenOptions = {},
+    options: OpenOptions = {},
   ) {
-    this.#assumesSwap = assumesSwap;
     this.#machine = machine;
     this.#process = process;
-    this.#choice = secondaryMmu;
+    this.#options = options;
   }
 
   get observationCost(): number | undefined {
@@ -331,7 +330,8 @@ export class FakeProcessMemory implements MonitoredMemory {
   }
 
   get #isLeftAlone(): boolean {
-    return this.#choice === "leave" && this.#process.hasSecondaryMmu;
+    const { secondaryMmu = "leave" } = this.#options;
+    return secondaryMmu === "leave" && this.#process.hasSecondaryMmu;
   }
 
   get unjudged(): number {
@@ -358,8 +358,11 @@ export class FakeProcessMemory implements MonitoredMemory {
     if (isLocked) return "locked";
     if (this.#isLeftAlone) return "secondary-mmu";
     if (ownOf(region) === 0) return "shared";
-    if (isFile || this.#assumesSwap) return undefined;
+    const { only, maySwap = true, assumesSwap = false } = this.#options;
+    if (only && only !== (isFile ? "file" : "anon")) return "spared";
+    if (isFile || assumesSwap) return undefined;
     if (this.#machine.freeSwap === 0) return "no-swap";
+    if (!maySwap) return "swap-writes";
     return this.#process.swapLimit === undefined ? undefined : "swap-limit";
   }
 
@@ -438,10 +441,15 @@ export class FakeProcessMemory implements MonitoredMemory {
           start: region.start,
           bytes: region.pages.length * PAGE,
           pageable: reason ? 0 : residentOf(region),
+          toSwap: reason || region.isFile ? 0 : residentOf(region),
           reason,
         }];
       }),
     );
+  }
+
+  readSwap(): number {
+    return this.#process.swapped;
   }
 
   readSizes(): ProcessSizes {

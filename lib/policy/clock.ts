@@ -222,7 +222,7 @@ class ClockGroup implements GroupPolicy {
    */
   async #scan(
     judged: readonly ClockMember[],
-    { wanted, isBounded = false, sparesInUse = false, signal }:
+    { wanted, isBounded = false, most = Infinity, sparesInUse = false, signal }:
       & EnforceOptions
       & {
         wanted: number;
@@ -238,7 +238,7 @@ class ClockGroup implements GroupPolicy {
     const mayJudge = new Set(judged);
     collection.processes = members.filter((known) => mayJudge.has(known))
       .map(({ scanned }) => scanned);
-    const before = { ...statistics };
+    const before = { ...statistics, taken: { ...group.taken } };
     const readings = new Map(
       members.map((known) => [known, known.scanned.pagedata]),
     );
@@ -251,11 +251,19 @@ class ClockGroup implements GroupPolicy {
     const goal = group.size - wanted;
     group.scans++;
     const listener = new ScanListener(group, log);
+    const end = new AbortController();
+    let tried = 0;
     await scan(collection, {
-      excess: wanted + headroom,
+      excess: Math.min(wanted + headroom, most),
       spareReferenced: isPartial || sparesInUse,
-      signal,
-      onEvent: listener.onEvent,
+      signal: AbortSignal.any([signal, end.signal]),
+      onEvent: (event) => {
+        listener.onEvent(event);
+        if (event.type !== "pageout") return;
+        // A scan goes on for as long as the group does not get smaller.
+        tried += event.ranges.reduce((sum, { bytes }) => sum + bytes, 0);
+        if (tried >= most) end.abort();
+      },
     });
     for (const known of members) {
       // New pagedata starts a new window.
@@ -264,7 +272,7 @@ class ClockGroup implements GroupPolicy {
     const outcome = await concludeScan(group, clock, {
       before,
       statistics,
-      tookInUse: listener.tookInUse,
+      listener,
       // A scan that falls short of the headroom alone is still effective.
       goal,
       isPartial,
@@ -304,8 +312,18 @@ class ClockGroup implements GroupPolicy {
     }
   }
 
+  replan(): void {
+    this.#collection.victim = undefined;
+    this.#collection.resumeAddress = undefined;
+  }
+
   /** This policy does not know how long memory was idle. */
   idle(): null {
+    return null;
+  }
+
+  /** It is not known when memory in use was used. */
+  workingSet(): null {
     return null;
   }
 

@@ -7,18 +7,16 @@
  */
 
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
-import type { Member } from "../group/member.ts";
-import type { Clock } from "../platform/clock.ts";
-import { AgedCollection, AgedProcess } from "../scanner/aged_collection.ts";
-import type { Pagedata } from "../memory/pagedata.ts";
+import { LEAST_AGE, type MemberGrowth } from "../group/growth.ts";
 import {
-  type IdleBytes,
-  idleBytes,
-  leastAgeOfOldest,
-  PageAges,
-} from "../scanner/ages.ts";
-import { scanColdest } from "../scanner/coldest.ts";
-import type { ScanOptions, ScanResult } from "../scanner/scan.ts";
+  AgedCollection,
+  type AgedProcess,
+} from "../scanner/aged_collection.ts";
+import { type IdleBytes, idleBytes } from "../scanner/ages.ts";
+import { idleFor, pageOutIdle, scanColdest } from "../scanner/coldest.ts";
+import { ColdestMember } from "./coldest_member.ts";
+import { type Pace, paceOf, restsAfter } from "./coldest_pace.ts";
+import { ColdestScan } from "./coldest_scan.ts";
 import {
   concludeScan,
   KnownMembers,
@@ -30,13 +28,11 @@ import {
 import type {
   EnforceOptions,
   GroupPolicy,
+  IdleGoal,
   Judgement,
-  ObservedProcess,
   ObserveOptions,
-  OneShotPolicy,
   Policy,
   PolicySurroundings,
-  ProcessAccess,
   ScanOutcome,
 } from "./policy.ts";
 
@@ -51,36 +47,8 @@ const MOST_HEADROOM = 0.05;
 /** How much is cooled, as a multiple of the growth in the last interval. */
 const RESERVE_FACTOR = 1.5;
 
-/**
- * The shortest interval of ages, in milliseconds. After every reset the processor has
- * to mark each page in use again, at the expense of the process.
- */
-const SHORTEST_INTERVAL = 5000;
-
-/**
- * An interval is as long as this share of the age of the memory that goes next, since
- * ages need not be known more precisely than what goes by them; up to so many
- * milliseconds.
- */
-const INTERVAL_OF_AGE = 1 / 8;
-const LONGEST_INTERVAL = 30_000;
-
-/** What goes next: a share of the cap, and the growth of a time in milliseconds. */
-const NEXT_SHARE = 0.1;
-const NEXT_TIME = 60_000;
-
-/**
- * Idle memory suffices if there is more of it than a share of the cap and the growth of a
- * time, in milliseconds: then references are not reset to find more.
- */
-const SUFFICIENT_SHARE = 0.25;
-const SUFFICIENT_TIME = 300_000;
-
-/** How long an interval is that ends without a reset, in milliseconds. */
-const INTERVAL_WITHOUT_RESET = 60_000;
-
-/** The longest first interval, in milliseconds: memory may have to be paged out soon. */
-const FIRST_INTERVAL = 2000;
+/** What was used within this time is the working set, in seconds. */
+const WORKING_SET = 120;
 
 /**
  * A pass takes no longer than an interval, or this many milliseconds: a busy process uses
@@ -95,9 +63,6 @@ const SHORTEST_LIMIT = 2000;
 const RESIDENCY_LIFE = 60_000;
 const IDLE_RESIDENCY_LIFE = 5 * RESIDENCY_LIFE;
 
-/** For how long a process has not run before it counts as resting, in milliseconds. */
-const RESTS_AFTER = 600_000;
-
 /** How many intervals there are in the observation for a single scan. */
 const AGES_OF_ONE_SCAN = 8;
 
@@ -106,219 +71,6 @@ export const coldest: Policy = {
   forGroup: (group, around) => new ColdestGroup(group, around),
   forScan: (processes, { clock }) => new ColdestScan(processes, clock),
 };
-
-/** The ages of a process's pages. */
-class Aging {
-  readonly aged: AgedProcess;
-  readonly #access: ProcessAccess;
-  readonly #clock: Clock;
-  /** When the interval began, in milliseconds. */
-  #since: number;
-  /** Since when the process has not run, if it has not run since its last reading. */
-  #stillSince: number;
-
-  /** The first interval begins now: its references have just been reset, or will be by `begin`. */
-  constructor(access: ProcessAccess, clock: Clock) {
-    this.#access = access;
-    this.#clock = clock;
-    this.#since = this.#stillSince = clock.now();
-    this.aged = new AgedProcess(access.scanMemory);
-  }
-
-  /** For how long the interval has lasted, in milliseconds. */
-  get length(): number {
-    return this.#clock.now() - this.#since;
-  }
-
-  /** Starts to record references and ages. */
-  async begin(): Promise<void> {
-    await this.#access.memory.reset();
-    this.aged.ages = new PageAges();
-    this.#since = this.#clock.now();
-  }
-
-  /**
-   * Whether nothing uses the memory of the process until it runs again: it cannot run, or
-   * has not for a long time. Of one that runs, that is known from the next reading on.
-   */
-  get rests(): boolean {
-    const { memory } = this.#access;
-    const isStill = this.aged.isAged && !memory.hasRun();
-    if (this.aged.isAged && !isStill) return false;
-    if (!memory.isAlone?.()) return false;
-    if (this.aged.isResting) return true;
-    return isStill && this.#clock.now() - this.#stillSince >= RESTS_AFTER ||
-      (memory.isHalted?.() ?? false);
-  }
-
-  /** Whether the process has not run since it was last read, and all of it was judged. */
-  get isStill(): boolean {
-    const { ages, isAged } = this.aged;
-    const { memory } = this.#access;
-    return isAged && !ages.isStale && !memory.hasRun() && !memory.unjudged;
-  }
-
-  /** Adds the references that are visible now, without resetting them. */
-  async look(): Promise<void> {
-    this.aged.ages.look(await this.#glance());
-  }
-
-  /** Reads which pages there are of a process that uses none, where this is not known. */
-  async rest(): Promise<void> {
-    const { aged } = this;
-    aged.isResting = true;
-    if (aged.isAged && !aged.ages.isStale) return;
-    const reading = await this.#glance();
-    reading.bits.fill(0);
-    if (aged.isAged) return aged.ages.look(reading);
-    aged.ages.advance(reading, 0, false);
-    this.#since = this.#clock.now();
-  }
-
-  /** Ends an interval in which the process has not run. */
-  pass(): void {
-    const now = this.#clock.now();
-    this.aged.ages.pass((now - this.#since) / 1000);
-    this.#since = now;
-  }
-
-  #glance(): Promise<Pagedata> {
-    return this.#read(() => this.#access.memory.read("glance"));
-  }
-
-  /** Reads pagedata, and notes whether the process has run until then. */
-  async #read(read: () => Promise<Pagedata>): Promise<Pagedata> {
-    const hasRun = this.#access.memory.hasRun();
-    const reading = await read();
-    if (hasRun) this.#stillSince = this.#clock.now();
-    return reading;
-  }
-
-  /**
-   * Ends an interval: pages not referenced in it become older.
-   *
-   * @param isReset whether references are reset. Without, pages in use stay in use, and
-   * others become older as well.
-   */
-  async advance({ isReset = true } = {}): Promise<void> {
-    const { scanMemory } = this.#access;
-    const now = this.#clock.now();
-    const reading = isReset
-      ? await this.#read(() => scanMemory.readPagedata())
-      : await this.#glance();
-    this.aged.ages.advance(reading, (now - this.#since) / 1000, isReset);
-    this.#since = now;
-  }
-
-  /** Makes references to pages in use visible again. */
-  refresh(): Promise<void> {
-    return this.#access.memory.refresh();
-  }
-
-  /** Reads which mappings can be paged out. */
-  async readResidency(): Promise<void> {
-    this.aged.residency = await this.#access.scanMemory.readResidency();
-  }
-}
-
-/** How a group is observed. Times are in milliseconds. */
-interface Pace {
-  /** The shortest interval, and the shortest first one. */
-  readonly least: number;
-  readonly first: number;
-  /**
-   * Whether references are also read within an interval, since others may reset them.
-   * What goes next was not seen in use for many intervals if they are longer than usual.
-   */
-  readonly looks: boolean;
-  /** Whether references are reset at the end of an interval. */
-  readonly isReset: boolean;
-}
-
-/** A member with the ages of its pages. Times are in milliseconds of the monotonic clock. */
-class ColdestMember {
-  readonly member: Member;
-  readonly #aging: Aging;
-  /** Whether references are recorded. */
-  #isObserved = false;
-  #residencyAt = -Infinity;
-
-  constructor(member: Member, clock: Clock) {
-    this.member = member;
-    this.#aging = new Aging(member, clock);
-  }
-
-  get aged(): AgedProcess {
-    return this.#aging.aged;
-  }
-
-  /**
-   * Starts to keep ages, or ends an interval that was long enough.
-   *
-   * @param pace how long intervals are, and whether references are reset at their ends.
-   */
-  async observe(pace: Pace): Promise<void> {
-    if (this.#aging.rests) {
-      await this.#aging.rest();
-      if (this.#aging.length >= pace.least) this.#aging.pass();
-      return;
-    }
-    this.aged.isResting = false;
-    if (!this.#isObserved) {
-      await this.#aging.begin();
-      this.#isObserved = true;
-      return;
-    }
-    const { isAged, ages } = this.aged;
-    const least = isAged ? pace.least : pace.first;
-    if (this.#aging.length < least) {
-      // Without ages it loses nothing.
-      if (!isAged) return;
-      // A process that has not run has used nothing.
-      const looks = pace.looks && this.member.memory.hasRun();
-      return looks || ages.isStale ? await this.glance() : undefined;
-    }
-    // What it used before is known, and will look in use when it runs again.
-    if (this.#aging.isStill) return this.#aging.pass();
-    const isReset = pace.isReset || !isAged;
-    await this.#aging.advance({ isReset });
-    // Otherwise processors would not mark again pages whose translations they cache.
-    if (isReset) await this.#aging.refresh();
-  }
-
-  glance(): Promise<void> {
-    return this.#aging.look();
-  }
-
-  /** Notes that a process that rested has run; returns whether it rests. */
-  stillRests(): boolean {
-    this.aged.isResting &&= !this.member.memory.hasRun();
-    return this.aged.isResting;
-  }
-
-  /** Reads which mappings can be paged out, unless they were read within a time. */
-  async keepResidency(now: number, life: number): Promise<void> {
-    if (now - this.#residencyAt < life) return;
-    await this.#aging.readResidency();
-    this.#residencyAt = now;
-    // A reading leaves out what cannot go, which may have changed since the last one.
-    if (!this.member.memory.hasRun()) this.aged.ages.isStale = true;
-  }
-
-  /** Tries again what could not be paged out: others may no longer map it. */
-  retry(): void {
-    this.aged.ages.retry();
-    this.#residencyAt = -Infinity;
-  }
-
-  /** Forgets all ages and stops keeping them. */
-  forget(): void {
-    if (!this.#isObserved && !this.aged.isResting) return;
-    this.#isObserved = this.aged.isResting = false;
-    this.#residencyAt = -Infinity;
-    this.aged.ages = new PageAges();
-  }
-}
 
 /** The policy in charge of one group. */
 class ColdestGroup implements GroupPolicy {
@@ -330,6 +82,8 @@ class ColdestGroup implements GroupPolicy {
   #expectedGrowth = 0;
   /** Whether pages age with every sample, because little is idle. */
   #agesFaster = false;
+  /** Whether pages have become older since idle ones were last paged out. */
+  #hasAged = false;
   /** Whether a member has left since the last pass, whose pages others may share. */
   #hasLost = false;
   shortfall = 0;
@@ -353,39 +107,23 @@ class ColdestGroup implements GroupPolicy {
   }
 
   async observe({ interval }: ObserveOptions): Promise<void> {
-    const isReset = !this.#suffices(interval);
-    const precise = isReset
-      ? this.#preciseEnough(interval)
-      : INTERVAL_WITHOUT_RESET;
-    const wanted = Math.max(interval, SHORTEST_INTERVAL, precise);
-    const least = this.#agesFaster ? interval : wanted;
-    // Timers are not exact.
-    const early = 0.9;
-    await this.#observe({
-      least: least * early,
-      first: Math.min(interval * early, FIRST_INTERVAL),
-      looks: least <= SHORTEST_INTERVAL,
-      isReset,
-    });
-  }
-
-  /**
-   * The length of an interval that tells the memory that goes next from younger memory,
-   * in milliseconds.
-   *
-   * @param interval between two samples, in milliseconds.
-   */
-  #preciseEnough(interval: number): number {
-    const next = this.#group.cap * NEXT_SHARE +
-      this.#expectedGrowth * NEXT_TIME / interval;
-    const aged = this.#members.all().map(({ aged: { ages } }) => ages);
-    const age = leastAgeOfOldest(aged, next) * 1000;
-    return Math.min(age * INTERVAL_OF_AGE, LONGEST_INTERVAL);
+    await this.#observe(paceOf(this.#group, {
+      interval,
+      expectedGrowth: this.#expectedGrowth,
+      agesFaster: this.#agesFaster,
+      processes: this.#members.all().map(({ aged }) => aged),
+    }));
   }
 
   async observeOnce(milliseconds: number): Promise<void> {
     const { clock, signal } = this.#around;
-    const every = { least: 0, first: 0, looks: true, isReset: true };
+    const every = {
+      least: 0,
+      first: 0,
+      looks: true,
+      isReset: true,
+      restsAfter: restsAfter(this.#group),
+    };
     await this.#observe(every);
     for (let age = 1; age <= AGES_OF_ONE_SCAN && !signal.aborted; age++) {
       await clock.sleep(milliseconds / AGES_OF_ONE_SCAN, signal);
@@ -393,35 +131,19 @@ class ColdestGroup implements GroupPolicy {
     }
   }
 
-  /**
-   * Whether so much is known to be idle that it suffices for the next minutes: then
-   * references are not reset, at the expense of the processes, to find more.
-   *
-   * @param interval between two samples, in milliseconds.
-   */
-  #suffices(interval: number): boolean {
-    const growth = this.#expectedGrowth * SUFFICIENT_TIME / interval;
-    const needed = this.#group.cap * SUFFICIENT_SHARE + growth;
-    const members = this.#members.all();
-    return members.every(({ aged }) => aged.isAged) &&
-      members.reduce((sum, { aged }) => sum + aged.unreferenced, 0) > needed;
-  }
-
   async #observe(pace: Pace): Promise<void> {
     const { signal, log } = this.#around;
     for (const known of this.#members.all()) {
       if (signal.aborted) return;
-      await tolerate(
-        known.member,
-        log,
-        () => known.observe(pace),
-      );
+      await tolerate(known.member, log, async () => {
+        if (await known.observe(pace)) this.#hasAged = true;
+      });
     }
   }
 
-  /** Always: even if nothing has to be paged out, something may have to be cooled. */
+  /** Always if there is a cap: even if nothing has to go, something may have to be cooled. */
   hasWork(): boolean {
-    return true;
+    return this.#group.hasCap;
   }
 
   async enforce(
@@ -430,7 +152,8 @@ class ColdestGroup implements GroupPolicy {
     signal: AbortSignal,
   ): Promise<ScanOutcome | undefined> {
     const { clock, log } = this.#around;
-    const { isBounded = false, isOnlyScan, sparesInUse = false } = options;
+    const { isBounded = false, isOnlyScan } = options;
+    const { sparesInUse = false, most } = options;
     this.shortfall = 0;
     const group = this.#group;
     const collection = this.#collection;
@@ -461,20 +184,10 @@ class ColdestGroup implements GroupPolicy {
       await lookSoon(awake, { clock, log, signal });
     }
     if (signal.aborted) return undefined;
-    if (this.#hasLost) known.forEach((one) => one.retry());
-    this.#hasLost = false;
-    const life = allowed > 0 ? RESIDENCY_LIFE : IDLE_RESIDENCY_LIFE;
-    for (const one of known) {
-      await tolerate(
-        one.member,
-        log,
-        () => one.keepResidency(clock.now(), life),
-      );
-    }
-    collection.processes = known.map(({ aged }) => aged);
+    await this.#prepare(known, allowed > 0);
     const isPartial = known.length < members.length || unjudgedOf(awake) > 0;
     const goal = Math.max(cap, group.size - wanted);
-    const before = { ...statistics };
+    const before = { ...statistics, taken: { ...group.taken } };
     const listener = new ScanListener(group, log);
     const limit = Math.max(options.interval, SHORTEST_LIMIT);
     using pass = this.#beginPass(signal, isOnlyScan ? Infinity : limit);
@@ -482,6 +195,7 @@ class ColdestGroup implements GroupPolicy {
       excess: wanted,
       headroom: excess > 0 ? headroom - Math.max(0, -over) : 0,
       reserve: isOnlyScan ? undefined : reserve,
+      most,
       spareReferenced: isPartial || sparesInUse,
       signal: pass.signal,
       onEvent: listener.onEvent,
@@ -500,12 +214,109 @@ class ColdestGroup implements GroupPolicy {
       before,
       statistics,
       goal,
-      tookInUse: listener.tookInUse,
+      listener,
       isPartial,
       started,
     });
     this.#sizeThen = group.size;
     return outcome;
+  }
+
+  /** Hands processes to the collection, with what is known of their mappings. */
+  async #prepare(
+    known: readonly ColdestMember[],
+    pagesOut: boolean,
+  ): Promise<void> {
+    const { clock, log } = this.#around;
+    if (this.#hasLost) known.forEach((one) => one.retry());
+    this.#hasLost = false;
+    const life = pagesOut ? RESIDENCY_LIFE : IDLE_RESIDENCY_LIFE;
+    for (const one of known) {
+      await tolerate(
+        one.member,
+        log,
+        () => one.keepResidency(clock.now(), life),
+      );
+    }
+    this.#collection.processes = known.map(({ aged }) => aged);
+  }
+
+  async idleFor(seconds: number): Promise<number | undefined> {
+    if (!this.#hasAged) return undefined;
+    const members = this.#members.all();
+    await this.#prepare(members.filter(({ aged }) => aged.isAged), false);
+    const idle = idleFor(this.#collection, seconds);
+    if (idle === 0) this.#hasAged = false;
+    return idle;
+  }
+
+  async pageOutIdle(
+    { seconds, most }: IdleGoal,
+    { interval }: ObserveOptions,
+    signal: AbortSignal,
+  ): Promise<ScanOutcome | undefined> {
+    const { clock, log } = this.#around;
+    const group = this.#group;
+    const { statistics } = this.#collection;
+    const known = this.#members.all().filter(({ aged }) => aged.isAged);
+    const awake = known.filter((one) => !one.stillRests());
+    const started = clock.now();
+    // Others may have reset references, so that memory in use looks idle.
+    if (awake.length > 0) await lookSoon(awake, { clock, log, signal });
+    if (signal.aborted) return undefined;
+    await this.#prepare(known, true);
+    const before = { ...statistics, taken: { ...group.taken } };
+    const listener = new ScanListener(group, log);
+    using pass = this.#beginPass(signal, Math.max(interval, SHORTEST_LIMIT));
+    const { idle, complete } = await pageOutIdle(this.#collection, {
+      seconds,
+      most,
+      signal: pass.signal,
+      onEvent: listener.onEvent,
+    });
+    if (complete && idle <= most) this.#hasAged = false;
+    if (statistics.attempted === before.attempted) return undefined;
+    group.scans++;
+    const outcome = await concludeScan(group, clock, {
+      before,
+      statistics,
+      goal: Infinity,
+      listener,
+      isPartial: false,
+      started,
+    });
+    this.#sizeThen = group.size;
+    return outcome;
+  }
+
+  growth(): MemberGrowth[] {
+    return this.#members.all().filter(({ aged }) => aged.isAged)
+      .map(({ member, aged: { ages } }) => ({
+        member,
+        seconds: ages.watchedFor,
+        mappings: ages.unusedGrowth(LEAST_AGE),
+      }));
+  }
+
+  replan(): void {
+    for (const { aged } of this.#members.all()) aged.ages.retry();
+    this.#hasAged = true;
+  }
+
+  workingSet(): number | null {
+    const aged = this.#aged();
+    if (aged.length === 0) return null;
+    const [{ bytes: unused }] = idleBytes(
+      aged.map(({ ages }) => ages),
+      [WORKING_SET],
+    );
+    return aged.reduce((sum, { ages }) => sum + ages.residentBytes, -unused);
+  }
+
+  /** The members whose ages are known. */
+  #aged(): AgedProcess[] {
+    return this.#members.all().map(({ aged }) => aged)
+      .filter(({ isAged }) => isAged);
   }
 
   /**
@@ -543,10 +354,8 @@ class ColdestGroup implements GroupPolicy {
   }
 
   idle(): IdleBytes[] | null {
-    const aged = this.#members.all().filter(({ aged }) => aged.isAged);
-    return aged.length > 0
-      ? idleBytes(aged.map(({ aged }) => aged.ages))
-      : null;
+    const aged = this.#aged();
+    return aged.length > 0 ? idleBytes(aged.map(({ ages }) => ages)) : null;
   }
 
   inUse(): number | null {
@@ -562,38 +371,5 @@ class ColdestGroup implements GroupPolicy {
 
   forget(): void {
     for (const known of this.#members.all()) known.forget();
-  }
-}
-
-/** The policy in charge of a one-shot scan. */
-class ColdestScan implements OneShotPolicy {
-  readonly processes: readonly ObservedProcess[];
-  readonly #collection: AgedCollection;
-
-  constructor(processes: readonly ProcessAccess[], clock: Clock) {
-    const agings = processes.map((access) => new Aging(access, clock));
-    this.processes = agings.map((aging): ObservedProcess => ({
-      target: aging.aged,
-      glance: () => aging.look(),
-      refresh: () => aging.refresh(),
-      endPart: () => aging.advance(),
-      async end() {
-        await aging.advance();
-        await aging.refresh();
-        await aging.readResidency();
-        aging.aged.isResting = aging.rests;
-      },
-      unreferenced: () =>
-        aging.aged.isAged ? aging.aged.ages.neverReferencedBytes : null,
-    }));
-    this.#collection = new AgedCollection(agings.map(({ aged }) => aged));
-  }
-
-  get statistics(): AgedCollection["statistics"] {
-    return this.#collection.statistics;
-  }
-
-  scan(options: ScanOptions): Promise<ScanResult> {
-    return scanColdest(this.#collection, options);
   }
 }

@@ -8,6 +8,7 @@ import { narrate } from "../collection/narrate.ts";
 import { SOON } from "../collection/observe.ts";
 import { ProcessError } from "../errors.ts";
 import type { CappedGroup } from "../group/capped_group.ts";
+import type { Taken } from "../group/measured_memory.ts";
 import type { Member } from "../group/member.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
@@ -89,17 +90,32 @@ export function unjudgedOf(members: readonly Known[]): number {
 export class ScanListener {
   readonly #name: string;
   readonly #log: Log;
-  /** Whether unreferenced memory did not suffice, so that memory in use went too. */
-  tookInUse = false;
+  /** How much had gone when unreferenced memory did not suffice, in bytes; `undefined` if it did. */
+  #before: number | undefined;
+  /** How much has gone, in bytes. */
+  #gone = 0;
 
   constructor({ name }: CappedGroup, log: Log) {
     this.#name = name;
     this.#log = log;
   }
 
+  /** Whether unreferenced memory did not suffice, so that memory in use went too. */
+  get tookInUse(): boolean {
+    return this.#before !== undefined;
+  }
+
+  /** How much of what has gone was in use, in bytes. */
+  get inUse(): number {
+    return Math.max(0, this.#gone - (this.#before ?? Infinity));
+  }
+
   /** Takes the events of the scan. */
   readonly onEvent = (event: ScanEvent): void => {
-    if (event.type === "insufficient") this.tookInUse = true;
+    if (event.type === "pageout") this.#gone += Math.max(0, event.fell);
+    if (event.type === "insufficient") {
+      this.#before = this.#gone + event.unreferenced;
+    }
     if (!this.#log.has("debug")) return;
     for (const line of narrate(event)) {
       this.#log.debug(`${this.#name}: ${line}`);
@@ -111,32 +127,39 @@ export class ScanListener {
  * Concludes a scan of a group: measures the group, counts the scan if it was
  * ineffective, and returns its outcome.
  *
- * @param before the statistics as of the beginning of the scan.
- * @param goal the size that the group should have now, in bytes.
+ * @param before the statistics as of the beginning of the scan, and what page-outs had
+ * taken until then.
+ * @param goal the size that the group should have now, in bytes; Infinity if none.
  * @param started when the scan began.
  */
 export async function concludeScan(
   group: CappedGroup,
   clock: Clock,
-  { before, statistics, goal, tookInUse, isPartial, started }: {
-    before: ScanStatistics;
+  { before, statistics, goal, listener, isPartial, started }: {
+    before: ScanStatistics & { taken: Taken };
     statistics: ScanStatistics;
     goal: number;
-    tookInUse: boolean;
+    listener: ScanListener;
     isPartial: boolean;
     started: number;
   },
 ): Promise<ScanOutcome> {
   const seconds = (clock.now() - started) / 1000;
-  const left = await group.measureAnew(clock.now()) - goal;
+  const size = await group.measureAnew(clock.now());
+  const left = goal < Infinity ? size - goal : 0;
   const ineffective = statistics.ineffective > before.ineffective && left > 0;
   if (ineffective) group.ineffectiveScans++;
   return {
     attempted: statistics.attempted - before.attempted,
     effective: statistics.effective - before.effective,
+    taken: {
+      bytes: group.taken.bytes - before.taken.bytes,
+      toSwap: group.taken.toSwap - before.taken.toSwap,
+    },
     left,
     ineffective,
-    tookInUse,
+    tookInUse: listener.tookInUse,
+    inUse: listener.inUse,
     isPartial,
     seconds,
   };

@@ -10,6 +10,8 @@
 
 import type { Watched } from "../collection/observe.ts";
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import type { MemberGrowth } from "../group/growth.ts";
+import type { Taken } from "../group/measured_memory.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
@@ -61,6 +63,16 @@ export interface EnforceOptions extends ObserveOptions {
   readonly isOnlyScan?: boolean;
   /** Whether memory in use stays, because other memory is going to go instead. */
   readonly sparesInUse?: boolean;
+  /** How much may be tried at most, headroom included, in bytes; no limit by default. */
+  readonly most?: number;
+}
+
+/** Which idle memory is paged out. */
+export interface IdleGoal {
+  /** For how long it has not been used, in seconds. */
+  readonly seconds: number;
+  /** How much of it may be tried at most, in bytes. */
+  readonly most: number;
 }
 
 /** A policy in charge of one group. It keeps records of the members. */
@@ -95,6 +107,26 @@ export interface GroupPolicy {
    * last call of {@linkcode enforce}, in bytes; 0 if it sufficed or was not judged.
    */
   readonly shortfall: number;
+  /**
+   * How much {@linkcode pageOutIdle} would try without a limit, in bytes; `undefined` if
+   * nothing new is known since it was last paged out. Only of policies that know ages.
+   */
+  idleFor?(seconds: number): Promise<number | undefined>;
+  /**
+   * Pages out what has been idle for a time.
+   *
+   * @returns `undefined` if nothing could be tried.
+   */
+  pageOutIdle?(
+    goal: IdleGoal,
+    options: ObserveOptions,
+    signal: AbortSignal,
+  ): Promise<ScanOutcome | undefined>;
+  /**
+   * How much the members have used within the last two minutes, or since they are
+   * observed, in bytes; `null` if this is not known.
+   */
+  workingSet(): number | null;
   /** How much was idle for how long; `null` if this is not known. */
   idle(): IdleBytes[] | null;
   /**
@@ -102,9 +134,12 @@ export interface GroupPolicy {
    * judged; `null` if this is not known.
    */
   inUse(): number | null;
+  /** What of the members appeared while they were watched, and was not used again. */
+  growth?(): MemberGrowth[];
   /** Tries again what could not be paged out, since circumstances have changed. */
   retry?(): void;
-
+  /** Notes that what scans have paged out so far was only planned, and is there to go. */
+  replan(): void;
   /** Stops recording references, and forgets those recorded. */
   forget(): void;
 }
@@ -142,6 +177,8 @@ export interface ObservedProcess extends Watched {
 export interface ScanOutcome {
   /** By how much the resident sets fell while they were paged out; some of it may be back. */
   readonly effective: number;
+  /** What page-outs took: at least what went. */
+  readonly taken: Readonly<Taken>;
   readonly attempted: number;
   /** By how much the group is above the size that the scan was to reach; 0 or less if it is not. */
   readonly left: number;
@@ -149,19 +186,38 @@ export interface ScanOutcome {
   readonly ineffective: boolean;
   /** Whether unreferenced memory did not suffice, so that memory in use went too. */
   readonly tookInUse: boolean;
+  /** How much of `effective` was in use, as far as references show. */
+  readonly inUse: number;
   /** Whether it left out members, or parts of them, that cannot be judged yet. */
   readonly isPartial: boolean;
   readonly seconds: number;
 }
 
+/** Describes what a scan of a dry run would page out, beside the size of the group. */
+export function describePlan(
+  { name, size, cap, hasCap }: CappedGroup,
+  { effective, inUse }: ScanOutcome,
+): string {
+  const what = `${name}: dry run: would page out ${formatSize(effective)}${
+    inUse > 0 ? `, ${formatSize(inUse)} of it in use` : ""
+  }; `;
+  if (!hasCap) return `${what}${formatSize(size)} resident`;
+  const format = formatBeside(cap, size);
+  const left = size - effective;
+  return `${what}${format(size)} of ${format(cap)}` +
+    (left > cap ? `, ${formatSize(left - cap)} would still be too much` : "");
+}
+
 /** Describes the result of a scan in words, with the size of the group measured after it. */
 export function describeOutcome(
-  { name, size, cap }: CappedGroup,
+  { name, size, cap, hasCap }: CappedGroup,
   { effective, seconds }: ScanOutcome,
 ): string {
-  const format = formatBeside(cap, size);
-  return `${name}: paged out ${formatSize(effective)} in ${
+  const what = `${name}: paged out ${formatSize(effective)} in ${
     seconds.toFixed(2)
-  } s; ${format(size)} of ${format(cap)}` +
+  } s; `;
+  if (!hasCap) return `${what}${formatSize(size)} resident`;
+  const format = formatBeside(cap, size);
+  return `${what}${format(size)} of ${format(cap)}` +
     (size > cap ? `, ${formatSize(size - cap)} too much` : "");
 }

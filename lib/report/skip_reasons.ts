@@ -18,6 +18,8 @@ export const SKIP_REASONS: Readonly<Record<SkipReason, string>> = {
   nonresident: "not in memory",
   "no-swap": "anonymous, and no swap is free: add swap or zram",
   "swap-limit": "anonymous, and its cgroup may not swap more",
+  "swap-writes": "anonymous, and max_swap_writes is used up",
+  spared: "of a kind that does not go, by the key only",
   "no-main-thread":
     "in processes whose main thread has exited while others run, which the kernel does not page out (ESRCH)",
   ignored: "memory that did not go before",

@@ -31,6 +31,8 @@ export interface TableOptions {
   readonly bare: boolean;
   /** Show sizes in bytes. */
   readonly exact: boolean;
+  /** How wide a line may be for people: the widest texts are cut to it; no limit by default. */
+  readonly width?: number;
   readonly color: boolean;
 }
 
@@ -66,7 +68,7 @@ export function chooseColumns<Row>(
  */
 export function renderTable<Row>(
   columns: readonly Column<Row>[],
-  { rows, totals = [], bare, exact, color }: TableOptions & {
+  { rows, totals = [], bare, exact, color, width = Infinity }: TableOptions & {
     rows: readonly Row[];
     totals?: readonly Row[];
   },
@@ -99,6 +101,7 @@ export function renderTable<Row>(
       0,
     )
   );
+  narrow(columns, [...body, ...foot], { widths, most: width });
   const align = (cells: readonly string[], row?: Row): string =>
     columns.map(({ kind, style }, at) => {
       const space = " ".repeat(widths[at] - unicodeWidth(cells[at]));
@@ -111,4 +114,42 @@ export function renderTable<Row>(
   return printable(
     align(header) + part(body, rows) + gap + part(foot, totals),
   );
+}
+
+/** The spaces between two columns. */
+const GAP = 2;
+
+/**
+ * Cuts the texts of the widest column of text, so that lines are not too wide.
+ *
+ * @param widths of the columns, which are updated.
+ */
+function narrow<Row>(
+  columns: readonly Column<Row>[],
+  lines: string[][],
+  { widths, most }: { widths: number[]; most: number },
+): void {
+  const total = widths.reduce((sum, width) => sum + width + GAP, -GAP);
+  if (total <= most) return;
+  const widest = columns.reduce(
+    (best, { kind }, at) =>
+      kind === "text" && widths[at] > (widths[best] ?? 0) ? at : best,
+    -1,
+  );
+  if (widest < 0) return;
+  const { length } = columns[widest].name;
+  const room = Math.max(length, widths[widest] - (total - most));
+  for (const cells of lines) cells[widest] = cutTo(cells[widest], room);
+  widths[widest] = room;
+}
+
+/** Cuts a text to a width; an ellipsis shows it. */
+function cutTo(text: string, width: number): string {
+  if (unicodeWidth(text) <= width) return text;
+  let cut = "";
+  for (const character of text) {
+    if (unicodeWidth(cut + character) >= width) break;
+    cut += character;
+  }
+  return `${cut}…`;
 }

@@ -134,3 +134,23 @@ Deno.test("an unknown field is refused, and the error names the fields", () => {
     );
   }
 });
+
+Deno.test("where lines may not be wider, the widest text is cut", () => {
+  assertEquals(
+    renderTable(COLUMNS, { ...HUMAN, width: 24 }).split("\n"),
+    [
+      "NAME        SIZE   COUNT",
+      "a           1.5K       7",
+      "longer na…  1000  123456",
+      "日本           -       0",
+      "",
+    ],
+  );
+});
+
+Deno.test("a text is not cut below its header, nor for scripts", () => {
+  const lines = renderTable(COLUMNS, { ...HUMAN, width: 5 }).split("\n");
+  assertEquals(lines[2], "lon…  1000  123456");
+  const bare = renderTable(COLUMNS, { ...BARE, width: 5 });
+  assertEquals(bare.split("\t")[2].split("\n")[1], "longer name");
+});

@@ -160,6 +160,26 @@ export function formatTimeOfDay(time: number): string {
   return new Date(time * 1000).toTimeString().slice(0, 8);
 }
 
+/**
+ * Formats a time to come for people: `14:05:10`, or with its date `2026-03-01 14:05:10`
+ * if it is not today; in the local time zone.
+ *
+ * @param time in seconds since the epoch, as `now`.
+ */
+export function formatTimeSoon(time: number, now: number): string {
+  const dateOf = (seconds: number) => {
+    const date = new Date(seconds * 1000);
+    const digits = (value: number) => `${value}`.padStart(2, "0");
+    return `${date.getFullYear()}-${digits(date.getMonth() + 1)}-${
+      digits(date.getDate())
+    }`;
+  };
+  const day = dateOf(time);
+  return day === dateOf(now)
+    ? formatTimeOfDay(time)
+    : `${day} ${formatTimeOfDay(time)}`;
+}
+
 /** The units of durations, the longest first, in milliseconds. */
 const MILLISECONDS: Readonly<Record<string, number>> = {
   h: 3_600_000,

@@ -11,6 +11,7 @@ import { DepartedPages } from "./departed_pages.ts";
 import { MOMENTS, Moments } from "./moments.ts";
 import { findMoves, isSameSpace } from "./moves.ts";
 import type { OutPages } from "./out_pages.ts";
+import { type UnusedGrowth, unusedGrowth } from "./unused_growth.ts";
 import { type OriginOf, UsedAgain } from "./used_again.ts";
 
 /** Ages of less than this many seconds are in the first band. */
@@ -105,6 +106,16 @@ export class PageAges {
   /** The age of the pages of a moment, in seconds, as of the end of the last interval. */
   ageOf(moment: number): number {
     return this.#moments.ageOf(moment);
+  }
+
+  /**
+   * The last moment so long ago: pages last used then or before have been idle for that
+   * many seconds. -1 if there is none.
+   */
+  lastMomentBefore(seconds: number): number {
+    let moment = this.#moments.last;
+    while (moment >= 0 && this.ageOf(moment) < seconds) moment--;
+    return moment;
   }
 
   /**
@@ -224,6 +235,7 @@ export class PageAges {
       }
       this.#departed.limit(reading.bits.length);
     } else {
+      this.#departed.first = moment;
       // The first interval began when references were reset: at moment 0.
       const { bits } = reading;
       for (let at = 0; at < bits.length; at++) {
@@ -238,6 +250,29 @@ export class PageAges {
     ];
     this.#used = used;
     this.#usedBefore = usedBefore;
+  }
+
+  /** For how long growth can have been seen, in seconds: since the first reading. */
+  get watchedFor(): number {
+    return this.#pagedata ? this.ageOf(this.#departed.first) : 0;
+  }
+
+  /**
+   * The pages that appeared at least some seconds ago, after the first reading, and were
+   * not used again.
+   */
+  unusedGrowth(leastAge: number): UnusedGrowth[] {
+    const pagedata = this.#pagedata;
+    if (!pagedata) return [];
+    const departed = this.#departed;
+    return unusedGrowth({
+      pagedata,
+      used: this.#used,
+      usedBefore: this.#usedBefore,
+      departed,
+      first: departed.first,
+      ageOf: (moment) => this.ageOf(moment),
+    }, leastAge);
   }
 
   #renumber(number: Uint8Array): void {

@@ -157,7 +157,7 @@ export class AgeCarrier {
       },
       both: this.#agePages,
       left: (range) => {
-        departed.keep(range, this.#before.used);
+        departed.keep(range, this.#before.used, this.#before.usedBefore);
         out?.noteLeft(range);
       },
       came: (range) => {

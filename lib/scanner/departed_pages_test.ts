@@ -20,7 +20,7 @@ function keep(
   },
 ): void {
   const used = new Uint8Array(count).fill(moment);
-  departed.keep({ unit, pageSize, offset: 0, count }, used);
+  departed.keep({ unit, pageSize, offset: 0, count }, used, used);
 }
 
 /** Takes a number of pages from a unit on; 99 for pages that are not known. */

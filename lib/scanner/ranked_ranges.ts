@@ -30,10 +30,16 @@ const KINDS = 2;
 /** The bits that show what was done with a page. */
 export const DONE_BITS = COOLED | TRIED;
 
+/** A page that has been idle for as long as was asked for; beside {@linkcode DONE_BITS}. */
+export const OLD = 1;
+
+/** More than the largest {@linkcode RankedRange.done}. */
+export const STATES = 16;
+
 /** Adjacent recorded pages with the same band and the same {@linkcode DONE_BITS}. The object is reused for all ranges. */
 export interface RankedRange {
   mapping: PagedataMapping;
-  /** Their {@linkcode DONE_BITS}: what was done with them. */
+  /** Their {@linkcode DONE_BITS}: what was done with them; and {@linkcode OLD}. */
   done: number;
   /** Ranges with a lower rank are paged out first. */
   rank: number;
@@ -65,19 +71,26 @@ export function bandOf(rank: number): number {
  * Visits the ranges of a process, in address order.
  *
  * @param least the youngest band whose pages are visited.
+ * @param seconds the age from which on pages are {@linkcode OLD}; none is by default.
  */
 export function eachRange(
-  { ages: { pagedata, bandOfPage }, residency, isResting }: AgedProcess,
+  { ages, residency, isResting }: AgedProcess,
   least: number,
   visit: (range: RankedRange) => void,
+  seconds = Infinity,
 ): void {
+  const { pagedata, bandOfPage, used } = ages;
   if (!pagedata) return;
   const { bits, runPage, runOffset } = pagedata;
-  // The band and the done bits, which are the same for all pages of a range.
-  const likeness = isResting
+  // The band and the other bits, which are the same for all pages of a range.
+  const plain = isResting
     // It cannot use a page that was cooled, so none has to be.
     ? (at: number) => RESTING << 4 | bits[at] & DONE_BITS | COOLED
     : (at: number) => bandOfPage(at) << 4 | bits[at] & DONE_BITS;
+  const lastOld = ages.lastMomentBefore(seconds);
+  const likeness = lastOld < 0
+    ? plain
+    : (at: number) => plain(at) | (used[at] <= lastOld ? OLD : 0);
   for (const mapping of pagedata.mappings) {
     if (firstOffset(pagedata, mapping) === endOffset(pagedata, mapping)) {
       continue;
@@ -102,7 +115,7 @@ export function eachRange(
         while (at < end && likeness(at) === like) at++;
         const band = like >> 4;
         if (band < least) continue;
-        found.done = like & DONE_BITS;
+        found.done = like & (DONE_BITS | OLD);
         found.firstPage = runPage[run] + from - offset;
         found.offset = from;
         found.pages = at - from;
@@ -124,6 +137,8 @@ function isCleanFile({ flags }: PagedataMapping): boolean {
  * than wanted.
  *
  * @param wanted in bytes.
+ * @param isMost whether the part must not be larger; then it ends where the last whole
+ * large page does, or splits the first one.
  */
 export function cut(
   { mapping, firstPage, pages }: Pick<
@@ -131,12 +146,14 @@ export function cut(
     "mapping" | "firstPage" | "pages"
   >,
   wanted: number,
+  isMost = false,
 ): number {
   const { pageSize } = mapping;
-  const count = Math.ceil(wanted / pageSize);
+  const round = isMost ? Math.floor : Math.ceil;
+  const count = round(wanted / pageSize);
   const perLarge = LARGE_PAGE / pageSize;
   if (pages < perLarge || perLarge <= 1) return count;
   const first = Number(mapping.start / BigInt(pageSize)) + firstPage;
-  const end = Math.ceil((first + count) / perLarge) * perLarge - first;
-  return Math.min(end, pages);
+  const end = round((first + count) / perLarge) * perLarge - first;
+  return end > 0 ? Math.min(end, pages) : count;
 }

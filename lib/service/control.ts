@@ -18,11 +18,12 @@ import type {
   DaemonSignal,
   OperatingSystem,
 } from "../platform/operating_system.ts";
+import { type NumberFolder, OVERRIDES, PAUSES } from "./numbers_by_name.ts";
 import {
   holderOf,
   readState,
   type StateSystem,
-  writeOverride,
+  writeByHand,
 } from "./state_directory.ts";
 
 /** The part of the operating system that controls a daemon. */
@@ -50,21 +51,67 @@ const LOOK_INTERVAL = 20;
  * @throws UsageError if it has no such group.
  * @throws CapabilityError if this user may not change caps.
  */
-export async function setCap(
+export function setCap(
   place: DaemonPlace,
   name: string,
   bytes: number | undefined,
-): Promise<{ before: GroupState; after: GroupState }> {
+): Promise<Answer> {
+  return setByHand(
+    place,
+    OVERRIDES,
+    { name, value: bytes },
+    ({ cap, configuredCap }) => cap === (bytes ?? configuredCap),
+  );
+}
+
+/**
+ * Pauses a group until a time, or ends its pause.
+ *
+ * @param until whole seconds since the epoch; `undefined` to end the pause.
+ * @returns the group before and after.
+ * @throws RcapError, UsageError, CapabilityError as {@linkcode setCap}.
+ */
+export function pauseGroup(
+  place: DaemonPlace,
+  name: string,
+  until: number | undefined,
+): Promise<Answer> {
+  return setByHand(
+    place,
+    PAUSES,
+    { name, value: until },
+    ({ pausedUntil }) => pausedUntil === (until ?? null),
+  );
+}
+
+/** A group before and after a request. */
+interface Answer {
+  readonly before: GroupState;
+  readonly after: GroupState;
+}
+
+/**
+ * Sets a number of a group by hand, and waits until the daemon applies it.
+ *
+ * @param isApplied whether the state of the group shows it.
+ */
+async function setByHand(
+  place: DaemonPlace,
+  kind: NumberFolder,
+  number: { name: string; value: number | undefined },
+  isApplied: (group: GroupState) => boolean,
+): Promise<Answer> {
   const { system, directory } = place;
+  const { name } = number;
   system.requireOwnProcesses();
   const state = readState(system, directory);
   const before = groupOf(state, name);
   assertHolder(place, state);
-  writeOverride(system, directory, { name, bytes });
+  writeByHand(system, directory, kind, number);
   signalDaemon(place, state, "SIGUSR1");
   const after = await answerOf(place, state, (now) => {
     const group = groupOf(now, name);
-    return group.cap === (bytes ?? group.configuredCap) ? group : undefined;
+    return isApplied(group) ? group : undefined;
   });
   return { before, after };
 }

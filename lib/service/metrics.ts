@@ -9,7 +9,11 @@
  */
 
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { DaemonState, GroupState } from "../group/state.ts";
+import {
+  type DaemonState,
+  type GroupState,
+  GUARD_RAILS,
+} from "../group/state.ts";
 
 /** The formats of metrics, by their media types. */
 export const METRICS_FORMATS = [
@@ -107,6 +111,12 @@ const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
     help: "Problems in the configuration files that prevent loading them.",
     value: ({ configuration }) => configuration.problems.length,
   },
+  {
+    kind: "gauge",
+    name: "rcap_dry_run",
+    help: "1 if nothing is paged out since this is a dry run, else 0.",
+    value: ({ dryRun }) => dryRun ? 1 : 0,
+  },
 ];
 
 /** The families of each group. */
@@ -120,7 +130,7 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "gauge",
     name: "rcap_cap_bytes",
-    help: "The cap in force.",
+    help: "The cap in force; absent without one.",
     value: ({ cap }) => cap,
   },
   {
@@ -140,6 +150,51 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
     name: "rcap_warning",
     help: "1 while there is a warning about the group, else 0.",
     value: ({ warning }) => warning === null ? 0 : 1,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_swap_bytes",
+    help: "Memory in swap, by the page tables of the processes.",
+    value: ({ swap }) => swap,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_saved_bytes",
+    help:
+      "Memory in swap, less what zram and zswap keep of it in memory; absent while that is not known.",
+    value: ({ saved }) => saved,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_memory_pressure_ratio",
+    help:
+      "Share of the last ten seconds in which some process of the group's own cgroup, or else of the machine, waited for memory.",
+    value: ({ pressure }) => pressure,
+  },
+  {
+    kind: "counter",
+    name: "rcap_refaults_total",
+    help: "Pages that were paged out and used again; an upper bound.",
+    value: ({ statistics }) => statistics.refaults,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_unused_growth_processes",
+    help:
+      "Processes that grow by memory that they do not use again, at most 5.",
+    value: ({ growth }) => growth.length,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_paused",
+    help: "1 while the group is paused by rcap pause, else 0.",
+    value: ({ pausedUntil }) => pausedUntil === null ? 0 : 1,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_planned_bytes",
+    help: "In a dry run, how much would be paged out now to meet the cap.",
+    value: ({ planned }) => planned,
   },
   {
     kind: "counter",
@@ -181,7 +236,8 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   {
     kind: "counter",
     name: "rcap_unenforced_samples_total",
-    help: "Samples over the cap, but below the enforcement threshold.",
+    help:
+      "Samples over the cap that took nothing, because of the enforcement threshold.",
     value: ({ statistics }) => statistics.unenforcedSamples,
   },
 ];
@@ -283,6 +339,23 @@ class Writer {
     }
   }
 
+  /** Every guard rail of every group, so that none is missing while it does not hold. */
+  #heldBack({ groups }: DaemonState): void {
+    const family = new Gauge({
+      name: "rcap_held_back",
+      help:
+        "1 while a guard rail holds rcap back from paging out more, else 0.",
+      labelNames: ["group", "by"],
+      registers: this.#registers,
+    });
+    for (const { name, heldBack } of groups) {
+      for (const by of GUARD_RAILS) {
+        const holds = heldBack.some((one) => one.by === by);
+        family.set({ group: name, by }, holds ? 1 : 0);
+      }
+    }
+  }
+
   /** What was measured; nothing before. */
   #costs({ costs }: DaemonState): void {
     if (costs === null) return;
@@ -314,6 +387,7 @@ class Writer {
     }
     this.#costs(state);
     this.#idle(state);
+    this.#heldBack(state);
     for (const { kind, name, help, value } of GROUP_FAMILIES) {
       const labelNames = ["group"];
       const options = { name, help, labelNames, registers: this.#registers };

@@ -75,6 +75,8 @@ Deno.test("metrics show the last state of the daemon and its groups", async () =
     name: "builds",
     rss: 5,
     warning: "there is no swap",
+    cap: null,
+    heldBack: [{ by: "pressure", why: "held back by memory pressure" }],
   });
   metrics.update(daemonState({ groups: [browsers] }));
   metrics.update(daemonState({ groups: [browsers, builds] }));
@@ -84,6 +86,9 @@ Deno.test("metrics show the last state of the daemon and its groups", async () =
       'rcap_rss_bytes{group="browsers"}': 2 ** 29,
       'rcap_rss_bytes{group="builds"}': 5,
       'rcap_cap_bytes{group="browsers"}': 2 ** 30,
+      'rcap_held_back{group="browsers",by="pressure"}': 0,
+      'rcap_held_back{group="builds",by="pressure"}': 1,
+      'rcap_held_back{group="builds",by="refaults"}': 0,
       'rcap_processes{group="browsers"}': 3,
       'rcap_warning{group="browsers"}': 0,
       'rcap_warning{group="builds"}': 1,
@@ -101,6 +106,11 @@ Deno.test("metrics show the last state of the daemon and its groups", async () =
       rcap_process_uptime_seconds: 60,
       rcap_memory_used_bytes: 2 ** 33,
     });
+    assertEquals(
+      (await metrics.render(format)).includes('rcap_cap_bytes{group="builds"}'),
+      false,
+      "it has no cap",
+    );
   }
 });
 

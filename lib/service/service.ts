@@ -49,6 +49,8 @@ export interface ServiceOptions {
   /** Stops the daemon. */
   readonly signal: AbortSignal;
   readonly log: Log;
+  /** Whether nothing is paged out. */
+  readonly isDryRun?: boolean;
   /**
    * Called with a function that releases the state directory without waiting, for a
    * daemon that does not end in time.
@@ -58,13 +60,13 @@ export interface ServiceOptions {
 
 /**
  * Runs the daemon until it is stopped. It leaves nothing behind but a state directory
- * with the lock file.
+ * with the lock file and the pauses that have not ended.
  *
  * @throws ConfigError if the configuration is invalid.
  * @throws RcapError if another daemon runs, or the daemon cannot be set up.
  */
 export async function runService(options: ServiceOptions): Promise<void> {
-  const { system, log, signal } = options;
+  const { system, log, signal, isDryRun } = options;
   await using held = new AsyncDisposableStack();
   system.requireOwnProcesses();
   const configuration = new LiveConfig(options.config, system, log);
@@ -105,6 +107,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
       metrics.update(state);
     },
     overrides: () => directory.overrides(),
+    pauses: () => directory.pauses(),
     reload: async (onlyIfChanged) => {
       const result = await configuration.reload(onlyIfChanged);
       if (!result) return undefined;
@@ -118,11 +121,12 @@ export async function runService(options: ServiceOptions): Promise<void> {
     turnInterval: notifier.watchdogInterval,
     onScan: (seconds) => metrics.observeScan(seconds),
     onRead: (reading) => metrics.observeRead(reading),
+    isDryRun,
   });
   for (
     const [name, listener] of [
       ["SIGHUP", () => daemon.askForReload()],
-      ["SIGUSR1", () => daemon.askForOverrides()],
+      ["SIGUSR1", () => daemon.askForRequests()],
     ] as const
   ) {
     Deno.addSignalListener(name, listener);
@@ -145,12 +149,10 @@ export async function runService(options: ServiceOptions): Promise<void> {
     );
     log.info(`metrics on http://${formatAddress(server.address)}/metrics`);
   }
-  log.info(
-    `watching ${
-      countOf(config.caps.length, "group")
-    }, references from ${platform.pagedata}`,
-  );
-  notifier.ready(`watching ${countOf(config.caps.length, "group")}`);
+  const watching = `watching ${countOf(config.caps.length, "group")}`;
+  const how = isDryRun ? "; dry run: nothing is paged out" : "";
+  log.info(`${watching}, references from ${platform.pagedata}${how}`);
+  notifier.ready(watching + how);
   held.use(trimRegularly(system));
   await daemon.run();
   notifier.stopping();
@@ -165,10 +167,11 @@ export async function runService(options: ServiceOptions): Promise<void> {
  * @throws ConfigError, RcapError as {@linkcode runService}.
  */
 export async function runOnce(
-  { system, config: paths, stateDirectory, signal, log, onTaken }: Omit<
-    ServiceOptions,
-    "metrics" | "version"
-  >,
+  { system, config: paths, stateDirectory, signal, log, onTaken, isDryRun }:
+    Omit<
+      ServiceOptions,
+      "metrics" | "version"
+    >,
   observation: number,
 ): Promise<DaemonState> {
   system.requireOwnProcesses();
@@ -197,7 +200,9 @@ export async function runOnce(
     rights,
     report: () => {},
     overrides: () => directory.overrides(),
+    pauses: () => directory.pauses(),
     reload: () => Promise.resolve(undefined),
+    isDryRun,
   });
   const state = await daemon.once(observation);
   signal.throwIfAborted();

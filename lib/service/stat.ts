@@ -17,13 +17,22 @@ export interface StatRow {
   /** Size of their address spaces. */
   readonly addressSpace: number;
   readonly rss: number;
-  readonly cap: number;
+  /** Null if there is none. */
+  readonly cap: number | null;
   /** What scans tried to page out, in total and on average. */
   readonly attempted: number;
   readonly attemptedPerScan: number;
   /** By how much that lowered the resident set, in total and on average. */
   readonly effective: number;
   readonly effectivePerScan: number;
+  /** As those of {@linkcode GroupState}. */
+  readonly swap: number | null;
+  readonly saved: number | null;
+  readonly pressure: number | null;
+  /** Pages that were used again after they had been paged out. */
+  readonly refaults: number;
+  /** What was not used for a minute or longer; null if that is not known. */
+  readonly idleForMinute: number | null;
   /** Intervals in which it was left alone because its cap could not be met. */
   readonly backedOff: number;
   /** As {@linkcode GroupState.warning}. */
@@ -46,6 +55,7 @@ export function statRows(
   return now.groups.map((group) => {
     const { id, name, processes, addressSpace, rss, cap, statistics, warning } =
       group;
+    const { swap, saved, pressure, idle } = group;
     const then = earlier.get(id)?.statistics;
     const attempted = statistics.attempted - (then?.attempted ?? 0);
     const effective = statistics.effective - (then?.effective ?? 0);
@@ -61,6 +71,11 @@ export function statRows(
       attemptedPerScan: scans > 0 ? Math.round(attempted / scans) : 0,
       effective,
       effectivePerScan: scans > 0 ? Math.round(effective / scans) : 0,
+      swap,
+      saved,
+      pressure,
+      refaults: statistics.refaults - (then?.refaults ?? 0),
+      idleForMinute: idle?.find(({ seconds }) => seconds === 60)?.bytes ?? null,
       backedOff: statistics.backedOff - (then?.backedOff ?? 0),
       warning,
     };
@@ -70,7 +85,18 @@ export function statRows(
 /** A row, with more of the group's state. */
 export type StatEntry =
   & StatRow
-  & Pick<GroupState, "avoided" | "accounting" | "idle" | "statistics">;
+  & Pick<
+    GroupState,
+    | "heldBack"
+    | "avoided"
+    | "accounting"
+    | "idle"
+    | "cgroup"
+    | "growth"
+    | "planned"
+    | "pausedUntil"
+    | "statistics"
+  >;
 
 /** What `rcap stat --json` prints. Sizes in bytes, times in seconds. */
 export interface StatReport {
@@ -80,6 +106,8 @@ export interface StatReport {
   /** The time since the state before; null without one. */
   readonly seconds: number | null;
   readonly memory: DaemonState["memory"];
+  /** Whether nothing is paged out. */
+  readonly dryRun: boolean;
   readonly groups: readonly StatEntry[];
 }
 
@@ -93,16 +121,32 @@ export function statReport(
     time: now.updatedAt,
     seconds: before ? now.updatedAt - before.updatedAt : null,
     memory: now.memory,
+    dryRun: now.dryRun,
     groups: statRows(now, before).map((row, index) => {
-      const { avoided, accounting, idle, statistics } = now.groups[index];
-      return { ...row, avoided, accounting, idle, statistics };
+      const { heldBack, avoided, accounting, idle, statistics } =
+        now.groups[index];
+      const { cgroup, growth, planned, pausedUntil } = now.groups[index];
+      return {
+        ...row,
+        heldBack,
+        avoided,
+        accounting,
+        idle,
+        cgroup,
+        growth,
+        planned,
+        pausedUntil,
+        statistics,
+      };
     }),
   };
 }
 
-/** Whether no group is over its cap. */
+/** Whether no group is over its cap, or would be. */
 export function areCapsMet({ groups }: DaemonState): boolean {
-  return groups.every(({ rss, cap }) => rss <= cap);
+  return groups.every(({ rss, cap, planned }) =>
+    cap === null || rss - (planned ?? 0) <= cap
+  );
 }
 
 /** How long a restart of the daemon may take, in milliseconds. */

@@ -62,6 +62,14 @@ Deno.test("totals of another daemon do not count", () => {
   assertEquals(effective, 100);
 });
 
+Deno.test("in a dry run, a cap is met if what is planned would meet it", () => {
+  const metBy = (planned: number | null) =>
+    areCapsMet(
+      daemonState({ groups: [groupState({ rss: 300, cap: 200, planned })] }),
+    );
+  assertEquals([null, 99, 100].map(metBy), [false, false, true]);
+});
+
 Deno.test("for scripts, a row has more of the state", () => {
   const now = { ...state(700, 5), updatedAt: 12 };
   const before = { ...state(300, 3), updatedAt: 10 };

@@ -1,6 +1,6 @@
 /**
  * The daemon's state directory: the lock that identifies the running daemon, the state
- * that everyone may read, and the caps that were set by hand.
+ * that everyone may read, and the caps and pauses that were set by hand.
  *
  * The directory is opened once, with checks of every component, and its files are
  * opened relative to it, not by path.
@@ -11,7 +11,6 @@
 import {
   CapabilityError,
   isDenied,
-  isExhausted,
   isMissing,
   messageOf,
   RcapError,
@@ -19,6 +18,7 @@ import {
 } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
 import { type Entry, NotAFile, readUpTo } from "../platform/directory.ts";
+import { systemClock } from "../platform/clock.ts";
 import { FileLock, lockHolder } from "../platform/file_lock.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import {
@@ -27,6 +27,17 @@ import {
   openFileIn,
   openTrustedDirectory,
 } from "../platform/trusted_path.ts";
+import {
+  clearNumbers,
+  DIRECTORY_MODE,
+  type NumberFolder,
+  OVERRIDES,
+  PAUSES,
+  readNumbers,
+  replaceFile,
+  TEMPORARY,
+  writeNumber,
+} from "./numbers_by_name.ts";
 import {
   formatState,
   MalformedState,
@@ -47,18 +58,9 @@ const STALE_AFTER_SECONDS = 10;
 // The names of its files.
 const LOCK = "lock";
 const STATE = "state.json";
-const OVERRIDES = "overrides";
-
-/** Follows the name of a file in temporary files; names of caps have no tilde. */
-const TEMPORARY = "~";
-
-const DIRECTORY_MODE = 0o755;
-const FILE_MODE = 0o644;
 
 /** More than the state of all caps that fit into a configuration, in bytes. */
 const LARGEST_STATE = 2 ** 26;
-/** More than the digits of a number, in bytes. */
-const LARGEST_OVERRIDE = 64;
 
 /** The daemon's state directory, locked; disposing clears and unlocks it. */
 export class StateDirectory implements Disposable {
@@ -69,7 +71,8 @@ export class StateDirectory implements Disposable {
   readonly #warn: (text: string) => void;
   /** The warnings given, each only once. */
   readonly #warnings = new Set<string>();
-  #overrides = new Map<string, number>();
+  /** The numbers set by hand, as last read. */
+  readonly #numbers = new Map<NumberFolder, ReadonlyMap<string, number>>();
 
   private constructor(
     system: StateSystem,
@@ -124,47 +127,31 @@ export class StateDirectory implements Disposable {
     });
   }
 
+  /** Reads the caps that were set by hand, in bytes by name. */
+  overrides(): ReadonlyMap<string, number> {
+    return this.#read(OVERRIDES, "the caps set by hand");
+  }
+
+  /** Reads until when groups are paused, in seconds since the epoch by name. */
+  pauses(): ReadonlyMap<string, number> {
+    return this.#read(PAUSES, "the pauses");
+  }
+
   /**
-   * Reads the caps that were set by hand, in bytes by name. While they cannot be read,
-   * for instance without a free descriptor, returns those read before.
+   * Reads numbers. While they cannot be read, for instance without a free descriptor,
+   * returns those read before.
    */
-  overrides(): Map<string, number> {
+  #read(kind: NumberFolder, what: string): ReadonlyMap<string, number> {
     try {
-      this.#overrides = this.#readOverrides();
+      const warn = (text: string) => this.#warnOnce(text);
+      this.#numbers.set(kind, readNumbers(this.#directory, kind, warn));
     } catch (error) {
       if (!(error instanceof RcapError)) throw error;
       this.#warnOnce(
-        `the caps set by hand cannot be read, and stay as they are (${error.message})`,
+        `${what} cannot be read, and stay as they are (${error.message})`,
       );
     }
-    return this.#overrides;
-  }
-
-  #readOverrides(): Map<string, number> {
-    const overrides = new Map<string, number>();
-    using folder = openOverrides(this.#directory);
-    for (const file of folder?.names() ?? []) {
-      const name = nameOfOverride(file);
-      if (!folder || name === undefined) continue;
-      try {
-        const bytes = readOverride(folder, file);
-        if (bytes !== undefined) overrides.set(name, bytes);
-      } catch (error) {
-        const isOfFile = error instanceof NotAFile ||
-          error instanceof DistrustError || error instanceof NoOverride;
-        // Without a descriptor or memory, none of the files can be read.
-        const isOfSystem = isExhausted(error);
-        if (!isOfFile && !(error instanceof SystemError) || isOfSystem) {
-          throw error;
-        }
-        this.#warnOnce(
-          `${
-            folder.pathOf(file)
-          } is not a cap set by hand (${error.message}); remove it`,
-        );
-      }
-    }
-    return overrides;
+    return this.#numbers.get(kind) ?? new Map();
   }
 
   #warnOnce(text: string): void {
@@ -174,31 +161,18 @@ export class StateDirectory implements Disposable {
     this.#warn(text);
   }
 
-  /** Removes everything that a daemon makes, except the lock. */
+  /**
+   * Removes everything that a daemon makes, except the lock and pauses that have not
+   * ended: whoever paused a group does not expect that a restart ends it.
+   */
   #clear(): void {
     for (const name of [STATE, STATE + TEMPORARY]) this.#directory.remove(name);
-    this.#clearOverrides();
-  }
-
-  #clearOverrides(): void {
-    const folder = entryIfAny(this.#directory, OVERRIDES);
-    if (!folder) return;
-    using _ = folder;
-    if (folder.status.type !== "directory") {
-      this.#directory.remove(OVERRIDES);
-      return;
-    }
-    for (const name of folder.names()) {
-      const status = folder.statusOf(name);
-      // rcap makes no directories there, so somebody else did, for a reason.
-      if (status && status.type !== "directory") folder.remove(name);
-    }
-    try {
-      this.#directory.removeDirectory(OVERRIDES);
-    } catch (error) {
-      if (!(error instanceof SystemError)) throw error;
-      this.#warnOnce(`${folder.path} cannot be removed (${error.message})`);
-    }
+    const warn = (text: string) => this.#warnOnce(text);
+    clearNumbers(this.#directory, OVERRIDES, { warn });
+    const pauses = this.pauses();
+    const now = systemClock.wallTime();
+    const keeps = (name: string) => (pauses.get(name) ?? 0) > now;
+    clearNumbers(this.#directory, PAUSES, { keeps, warn });
   }
 
   /** Never fails: the next daemon removes what is left. */
@@ -397,32 +371,22 @@ function writerOf(
 }
 
 /**
- * Sets a cap by hand, or removes it.
+ * Sets a cap or a pause by hand, or removes it.
  *
- * @param bytes `undefined` for the cap of the configuration.
- * @throws CapabilityError if this user may not change caps.
+ * @param value bytes, or seconds since the epoch; `undefined` to remove it.
+ * @throws CapabilityError if this user may not do so.
  * @throws RcapError if the directory cannot be used, or others can change it.
  */
-export function writeOverride(
+export function writeByHand(
   { files }: StateSystem,
   path: string,
-  { name, bytes }: { name: string; bytes: number | undefined },
+  kind: NumberFolder,
+  number: { name: string; value: number | undefined },
 ): void {
   usingDirectory(path, () => {
     try {
       using directory = openTrustedDirectory(files, path);
-      if (bytes !== undefined) {
-        directory.makeDirectory(OVERRIDES, DIRECTORY_MODE);
-      }
-      using folder = openOverrides(directory);
-      const file = encodeURIComponent(name);
-      if (bytes === undefined) {
-        folder?.remove(file);
-      } else if (folder) {
-        // Another command may set the same cap now.
-        const temporary = `${file}${TEMPORARY}${Deno.pid}`;
-        replaceFile(folder, { name: file, temporary, text: `${bytes}\n` });
-      }
+      writeNumber(directory, kind, number);
     } catch (error) {
       if (isMissing(error)) {
         throw new RcapError(`rcap has just ended (${messageOf(error)})`, {
@@ -431,79 +395,9 @@ export function writeOverride(
       }
       if (!isDenied(error)) throw error;
       throw new CapabilityError(
-        `this user may not change caps (${messageOf(error)}); run as root`,
+        `this user may not control rcap (${messageOf(error)}); run as root`,
         { cause: error },
       );
     }
   });
-}
-
-/** Opens the directory of the caps set by hand; `undefined` if it does not exist. */
-function openOverrides(directory: Entry): Entry | undefined {
-  try {
-    return openTrustedDirectory(directory.files, OVERRIDES, {
-      from: directory,
-    });
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
-}
-
-/** The file of a cap set by hand does not hold one. */
-class NoOverride extends RcapError {
-  override name = "NoOverride";
-}
-
-/** @returns `undefined` if it was removed meanwhile. */
-function readOverride(folder: Entry, name: string): number | undefined {
-  let text;
-  try {
-    using file = openFileIn(folder, name);
-    const bytes = readUpTo(file, LARGEST_OVERRIDE);
-    text = bytes && new TextDecoder().decode(bytes);
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
-  const isNumber = text !== undefined && /^[1-9]\d*\n$/.test(text);
-  const bytes = Number(text);
-  if (isNumber && Number.isSafeInteger(bytes)) return bytes;
-  throw new NoOverride("it does not hold a number of bytes");
-}
-
-/** The name of the cap that a file overrides; `undefined` for a temporary file. */
-function nameOfOverride(file: string): string | undefined {
-  try {
-    return file.includes(TEMPORARY) ? undefined : decodeURIComponent(file);
-  } catch (error) {
-    // Not a file of rcap.
-    if (error instanceof URIError) return undefined;
-    throw error;
-  }
-}
-
-/** Replaces a file atomically. */
-function replaceFile(
-  directory: Entry,
-  { name, temporary, text }: { name: string; temporary: string; text: string },
-): void {
-  directory.remove(temporary);
-  try {
-    using file = directory.makeFile(temporary, FILE_MODE);
-    file.writeAll(text);
-  } catch (error) {
-    directory.remove(temporary);
-    throw error;
-  }
-  directory.rename(temporary, name);
-}
-
-function entryIfAny(directory: Entry, name: string): Entry | undefined {
-  try {
-    return directory.entry(name);
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
 }

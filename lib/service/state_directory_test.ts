@@ -14,11 +14,12 @@ import { RcapError } from "../errors.ts";
 import type { DaemonState } from "../group/state.ts";
 import { daemonState, groupState } from "../group/testing.ts";
 import { readProcess } from "../platform/linux/process_list.ts";
+import { OVERRIDES, PAUSES } from "./numbers_by_name.ts";
 import {
   holderOf,
   readState,
   StateDirectory,
-  writeOverride,
+  writeByHand,
 } from "./state_directory.ts";
 
 const CHILD =
@@ -136,10 +137,10 @@ Deno.test({
         at.path,
         (text) => warnings.push(text),
       );
-      writeOverride(system, at.path, { name: "one", bytes: 8192 });
+      writeByHand(system, at.path, OVERRIDES, { name: "one", value: 8192 });
       assertEquals([...directory.overrides()], [["one", 8192]]);
       directory.write(daemonState());
-      writeOverride(system, at.path, { name: "two", bytes: 8192 });
+      writeByHand(system, at.path, OVERRIDES, { name: "two", value: 8192 });
       withoutDescriptors(left, () => {
         const names = [...directory.overrides().keys()];
         assertEquals(names.includes("one"), true, `${left} left: ${names}`);
@@ -192,7 +193,7 @@ Deno.test("everyone reads the state that a daemon writes, until it ends", () => 
   assertEquals(readState(system, at.path).pagedata, "smaps");
   assertEquals(namesIn(at.path), ["lock", "state.json"]);
   assertEquals(Deno.statSync(`${at.path}/state.json`).mode! & 0o777, 0o644);
-  writeOverride(system, at.path, { name: "a", bytes: 4096 });
+  writeByHand(system, at.path, OVERRIDES, { name: "a", value: 4096 });
   directory[Symbol.dispose]();
   assertEquals(namesIn(at.path), ["lock"]);
   assertThrows(
@@ -264,19 +265,52 @@ Deno.test("a cap is set by hand and removed, whatever the name of its group", ()
   using directory = StateDirectory.take(system, at.path);
   const names = ["plain", "with space", "a/b", "x..y", "%41", "user@1000"];
   for (const [index, name] of names.entries()) {
-    writeOverride(system, at.path, { name, bytes: (index + 1) * 4096 });
+    writeByHand(system, at.path, OVERRIDES, {
+      name,
+      value: (index + 1) * 4096,
+    });
   }
   assertEquals(
     [...directory.overrides()].sort(([, a], [, b]) => a - b),
     names.map((name, index) => [name, (index + 1) * 4096]),
   );
-  writeOverride(system, at.path, { name: "a/b", bytes: 8192 });
+  writeByHand(system, at.path, OVERRIDES, { name: "a/b", value: 8192 });
   assertEquals(directory.overrides().get("a/b"), 8192);
   for (const name of names) {
-    writeOverride(system, at.path, { name, bytes: undefined });
+    writeByHand(system, at.path, OVERRIDES, { name, value: undefined });
   }
-  writeOverride(system, at.path, { name: "never set", bytes: undefined });
+  writeByHand(system, at.path, OVERRIDES, {
+    name: "never set",
+    value: undefined,
+  });
   assertEquals(directory.overrides().size, 0);
+});
+
+Deno.test("a pause outlasts the daemon until its end, and a cap does not", () => {
+  using at = place();
+  const now = Math.floor(Date.now() / 1000);
+  const pause = (name: string, value: number | undefined) =>
+    writeByHand(system, at.path, PAUSES, { name, value });
+  {
+    using directory = StateDirectory.take(system, at.path);
+    pause("long", now + 3600);
+    pause("over", now - 1);
+    pause("ended", now + 3600);
+    pause("ended", undefined);
+    writeByHand(system, at.path, OVERRIDES, { name: "long", value: 4096 });
+    assertEquals(directory.pauses().get("long"), now + 3600);
+    assertEquals(directory.pauses().has("ended"), false);
+  }
+  const names = () =>
+    Array.from(Deno.readDirSync(at.path), ({ name }) => name).sort();
+  assertEquals(names(), ["lock", "pauses"]);
+  {
+    using next = StateDirectory.take(system, at.path);
+    assertEquals([...next.pauses()], [["long", now + 3600]]);
+    assertEquals([...next.overrides()], []);
+    pause("long", undefined);
+  }
+  assertEquals(names(), ["lock"]);
 });
 
 Deno.test("a file that is not a cap set by hand causes one warning, and the others count", () => {
@@ -287,7 +321,7 @@ Deno.test("a file that is not a cap set by hand causes one warning, and the othe
     at.path,
     (text) => warnings.push(text),
   );
-  writeOverride(system, at.path, { name: "good", bytes: 4096 });
+  writeByHand(system, at.path, OVERRIDES, { name: "good", value: 4096 });
   for (
     const text of ["many", "-1\n", "4096", "0\n", "99999999999999999999\n"]
   ) {
@@ -304,7 +338,7 @@ Deno.test("a daemon removes what a killed one has left", () => {
   StateDirectory.take(system, at.path)[Symbol.dispose]();
   Deno.writeTextFileSync(`${at.path}/state.json`, "{}");
   Deno.writeTextFileSync(`${at.path}/state.json~`, "{");
-  writeOverride(system, at.path, { name: "a", bytes: 4096 });
+  writeByHand(system, at.path, OVERRIDES, { name: "a", value: 4096 });
   using directory = StateDirectory.take(system, at.path);
   assertEquals(namesIn(at.path), ["lock"]);
   assertEquals(directory.overrides().size, 0);

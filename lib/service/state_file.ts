@@ -7,7 +7,7 @@
 
 import * as v from "valibot";
 import { RcapError } from "../errors.ts";
-import type { DaemonState } from "../group/state.ts";
+import { type DaemonState, GUARD_RAILS } from "../group/state.ts";
 import { json } from "../report/escape.ts";
 
 /** The contents of a state file. */
@@ -111,15 +111,30 @@ const STATISTICS = v.looseObject({
   processesOut: whole,
   scanTime: amount,
   backedOff: whole,
+  refaults: v.optional(whole, 0),
   // A daemon of an earlier version has none.
   observationCost: v.optional(v.nullable(amount), null),
+});
+
+const GROWTH = v.looseObject({
+  pid,
+  comm: v.string(),
+  bytes: amount,
+  // Rates are computed.
+  seconds: v.pipe(amount, v.minValue(1)),
+  mapping: v.looseObject({
+    start: v.string(),
+    end: v.string(),
+    name: v.string(),
+    bytes: amount,
+  }),
 });
 
 const GROUP = v.looseObject({
   id: whole,
   name: v.string(),
-  cap: amount,
-  configuredCap: amount,
+  cap: v.nullable(amount),
+  configuredCap: v.nullable(amount),
   processes: whole,
   addressSpace: amount,
   rss: amount,
@@ -127,7 +142,20 @@ const GROUP = v.looseObject({
   idle: v.nullable(
     v.array(v.looseObject({ seconds: amount, bytes: amount })),
   ),
+  // A daemon of an earlier version has none, as of the keys of later ones below.
+  swap: v.optional(v.nullable(amount), null),
+  saved: v.optional(v.nullable(amount), null),
+  pressure: v.optional(v.nullable(share), null),
+  cgroup: v.optional(v.nullable(v.string()), null),
+  growth: v.optional(v.array(GROWTH), []),
+  planned: v.optional(v.nullable(amount), null),
+  pausedUntil: v.optional(v.nullable(amount), null),
   statistics: STATISTICS,
+  // A daemon of an earlier version has none.
+  heldBack: v.optional(
+    v.array(v.looseObject({ by: v.picklist(GUARD_RAILS), why: v.string() })),
+    [],
+  ),
   warning: v.nullable(v.string()),
   avoided: whole,
 });
@@ -168,6 +196,7 @@ const STATE = v.looseObject({
     problems: v.array(v.string()),
     isPassing: v.boolean(),
   }),
+  dryRun: v.optional(v.boolean(), false),
   groups: v.array(GROUP),
   pidNamespace: v.nullable(v.string()),
 });

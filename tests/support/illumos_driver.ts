@@ -30,8 +30,9 @@ import {
   holderOf,
   readState,
   StateDirectory,
-  writeOverride,
+  writeByHand,
 } from "../../lib/service/state_directory.ts";
+import { OVERRIDES } from "../../lib/service/numbers_by_name.ts";
 import { assertFree } from "./illumos.ts";
 import { say } from "./say.ts";
 
@@ -149,7 +150,7 @@ async function serviceFacts(
       startTime,
       monotonic: system.boottimeSeconds(),
     }));
-    writeOverride(system, path, { name: "one", bytes: 8192 });
+    writeByHand(system, path, OVERRIDES, { name: "one", value: 8192 });
     facts.push(
       holderOf(system, path) === pid,
       readState(system, path).pid === pid,

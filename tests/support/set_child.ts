@@ -6,15 +6,16 @@
  */
 
 import { linux } from "../../lib/platform/linux/system.ts";
-import { writeOverride } from "../../lib/service/state_directory.ts";
+import { OVERRIDES } from "../../lib/service/numbers_by_name.ts";
+import { writeByHand } from "../../lib/service/state_directory.ts";
 import { say } from "./say.ts";
 
 if (import.meta.main) {
   const [directory, name] = Deno.args;
   for (let i = 1;; i++) {
-    writeOverride(linux, directory, {
+    writeByHand(linux, directory, OVERRIDES, {
       name,
-      bytes: i % 3 === 0 ? undefined : 4096 * i,
+      value: i % 3 === 0 ? undefined : 4096 * i,
     });
     if (i === 10) say("sets");
   }

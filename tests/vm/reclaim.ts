@@ -90,7 +90,7 @@ function checkWith(guest: Guest): void {
   for (const rss of rssOf(guest, "auto")) assert(rss < SEGMENT, `${rss}`);
   const { rss, cap, statistics, warning } = groupOf(guest, "auto");
   // What was paged out for it may come back in part.
-  assert(rss < cap + 4 * MIB, `${rss} of ${cap}`);
+  assert(cap !== null && rss < cap + 4 * MIB, `${rss} of ${cap}`);
   assert(statistics.effective > 20 * MIB, `${statistics.effective}`);
   assertEquals(warning, null);
   const log = guest.step("run_auto").stderr;

@@ -31,6 +31,8 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
   const projects = () => new ProjectFile(paths.projects, libc());
   return {
     pagedataSources: ["proc"],
+    // It counts no major faults, has no PSI, and tells no kinds of pages apart.
+    missingCapKeys: ["max_refaults", "max_pressure", "max_swap_writes", "only"],
     stopsToPageOut: true,
     open: () => new IllumosPlatform(paths),
     get files() {

@@ -10,6 +10,7 @@
  */
 
 import type { SkipReason } from "../../memory/process_memory.ts";
+import type { MemoryKind } from "../platform.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 import { isFileName, isSpecialName } from "./mapping_names.ts";
 
@@ -24,7 +25,10 @@ export interface Pageable {
 }
 
 /** Why a process cannot use swap. */
-export type WhyNoSwap = Extract<SkipReason, "no-swap" | "swap-limit">;
+export type WhyNoSwap = Extract<
+  SkipReason,
+  "no-swap" | "swap-limit" | "swap-writes"
+>;
 
 /** What the answer depends on besides the mapping. */
 export interface PageableContext {
@@ -32,6 +36,8 @@ export interface PageableContext {
   readonly swapFree: boolean;
   /** Why not, if `swapFree` is false; `no-swap` by default. */
   readonly whyNoSwap?: WhyNoSwap;
+  /** The kind of memory that may go; both by default. */
+  readonly only?: MemoryKind;
   /** Devices of memory file systems, in the form of {@linkcode LinuxMapping.device}. */
   readonly memoryDevices: ReadonlySet<string>;
   /** As in `ProcessEntry`. */
@@ -58,6 +64,10 @@ export function pageable(
   const free = own - pinned;
   if (free === 0) return nothing("pinned");
   const file = isFile(mapping, context) ? Math.min(free, rss - anonymous) : 0;
+  if (isSpared(mapping, context)) return nothing("spared");
+  if (keepsFromSwap(context) && mayHoldCopies(mapping, context)) {
+    return nothing(context.whyNoSwap ?? "spared");
+  }
   if (context.swapFree) return { bytes: free, toSwap: free - file };
   return file > 0
     ? { bytes: file, toSwap: 0 }
@@ -74,8 +84,34 @@ export function mayBePageable(
   context: PageableContext,
 ): boolean {
   return !whyNever(mapping) && !context.mainThreadExited &&
-    !context.hasSecondaryMmu &&
+    !context.hasSecondaryMmu && !isSpared(mapping, context) &&
+    !(keepsFromSwap(context) && mayHoldCopies(mapping, context)) &&
     (context.swapFree || isFile(mapping, context));
+}
+
+/** Whether a mapping is of the kind that does not go. */
+function isSpared(mapping: LinuxMapping, context: PageableContext): boolean {
+  const { only } = context;
+  return only !== undefined &&
+    only !== (isFile(mapping, context) ? "file" : "anon");
+}
+
+/** Whether nothing may go to swap although there is some. */
+function keepsFromSwap({ only, whyNoSwap }: PageableContext): boolean {
+  return only === "file" || whyNoSwap === "swap-writes";
+}
+
+/**
+ * Whether a mapping of a file may hold private copies of its pages, which would go to
+ * swap: it can be written to, or is known to have some.
+ */
+function mayHoldCopies(
+  mapping: LinuxMapping,
+  context: PageableContext,
+): boolean {
+  const { perm, anonymous } = mapping;
+  return isFile(mapping, context) && perm[3] === "p" &&
+    (perm[1] === "w" || anonymous > 0);
 }
 
 /** Returns why the kernel never pages out any of a mapping, whatever its resident size. */

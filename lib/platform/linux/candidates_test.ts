@@ -6,7 +6,7 @@
 
 import { assertEquals } from "@std/assert";
 import type { SkipReason } from "../../memory/process_memory.ts";
-import { pageable } from "./candidates.ts";
+import { mayBePageable, pageable } from "./candidates.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 
 const MIB = 2 ** 20;
@@ -125,4 +125,39 @@ Deno.test("how much needs swap", () => {
   assertEquals(toSwap({ ...FILE, anonymous: 3 * MIB }), 3);
   assertEquals(toSwap({ name: "/memfd:a (deleted)", perm: "rw-s" }), 4);
   assertEquals(toSwap({ flags: ["lo"] }), 0);
+});
+
+Deno.test("only one kind of memory goes, and no private copies where files alone may", () => {
+  const of = (only: "anon" | "file", which: Parameters<typeof mapping>[0]) => {
+    const { bytes, reason } = pageable(mapping(which), { ...withSwap, only });
+    return bytes > 0 ? bytes / MIB : reason;
+  };
+  const tmpfs = { name: "/dev/shm/x", device: TMPFS, perm: "rw-s" };
+  const shared = { ...FILE, perm: "rw-s" };
+  const code = { ...FILE, perm: "r-xp" };
+  for (const anon of [{}, { name: "[heap]" }, tmpfs]) {
+    assertEquals([of("anon", anon), of("file", anon)], [4, "spared"]);
+  }
+  for (const file of [shared, code]) {
+    assertEquals([of("anon", file), of("file", file)], ["spared", 4]);
+  }
+  // Its written pages are anonymous: they would go to swap.
+  assertEquals(of("file", { ...FILE, perm: "rw-p" }), "spared");
+  assertEquals(of("file", { ...code, anonymous: 4096 }), "spared");
+  assertEquals(of("anon", { ...code, anonymous: 4096 }), "spared");
+});
+
+Deno.test("once swap writes are used up, only files go, and no private copies", () => {
+  const context = {
+    ...withSwap,
+    swapFree: false,
+    whyNoSwap: "swap-writes",
+  } as const;
+  assertEquals(pageable(mapping({}), context).reason, "swap-writes");
+  const shared = mapping({ ...FILE, perm: "r--s" });
+  assertEquals(pageable(shared, context).bytes, 4 * MIB);
+  assertEquals(mayBePageable(shared, context), true);
+  const writable = mapping({ ...FILE, perm: "rw-p" });
+  assertEquals(pageable(writable, context).reason, "swap-writes");
+  assertEquals(mayBePageable(writable, context), false);
 });

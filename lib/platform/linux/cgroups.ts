@@ -38,6 +38,14 @@ export function systemdPath(
   return named === undefined || named === "/" ? pathIn("") ?? named : named;
 }
 
+/** Returns the path of a process's cgroup of version 2; `undefined` without one. */
+export function unifiedPath(
+  places: readonly CgroupPlace[],
+): string | undefined {
+  const path = places.find(({ hierarchy }) => hierarchy === "")?.path;
+  return path === undefined || isOutside(path) ? undefined : path;
+}
+
 /**
  * Whether a path leads out of rcap's cgroup namespace, so that the place of the
  * cgroup is unknown: cgroup_namespaces(7).

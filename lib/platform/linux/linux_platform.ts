@@ -35,8 +35,10 @@ import {
   isOutside,
   parseCgroups,
   systemdPath,
+  unifiedPath,
 } from "./cgroups.ts";
 import { FrozenCgroups } from "./frozen_cgroups.ts";
+import { CgroupPressures, machinePressure } from "./memory_pressure.ts";
 import { CostMeter } from "./memory_costs.ts";
 import { MemoryCalls } from "./memory_calls.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
@@ -48,8 +50,11 @@ import {
   readProcess,
   sampleProcess,
 } from "./process_list.ts";
+import { memoryOfSwap } from "./swap_memory.ts";
 import { SwapLimits } from "./swap_limits.ts";
+import { swapDisk, swaps } from "./swaps.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
+import { sizeIn } from "./status_sizes.ts";
 import { firstOfSpaces, kcmp, SpaceOrder } from "./shared_memory.ts";
 import { ProgramFiles } from "./program_file.ts";
 import { systemMemory } from "./system_calls.ts";
@@ -66,6 +71,7 @@ export class LinuxPlatform implements Platform {
   readonly #reclaim = new CgroupReclaim(this.#avoidance);
   readonly #swapLimits = new SwapLimits();
   readonly #frozenCgroups = new FrozenCgroups();
+  readonly #pressures = new CgroupPressures();
   readonly #costs: CostMeter;
 
   /**
@@ -149,6 +155,20 @@ export class LinuxPlatform implements Platform {
     );
   }
 
+  unifiedCgroupOf(process: ProcessEntry): string | undefined {
+    return unifiedPath(lookUp(process, placesOf) ?? []);
+  }
+
+  memoryOfSwap(): number | undefined {
+    return memoryOfSwap();
+  }
+
+  memoryPressure(cgroup?: string): number | undefined {
+    return cgroup === undefined
+      ? machinePressure()
+      : this.#pressures.of(cgroup);
+  }
+
   avoidanceOf(process: ProcessEntry): string | undefined {
     return lookUp(process, (directory) => {
       const places = placesOf(directory);
@@ -175,6 +195,9 @@ export class LinuxPlatform implements Platform {
       ...options,
       get observationBudget() {
         return options.observationBudget;
+      },
+      get maySwap() {
+        return options.maySwap;
       },
       source: this.#source,
       calls: this.#calls,
@@ -282,13 +305,18 @@ export function machineMemory(): MachineMemory {
     get availableMemory() {
       return availableMemory();
     },
+    get swapCached() {
+      return sizeIn(readTextFile("/proc/meminfo"), "SwapCached");
+    },
+    get swapDisk() {
+      return swapDisk(swaps());
+    },
   };
 }
 
 /** `MemAvailable` in a `meminfo`, in bytes; 0 if there is none. */
 export function parseMemAvailable(meminfo: string): number {
-  const kilobytes = /^MemAvailable: *(\d{1,12}) kB$/m.exec(meminfo)?.[1];
-  return Number(kilobytes ?? 0) * 1024;
+  return sizeIn(meminfo, "MemAvailable") ?? 0;
 }
 
 /**

@@ -120,25 +120,7 @@ export class LinuxPageout implements PageoutControl {
     id: ProcessId,
     options: LinuxPageoutOptions,
   ): Promise<LinuxPageout> {
-    const { calls, group, layout } = options;
-    return await calls.patiently(id, async (attempt) => {
-      using held = new DisposableStack();
-      const pidfd = held.use(openPidfdOf(id));
-      // A pagemap stays with the address space that it was opened for, so the
-      // layout is compared afterwards.
-      using directory = ProcDir.open(id);
-      if (directory.opened.mainThreadExited) throw mainThreadExited(id);
-      const files = new MemoryFiles(directory, attempt);
-      const pagemap = held.use(await files.openPagemap());
-      if (layout !== undefined) {
-        const now = directory.stat();
-        requireMemory(now);
-        if (now.layout !== layout) throw replaced(id.pid);
-      }
-      await mayPageOut(id, { pidfd, pagemap }, attempt);
-      held.move();
-      return new LinuxPageout(id, { pidfd, pagemap }, options);
-    }, group);
+    return new LinuxPageout(id, await openForAdvice(id, options), options);
   }
 
   async pageOut(
@@ -375,6 +357,48 @@ export class LinuxPageout implements PageoutControl {
   }
 }
 
+/** What advice on the memory of a process goes through; closed by `using`. */
+export interface AdviceAccess extends Disposable {
+  readonly pidfd: Pidfd;
+  readonly pagemap: File;
+}
+
+/**
+ * Opens a process for advice.
+ *
+ * @param options the expected address space, if any, and what makes the calls.
+ * @throws NoSuchProcess if the process has exited.
+ * @throws ProcessAccessDenied if this user may not give advice.
+ * @throws ProcessError if its address space is not the expected one.
+ */
+export async function openForAdvice(
+  id: ProcessId,
+  { calls, group, layout }: {
+    calls: MemoryCalls;
+    group?: string;
+    layout?: string | undefined;
+  },
+): Promise<AdviceAccess> {
+  return await calls.patiently(id, async (attempt) => {
+    using held = new DisposableStack();
+    const pidfd = held.use(openPidfdOf(id));
+    // A pagemap stays with the address space that it was opened for, so the
+    // layout is compared afterwards.
+    using directory = ProcDir.open(id);
+    if (directory.opened.mainThreadExited) throw mainThreadExited(id);
+    const files = new MemoryFiles(directory, attempt);
+    const pagemap = held.use(await files.openPagemap());
+    if (layout !== undefined) {
+      const now = directory.stat();
+      requireMemory(now);
+      if (now.layout !== layout) throw replaced(id.pid);
+    }
+    await mayPageOut(id, { pidfd, pagemap }, attempt);
+    const moved = held.move();
+    return { pidfd, pagemap, [Symbol.dispose]: () => moved.dispose() };
+  }, group);
+}
+
 /** The failure of page-outs while a process does not answer. */
 function notAnswering({ message }: NotAnswering): PageoutResult {
   return { result: "failed", message, isPassing: true };
@@ -391,5 +415,10 @@ const NO_SWAP: Readonly<Record<WhyNoSwap, PageoutResult>> = {
     result: "busy",
     reason: "swap-limit",
     message: "its cgroup may not swap more",
+  },
+  "swap-writes": {
+    result: "busy",
+    reason: "swap-writes",
+    message: "what may be written to swap is used up",
   },
 };

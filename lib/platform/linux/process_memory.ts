@@ -27,6 +27,8 @@ import {
   type PagedataSourceName,
   type ProcessId,
   type ReadCost,
+  type RestoreOptions,
+  type RestoreResult,
   unshared,
 } from "../platform.ts";
 import {
@@ -40,7 +42,10 @@ import type { LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
 import { MemoryFiles, readSizes } from "./memory_files.ts";
 import type { PagedataSource } from "./pagedata_source.ts";
-import { LinuxPageout } from "./pageout.ts";
+import { LinuxPageout, openForAdvice } from "./pageout.ts";
+import { memoryRoom } from "./memory_room.ts";
+import { outOf, restore } from "./restore.ts";
+import { sizeIn } from "./status_sizes.ts";
 import { Precision, type PrecisionBudgets } from "./precision.ts";
 import { replaced } from "../process_errors.ts";
 import {
@@ -158,10 +163,11 @@ export class LinuxProcessMemory implements MonitoredMemory {
         throw replaced(this.pid);
       }
       this.#layout = layout;
-      // The file system of a file matters only without swap.
+      // The file system of a file matters only if not everything may go.
       const context = await this.#contextOf(
         files,
-        (whyNoSwap) => whyNoSwap !== undefined,
+        (whyNoSwap) =>
+          whyNoSwap !== undefined || this.#access.only !== undefined,
       );
       const precision = this.#precision;
       const plan = this.#plan;
@@ -240,6 +246,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
     return {
       swapFree: !whyNoSwap,
       whyNoSwap,
+      only: this.#access.only,
       hasSecondaryMmu: this.#isLeftAlone(files),
       memoryDevices: needsDevices(whyNoSwap)
         ? await files.readMemoryDevices()
@@ -292,7 +299,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
     const residency = new Map<bigint, Residency>();
     const needSwap = new Set<bigint>();
     for (const mapping of mappings) {
-      const { bytes, reason } = pageable(mapping, context);
+      const { bytes, toSwap, reason } = pageable(mapping, context);
       const needsSwap = pageable(mapping, withoutSwap).bytes === 0;
       const { end, pageSize } = mapping;
       const size = Number(end - mapping.start);
@@ -302,6 +309,7 @@ export class LinuxProcessMemory implements MonitoredMemory {
           start,
           bytes: part.pages * part.pageSize,
           pageable: Math.ceil(bytes / pageSize),
+          toSwap: Math.ceil(toSwap / pageSize),
           reason,
         });
         if (needsSwap) needSwap.add(start);
@@ -347,12 +355,49 @@ export class LinuxProcessMemory implements MonitoredMemory {
   #whyNoSwap(directory: ProcDir): WhyNoSwap | undefined {
     if (this.#access.assumesSwap) return undefined;
     if (memoryInfo().freeSwap === 0) return "no-swap";
+    if (this.#access.maySwap === false) return "swap-writes";
     return this.#swapLimit(directory) && "swap-limit";
   }
 
   readHeld(): HeldMemory {
     using directory = ProcDir.open(this.#id);
     return heldOf(directory);
+  }
+
+  readSwap(): number {
+    using directory = ProcDir.open(this.#id);
+    return sizeIn(directory.readText("status"), "VmSwap") ?? 0;
+  }
+
+  async restore({ mayRead }: RestoreOptions): Promise<RestoreResult> {
+    const id = this.#id;
+    const { calls, group } = this.#access;
+    let isAtLimit = false;
+    const { mappings, layout } = await this.#withFiles(async (files) => ({
+      mappings: await files.readSmaps(
+        this.#precision.parser("inspect", "kinds"),
+      ),
+      layout: files.directory.opened.layout,
+    }));
+    const found = outOf(mappings);
+    if (found.out === found.outOfReach) {
+      return { ...found, requested: 0, isAtLimit };
+    }
+    using access = await openForAdvice(id, { calls, group, layout });
+    const requested = await restore(mappings, {
+      id,
+      ...access,
+      make: (list, options) =>
+        calls.patiently(id, (attempt) => attempt.make(list, options), group),
+    }, {
+      mayRead: (bytes) => {
+        using directory = ProcDir.open(id);
+        const places = parseCgroups(directory.readText("cgroup"));
+        isAtLimit = memoryRoom(places) < bytes + LEAST_ROOM;
+        return !isAtLimit && mayRead(bytes);
+      },
+    });
+    return { ...found, requested, isAtLimit };
   }
 
   async #countFootprint(): Promise<Footprint | undefined> {
@@ -400,6 +445,9 @@ export class LinuxProcessMemory implements MonitoredMemory {
   }
 }
 
+/** How much room is left to cgroups with a limit when memory is brought back, in bytes. */
+const LEAST_ROOM = 4 << 20;
+
 const NO_DEVICES: ReadonlySet<string> = new Set();
 
 /**
@@ -442,10 +490,8 @@ function heldOf(directory: ProcDir): HeldMemory {
 
 /** What a `/proc/<pid>/status` says of pinned and locked memory: proc_pid_status(5). */
 export function parseHeld(status: string): HeldMemory {
-  const size = (name: string) => {
-    const kilobytes = new RegExp(`^${name}:\\s+(\\d{1,15}) kB$`, "m")
-      .exec(status)?.[1];
-    return Number(kilobytes ?? 0) * 1024;
+  return {
+    pinned: sizeIn(status, "VmPin") ?? 0,
+    locked: sizeIn(status, "VmLck") ?? 0,
   };
-  return { pinned: size("VmPin"), locked: size("VmLck") };
 }

@@ -70,8 +70,8 @@ Deno.test("residency says for each mapping how much can go, or why none", async 
   assertEquals(
     residency.get(start),
     memoryInfo().freeSwap > 0
-      ? { start, bytes, pageable: 3, reason: undefined }
-      : { start, bytes, pageable: 0, reason: "no-swap" },
+      ? { start, bytes, pageable: 3, toSwap: 3, reason: undefined }
+      : { start, bytes, pageable: 0, toSwap: 0, reason: "no-swap" },
   );
   assertEquals(residency.get(locked.start)?.reason, "locked");
   assertEquals(residency.get(untouched.start)?.reason, "nonresident");

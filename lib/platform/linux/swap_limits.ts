@@ -103,7 +103,7 @@ function used(mount: File, cgroup: string): number {
 }
 
 /** The number in a control file; `undefined` if it contains none, but `max`. */
-function numberIn(text: string | undefined): number | undefined {
+export function numberIn(text: string | undefined): number | undefined {
   return text !== undefined && /^\d{1,20}$/.test(text)
     ? Number(text)
     : undefined;

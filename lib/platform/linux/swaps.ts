@@ -46,6 +46,17 @@ export function firstSwaps(all: readonly Swap[], room: number): Swap[] {
   return free.filter(({ priority }) => priority === highest);
 }
 
+/** A device of compressed memory: Documentation/admin-guide/blockdev/zram.rst. */
+const ZRAM = /^\/dev\/zram\d+$/;
+
+/**
+ * Returns the device or file on a disk to which the next pages go, or a part of them;
+ * `undefined` if they go to zram or nowhere.
+ */
+export function swapDisk(all: readonly Swap[]): string | undefined {
+  return firstSwaps(all, 1).find(({ path }) => !ZRAM.test(path))?.path;
+}
+
 /**
  * Whether zswap compresses what goes to swap, and keeps it in memory while it has room:
  * Documentation/admin-guide/mm/zswap.rst.

@@ -6,7 +6,7 @@
 
 import { assertEquals } from "@std/assert";
 import "../../../ffi/testing.ts";
-import { firstSwaps, parseSwaps } from "./swaps.ts";
+import { firstSwaps, parseSwaps, swapDisk } from "./swaps.ts";
 
 const SWAPS = `Filename				Type		Size		Used		Priority
 /dev/vda2                               partition	1000		0		-2
@@ -41,4 +41,19 @@ Deno.test("the swap of the highest priority with room is used first, and equals 
   assertEquals(first(1500), ["/dev/zram1"]);
   assertEquals(first(4000), []);
   assertEquals(firstSwaps([], 0), []);
+});
+
+Deno.test("swap is on a disk if the next pages go to one", () => {
+  const of = (...rows: string[]) =>
+    swapDisk(
+      parseSwaps(["Filename Type Size Used Priority", ...rows].join("\n")),
+    );
+  const zram = "/dev/zram0 partition 2000 0 100";
+  const full = "/dev/zram0 partition 2000 2000 100";
+  const disk = "/dev/vda2 partition 1000 0 -2";
+  assertEquals(of(), undefined);
+  assertEquals(of(zram), undefined);
+  assertEquals(of(zram, disk), undefined);
+  assertEquals(of(full, disk), "/dev/vda2");
+  assertEquals(of(zram, "/swap file 1000 0 100"), "/swap", "they take turns");
 });

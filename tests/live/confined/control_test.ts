@@ -28,6 +28,8 @@ Deno.test("without a daemon, stat, set and reload say so", async () => {
       ["stat"],
       ["stat", "1", "1", "--json"],
       ["set", "one", "1G"],
+      ["pause", "one"],
+      ["resume", "one"],
       ["reload"],
     ]
   ) {
@@ -54,6 +56,10 @@ Deno.test("stat, set and reload reject invalid arguments", async () => {
       [["set", "one", "0"], "0"],
       [["set", "one", "-1"], "-1"],
       [["set", "one", "1K"], "4K"],
+      [["pause"], "name"],
+      [["pause", "one", "--for", "0"], "at least 1s"],
+      [["pause", "one", "--for", "later"], "not a duration"],
+      [["resume"], "name"],
       [["run", "--print-unit", "--config", "rcap.toml"], "absolute"],
       [["run", "--print-unit", "--state-dir", "state"], "absolute"],
       [["stat", "--state-dir", ""], "give its path"],
@@ -107,6 +113,158 @@ Deno.test("set is applied within a second, until it is revoked or the daemon end
   }
   await using again = await TestDaemon.start({ place, config });
   assertEquals(again.group("one").cap, 1024 * MIB);
+});
+
+Deno.test("a paused group is left alone until it is resumed, across a reload and a restart", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 96 * MIB);
+  using place = new Place();
+  const config = QUICKLY + cap("one", [`pid:${workload.pid}`], "1G");
+  const { stateArgs } = place;
+  const untouched = async (daemon: TestDaemon) => {
+    const { samples } = daemon.group("one").statistics;
+    await daemon.untilGroup(
+      "one",
+      ({ statistics }) => statistics.samples >= samples + 4,
+      "some samples",
+    );
+    const { rss, statistics } = daemon.group("one");
+    assert(rss >= 96 * MIB, `${rss}`);
+    assertEquals(statistics.scans, 0);
+  };
+  let until: number | null;
+  {
+    await using daemon = await TestDaemon.start({ place, config });
+    const paused = await rcap(["pause", "one", "--for", "10m", ...stateArgs]);
+    assertEquals(paused.code, 0, paused.stderr);
+    assertMatch(
+      paused.stdout,
+      /^one: paused until .*\d:\d\d:\d\d; to end it before: rcap resume one\n$/,
+    );
+    until = daemon.group("one").pausedUntil;
+    assert(until !== null && Math.abs(until - Date.now() / 1000 - 600) < 30);
+    assertEquals((await rcap(["set", "one", "48M", ...stateArgs])).code, 0);
+    await untouched(daemon);
+    assertEquals((await rcap(["reload", ...stateArgs])).code, 0);
+    await untouched(daemon);
+    const stat = await rcap(["stat", "1", "1", ...stateArgs]);
+    assertMatch(stat.stdout, /^one: paused until /m);
+    const nobody = await rcap(["pause", "one", ...stateArgs], { uid: NOBODY });
+    assertEquals(nobody.code, 4, nobody.stderr);
+    assertEquals((await rcap(["pause", "two", ...stateArgs])).code, 2);
+    assertEquals((await daemon.stop()).code, 0);
+  }
+  await using again = await TestDaemon.start({
+    place,
+    config: QUICKLY + cap("one", [`pid:${workload.pid}`], "48M"),
+  });
+  assertEquals(again.group("one").pausedUntil, until);
+  await untouched(again);
+  const { json } = await rcapJson<{ wasPaused: boolean }>(
+    ["resume", "one", ...stateArgs],
+  );
+  assertEquals(json.wasPaused, true);
+  await again.untilGroup(
+    "one",
+    ({ rss }) => rss <= 49 * MIB,
+    "the cap to be kept again",
+  );
+  const twice = await rcap(["resume", "one", ...stateArgs]);
+  assertMatch(twice.stdout, /^one: was not paused; /);
+  // One that ends by itself.
+  assertEquals(
+    (await rcap(["pause", "one", "--for", "1s", ...stateArgs])).code,
+    0,
+  );
+  await again.untilGroup(
+    "one",
+    ({ pausedUntil }) => pausedUntil === null,
+    "the pause to end",
+  );
+});
+
+Deno.test("a daemon in a dry run pages out nothing and says what it would", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 96 * MIB);
+  await using daemon = await TestDaemon.start({
+    config: QUICKLY + cap("one", [`pid:${workload.pid}`], "48M"),
+    args: ["--dry-run"],
+  });
+  const before = rssOf(workload.pid);
+  await daemon.untilGroup(
+    "one",
+    ({ planned, statistics }) => (planned ?? 0) > 0 && statistics.scans >= 3,
+    "three plans",
+  );
+  const { planned, rss, statistics } = daemon.group("one");
+  assert(planned !== null && rss - planned <= 48 * MIB, `${planned}`);
+  assert(planned < 64 * MIB, `${planned}: plans add up`);
+  assertEquals([statistics.attempted, statistics.effective], [0, 0]);
+  assert(rssOf(workload.pid) >= before, "it lost memory");
+  const stat = await rcap(["stat", "1", "1", ...daemon.place.stateArgs]);
+  assertMatch(
+    stat.stdout,
+    /^dry run: nothing is paged out\none: \d+\.\dM would be paged out$/m,
+  );
+  const { stderr } = await daemon.stop();
+  assertMatch(stderr, /one: dry run: would page out \d+\.\dM; /);
+  assert(!stderr.includes("one: paged out"), stderr);
+  const once = await rcap([
+    ...["run", "--once", "--dry-run", "--config", daemon.place.config],
+    ...daemon.place.stateArgs,
+  ]);
+  assertEquals(once.code, 0, once.stderr);
+  assertMatch(once.stdout, /would be paged out/);
+  assert(rssOf(workload.pid) >= before, "it lost memory");
+});
+
+Deno.test("stat shows what is out, what that saves and what came back, in 100 columns", async () => {
+  await using _swap = await anySwap({ size: 512 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 96 * MIB);
+  const name = "a".repeat(64);
+  const config = QUICKLY + cap(name, [`pid:${workload.pid}`], "1G");
+  await using daemon = await TestDaemon.start({ config });
+  const { stateArgs } = daemon.place;
+  assertEquals(daemon.group(name).statistics.refaults, 0);
+  assertEquals((await rcap(["set", name, "48M", ...stateArgs])).code, 0);
+  const { swap, saved, pressure, cgroup } = await daemon.untilGroup(
+    name,
+    ({ rss, swap }) => rss <= 49 * MIB && (swap ?? 0) >= 47 * MIB,
+    "the cap to be kept",
+  );
+  const status = Deno.readTextFileSync(`/proc/${workload.pid}/status`);
+  const own = Number(/^VmSwap:\s+(\d+)/m.exec(status)?.[1]) * 1024;
+  assert(Math.abs((swap ?? 0) - own) < 4 * MIB, `${swap} of ${own}`);
+  // Of zram, as far as pages can be compressed; of a disk, all.
+  assert(saved !== null && saved <= own + 4 * MIB, `${saved} of ${own}`);
+  assert(pressure !== null && pressure >= 0 && pressure <= 1, `${pressure}`);
+  assertEquals(cgroup, null, "it is that of the machine");
+
+  const stat = await rcap(["stat", "1", "1", ...stateArgs]);
+  const lines = stat.stdout.split("\n");
+  assertMatch(
+    lines[0],
+    /^NAME +NPROC +RSS +CAP +SWAP +SAVED +REFAULTS +IDLE +PRESSURE +PG$/,
+  );
+  assertMatch(lines[1], /^a+… +1 +4\d\.\dM +48\.0M +[45]\d\.\dM /);
+  assert(lines[0].length <= 100 && lines[1].length <= 100, lines.join("\n"));
+  const chosen = await rcap(
+    ["stat", "1", "1", "-o", "name,swap", ...stateArgs],
+  );
+  assertStringIncludes(chosen.stdout, name);
+
+  assertEquals((await rcap(["pause", name, ...stateArgs])).code, 0);
+  assert(await workload.checksum("cold"));
+  const { statistics } = await daemon.untilGroup(
+    name,
+    ({ statistics }) => statistics.refaults > 0,
+    "what came back to be counted",
+  );
+  // As far as is known, and never more than was out.
+  assert(statistics.refaults <= statistics.effective / 4096 + 1);
 });
 
 Deno.test("a relative state directory is relative to the working directory", async () => {
@@ -250,7 +408,7 @@ Deno.test("stat shows what was done in each interval, in every form", async () =
   const human = await rcap(["stat", "1", "1", "-g", ...stateArgs]);
   assertMatch(
     human.stdout,
-    /^physical memory: .* in use; caps are enforced above 0%\n {0,2}ID +NAME +NPROC +VM +RSS +CAP +AT +AVGAT +PG +AVGPG +BACKED_OFF\n/,
+    /^physical memory: .* in use; caps are enforced above 0%\nNAME +NPROC +RSS +CAP +SWAP +SAVED +REFAULTS +IDLE +PRESSURE +PG\n/,
   );
   const bare = await rcap(
     ["stat", "1", "1", "-H", "-p", "-o", "name,cap", ...stateArgs],

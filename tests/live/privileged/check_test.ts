@@ -82,7 +82,7 @@ max_rs = "2G"
     stdout: "",
     stderr: `rcap: the configuration has 6 problems:
 ${file}:2: sample_interval: "0s" is out of range; it is at least 10ms and at most 24h
-${file}:3: the cap has no max_rss; every cap has name, select, max_rss
+${file}:3: the cap has neither max_rss nor idle; add max_rss = "2G", idle = "10m", or both
 ${file}:5: selector "user:nobody-of-this-name": there is no user "nobody-of-this-name"; getent passwd lists the users
 ${file}:6: unknown key "max_rs" in [[cap]]; did you mean max_rss?
 ${dropIns}/a.toml:2: the name "web" is taken by the cap at ${file}:4; rename or remove one of them
@@ -107,7 +107,7 @@ Deno.test("scripts get one object on standard output, valid or not", async () =>
         line: 5,
         message: 'unknown key "foo" in [[cap]]',
         suggestion:
-          "the keys are name, select, max_rss, secondary_mmu, reclaim",
+          "the keys are name, select, max_rss, idle, max_refaults, max_pressure, min_rss, max_pageout_rate, max_swap_writes, only, priority, secondary_mmu, reclaim",
       }],
       warnings: [],
       config: null,
