@@ -101,6 +101,8 @@ export class CappedGroup {
   #membershipRead = 0;
   /** How many page faults of members since the last sample waited for a disk. */
   #faults = 0;
+  /** How many there have been until the last sample. */
+  #earlierFaults = 0;
   /** The sizes of the members that have left, added up. */
   #departed = 0;
   /** What being observed has cost them, in seconds; null if not known of any. */
@@ -233,6 +235,7 @@ export class CappedGroup {
     this.#resample();
     const faults = this.#faults;
     this.#faults = 0;
+    this.#earlierFaults += faults;
     const { size, accounting } = this.#updateSize();
     this.#samples++;
     return {
@@ -455,7 +458,11 @@ export class CappedGroup {
       rss: this.#last.size,
       accounting: this.#last.accounting,
       idle,
-      ...this.#savings.of(memories, this.#platform, clock.now()),
+      ...this.#savings.of(memories, this.#platform, {
+        now: clock.now(),
+        activity: this.#membership + statistics.attempted +
+          this.#earlierFaults + this.#faults,
+      }),
       ...this.#pressure(),
       growth: this.growth,
       planned,

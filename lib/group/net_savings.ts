@@ -7,8 +7,10 @@
 import { ProcessError } from "../errors.ts";
 import type { MonitoredMemory, Platform } from "../platform/platform.ts";
 
-/** How old the figures may get, in milliseconds. */
+/** How old the figures may get, in milliseconds, where memory was paged out or came back. */
 const LIFE = 1000;
+/** How old they may get otherwise: others than rcap page out, too. */
+const QUIET_LIFE = 30_000;
 
 /** Sizes in bytes; null if they are not known. */
 export interface Savings {
@@ -22,15 +24,24 @@ export interface Savings {
 export class NetSavings {
   #last: Savings = { swap: null, saved: null };
   #readAt = -Infinity;
+  #readActivity = 0;
 
-  /** Returns the figures, which are at most a second old. */
+  /**
+   * Returns the figures: at most a second old, or half a minute if nothing is known to
+   * have changed them.
+   *
+   * @param activity a number that changes when memory was paged out or came back, and when
+   * members join or leave.
+   */
   of(
     memories: readonly MonitoredMemory[],
     platform: Pick<Platform, "memoryOfSwap">,
-    now: number,
+    { now, activity }: { now: number; activity: number },
   ): Savings {
-    if (now - this.#readAt < LIFE) return this.#last;
+    const life = activity === this.#readActivity ? QUIET_LIFE : LIFE;
+    if (now - this.#readAt < life) return this.#last;
     this.#readAt = now;
+    this.#readActivity = activity;
     const swap = swapOf(memories);
     const share = platform.memoryOfSwap?.();
     const saved = swap === null || share === undefined && swap > 0

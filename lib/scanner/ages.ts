@@ -312,7 +312,10 @@ export class PageAges {
 
   /** Size of all pages, in bytes. */
   get residentBytes(): number {
-    return this.bytesByMoment().reduce((sum, some) => sum + some, 0);
+    const bytes = this.bytesByMoment();
+    let sum = 0;
+    for (let moment = 0; moment < MOMENTS; moment++) sum += bytes[moment];
+    return sum;
   }
 
   /** Clears `TRIED`, so that pages that were not paged out are tried again. */
@@ -393,12 +396,16 @@ export function idleBytes(
   times: readonly number[] = IDLE_SECONDS,
 ): IdleBytes[] {
   const rows = times.map((seconds) => ({ seconds, bytes: 0 }));
+  // Counted for every process at every sample, so nothing is allocated for a moment.
   for (const ages of processes) {
-    for (const [moment, bytes] of ages.bytesByMoment().entries()) {
-      if (bytes === 0) continue;
+    const bytes = ages.bytesByMoment();
+    for (let moment = 0; moment < MOMENTS; moment++) {
+      if (bytes[moment] === 0) continue;
       // Timers are not exact.
       const age = ages.ageOf(moment) * 1.01;
-      for (const row of rows) if (age >= row.seconds) row.bytes += bytes;
+      for (let row = 0; row < rows.length; row++) {
+        if (age >= rows[row].seconds) rows[row].bytes += bytes[moment];
+      }
     }
   }
   return rows;
@@ -416,8 +423,10 @@ export function leastAgeOfOldest(
 ): number {
   const sizes = new Float64Array(BANDS);
   for (const ages of processes) {
-    for (const [moment, bytes] of ages.bytesByMoment().entries()) {
-      if (bytes > 0) sizes[bandOfAge(ages.ageOf(moment))] += bytes;
+    const bytes = ages.bytesByMoment();
+    for (let moment = 0; moment < MOMENTS; moment++) {
+      if (bytes[moment] === 0) continue;
+      sizes[bandOfAge(ages.ageOf(moment))] += bytes[moment];
     }
   }
   let older = 0;

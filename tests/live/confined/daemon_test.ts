@@ -368,7 +368,7 @@ Deno.test("run --once scans the groups over their cap once, and reports", async 
   };
   const met = await once("64M");
   assertEquals(met.code, 0, met.stderr);
-  assertMatch(met.stdout, /^ID\s+NAME\s+NPROC/);
+  assertMatch(met.stdout, /^NAME\s+NPROC/);
   assertStringIncludes(met.stdout, "one");
   assert(pssOf(workload.pid) <= 65 * MIB);
   const { code, stdout } = await once("1M", "-H", "-p", "-o", "name,cap");
