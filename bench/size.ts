@@ -11,7 +11,7 @@
  */
 
 import { Command, Option } from "@commander-js/extra-typings";
-import { DEFAULT_POLICY, POLICIES } from "../lib/config/policy_names.ts";
+import { POLICIES } from "../lib/config/policy_names.ts";
 import type {
   CapCost,
   GroupSizeReport,
@@ -137,7 +137,7 @@ const options = new Command("bench:size")
   )
   .addOption(
     new Option("--policy <policy>", "of the daemon that holds the caps")
-      .choices(POLICIES).default(DEFAULT_POLICY),
+      .choices(POLICIES).default("coldest" as const),
   )
   .option("--workloads <names>", list(SUBJECTS), names(SUBJECTS))
   .option(

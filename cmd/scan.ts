@@ -6,7 +6,7 @@
 
 import { Command, Option } from "@commander-js/extra-typings";
 import { parseArguments, selectorHelp } from "../lib/collection/selectors.ts";
-import { DEFAULT_POLICY, POLICIES } from "../lib/config/policy_names.ts";
+import { POLICIES } from "../lib/config/policy_names.ts";
 import { EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { type ProcessReport, scanOnce } from "../lib/oneshot/scan_once.ts";
 import { describeScan } from "../lib/oneshot/scan_summary.ts";
@@ -120,7 +120,7 @@ export function scanCommand(context: Context) {
           "--policy <policy>",
           "what goes first: the idle pages of one process after another, or the pages idle for longest of all processes",
         ).choices(POLICIES)
-          .default(DEFAULT_POLICY),
+          .default(system.defaultPolicy),
       )
       .addOption(pagedataOption(system))
       .addOption(

@@ -18,8 +18,7 @@ import {
   placeOf,
 } from "./config_problem.ts";
 import {
-  type DaemonSettings,
-  DEFAULT_SETTINGS,
+  defaultSettings,
   type Fault,
   type FileSettings,
   type FileSurroundings,
@@ -202,7 +201,7 @@ export function understandConfig(
         "add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
     });
   }
-  const { config, settings } = merge(files);
+  const { config, settings } = merge(files, surroundings.system);
   const writesClock = settings.has("policy") && config?.policy === "clock";
   return {
     config: problems.length === 0 ? config : undefined,
@@ -342,8 +341,9 @@ function doubts(
 
 function merge(
   files: readonly FileReading[],
+  system: ConfigSurroundings["system"],
 ): Pick<ConfigReading, "config" | "settings"> {
-  let daemon: DaemonSettings = DEFAULT_SETTINGS;
+  let daemon = defaultSettings(system);
   const caps: CapConfig[] = [];
   const places = new Map<string, string[]>();
   for (const { path, root, settings } of files) {

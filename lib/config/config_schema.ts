@@ -40,7 +40,7 @@ import {
   parseOnly,
   parsePriority,
 } from "./guard_values.ts";
-import { DEFAULT_POLICY, POLICIES, type PolicyName } from "./policy_names.ts";
+import { POLICIES, type PolicyName } from "./policy_names.ts";
 import { quoteToml, type TomlPath, type TomlValue } from "./toml.ts";
 
 /** The source of reference bits; `auto` is the best one that works. */
@@ -61,16 +61,20 @@ export interface DaemonSettings {
 }
 
 /** The default settings. */
-export const DEFAULT_SETTINGS: DaemonSettings = {
-  sample_interval: 5_000,
-  process_interval: 15_000,
-  report_interval: 5_000,
-  config_interval: 60_000,
-  enforcement_threshold: 0,
-  observation_budget: 0.01,
-  policy: DEFAULT_POLICY,
-  pagedata: "auto",
-};
+export function defaultSettings(
+  { defaultPolicy }: Pick<OperatingSystem, "defaultPolicy">,
+): DaemonSettings {
+  return {
+    sample_interval: 5_000,
+    process_interval: 15_000,
+    report_interval: 5_000,
+    config_interval: 60_000,
+    enforcement_threshold: 0,
+    observation_budget: 0.01,
+    policy: defaultPolicy,
+    pagedata: "auto",
+  };
+}
 
 /** A cap, by the names in a file. Sizes are in bytes, times in milliseconds. */
 export interface CapSettings {
@@ -172,7 +176,11 @@ export interface FileSurroundings {
   readonly users: Users;
   readonly system: Pick<
     OperatingSystem,
-    "files" | "pagedataSources" | "missingCapKeys" | "whyNotReclaimable"
+    | "files"
+    | "pagedataSources"
+    | "missingCapKeys"
+    | "defaultPolicy"
+    | "whyNotReclaimable"
   >;
 }
 

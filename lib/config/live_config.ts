@@ -33,6 +33,7 @@ export interface Reloaded {
 export type ConfigSystem = Pick<
   OperatingSystem,
   | "files"
+  | "defaultPolicy"
   | "memory"
   | "pagedataSources"
   | "projectCaps"

@@ -13,6 +13,3 @@
  */
 export const POLICIES = ["clock", "coldest"] as const;
 export type PolicyName = typeof POLICIES[number];
-
-/** The default policy. */
-export const DEFAULT_POLICY: PolicyName = "clock";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { CAP_KEYS, DEFAULT_SETTINGS, type Fault } from "./config_schema.ts";
+import { CAP_KEYS, defaultSettings, type Fault } from "./config_schema.ts";
 import { didYouMean } from "./did_you_mean.ts";
 import type { TomlNode } from "./toml.ts";
 
@@ -17,7 +17,7 @@ interface Table {
 
 const DAEMON: Table = {
   header: "[daemon]",
-  keys: Object.keys(DEFAULT_SETTINGS),
+  keys: Object.keys(defaultSettings({ defaultPolicy: "coldest" })),
 };
 const CAP: Table = { header: "[[cap]]", keys: CAP_KEYS };
 const TABLES: Readonly<Record<string, Table>> = { daemon: DAEMON, cap: CAP };

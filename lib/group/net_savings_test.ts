@@ -27,7 +27,10 @@ Deno.test("what is saved is what is out, less what memory holds of it", () => {
   });
   // Not read again at once.
   platform.swapShare = 0;
-  assertEquals(savings.of(memories, platform, { now: 500, activity: 0 }).saved, 30 * PAGE);
+  assertEquals(
+    savings.of(memories, platform, { now: 500, activity: 0 }).saved,
+    30 * PAGE,
+  );
   const at = (now: number, activity: number) =>
     savings.of(memories, platform, { now, activity }).saved;
   assertEquals(at(900, 1), 30 * PAGE);
@@ -41,7 +44,10 @@ Deno.test("what is saved is what is out, less what memory holds of it", () => {
 Deno.test("compressed memory that is larger than what it holds saves nothing", () => {
   const { platform, memories, savings } = start();
   platform.swapShare = 1.1;
-  assertEquals(savings.of(memories, platform, { now: 0, activity: 0 }).saved, 0);
+  assertEquals(
+    savings.of(memories, platform, { now: 0, activity: 0 }).saved,
+    0,
+  );
 });
 
 Deno.test("what is saved is not known if a figure is missing, unless nothing is out", () => {
@@ -51,5 +57,8 @@ Deno.test("what is saved is not known if a figure is missing, unless nothing is 
     swap: 40 * PAGE,
     saved: null,
   });
-  assertEquals(savings.of([], platform, { now: 1000, activity: 1 }), { swap: 0, saved: 0 });
+  assertEquals(savings.of([], platform, { now: 1000, activity: 1 }), {
+    swap: 0,
+    saved: 0,
+  });
 });

@@ -10,8 +10,11 @@ import { systemOf } from "./open.ts";
 
 Deno.test("the platform is that of the operating system", () => {
   for (const os of ["illumos", "solaris"] as const) {
-    const { pagedataSources, stopsToPageOut } = systemOf(os);
-    assertEquals([pagedataSources, stopsToPageOut], [["proc"], true]);
+    const { pagedataSources, stopsToPageOut, defaultPolicy } = systemOf(os);
+    assertEquals(
+      [pagedataSources, stopsToPageOut, defaultPolicy],
+      [["proc"], true, "clock"],
+    );
   }
   const { pagedataSources, stopsToPageOut } = systemOf("linux");
   assertEquals([pagedataSources, stopsToPageOut], [["pte", "smaps"], false]);

@@ -60,6 +60,8 @@ export interface OperatingSystem {
   readonly pagedataSources: readonly PagedataSourceName[];
   /** Keys of a cap in the configuration that cannot be held on this system. */
   readonly missingCapKeys?: readonly string[];
+  /** What goes first by default: the name of a policy. */
+  readonly defaultPolicy: "clock" | "coldest";
   /** Whether a process is stopped while it is paged out. */
   readonly stopsToPageOut: boolean;
   /**

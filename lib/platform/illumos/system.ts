@@ -33,6 +33,8 @@ export function illumos(paths: IllumosPaths): OperatingSystem {
     pagedataSources: ["proc"],
     // It counts no major faults, has no PSI, and tells no kinds of pages apart.
     missingCapKeys: ["max_refaults", "max_pressure", "max_swap_writes", "only"],
+    // That of its own daemon.
+    defaultPolicy: "clock",
     stopsToPageOut: true,
     open: () => new IllumosPlatform(paths),
     get files() {

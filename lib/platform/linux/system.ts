@@ -30,6 +30,7 @@ import { requirePageout, systemMemory } from "./system_calls.ts";
 /** Linux. */
 export const linux: OperatingSystem = {
   pagedataSources: PAGEDATA_SOURCES,
+  defaultPolicy: "coldest",
   stopsToPageOut: false,
   open(choice, warn, signal) {
     requireOwnProc();
