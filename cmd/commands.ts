@@ -39,6 +39,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./size.ts")).sizeCommand,
   },
   {
+    name: "record",
+    summary: "write down which pages of some processes are used when",
+    load: async () => (await import("./record.ts")).recordCommand,
+  },
+  {
     name: "restore",
     summary: "bring back what of some processes is in swap",
     load: async () => (await import("./restore.ts")).restoreCommand,
