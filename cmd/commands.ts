@@ -44,6 +44,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./record.ts")).recordCommand,
   },
   {
+    name: "report",
+    summary: "what a recording shows, or how two of them differ",
+    load: async () => (await import("./report.ts")).reportCommand,
+  },
+  {
     name: "restore",
     summary: "bring back what of some processes is in swap",
     load: async () => (await import("./restore.ts")).restoreCommand,

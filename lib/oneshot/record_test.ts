@@ -6,83 +6,18 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
-import { parseSelector } from "../collection/selectors.ts";
 import { NoMatch, RcapError, SystemError } from "../errors.ts";
 import {
   FakeClock,
   FakePlatform,
   hot,
   PAGE,
-  TICK,
   together,
 } from "../platform/fake_testing.ts";
-import { RecordingReader } from "../recording/reader.ts";
-import { record, type RecordOptions, type RecordResult } from "./record.ts";
+import { MemoryFile, recordOn } from "./record_testing.ts";
 
 // Opened before the first test, which would otherwise appear to leak it.
 libc();
-
-/** A file in memory that may be full. */
-class MemoryFile {
-  #bytes = new Uint8Array(0);
-  most = Infinity;
-  isRemoved = false;
-
-  write(bytes: Uint8Array): void {
-    const room = Math.min(bytes.length, this.most - this.#bytes.length);
-    const all = new Uint8Array(this.#bytes.length + room);
-    all.set(this.#bytes);
-    all.set(bytes.subarray(0, room), this.#bytes.length);
-    this.#bytes = all;
-    if (room < bytes.length) {
-      throw new SystemError("write FILE", 28, "No space left on device");
-    }
-  }
-
-  remove(): void {
-    this.isRemoved = true;
-  }
-
-  get length(): number {
-    return this.#bytes.length;
-  }
-
-  get reader(): RecordingReader {
-    let at = 0;
-    return new RecordingReader((buffer) => {
-      const part = this.#bytes.subarray(at, at + buffer.length);
-      buffer.set(part);
-      at += part.length;
-      return part.length;
-    }, "FILE");
-  }
-}
-
-async function recordOn(
-  platform: FakePlatform,
-  file: MemoryFile,
-  options: Partial<RecordOptions> = {},
-): Promise<RecordResult> {
-  const { clock } = platform;
-  const ignore = () => {};
-  return await clock.finish(
-    record({
-      selectors: [parseSelector("comm:one")],
-      observation: 60_000,
-      interval: 5000,
-      signal: new AbortController().signal,
-      log: { warn: ignore, info: ignore, debug: ignore },
-      platform,
-      clock,
-      file,
-      path: "FILE",
-      isAnonymous: false,
-      version: "1.2.3",
-      ...options,
-    }),
-    TICK,
-  );
-}
 
 Deno.test("each step says what was used in its interval, and what is in memory", async () => {
   const platform = new FakePlatform(new FakeClock());

@@ -20,7 +20,7 @@ const READINGS = 120;
 const SHORTEST_INTERVAL = 1000;
 const LONGEST_INTERVAL = 5000;
 /** The steps of a curve, and the readings whose ages are kept, of each of many groups. */
-const ONE_OF_MANY = { steps: 128, samples: 32 };
+export const ONE_OF_MANY = { steps: 128, samples: 32 };
 /** The most groups: those of the largest processes; all others are one. */
 const MOST_GROUPS = 1024;
 export const OTHERS = "others";

@@ -25,6 +25,7 @@ import type { GroupReading } from "../scanner/group_reading.ts";
 import { UNIT, unitOf } from "../scanner/moves.ts";
 import { OutPages } from "../scanner/out_pages.ts";
 import type { Origin } from "../scanner/used_again.ts";
+import type { SizedMember } from "./sized_group.ts";
 
 /** How many page states are read at a time, and of a process at the start in all. */
 const STATES = 2 ** 16;
@@ -44,7 +45,7 @@ export interface Watching {
 export type NamedMapping = Pick<MappingFigures, "start" | "end" | "name">;
 
 /** A process that is watched. */
-export class SizedProcess {
+export class SizedProcess implements SizedMember {
   readonly entry: ProcessEntry;
   readonly memory: MonitoredMemory;
   readonly #member: Member;
@@ -184,6 +185,10 @@ export class SizedProcess {
     else {
       reading.addUnread(ages, (this.#clock.now() - this.#since) / 1000);
     }
+  }
+
+  unresetFor(milliseconds: number): number {
+    return this.memory.unresetFor?.(milliseconds) ?? 0;
   }
 
   /** Runs a step; if the process cannot be read, it is watched no more. */
