@@ -49,6 +49,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./report.ts")).reportCommand,
   },
   {
+    name: "replay",
+    summary: "what each policy would have done with a recording under a cap",
+    load: async () => (await import("./replay.ts")).replayCommand,
+  },
+  {
     name: "restore",
     summary: "bring back what of some processes is in swap",
     load: async () => (await import("./restore.ts")).restoreCommand,
