@@ -229,7 +229,7 @@ export function reportRecording(
     timeline,
     processes: processes.list(to - from),
     mappings: processes.mappings(),
-    heat: reportedHeat(map.build(), processes),
+    heat: reportedHeat(map.build(), (id) => processes.pidOf(id)),
     sizing: sized.groups[0] ?? null,
   };
 }
@@ -406,13 +406,18 @@ function mappingsOf(
   return [...byName.values()].filter(({ pageable }) => pageable > 0);
 }
 
-function reportedHeat(
+/**
+ * Returns a heat map as reports have it.
+ *
+ * @param pidOf returns the pid of a process of the recording by its id.
+ */
+export function reportedHeat(
   { rows, columns, resident, used }: HeatMap,
-  processes: Processes,
+  pidOf: (id: number) => number,
 ): ReportedHeat {
   return {
     rows: rows.map(({ process: id, name, isMixed, start, end, bytes }) => ({
-      pid: processes.pidOf(id),
+      pid: pidOf(id),
       name,
       isMixed,
       start: hex(start),
