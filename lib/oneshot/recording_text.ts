@@ -78,9 +78,13 @@ export function describeRecording(report: RecordingReport): string[] {
       : [],
     ...report.ended === null
       ? [
-        `The recording was cut off${
-          report.cutAt === null ? "" : ` at byte ${report.cutAt}`
-        }; all complete steps until ${formatSeconds(report.seconds)} are here.`,
+        report.cutAt === null
+          ? `The recording has no end: it is still being made, or was cut off. It is complete until ${
+            formatSeconds(report.seconds)
+          }.`
+          : `The recording was cut off at byte ${report.cutAt}. It is complete until ${
+            formatSeconds(report.seconds)
+          }.`,
       ]
       : report.ended === "interrupted"
       ? ["The recording was interrupted, and is complete until then."]
@@ -135,7 +139,7 @@ export function drawHeat(
     const isNewProcess = row.pid !== pid;
     const isNew = isNewProcess || row.name !== name || row.isMixed;
     [pid, name] = [row.pid, row.name];
-    const text = `${row.isMixed ? "with others: " : ""}${nameOf(row.name)}`;
+    const text = nameOf(row.name) + (row.isMixed ? " and others" : "");
     const label = isNew ? text : utf8 ? "″" : '"';
     const process = isNewProcess ? `${row.pid} ` : "";
     const room = Math.max(SHORTEST_NAME, widest - width - 12);
