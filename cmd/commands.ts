@@ -39,6 +39,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./size.ts")).sizeCommand,
   },
   {
+    name: "record",
+    summary: "write down which pages of some processes are used when",
+    load: async () => (await import("./record.ts")).recordCommand,
+  },
+  {
+    name: "report",
+    summary: "what a recording shows, or how two of them differ",
+    load: async () => (await import("./report.ts")).reportCommand,
+  },
+  {
+    name: "replay",
+    summary: "what each policy would have done with a recording under a cap",
+    load: async () => (await import("./replay.ts")).replayCommand,
+  },
+  {
     name: "restore",
     summary: "bring back what of some processes is in swap",
     load: async () => (await import("./restore.ts")).restoreCommand,

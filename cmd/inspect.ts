@@ -22,6 +22,8 @@ import {
   parseAddressRange,
   type Verdict,
 } from "../lib/oneshot/inspect.ts";
+import { inspectHeat } from "../lib/oneshot/inspect_heat.ts";
+import { drawHeat } from "../lib/oneshot/recording_text.ts";
 import { lines, type Printable } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
 import { countOf, formatSize, hex } from "../lib/report/units.ts";
@@ -39,6 +41,7 @@ import {
   ResultTable,
   type TableOptions,
 } from "./result.ts";
+import { consoleWidth, showsUtf8 } from "./terminal.ts";
 
 /** A row: a mapping, or the totals. */
 type Row = Omit<MappingReport, "verdict"> & { readonly verdict: Verdict | "" };
@@ -104,6 +107,9 @@ was used within that time: the working set. References are read and reset every
 250 ms, or less often if --observe exceeds a minute. Columns:
 ${columnNames(AGE_COLUMNS)}
 
+--heat draws one column of a heat map: the addresses down, what is in memory
+only, and how much of it was used; rcap record and report draw it over time.
+
 --pages prints one character per page: . not resident, - resident,
 r referenced, m modified, s swapped.
 
@@ -122,6 +128,9 @@ Examples:
   rcap inspect 4242 -H -p -o start,rss,verdict
   rcap inspect 4242 --ages --observe 1m
   rcap inspect 4242 --pages 7f30c8000000-7f30c8400000`;
+
+/** How many rows --heat has at most. */
+const HEAT_ROWS = 40;
 
 /** How many pages a line of --pages shows. */
 const PAGES_PER_LINE = 64;
@@ -145,17 +154,22 @@ export function inspectCommand(context: Context) {
         "show for how many seconds its memory was not used",
         false,
       )
+      .option("--heat", "draw how much of which addresses is in use", false)
       .addOption(pagedataOption(context.system)),
   )
     .addHelpText("after", HELP)
     .action(async (pid, options) => {
       const { signal, log } = context;
-      if (options.ages && options.pages) {
+      const given = (["ages", "heat", "pages"] as const)
+        .filter((name) => options[name]).map((name) => `--${name}`);
+      if (given.length > 1) {
         throw new UsageError(
-          "--ages and --pages exclude each other; give only one",
+          `${given.join(" and ")} exclude each other; give only one`,
         );
       }
-      const present = options.pages
+      const present = options.heat
+        ? presentHeat(options, context)
+        : options.pages
         ? presentPages(options.pages, options, context)
         : options.ages
         ? presentAges(options, context)
@@ -203,6 +217,19 @@ function presentAges(options: TableOptions, context: Context): Presentation {
         rows: report.ages,
         below: agesLine(report),
       });
+  };
+}
+
+function presentHeat(options: TableOptions, context: Context): Presentation {
+  return async (request) => {
+    const report = await inspectHeat(request, HEAT_ROWS);
+    const text = () =>
+      drawHeat(report.heat, {
+        color: context.color,
+        utf8: showsUtf8(),
+        width: consoleWidth(),
+      });
+    return () => printResult({ json: report, text }, options, context);
   };
 }
 

@@ -12,6 +12,10 @@ import {
   writtenAs,
 } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
+import {
+  type PlayedGroupOf,
+  sizesOfRecording,
+} from "../lib/oneshot/recorded_sizes.ts";
 import { findSizes, OTHERS } from "../lib/oneshot/size.ts";
 import {
   eachProcess,
@@ -157,6 +161,9 @@ command, of the whole machine if no selector is given; the cap is the
 recommended one. Columns: ${columnNames(GROUP_COLUMNS)}
 (unused: what was not used at all while it was watched).
 
+--from takes a recording of rcap record instead of watching, with --each or --by
+user or comm. What was in swap already when it began is not predicted.
+
 --toml prints the recommended caps for a configuration. SIGINT ends the
 observation and prints what is known so far.
 
@@ -198,6 +205,10 @@ export function sizeCommand(context: Context) {
           .default({ share: 0.002 } as RefaultLimit, "0.2%")
           .argParser(parseLimit),
       )
+      .option(
+        "--from <file>",
+        "a recording of rcap record, instead of watching",
+      )
       .option("--each", "a row for each process", false)
       .addOption(
         new Option("--by <what>", "a row for each of these groups")
@@ -222,39 +233,44 @@ export function sizeCommand(context: Context) {
         each || by ? options : { ...options, output: undefined },
         printing,
       );
-      const selectors = texts.length === 0
+      const selectors = texts.length === 0 || options.from !== undefined
         ? []
         : await parseArguments(texts, system, {
           signal,
           warn: (message) => log.warn(message),
         });
-      const report = await observing(
-        { ...options, observe },
-        context,
-        async (observatory) => {
-          const { platform } = observatory;
-          if (platform.granularity === "mapping") {
-            log.warn(
-              "references are known by mapping only: a page in use makes its whole mapping look in use, so little is predicted",
-            );
-          }
-          const findings = await findSizes({
-            ...observatory,
-            selectors,
-            groupOf: each
-              ? eachProcess
-              : by && groupsBy(by as Grouping, platform),
-            observation: observe,
-            signal,
-            log,
-          });
-          return sizeReport(findings, {
-            limit: refaults,
-            pagedata: platform.pagedata,
-            memory: platform.memory(),
-          });
-        },
-      );
+      const report = options.from === undefined
+        ? await observing(
+          { ...options, observe },
+          context,
+          async (observatory) => {
+            const { platform } = observatory;
+            if (platform.granularity === "mapping") {
+              log.warn(
+                "references are known by mapping only: a page in use makes its whole mapping look in use, so little is predicted",
+              );
+            }
+            const findings = await findSizes({
+              ...observatory,
+              selectors,
+              groupOf: each
+                ? eachProcess
+                : by && groupsBy(by as Grouping, platform),
+              observation: observe,
+              signal,
+              log,
+            });
+            return sizeReport(findings, {
+              limit: refaults,
+              pagedata: platform.pagedata,
+              memory: platform.memory(),
+            });
+          },
+        )
+        : sizesOfRecording(system.files, options.from, {
+          limit: refaults,
+          groupOf: recordedGroups(options),
+        });
       if (toml) {
         const select = selectors.map(writtenAs);
         const rendered = renderCaps(
@@ -288,21 +304,32 @@ export function sizeCommand(context: Context) {
 /** @throws UsageError if options exclude each other. */
 function requireSensible(
   texts: readonly string[],
-  { each, by, toml, json, observe }: {
+  { each, by, toml, json, observe, from }: {
     each: boolean;
     by?: string;
     toml: boolean;
     json?: true;
     observe: number;
+    from?: string;
   },
 ): void {
+  if (from !== undefined && texts.length > 0) {
+    throw new UsageError(
+      "--from and selectors exclude each other: a recording has its processes",
+    );
+  }
+  if (from !== undefined && toml) {
+    throw new UsageError(
+      "--from and --toml exclude each other: a recording does not have all selectors",
+    );
+  }
   if (each && by) {
     throw new UsageError("--each and --by exclude each other; give only one");
   }
   if (toml && json) {
     throw new UsageError("--toml and --json exclude each other; give only one");
   }
-  if (texts.length === 0 && !by) {
+  if (texts.length === 0 && !by && from === undefined) {
     throw new UsageError(
       "there is no selector",
       "name processes, as in rcap size unit:nginx, or group those of the machine, as in rcap size --by unit",
@@ -312,6 +339,31 @@ function requireSensible(
     throw new UsageError(
       "--observe: with --each and --by it is at most 1h",
     );
+  }
+}
+
+/**
+ * Returns what groups the processes of a recording.
+ *
+ * @throws UsageError if that is not recorded.
+ */
+function recordedGroups(
+  { each, by }: { each: boolean; by?: string },
+): PlayedGroupOf | undefined {
+  if (each) return ({ source: { identity } }) => `pid:${identity.pid}`;
+  switch (by) {
+    case undefined:
+      return undefined;
+    case "comm":
+      return ({ source: { identity } }) => `comm:${identity.comm}`;
+    case "user":
+      return ({ source: { identity: { uid } } }) =>
+        uid === undefined ? NO_GROUP : `user:+${uid}`;
+    default:
+      throw new UsageError(
+        `--by ${by}: a recording does not say it`,
+        "choose user or comm",
+      );
   }
 }
 

@@ -159,9 +159,11 @@ export class File implements Disposable {
     );
   }
 
-  /** Writes a text of any length. */
-  writeAll(text: string): void {
-    let rest = encoder.encode(text);
+  /** Writes a text or bytes of any length. */
+  writeAll(contents: string | Uint8Array<ArrayBuffer>): void {
+    let rest = typeof contents === "string"
+      ? encoder.encode(contents)
+      : contents;
     while (rest.length > 0) {
       const length = checked(
         libc().write(this.fd, rest, BigInt(rest.length)),

@@ -30,8 +30,8 @@ export interface OpenFile extends Disposable {
   readonly fd: number;
   /** Reads from the file position. Returns the number of bytes; 0 at the end. */
   read(buffer: Uint8Array<ArrayBuffer>): number;
-  /** Writes a text of any length. */
-  writeAll(text: string): void;
+  /** Writes a text or bytes of any length. */
+  writeAll(contents: string | Uint8Array<ArrayBuffer>): void;
   /** Sets the permissions, regardless of the umask. */
   setMode(mode: number): void;
 }

@@ -166,8 +166,10 @@ export class IllumosFiles implements FileCalls {
     return {
       fd,
       read: (buffer) => libc.read(fd, buffer),
-      writeAll(text) {
-        let rest = encoder.encode(text);
+      writeAll(contents) {
+        let rest = typeof contents === "string"
+          ? encoder.encode(contents)
+          : contents;
         while (rest.length > 0) rest = rest.subarray(libc.write(fd, rest));
       },
       setMode: (mode) => {

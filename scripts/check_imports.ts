@@ -25,7 +25,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["lib/group"],
   ["lib/config"],
   ["lib/collection"],
-  ["lib/observer"],
+  ["lib/observer", "lib/recording"],
   ["lib/platform"],
   ["lib/scanner", "ffi", "lib/report"],
   ["lib/memory"],

@@ -72,7 +72,7 @@ export interface MappingReport extends MappingSizes {
 }
 
 /** The common part of all reports. */
-interface ReportHead {
+export interface ReportHead {
   readonly version: 1;
   readonly pid: number;
   readonly comm: string;
@@ -318,7 +318,7 @@ function pictureOf(state: number, bits: number): number {
 }
 
 /** Warns if the references that were read are not all, or not exact. */
-function warnOf(
+export function warnOf(
   { coarseness, leftAlone }: MonitoredMemory,
   log: Messages,
 ): void {
@@ -327,7 +327,7 @@ function warnOf(
 }
 
 /** Returns the common part of a report, and logs what the observation has cost. */
-function headOf(
+export function headOf(
   { process: { pid, comm }, memory, platform, log }: {
     process: ProcessEntry;
     memory: MonitoredMemory;

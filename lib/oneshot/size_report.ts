@@ -8,7 +8,6 @@
 import type { SkipReason } from "../memory/process_memory.ts";
 import type {
   MachineMemory,
-  MemoryCosts,
   PagedataSourceName,
   PageInCost,
 } from "../platform/platform.ts";
@@ -132,7 +131,7 @@ export function sizeReport(
 
 function groupReport(
   group: SizedGroup,
-  { limit, costs }: { limit: RefaultLimit; costs: MemoryCosts | undefined },
+  { limit, costs }: { limit: RefaultLimit; costs: SizeFindings["costs"] },
 ): GroupSizeReport {
   const { size, startSize, fixed, workingSet, neverUsed, seconds } = group;
   const { toSwap, toFiles } = group.pageable;
@@ -196,7 +195,7 @@ function recommendedCap(
 /** Returns a function that returns what a cap would have cost. */
 function coster(
   group: SizedGroup,
-  costs: MemoryCosts | undefined,
+  costs: SizeFindings["costs"],
 ): (cap: number) => CapCost {
   const { curve, size, workingSet } = group;
   const costFrom = (origin: PageInCost["from"]) =>

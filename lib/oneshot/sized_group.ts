@@ -7,7 +7,7 @@
 import type { SkipReason } from "../memory/process_memory.ts";
 import { GroupReading } from "../scanner/group_reading.ts";
 import { RefaultCurve } from "../scanner/refault_curve.ts";
-import type { SizedProcess } from "./sized_process.ts";
+import type { Staying } from "../collection/what_stays.ts";
 
 /** The working set is what was used within so many seconds. */
 const WORKING_SET = 120;
@@ -28,6 +28,28 @@ class Mean {
   }
 }
 
+/** A process of a group: one that is watched, or of a recording. Sizes are in bytes. */
+export interface SizedMember {
+  /** Whether it is watched. */
+  readonly isWatched: boolean;
+  readonly hasExited: boolean;
+  /** The size by which the daemon would count it. */
+  readonly size: number;
+  /** What of it can go is recorded. */
+  readonly recorded: number;
+  /** What is in swap and may come back, now and when it was first watched. */
+  readonly out: number;
+  readonly outAtStart: number;
+  /** What stays, and why. */
+  readonly stays: readonly Staying[];
+  /** The parts of it that can go: to swap, and to its files. */
+  readonly pageable: { readonly toSwap: number; readonly toFiles: number };
+  /** Adds what is known of it to a reading of its group. */
+  addTo(reading: GroupReading): void;
+  /** What looks in use, and was last reset longer ago than so many milliseconds. */
+  unresetFor(milliseconds: number): number;
+}
+
 export interface SizedGroupOptions {
   /** The least interval of readings, in seconds. */
   readonly interval: number;
@@ -41,7 +63,7 @@ export interface SizedGroupOptions {
 /** Sizes in bytes, times in seconds since the observation began. */
 export class SizedGroup {
   readonly name: string;
-  processes: SizedProcess[] = [];
+  processes: SizedMember[] = [];
   readonly #options: SizedGroupOptions;
   #curve: RefaultCurve | undefined;
   readonly #inUse = new Mean();
@@ -65,7 +87,7 @@ export class SizedGroup {
   }
 
   /** The processes that are watched. */
-  get watched(): SizedProcess[] {
+  get watched(): SizedMember[] {
     return this.processes.filter(({ isWatched }) => isWatched);
   }
 
@@ -186,10 +208,7 @@ export class SizedGroup {
 
   /** What looks in use, and was last reset longer ago than so many seconds. */
   unresetFor(seconds: number): number {
-    return sum(
-      this.watched,
-      ({ memory }) => memory.unresetFor?.(seconds * 1000) ?? 0,
-    );
+    return sum(this.watched, (one) => one.unresetFor(seconds * 1000));
   }
 }
 

@@ -1,14 +1,16 @@
 /**
- * One process of which `rcap size` finds out what caps would cost: the ages of its pages,
- * what of it cannot go, and what of it is in swap.
+ * One process that `rcap size` and `rcap record` watch: the ages of its pages, what of it
+ * cannot go, and what of it is in swap.
  *
  * @module
  */
 
 import { type Staying, whatStays } from "../collection/what_stays.ts";
-import { ProcessError } from "../errors.ts";
+import { NoSuchProcess, ProcessError } from "../errors.ts";
 import { Member } from "../group/member.ts";
+import type { SampledSizes } from "../group/size_estimate.ts";
 import { MA_ANON } from "../memory/mapping_flags.ts";
+import type { PagedataMapping } from "../memory/pagedata.ts";
 import { PAGE_SWAPPED } from "../memory/page_states.ts";
 import type { Clock } from "../platform/clock.ts";
 import type {
@@ -23,6 +25,7 @@ import type { GroupReading } from "../scanner/group_reading.ts";
 import { UNIT, unitOf } from "../scanner/moves.ts";
 import { OutPages } from "../scanner/out_pages.ts";
 import type { Origin } from "../scanner/used_again.ts";
+import type { SizedMember } from "./sized_group.ts";
 
 /** How many page states are read at a time, and of a process at the start in all. */
 const STATES = 2 ** 16;
@@ -34,16 +37,24 @@ const FIGURES_LIFE = 60_000;
 export interface Watching {
   readonly platform: Platform;
   readonly clock: Clock;
+  /** Whether the names of mappings are of interest. Not by default. */
+  readonly keepsNames?: boolean;
 }
 
+/** A mapping and its name. */
+export type NamedMapping = Pick<MappingFigures, "start" | "end" | "name">;
+
 /** A process that is watched. */
-export class SizedProcess {
+export class SizedProcess implements SizedMember {
   readonly entry: ProcessEntry;
   readonly memory: MonitoredMemory;
   readonly #member: Member;
   readonly #platform: Platform;
   readonly #clock: Clock;
+  readonly #keepsNames: boolean;
   readonly #out = new OutPages();
+  /** The mappings with their names, in address order, as last read; only if these are kept. */
+  named: readonly NamedMapping[] = [];
   /** Where the pages of mappings come from when they come back, by their start. */
   #origins = new Map<bigint, Origin>();
   #ages: PageAges | undefined;
@@ -65,8 +76,9 @@ export class SizedProcess {
   constructor(
     entry: ProcessEntry,
     memory: MonitoredMemory,
-    { platform, clock }: Watching,
+    { platform, clock, keepsNames = false }: Watching,
   ) {
+    this.#keepsNames = keepsNames;
     this.entry = entry;
     this.memory = memory;
     this.#platform = platform;
@@ -82,6 +94,27 @@ export class SizedProcess {
   /** What is in swap and may come back, in bytes. */
   get out(): number {
     return this.#out.bytes;
+  }
+
+  /** The ages of its pages; `undefined` before the first reading, and once it is watched no more. */
+  get ages(): PageAges | undefined {
+    return this.#ages?.pagedata && this.#ages;
+  }
+
+  /** Whether a reading was taken in the last step. */
+  get isRead(): boolean {
+    return this.#isRead;
+  }
+
+  /** As last sampled. */
+  get sample(): ProcessEntry & SampledSizes {
+    return { ...this.#member.entry, ...this.#member.sizes };
+  }
+
+  /** Where the pages of a mapping come from when they come back. */
+  originOf({ start, flags }: PagedataMapping): Origin {
+    // A mapping that is new is not known yet.
+    return this.#origins.get(start) ?? (flags & MA_ANON ? "swap" : "file");
   }
 
   /** What of it can go is recorded, in bytes. */
@@ -107,9 +140,7 @@ export class SizedProcess {
       await this.#measure();
       await this.memory.reset();
       this.#ages = new PageAges({
-        // A mapping that is new is not known yet.
-        originOf: ({ start, flags }) =>
-          this.#origins.get(start) ?? (flags & MA_ANON ? "swap" : "file"),
+        originOf: (mapping) => this.originOf(mapping),
         out: this.#out,
       });
       this.#since = this.#clock.now();
@@ -156,6 +187,10 @@ export class SizedProcess {
     }
   }
 
+  unresetFor(milliseconds: number): number {
+    return this.memory.unresetFor?.(milliseconds) ?? 0;
+  }
+
   /** Runs a step; if the process cannot be read, it is watched no more. */
   async #tolerate(step: () => Promise<void>): Promise<void> {
     if (!this.isWatched) return;
@@ -163,16 +198,17 @@ export class SizedProcess {
       await step();
     } catch (error) {
       if (!(error instanceof ProcessError)) throw error;
-      this.hasExited = this.#sample() === undefined;
+      this.hasExited = this.#sampleNow() === undefined;
       if (!this.hasExited) this.error = error.message;
       this.#ages = undefined;
     }
   }
 
-  #sample(): ProcessSample | undefined {
+  #sampleNow(): ProcessSample | undefined {
     try {
       const sample = this.#platform.sampleProcess(this.entry.pid);
-      return this.#member.is(sample) ? sample : undefined;
+      const isGone = sample.isZombie || !this.#member.is(sample);
+      return isGone ? undefined : sample;
     } catch (error) {
       if (!(error instanceof ProcessError)) throw error;
       return undefined;
@@ -181,11 +217,15 @@ export class SizedProcess {
 
   /** Measures its size, and once a minute by its page tables. */
   async #measure(): Promise<void> {
-    const sample = this.#sample();
-    if (sample) this.#member.take(sample);
+    const sample = this.#sampleNow();
+    if (!sample) {
+      const { pid } = this.entry;
+      throw new NoSuchProcess(pid, `process ${pid} has exited`);
+    }
+    this.#member.take(sample);
     const now = this.#clock.now();
     if (this.#member.isDue(now)) {
-      await this.#member.readFootprint(now, () => this.#sample());
+      await this.#member.readFootprint(now, () => this.#sampleNow());
     }
     if (now - this.#figuresAt >= FIGURES_LIFE) await this.#readFigures();
   }
@@ -195,7 +235,15 @@ export class SizedProcess {
     onMappings: (mappings: readonly MappingFigures[]) => Promise<void> = () =>
       Promise.resolve(),
   ): Promise<void> {
-    const mappings = await this.memory.readMappings("scan");
+    const purpose = this.#keepsNames ? "inspect" : "scan";
+    const mappings = await this.memory.readMappings(purpose);
+    if (this.#keepsNames) {
+      this.named = mappings.map(({ start, end, name }) => ({
+        start,
+        end,
+        name,
+      }));
+    }
     this.#figuresAt = this.#clock.now();
     this.#origins = new Map(
       mappings.map(({ start, pageable, toSwap, anonymous, rss }) => {

@@ -5,7 +5,7 @@
  */
 
 import { NoSuchProcess } from "../errors.ts";
-import { FakeClock } from "./clock_testing.ts";
+import { SimulatedClock as FakeClock } from "./simulated_clock.ts";
 import type {
   MachineMemory,
   MonitoredMemory,

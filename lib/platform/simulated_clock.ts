@@ -1,5 +1,5 @@
 /**
- * Help for tests: a clock that moves when it is told to.
+ * A clock that moves when it is told to, for replays and tests.
  *
  * @module
  */
@@ -9,8 +9,8 @@ import type { Clock } from "./clock.ts";
 /** When the clock starts, in seconds since the epoch. */
 const EPOCH = 1_700_000_000;
 
-/** Time that passes when a test lets it. */
-export class FakeClock implements Clock {
+/** Time that passes when its owner lets it. */
+export class SimulatedClock implements Clock {
   #now = 0;
   readonly #sleepers = new Set<{ at: number; wake: () => void }>();
   readonly #repeated: { every: number; next: number; step: () => void }[] = [];

@@ -1,0 +1,352 @@
+/**
+ * Reads a recording, step by step. What is damaged is refused, and memory is bounded
+ * whatever the file says.
+ *
+ * @module
+ */
+
+import * as v from "valibot";
+import type { SkipReason } from "../memory/process_memory.ts";
+import { UNIT } from "../scanner/moves.ts";
+import { DamagedRecording, Decoder, Malformed } from "./codec.ts";
+import { type Frame, FrameReader, type ReadBytes } from "./frames.ts";
+import { BLOCK, BLOCK_WORDS, WORDS } from "./page_bits.ts";
+import {
+  type Departure,
+  LARGEST_INFO,
+  LEAVE_REASONS,
+  LONGEST_COMM,
+  MACHINE_FIGURES,
+  type MachineFigures,
+  MOST_BLOCKS,
+  MOST_MAPPINGS,
+  MOST_NAMES,
+  MOST_PROCESSES,
+  MOST_STAYS,
+  noFigures,
+  PROCESS_FIGURES,
+  RECORD,
+  type RecordedMapping,
+  RecordedProcess,
+  type RecordedStay,
+  type RecordedStep,
+  type RecordingInfo,
+} from "./records.ts";
+
+/** The largest number of a unit, exclusive: addresses of 64 bits. */
+const MOST_UNITS = 2 ** 52;
+const LARGEST_PAGE = 2 ** 30;
+
+const seconds = v.pipe(v.number(), v.finite(), v.minValue(0));
+
+const INFO = v.object({
+  rcap: v.string(),
+  startedAt: seconds,
+  interval: v.pipe(seconds, v.gtValue(0)),
+  selectors: v.array(v.string()),
+  pagedata: v.picklist(["pte", "smaps", "proc"]),
+  isAnonymous: v.boolean(),
+  pageIns: v.array(v.object({
+    from: v.picklist(["swap", "file", "reads"]),
+    device: v.string(),
+    nanoseconds: seconds,
+  })),
+});
+
+/** How a recording ends. */
+export interface RecordingEnd {
+  /** `done`, `interrupted`, or another word of its writer; `undefined` if it just ends. */
+  readonly how: string | undefined;
+  /** Where the file ends within a frame, in bytes; `undefined` if it does not. */
+  readonly cutAt: number | undefined;
+}
+
+/** A recording that is being read. */
+export class RecordingReader {
+  readonly info: RecordingInfo;
+  readonly #frames: FrameReader;
+  readonly #processes = new Map<number, RecordedProcess>();
+  readonly #names = [""];
+  #machine: MachineFigures = noFigures(MACHINE_FIGURES);
+  #nextId = 0;
+  #blocks = 0;
+  #mappings = 0;
+  #milliseconds = 0;
+  #isInStep = false;
+  #how: string | undefined;
+  #joined: RecordedProcess[] = [];
+  #left: Departure[] = [];
+
+  /**
+   * Begins to read.
+   *
+   * @param name the name of the file, for messages.
+   * @throws DamagedRecording if it is not a recording, or damaged.
+   */
+  constructor(read: ReadBytes, name: string) {
+    this.#frames = new FrameReader(read, name);
+    this.#frames.start();
+    const frame = this.#frames.next();
+    if (!frame) {
+      throw new DamagedRecording(`${name} ends before its first step`);
+    }
+    this.info = this.#guarded(frame, () => this.#readInfo(frame));
+  }
+
+  #readInfo({ contents }: Frame): RecordingInfo {
+    const decoder = new Decoder(contents);
+    if (decoder.byte() !== RECORD.info) {
+      throw new Malformed("it does not begin with what is recorded");
+    }
+    const text = decoder.raw(decoder.upTo(LARGEST_INFO, "its information"));
+    if (!decoder.isAtEnd) throw new Malformed("its first frame is too long");
+    let json: unknown;
+    try {
+      json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(text));
+    } catch {
+      throw new Malformed("its information is not JSON");
+    }
+    const info = v.safeParse(INFO, json);
+    if (info.success) return info.output;
+    throw new Malformed(`its information: ${info.issues[0].message}`);
+  }
+
+  /** How it ends; of use after the last step. */
+  get end(): RecordingEnd {
+    return { how: this.#how, cutAt: this.#frames.cutAt };
+  }
+
+  /**
+   * Reads the steps. A step that is not complete, at the end of a file that was cut off,
+   * is left out.
+   *
+   * @throws DamagedRecording at the first damage.
+   */
+  *steps(): Generator<RecordedStep> {
+    let number = 0;
+    for (;;) {
+      const frame = this.#frames.next();
+      if (!frame) return;
+      const decoder = new Decoder(frame.contents);
+      while (!decoder.isAtEnd) {
+        const isComplete = this.#guarded(frame, () => this.#record(decoder));
+        if (!isComplete) continue;
+        yield {
+          number: number++,
+          seconds: this.#milliseconds / 1000,
+          machine: this.#machine,
+          processes: this.#processes,
+          joined: this.#joined,
+          left: this.#left,
+        };
+        this.#joined = [];
+        this.#left = [];
+      }
+    }
+  }
+
+  #guarded<T>({ at }: Frame, step: () => T): T {
+    try {
+      return step();
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      this.#frames.fail(at, error.message);
+    }
+  }
+
+  /** @returns whether it ends a step. */
+  #record(decoder: Decoder): boolean {
+    const kind = decoder.byte();
+    if (this.#how !== undefined) {
+      throw new Malformed("it goes on after its end");
+    }
+    if (kind === RECORD.end) {
+      if (this.#isInStep) throw new Malformed("it ends within a step");
+      this.#how = decoder.text();
+      return false;
+    }
+    if (kind === RECORD.step) {
+      if (this.#isInStep) throw new Malformed("a step begins within another");
+      this.#isInStep = true;
+      this.#milliseconds += decoder.upTo(2 ** 42, "a time");
+      readFigures(decoder, MACHINE_FIGURES, this.#machine);
+      return false;
+    }
+    if (!this.#isInStep) throw new Malformed("a record is outside of any step");
+    switch (kind) {
+      case RECORD.stepEnd:
+        this.#isInStep = false;
+        return true;
+      case RECORD.join:
+        this.#join(decoder);
+        break;
+      case RECORD.leave:
+        this.#leave(decoder);
+        break;
+      case RECORD.figures: {
+        const { figures } = this.#process(decoder);
+        readFigures(decoder, PROCESS_FIGURES, figures);
+        break;
+      }
+      case RECORD.stays:
+        this.#stays(decoder);
+        break;
+      case RECORD.name:
+        if (this.#names.length > MOST_NAMES) {
+          throw new Malformed("there are too many names");
+        }
+        this.#names.push(decoder.text());
+        break;
+      case RECORD.mappings:
+        this.#readMappings(decoder);
+        break;
+      case RECORD.pages:
+        this.#readPages(decoder);
+        break;
+      default:
+        throw new Malformed(`there is no kind of record ${kind}`);
+    }
+    return false;
+  }
+
+  #process(decoder: Decoder): RecordedProcess {
+    const id = decoder.number();
+    const process = this.#processes.get(id);
+    if (process) return process;
+    throw new Malformed(`there is no process ${id}`);
+  }
+
+  #join(decoder: Decoder): void {
+    if (this.#processes.size + this.#left.length >= 2 * MOST_PROCESSES) {
+      throw new Malformed("there are too many processes");
+    }
+    const pid = decoder.number();
+    const startTime = decoder.number();
+    const comm = decoder.text();
+    if (comm.length > LONGEST_COMM) throw new Malformed("a name is too long");
+    const uid = decoder.number();
+    const id = this.#nextId++;
+    const process = new RecordedProcess(id, {
+      pid,
+      startTime,
+      comm,
+      uid: uid === 0 ? undefined : uid - 1,
+    });
+    this.#processes.set(id, process);
+    this.#joined.push(process);
+  }
+
+  #leave(decoder: Decoder): void {
+    const process = this.#process(decoder);
+    const reason = LEAVE_REASONS[decoder.byte()];
+    if (!reason) throw new Malformed("a process leaves for no known reason");
+    const message = decoder.text();
+    this.#blocks -= process.bits.size;
+    this.#mappings -= process.mappings.length;
+    process.bits.clear();
+    process.mappings = [];
+    this.#processes.delete(process.id);
+    this.#left.push({ process, reason, message });
+  }
+
+  #stays(decoder: Decoder): void {
+    const process = this.#process(decoder);
+    const count = decoder.upTo(MOST_STAYS, "the number of reasons");
+    const stays: RecordedStay[] = [];
+    for (let at = 0; at < count; at++) {
+      const reason = decoder.text();
+      if (!/^[a-z-]{1,32}$/.test(reason)) {
+        throw new Malformed("a reason is not a word");
+      }
+      // Another rcap may know other words; they are only shown.
+      stays.push({ reason: reason as SkipReason, bytes: decoder.number() });
+    }
+    process.stays = stays;
+  }
+
+  #readMappings(decoder: Decoder): void {
+    const process = this.#process(decoder);
+    const before = process.mappings;
+    const first = decoder.upTo(before.length, "a number of mappings");
+    const last = decoder.upTo(before.length - first, "a number of mappings");
+    const most = MOST_MAPPINGS - this.#mappings + before.length - first - last;
+    const changed: RecordedMapping[] = [];
+    let end = first === 0
+      ? 0
+      : before[first - 1].start + before[first - 1].units;
+    for (;;) {
+      const more = decoder.byte();
+      if (more === 0) break;
+      if (more !== 1) throw new Malformed("a list of mappings goes on oddly");
+      if (changed.length >= most) throw new Malformed("too many mappings");
+      const start = end + decoder.number();
+      const units = decoder.number();
+      end = start + units;
+      if (end > MOST_UNITS) throw new Malformed("an address is too large");
+      const pageSize = decoder.number();
+      const scale = pageSize / UNIT;
+      const isPower = scale >= 1 && pageSize <= LARGEST_PAGE &&
+        Number.isInteger(Math.log2(scale));
+      if (!isPower || units % scale !== 0) {
+        throw new Malformed(`${pageSize} is not a size of pages`);
+      }
+      const flags = decoder.upTo(0xffff, "flags");
+      const isFile = decoder.byte() !== 0;
+      const number = decoder.number();
+      const name = this.#names[number];
+      if (name === undefined) throw new Malformed(`there is no name ${number}`);
+      changed.push({ start, units, pageSize, flags, isFile, name });
+    }
+    const kept = before.slice(before.length - last);
+    if (kept.length > 0 && kept[0].start < end) {
+      throw new Malformed("mappings are not in address order");
+    }
+    process.mappings = [...before.slice(0, first), ...changed, ...kept];
+    this.#mappings += process.mappings.length - before.length;
+  }
+
+  #readPages(decoder: Decoder): void {
+    const { bits } = this.#process(decoder);
+    let number = -1;
+    for (;;) {
+      const distance = decoder.number();
+      if (distance === 0) return;
+      number += distance;
+      if (number >= MOST_UNITS / BLOCK) {
+        throw new Malformed("an address is too large");
+      }
+      const mask = decoder.byte();
+      if (mask < 1 || mask > 3) throw new Malformed("a block changes oddly");
+      const known = bits.size;
+      const place = bits.place(number);
+      this.#blocks += bits.size - known;
+      if (this.#blocks > MOST_BLOCKS) throw new Malformed("too many blocks");
+      const { words } = bits;
+      let isEmpty = true;
+      for (let at = 0; at < BLOCK_WORDS; at++) {
+        if (mask & (at < WORDS ? 1 : 2)) words[place + at] ^= decoder.word();
+        if (words[place + at] !== 0) isEmpty = false;
+      }
+      if (isEmpty) {
+        bits.remove(number);
+        this.#blocks--;
+      }
+    }
+  }
+}
+
+/** Reads figures that have changed. */
+function readFigures<T extends string>(
+  decoder: Decoder,
+  names: readonly T[],
+  figures: Record<T, number>,
+): void {
+  const mask = decoder.upTo(2 ** names.length - 1, "a set of figures");
+  for (const [at, name] of names.entries()) {
+    if (!(mask >>> at & 1)) continue;
+    figures[name] += decoder.signed();
+    if (!(figures[name] >= 0 && Number.isSafeInteger(figures[name]))) {
+      throw new Malformed(`${figures[name]} is out of range for ${name}`);
+    }
+  }
+}

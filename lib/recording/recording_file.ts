@@ -1,0 +1,95 @@
+/**
+ * The files of recordings: made anew, for their owner only, and read with bounds.
+ *
+ * @module
+ */
+
+import { CommonErrno, RcapError, SystemError } from "../errors.ts";
+import type { FileCalls } from "../platform/directory.ts";
+import { openTrustedDirectory } from "../platform/trusted_path.ts";
+import { RecordingReader } from "./reader.ts";
+
+/** Only the owner reads a recording: it says what processes do. */
+const MODE = 0o600;
+
+/** The directory of a path, and its last name. */
+function split(path: string): { directory: string; name: string } {
+  const at = path.lastIndexOf("/");
+  const name = path.slice(at + 1);
+  if (name === "" || name === "." || name === "..") {
+    throw new RcapError(`"${path}" is not the path of a file`);
+  }
+  const directory = at < 0 ? "." : path.slice(0, at + 1);
+  return { directory, name };
+}
+
+/** A recording that is being made; closed by `using`. */
+export interface RecordingFile extends Disposable {
+  /** Adds bytes at the end. @throws SystemError if the file takes no more. */
+  write(bytes: Uint8Array<ArrayBuffer>): void;
+  /** Removes it. */
+  remove(): void;
+}
+
+/**
+ * Makes a file that did not exist. Follows no link that others can change, and does not
+ * overwrite anything.
+ *
+ * @throws RcapError if there is something at the path already.
+ */
+export function makeRecordingFile(
+  files: FileCalls,
+  path: string,
+): RecordingFile {
+  const { directory, name } = split(path);
+  using cleanup = new DisposableStack();
+  // Whoever can change the directory can remove the file, but not read or change it.
+  const held = cleanup.use(
+    openTrustedDirectory(files, directory, { onDistrust: () => {} }),
+  );
+  try {
+    const file = cleanup.use(held.makeFile(name, MODE));
+    const all = cleanup.move();
+    return {
+      write: (bytes) => file.writeAll(bytes),
+      remove: () => held.remove(name),
+      [Symbol.dispose]: () => all.dispose(),
+    };
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.errno !== CommonErrno.EEXIST) {
+      throw error;
+    }
+    throw new RcapError(
+      `${path} exists already, and nothing is overwritten; remove it, or choose another name with -o`,
+    );
+  }
+}
+
+/** A recording that is open; closed by `using`. */
+export interface OpenRecording extends Disposable {
+  readonly reader: RecordingReader;
+}
+
+/**
+ * Opens a recording.
+ *
+ * @throws SystemError, NotAFile if it cannot be opened.
+ * @throws DamagedRecording if it is not a recording, or its start is damaged.
+ */
+export function openRecording(files: FileCalls, path: string): OpenRecording {
+  const { directory, name } = split(path);
+  using held = openTrustedDirectory(files, directory, { onDistrust: () => {} });
+  using cleanup = new DisposableStack();
+  const file = cleanup.use(held.openFile(name));
+  const reader = new RecordingReader((buffer) => {
+    let length = 0;
+    while (length < buffer.length) {
+      const more = file.read(buffer.subarray(length));
+      if (more === 0) break;
+      length += more;
+    }
+    return length;
+  }, path);
+  const all = cleanup.move();
+  return { reader, [Symbol.dispose]: () => all.dispose() };
+}
