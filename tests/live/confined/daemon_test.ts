@@ -258,7 +258,7 @@ Deno.test("a cap that cannot be met is tried less often, with one warning that s
   const table = await rcap(["stat", "1", "1", ...stateArgs]);
   assertMatch(
     table.stdout,
-    /BACKED_OFF\n.*\nstuck: .* cannot be brought under/,
+    /PG\n.*\nstuck: .* cannot be brought under/,
   );
 
   // The group recovers as soon as there is room.
