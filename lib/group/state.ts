@@ -36,6 +36,8 @@ export interface DaemonState {
     readonly used: number;
     /** The share of it above which caps are enforced, 0 to 1. */
     readonly threshold: number;
+    /** Its swap; null if that is not known, as of a daemon of an earlier version. */
+    readonly swap: { readonly total: number; readonly used: number } | null;
   };
   /** The daemon's own processor time so far, and its resident set. */
   readonly own: { readonly cpu: number; readonly rss: number };

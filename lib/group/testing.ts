@@ -66,7 +66,12 @@ export function daemonState(given: Partial<DaemonState> = {}): DaemonState {
     reportInterval: 5,
     pagedata: "pte",
     costs: null,
-    memory: { total: 2 ** 34, used: 2 ** 33, threshold: 0 },
+    memory: {
+      total: 2 ** 34,
+      used: 2 ** 33,
+      threshold: 0,
+      swap: { total: 2 ** 32, used: 2 ** 30 },
+    },
     own: { cpu: 0.25, rss: 50 * 2 ** 20 },
     configuration: {
       serial: 1,

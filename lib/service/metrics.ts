@@ -95,6 +95,18 @@ const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
   },
   {
     kind: "gauge",
+    name: "rcap_swap_total_bytes",
+    help: "Size of the machine's swap.",
+    value: ({ memory }) => memory.swap?.total ?? null,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_swap_used_bytes",
+    help: "How much of the machine's swap is in use, by any process.",
+    value: ({ memory }) => memory.swap?.used ?? null,
+  },
+  {
+    kind: "gauge",
     name: "rcap_enforcement_threshold_ratio",
     help: "Caps are enforced while more than this share of memory is in use.",
     value: ({ memory }) => memory.threshold,

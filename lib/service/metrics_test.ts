@@ -105,6 +105,8 @@ Deno.test("metrics show the last state of the daemon and its groups", async () =
       rcap_process_start_time_seconds: 1_700_000_000,
       rcap_process_uptime_seconds: 60,
       rcap_memory_used_bytes: 2 ** 33,
+      rcap_swap_total_bytes: 2 ** 32,
+      rcap_swap_used_bytes: 2 ** 30,
     });
     assertEquals(
       (await metrics.render(format)).includes('rcap_cap_bytes{group="builds"}'),

@@ -188,6 +188,11 @@ const STATE = v.looseObject({
     total: v.pipe(amount, v.minValue(1)),
     used: amount,
     threshold: share,
+    // A daemon of an earlier version has none.
+    swap: v.optional(
+      v.nullable(v.looseObject({ total: amount, used: amount })),
+      null,
+    ),
   }),
   own: v.looseObject({ cpu: amount, rss: amount }),
   configuration: v.looseObject({
