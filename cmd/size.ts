@@ -152,9 +152,9 @@ set (what was used within two minutes) a minute, or a number a second; it is
 never below one refault a second. 0.2 % a minute is the published budget of a
 large fleet's far memory.
 
---each has a row for each process, and --by one for each user, unit, cgroup or
-command, of the whole machine if no selector is given; the cap is the
-recommended one. Columns: ${columnNames(GROUP_COLUMNS)}
+--each has a row for each process, and --by one for each user, unit, cgroup,
+command, container or pod, of the whole machine if no selector is given; the cap
+is the recommended one. Columns: ${columnNames(GROUP_COLUMNS)}
 (unused: what was not used at all while it was watched).
 
 --toml prints the recommended caps for a configuration. SIGINT ends the

@@ -16,6 +16,7 @@ import {
   SystemError,
 } from "../../errors.ts";
 import {
+  type Container,
   type CostOptions,
   granularityOf,
   type MachineMemory,
@@ -37,6 +38,7 @@ import {
   systemdPath,
   unifiedPath,
 } from "./cgroups.ts";
+import { Containers } from "./containers.ts";
 import { FrozenCgroups } from "./frozen_cgroups.ts";
 import { CgroupPressures, machinePressure } from "./memory_pressure.ts";
 import { CostMeter } from "./memory_costs.ts";
@@ -68,6 +70,7 @@ export class LinuxPlatform implements Platform {
   readonly #budgets = precisionBudgets(systemMemory().totalMemory);
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
+  readonly #containers = new Containers();
   readonly #reclaim = new CgroupReclaim(this.#avoidance);
   readonly #swapLimits = new SwapLimits();
   readonly #frozenCgroups = new FrozenCgroups();
@@ -153,6 +156,19 @@ export class LinuxPlatform implements Platform {
       process.pid,
       "it is not known to which units processes belong whose cgroups are outside of the cgroup namespace that rcap runs in; run rcap in that of the machine",
     );
+  }
+
+  containerOf(process: ProcessEntry): Container | undefined {
+    return lookUp(process, (directory) => {
+      const places = placesOf(directory);
+      if (places.length > 0 && places.every(({ path }) => isOutside(path))) {
+        throw new NotKnown(
+          process.pid,
+          "it is not known in which containers processes are whose cgroups are outside of the cgroup namespace that rcap runs in; run rcap in that of the machine",
+        );
+      }
+      return ofProcess(process.pid, () => this.#containers.of(places));
+    });
   }
 
   unifiedCgroupOf(process: ProcessEntry): string | undefined {
