@@ -6,6 +6,7 @@
  */
 
 import type { MemoryCosts } from "../platform/platform.ts";
+import type { GroupContainer } from "./group_containers.ts";
 import type { Growth } from "./growth.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
 
@@ -93,6 +94,8 @@ export interface GroupState {
   readonly pressure: number | null;
   /** The cgroup of the group whose pressure that is; null for that of the machine. */
   readonly cgroup: string | null;
+  /** The containers that members were in when they joined, at most 20. */
+  readonly containers: readonly GroupContainer[];
   /** The processes that may leak, the fastest first: known with the policy `coldest`. */
   readonly growth: readonly Growth[];
   /** In a dry run, how much would be paged out now to meet the cap; else null. */

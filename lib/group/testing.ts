@@ -26,6 +26,7 @@ export function groupState(
     saved: 0,
     pressure: null,
     cgroup: null,
+    containers: [],
     growth: [],
     planned: null,
     pausedUntil: null,

@@ -116,6 +116,26 @@ Deno.test("metrics show the last state of the daemon and its groups", async () =
   }
 });
 
+Deno.test("containers of groups are labels of a metric of their own", async () => {
+  const metrics = new Metrics({ version: "1" });
+  const web = groupState({
+    name: "web",
+    containers: [
+      { container: "web", pod: null, namespace: null },
+      { container: "nginx", pod: "web-0", namespace: "shop" },
+    ],
+  });
+  metrics.update(daemonState({ groups: [web, groupState({ name: "none" })] }));
+  const samples = await samplesOf(metrics);
+  assertEquals(
+    Object.keys(samples).filter((name) => name.includes("container")),
+    [
+      'rcap_container_info{group="web",container="web",pod="",namespace=""}',
+      'rcap_container_info{group="web",container="nginx",pod="web-0",namespace="shop"}',
+    ],
+  );
+});
+
 Deno.test("a removed group has no metrics, and totals may start anew", async () => {
   const metrics = new Metrics({ version: "1" });
   const gone = groupState({ name: "gone" });
