@@ -41,7 +41,12 @@ import { lines } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
 import { countOf, parseDuration } from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
-import { type Context, observing, pagedataOption } from "./options.ts";
+import {
+  type Context,
+  hostRootOption,
+  observing,
+  pagedataOption,
+} from "./options.ts";
 import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 
 const MINUTE = 60_000;
@@ -204,7 +209,8 @@ export function sizeCommand(context: Context) {
           .choices(GROUPINGS),
       )
       .option("--toml", "print the recommended caps as TOML", false)
-      .addOption(pagedataOption(system)),
+      .addOption(pagedataOption(system))
+      .addOption(hostRootOption(system)),
   )
     .addHelpText("after", help(system))
     .action(async (texts, options) => {

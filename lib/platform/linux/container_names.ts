@@ -15,20 +15,11 @@
  */
 
 import * as v from "valibot";
-import { isExhausted, RcapError } from "../../errors.ts";
-import {
-  type Entry,
-  type FileCalls,
-  type OpenFile,
-  readUpTo,
-} from "../directory.ts";
+import type { Entry, OpenFile } from "../directory.ts";
 import type { PodName } from "../platform.ts";
-import {
-  openFileIn,
-  openTrustedDirectory,
-  openTrustedFile,
-} from "../trusted_path.ts";
+import { openFileIn, openTrustedDirectory } from "../trusted_path.ts";
 import type { ContainerPlace } from "./container_path.ts";
+import { HostFiles, nothing, readText } from "./host_files.ts";
 
 /** Where Docker keeps containers. */
 const DOCKER = "/var/lib/docker/containers";
@@ -50,9 +41,6 @@ const BUNDLES = [
 const NAMESPACES = ["k8s.io", "default"];
 
 const POD_LOGS = "/var/log/pods";
-
-/** The most bytes of a file: room for the bundle of a container, and for thousands in a list. */
-const LARGEST_FILE = 4 * 2 ** 20;
 
 /** What engines allow: letters and digits, and some other characters behind the first. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/;
@@ -92,13 +80,10 @@ export interface ContainerNames {
 
 /** Reads names. */
 export class NameFiles {
-  readonly #files: FileCalls;
-  readonly #root: string;
+  readonly #host: HostFiles;
 
-  /** @param root what paths begin with: empty, or the directory of another file system. */
-  constructor(files: FileCalls, root = "") {
-    this.#files = files;
-    this.#root = root;
+  constructor(host = new HostFiles()) {
+    this.#host = host;
   }
 
   /** Returns the names of a container or pod. */
@@ -169,7 +154,7 @@ export class NameFiles {
     try {
       using cleanup = new DisposableStack();
       const directory = cleanup.use(
-        openTrustedDirectory(this.#files, this.#root + path, {
+        openTrustedDirectory(this.#host.calls, this.#host.root + path, {
           onDistrust: () => {},
         }),
       );
@@ -183,13 +168,8 @@ export class NameFiles {
 
   /** The home of a user of the machine's own list; other sources may take long. */
   #homeOf(uid: number): string | undefined {
-    const text = readText(() => this.#open("/etc/passwd"));
-    // passwd(5).
-    return new RegExp(
-      `^[^:\\n]*:[^:\\n]*:${uid}:[^:\\n]*:[^:\\n]*:(/[^:\\n]*):`,
-      "m",
-    )
-      .exec(text ?? "")?.[1];
+    const user = this.#host.passwd()?.find((one) => one.uid === uid);
+    return user?.home.startsWith("/") ? user.home : undefined;
   }
 
   /** What the bundle of a container says. */
@@ -216,8 +196,8 @@ export class NameFiles {
   #logged(podUid: string): PodName | undefined {
     try {
       using directory = openTrustedDirectory(
-        this.#files,
-        this.#root + POD_LOGS,
+        this.#host.calls,
+        this.#host.root + POD_LOGS,
       );
       const found = directory.names().find((one) => one.endsWith(`_${podUid}`));
       const [namespace, pod] = found?.split("_") ?? [];
@@ -227,15 +207,11 @@ export class NameFiles {
     }
   }
 
-  #open(path: string): OpenFile {
-    return openTrustedFile(this.#files, this.#root + path);
-  }
-
   #parsed<S extends v.GenericSchema>(
     path: string,
     schema: S,
   ): v.InferOutput<S> | undefined {
-    return parsed(() => this.#open(path), schema);
+    return parsed(() => this.#host.open(path), schema);
   }
 }
 
@@ -298,21 +274,4 @@ function parsed<S extends v.GenericSchema>(
   }
   const result = v.safeParse(schema, value);
   return result.success ? result.output : undefined;
-}
-
-/** Reads a file; `undefined` if there is none to trust, or it is too large. */
-function readText(open: () => OpenFile): string | undefined {
-  try {
-    using file = open();
-    const bytes = readUpTo(file, LARGEST_FILE);
-    return bytes && new TextDecoder().decode(bytes);
-  } catch (error) {
-    return nothing(error);
-  }
-}
-
-/** A file that is not there, or not to be trusted, has no names. */
-function nothing(error: unknown): undefined {
-  if (isExhausted(error) || !(error instanceof RcapError)) throw error;
-  return undefined;
 }

@@ -5,10 +5,10 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { linuxFiles } from "../../../ffi/linux_files.ts";
 import "../../../ffi/testing.ts";
 import { NameFiles } from "./container_names.ts";
 import { containerIn } from "./container_path.ts";
+import { HostFiles } from "./host_files.ts";
 
 const ID = "9ce2b77ad46306007530c9993fbee3cbe077c0dfe0610b5c0e65b160bcb14bd9";
 const OTHER =
@@ -36,7 +36,9 @@ class Machine implements Disposable {
   namesOf(path: string) {
     const place = containerIn(path);
     if (!place) throw new Error(`there is no container in ${path}`);
-    const { name, pod } = new NameFiles(linuxFiles, this.root).namesOf(place);
+    const { name, pod } = new NameFiles(new HostFiles(this.root)).namesOf(
+      place,
+    );
     return { name, pod };
   }
 

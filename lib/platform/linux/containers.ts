@@ -6,7 +6,6 @@
 
 import { directoryAt } from "../../../ffi/cgroup_directory.ts";
 import { File, readTextFile } from "../../../ffi/file.ts";
-import { linuxFiles } from "../../../ffi/linux_files.ts";
 import type { Container } from "../platform.ts";
 import { type ContainerNames, NameFiles } from "./container_names.ts";
 import { containerIn, type ContainerPlace } from "./container_path.ts";
@@ -35,7 +34,7 @@ export class Containers {
 
   /** @param now a clock in milliseconds. */
   constructor(
-    files: Pick<NameFiles, "namesOf"> = new NameFiles(linuxFiles),
+    files: Pick<NameFiles, "namesOf"> = new NameFiles(),
     now: () => number = () => performance.now(),
   ) {
     this.#files = files;

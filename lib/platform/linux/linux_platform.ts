@@ -38,8 +38,10 @@ import {
   systemdPath,
   unifiedPath,
 } from "./cgroups.ts";
+import { NameFiles } from "./container_names.ts";
 import { Containers } from "./containers.ts";
 import { FrozenCgroups } from "./frozen_cgroups.ts";
+import type { HostFiles } from "./host_files.ts";
 import { CgroupPressures, machinePressure } from "./memory_pressure.ts";
 import { CostMeter } from "./memory_costs.ts";
 import { MemoryCalls } from "./memory_calls.ts";
@@ -70,7 +72,7 @@ export class LinuxPlatform implements Platform {
   readonly #budgets = precisionBudgets(systemMemory().totalMemory);
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
-  readonly #containers = new Containers();
+  readonly #containers: Containers;
   readonly #reclaim = new CgroupReclaim(this.#avoidance);
   readonly #swapLimits = new SwapLimits();
   readonly #frozenCgroups = new FrozenCgroups();
@@ -81,9 +83,11 @@ export class LinuxPlatform implements Platform {
    * Takes ownership of the source, which is closed with the platform.
    *
    * @param signal ends all waiting for processes.
+   * @param host the files that name containers.
    */
-  constructor(source: PagedataSource, signal?: AbortSignal) {
+  constructor(source: PagedataSource, signal?: AbortSignal, host?: HostFiles) {
     this.#source = source;
+    this.#containers = new Containers(new NameFiles(host));
     this.#calls = new MemoryCalls({
       lookAtLock: source.lookAtLock?.bind(source),
       signal,

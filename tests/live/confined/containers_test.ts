@@ -46,7 +46,7 @@ select = ["container:${web.name}"]
 max_rss = "16M"
 
 [[cap]]
-name = "by id"
+name = "by-id"
 select = ["container:${other.id.slice(0, 12)}"]
 max_rss = "1G"
 `,
@@ -57,13 +57,13 @@ max_rss = "1G"
     ({ rss, swap }) => rss <= 16 * MIB && (swap ?? 0) > 24 * MIB,
     "the cap of the container to be met",
   );
-  const untouched = daemon.group("by id");
+  const untouched = daemon.group("by-id");
   assert(untouched.rss >= SIZE, `${untouched.rss}`);
   assertEquals(untouched.statistics.scans, 0);
   const port = await daemon.listeningPort();
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`))
     .text();
-  for (const [group, { name }] of [["web", web], ["by id", other]] as const) {
+  for (const [group, { name }] of [["web", web], ["by-id", other]] as const) {
     const line =
       `rcap_container_info{group="${group}",container="${name}",pod="",namespace=""} 1`;
     assert(metrics.includes(line), metrics);
