@@ -72,43 +72,68 @@ export class Podman implements AsyncDisposable {
   async run(name: string, size: number): Promise<PodmanContainer> {
     const script =
       `x=$(head -c ${size} /dev/zero | tr '\\0' x); while :; do sleep 1; done`;
-    const limit = (await run("sh", ["-c", "ulimit -Hn"])).trim();
-    const id = await podman([
-      "run",
-      "--detach",
-      "--rm",
-      "--name",
-      name,
-      "--network=none",
-      "--pids-limit=0",
-      // Not above those of the test.
-      `--ulimit=nofile=${limit}:${limit}`,
-      "--ulimit=nproc=1000:1000",
+    const container = await runContainer(name, [
       this.#image,
       "/bin/sh",
       "-c",
       script,
     ]);
-    const pid = Number(
-      await podman(["inspect", "--format={{.State.Pid}}", name]),
-    );
     await until(
-      () => residentOf(pid) >= size,
+      () => residentOf(container.pid) >= size,
       `the memory of container ${name} to be there`,
     );
-    return {
-      name,
-      id,
-      pid,
-      async [Symbol.asyncDispose]() {
-        await podman(["rm", "--force", "--time=0", name]);
-      },
-    };
+    return container;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await podman(["rmi", "--force", this.#image]);
   }
+}
+
+/**
+ * Runs a container beside the test.
+ *
+ * @param args further options, the image, and the command.
+ */
+export async function runContainer(
+  name: string,
+  args: string[],
+): Promise<PodmanContainer> {
+  const id = await podman([
+    "run",
+    "--detach",
+    "--rm",
+    `--name=${name}`,
+    ...await limits(),
+    ...args,
+  ]);
+  const pid = Number(
+    await podman(["inspect", "--format={{.State.Pid}}", name]),
+  );
+  return {
+    name,
+    id,
+    pid,
+    async [Symbol.asyncDispose]() {
+      await podman(["rm", "--force", "--time=0", name]);
+    },
+  };
+}
+
+/** Runs a container to its end, and returns what it prints. */
+export async function containerOutput(args: string[]): Promise<string> {
+  return await podman(["run", "--rm", ...await limits(), ...args]);
+}
+
+/** Limits that the test itself has, since not every machine allows to raise them. */
+async function limits(): Promise<string[]> {
+  const limit = (await run("sh", ["-c", "ulimit -Hn"])).trim();
+  return [
+    "--network=none",
+    "--pids-limit=0",
+    `--ulimit=nofile=${limit}:${limit}`,
+    "--ulimit=nproc=1000:1000",
+  ];
 }
 
 /** The resident memory of a process, in bytes: proc_pid_status(5). */
@@ -117,7 +142,8 @@ function residentOf(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
 }
 
-async function podman(args: string[]): Promise<string> {
+/** Runs Podman, and returns what it prints. */
+export async function podman(args: string[]): Promise<string> {
   const isOnly2 = isThere("/sys/fs/cgroup/cgroup.controllers");
   const [program, ...rest] = [
     ...isOnly2 ? [] : VERSION_2_ONLY,
