@@ -18,7 +18,7 @@ import {
   renderConfig,
 } from "../lib/config/config_report.ts";
 import { exitStatusHelp } from "./exit_status.ts";
-import { configOption, type Context } from "./options.ts";
+import { configOption, type Context, hostRootOption } from "./options.ts";
 import { jsonOption, printResult } from "./result.ts";
 
 const HELP = `
@@ -64,6 +64,7 @@ export function checkCommand(context: Context) {
         "Needs no privileges.",
     )
     .addOption(configOption)
+    .addOption(hostRootOption(context.system))
     .option(
       "--print",
       "print the merged result as TOML, with the source of each value",

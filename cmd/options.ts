@@ -67,6 +67,20 @@ export function pagedataOption({ pagedataSources }: OperatingSystem) {
     .choices(["auto" as const, ...pagedataSources]).default("auto" as const);
 }
 
+/** `--host-root`: where a container has the file system of its machine. */
+export function hostRootOption(system: OperatingSystem) {
+  return new Option(
+    "--host-root <directory>",
+    "in a container: where / of the machine is mounted",
+  ).hideHelp(!system.useHostRoot).argParser((directory) => {
+    if (!system.useHostRoot) {
+      throw new UsageError("--host-root is for containers of Linux");
+    }
+    system.useHostRoot(directory);
+    return directory;
+  });
+}
+
 /** `--config`: the main file. */
 export const configOption = new Option(
   "--config <file>",

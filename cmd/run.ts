@@ -27,6 +27,7 @@ import {
   configOption,
   type Context,
   harmlessness,
+  hostRootOption,
   stateDirectoryOption,
   totalMemory,
 } from "./options.ts";
@@ -76,6 +77,7 @@ export function runCommand(context: Context) {
       )
       .addOption(configOption)
       .addOption(stateDirectoryOption(system))
+      .addOption(hostRootOption(system))
       .option(
         "-n, --dry-run",
         "watch, and say what would go; page out nothing",
@@ -185,9 +187,10 @@ async function configuredCaps(
 
 /** The arguments of the daemon in a unit: those that differ from the default. */
 function unitArguments(
-  { config, stateDir, metrics, logFormat, dryRun }: {
+  { config, stateDir, hostRoot, metrics, logFormat, dryRun }: {
     config: string;
     stateDir: string;
+    hostRoot?: string;
     metrics?: Address;
     logFormat: LogFormat;
     dryRun: boolean;
@@ -198,6 +201,7 @@ function unitArguments(
     "run",
     ...(config === DEFAULT_CONFIG ? [] : ["--config", config]),
     ...(stateDir === stateDirectory ? [] : ["--state-dir", stateDir]),
+    ...(hostRoot === undefined ? [] : ["--host-root", hostRoot]),
     ...(metrics ? ["--metrics", formatAddress(metrics)] : []),
     ...(logFormat === "text" ? [] : ["--log-format", logFormat]),
     ...(dryRun ? ["--dry-run"] : []),

@@ -17,6 +17,7 @@ import { exitStatusHelp } from "./exit_status.ts";
 import {
   type Context,
   harmlessness,
+  hostRootOption,
   observeOption,
   observing,
   pagedataOption,
@@ -123,6 +124,7 @@ export function scanCommand(context: Context) {
           .default(system.defaultPolicy),
       )
       .addOption(pagedataOption(system))
+      .addOption(hostRootOption(system))
       .addOption(
         new Option(
           "--secondary-mmu <choice>",

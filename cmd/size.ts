@@ -45,7 +45,12 @@ import { lines } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
 import { countOf, parseDuration } from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
-import { type Context, observing, pagedataOption } from "./options.ts";
+import {
+  type Context,
+  hostRootOption,
+  observing,
+  pagedataOption,
+} from "./options.ts";
 import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 
 const MINUTE = 60_000;
@@ -156,9 +161,9 @@ set (what was used within two minutes) a minute, or a number a second; it is
 never below one refault a second. 0.2 % a minute is the published budget of a
 large fleet's far memory.
 
---each has a row for each process, and --by one for each user, unit, cgroup or
-command, of the whole machine if no selector is given; the cap is the
-recommended one. Columns: ${columnNames(GROUP_COLUMNS)}
+--each has a row for each process, and --by one for each user, unit, cgroup,
+command, container or pod, of the whole machine if no selector is given; the cap
+is the recommended one. Columns: ${columnNames(GROUP_COLUMNS)}
 (unused: what was not used at all while it was watched).
 
 --from takes a recording of rcap record instead of watching, with --each or --by
@@ -215,7 +220,8 @@ export function sizeCommand(context: Context) {
           .choices(GROUPINGS),
       )
       .option("--toml", "print the recommended caps as TOML", false)
-      .addOption(pagedataOption(system)),
+      .addOption(pagedataOption(system))
+      .addOption(hostRootOption(system)),
   )
     .addHelpText("after", help(system))
     .action(async (texts, options) => {

@@ -33,6 +33,23 @@ export interface CgroupNote {
 }
 
 /**
+ * Returns the owner and the permissions of a cgroup's directory.
+ *
+ * @param mount and `path` as for {@linkcode noteAt}.
+ * @returns `undefined` if there is no such cgroup.
+ * @throws SystemError if it cannot be examined.
+ */
+export function directoryAt(
+  mount: File,
+  path: string,
+): Pick<CgroupNote, "uid" | "mode"> | undefined {
+  using directory = openDirectory(mount, path);
+  if (!directory) return undefined;
+  const { uid, mode } = statusOf(directory.fd, `cgroup ${path}`);
+  return { uid, mode };
+}
+
+/**
  * Reads an extended attribute of a cgroup.
  *
  * @param mount the directory where its hierarchy is mounted.
@@ -45,6 +62,16 @@ export function noteAt(
   path: string,
   attribute: string,
 ): CgroupNote | undefined {
+  using directory = openDirectory(mount, path);
+  if (!directory) return undefined;
+  const value = attributeOf(directory, attribute);
+  if (value === undefined) return undefined;
+  const { uid, mode } = statusOf(directory.fd, `cgroup ${path}`);
+  return { value, uid, mode };
+}
+
+/** Opens the directory of a cgroup; `undefined` if there is none. */
+function openDirectory(mount: File, path: string): File | undefined {
   const fd = openat2(
     mount.fd,
     cString(path === "" ? "." : path),
@@ -58,11 +85,7 @@ export function noteAt(
     }
     throw error;
   }
-  using directory = File.own(fd, path);
-  const value = attributeOf(directory, attribute);
-  if (value === undefined) return undefined;
-  const { uid, mode } = statusOf(fd, `cgroup ${path}`);
-  return { value, uid, mode };
+  return File.own(fd, path);
 }
 
 /**

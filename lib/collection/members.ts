@@ -293,6 +293,12 @@ function plainTest(
         const cgroup = platform.systemdCgroupOf?.(process);
         return cgroup !== undefined && selector.matches(cgroup);
       };
+    case "container":
+    case "pod":
+      return (process) => {
+        const container = platform.containerOf?.(process);
+        return container !== undefined && selector.selects(container);
+      };
   }
 }
 

@@ -10,6 +10,7 @@
  */
 
 import { UsageError } from "../errors.ts";
+import { type ContainerTest, parseContainer, parsePod } from "./containers.ts";
 import { type Glob, MalformedGlob, parseGlob } from "./glob.ts";
 import { type GlobKind, requirePossible } from "./possible_globs.ts";
 import { parseUnit, type UnitTest } from "./systemd_unit.ts";
@@ -40,6 +41,11 @@ export type PlainSelector =
     readonly kind: "unit";
     /** Takes the path of the cgroup into which systemd has put a process. */
     readonly matches: UnitTest;
+    readonly text: string;
+  }
+  | {
+    readonly kind: "container" | "pod";
+    readonly selects: ContainerTest;
     readonly text: string;
   };
 
@@ -89,6 +95,8 @@ const COMMON_HELP = [
 const CGROUP_HELP = [
   ["cgroup:GLOB", "by cgroup path, either version"],
   ["unit:NAME", "all processes of a systemd unit, or below a slice, or a glob"],
+  ["container:NAME", "all processes of a container, by name, glob or id"],
+  ["pod:NS/NAME", "all processes of a pod, or with /CONTAINER of a container"],
 ] as const;
 
 /** The forms on systems with projects and zones. */
@@ -197,6 +205,12 @@ export function parseSelector(
     case "unit": {
       refuseCgroups(users.names, text);
       return { kind, matches: parseUnit(value, text), text };
+    }
+    case "container":
+    case "pod": {
+      refuseCgroups(users.names, text);
+      const parse = kind === "pod" ? parsePod : parseContainer;
+      return { kind, selects: parse(value, text), text };
     }
     case "project":
     case "zone":

@@ -378,11 +378,14 @@ export class Daemon {
   }
 
   #memory(): DaemonState["memory"] {
-    const { totalMemory, availableMemory } = this.#around.platform.memory();
+    const { platform } = this.#around;
+    const { totalMemory, availableMemory, totalSwap, freeSwap } = platform
+      .memory();
     return {
       total: totalMemory,
       used: totalMemory - availableMemory,
       threshold: this.#config.enforcementThreshold,
+      swap: { total: totalSwap, used: totalSwap - freeSwap },
     };
   }
 

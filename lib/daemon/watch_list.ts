@@ -8,6 +8,7 @@ import { writtenAs } from "../collection/selectors.ts";
 import type { CapConfig } from "../config/config.ts";
 import { isExhausted } from "../errors.ts";
 import { CappedGroup } from "../group/capped_group.ts";
+import { containerOf } from "../group/group_containers.ts";
 import type { OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
@@ -86,6 +87,7 @@ export class WatchList {
                 group.taken.toSwap += toSwap;
               },
               dryRun,
+              container: containerOf(entry, platform),
             },
           ),
       },

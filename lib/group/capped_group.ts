@@ -18,6 +18,7 @@ import type { IdleBytes } from "../scanner/ages.ts";
 import { formatSize } from "../report/units.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
+import { groupContainers } from "./group_containers.ts";
 import { GuardRails } from "./guard_rails.ts";
 import type { Taken } from "./measured_memory.ts";
 import type { Member } from "./member.ts";
@@ -464,6 +465,9 @@ export class CappedGroup {
           this.#earlierFaults + this.#faults,
       }),
       ...this.#pressure(),
+      containers: groupContainers(
+        this.members.map(({ container }) => container),
+      ),
       growth: this.growth,
       planned,
       pausedUntil: this.pausedUntil,

@@ -8,6 +8,7 @@ import { ProcessError } from "../errors.ts";
 import type { ProcessMemory } from "../memory/process_memory.ts";
 import type { RepeatedDryRun } from "../platform/dry_run.ts";
 import type {
+  Container,
   MonitoredMemory,
   ProcessEntry,
   ProcessSample,
@@ -35,6 +36,8 @@ export class Member {
   entry: ProcessEntry;
   /** As of the last sample. */
   sizes: SampledSizes;
+  /** Its container when it joined; `undefined` if it was in none. */
+  readonly container: Container | undefined;
   /** Whether it is a member no more. */
   hasLeft = false;
   /** The members of all groups that have its address space, in order; empty if it has it alone. */
@@ -51,8 +54,13 @@ export class Member {
     entry: ProcessEntry,
     memory: MonitoredMemory,
     onRead: OnRead,
-    { onTaken, dryRun }: { onTaken?: OnTaken; dryRun?: RepeatedDryRun } = {},
+    { onTaken, dryRun, container }: {
+      onTaken?: OnTaken;
+      dryRun?: RepeatedDryRun;
+      container?: Container;
+    } = {},
   ) {
+    this.container = container;
     this.entry = entry;
     this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;

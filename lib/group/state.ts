@@ -6,6 +6,7 @@
  */
 
 import type { MemoryCosts } from "../platform/platform.ts";
+import type { GroupContainer } from "./group_containers.ts";
 import type { Growth } from "./growth.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
 
@@ -36,6 +37,8 @@ export interface DaemonState {
     readonly used: number;
     /** The share of it above which caps are enforced, 0 to 1. */
     readonly threshold: number;
+    /** Its swap; null if that is not known, as of a daemon of an earlier version. */
+    readonly swap: { readonly total: number; readonly used: number } | null;
   };
   /** The daemon's own processor time so far, and its resident set. */
   readonly own: { readonly cpu: number; readonly rss: number };
@@ -91,6 +94,8 @@ export interface GroupState {
   readonly pressure: number | null;
   /** The cgroup of the group whose pressure that is; null for that of the machine. */
   readonly cgroup: string | null;
+  /** The containers that members were in when they joined, at most 20. */
+  readonly containers: readonly GroupContainer[];
   /** The processes that may leak, the fastest first: known with the policy `coldest`. */
   readonly growth: readonly Growth[];
   /** In a dry run, how much would be paged out now to meet the cap; else null. */

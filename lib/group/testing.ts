@@ -26,6 +26,7 @@ export function groupState(
     saved: 0,
     pressure: null,
     cgroup: null,
+    containers: [],
     growth: [],
     planned: null,
     pausedUntil: null,
@@ -66,7 +67,12 @@ export function daemonState(given: Partial<DaemonState> = {}): DaemonState {
     reportInterval: 5,
     pagedata: "pte",
     costs: null,
-    memory: { total: 2 ** 34, used: 2 ** 33, threshold: 0 },
+    memory: {
+      total: 2 ** 34,
+      used: 2 ** 33,
+      threshold: 0,
+      swap: { total: 2 ** 32, used: 2 ** 30 },
+    },
     own: { cpu: 0.25, rss: 50 * 2 ** 20 },
     configuration: {
       serial: 1,

@@ -4,12 +4,20 @@
  * @module
  */
 
+import { containerSelector, podSelector } from "../collection/containers.ts";
 import { unitOf } from "../collection/systemd_unit.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 import type { GroupOf } from "./size.ts";
 
 /** What processes of a group have in common. */
-export const GROUPINGS = ["user", "unit", "cgroup", "comm"] as const;
+export const GROUPINGS = [
+  "user",
+  "unit",
+  "cgroup",
+  "comm",
+  "container",
+  "pod",
+] as const;
 export type Grouping = typeof GROUPINGS[number];
 
 /** The group of the processes that are in none: no selector. */
@@ -36,6 +44,14 @@ export function groupsBy(grouping: Grouping, platform: Platform): GroupOf {
       };
     case "comm":
       return ({ comm }) => `comm:${literal(comm)}`;
+    case "container":
+    case "pod": {
+      const selectorOf = grouping === "pod" ? podSelector : containerSelector;
+      return (entry) => {
+        const container = platform.containerOf?.(entry);
+        return container && selectorOf(container) || NO_GROUP;
+      };
+    }
   }
 }
 

@@ -142,6 +142,14 @@ export interface OperatingSystem {
    * @throws SystemError if the lookup fails.
    */
   uidOfUser(name: string): Promise<number | undefined>;
+  /**
+   * Looks the names of users and containers up in the file system of the machine, which a
+   * container has mounted in a directory: from the next call on.
+   *
+   * @throws UsageError if that is not a file system of a machine.
+   * @throws RcapError if others can change it.
+   */
+  useHostRoot?(directory: string): void;
   /** The id of a project by name, if the system has projects; `undefined` if there is none of that name. */
   projectIdOf?(name: string): number | undefined;
   /** The id of a zone by name, if the system has zones; `undefined` if there is none of that name. */

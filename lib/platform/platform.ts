@@ -375,6 +375,26 @@ export interface ProcessEntry extends ProcessId {
   readonly majorFaults: number;
 }
 
+/** The container of a process, or the pod if it is in none of its containers. */
+export interface Container {
+  /** The id that its engine has given it; `undefined` if only the pod is known. */
+  readonly id: string | undefined;
+  /** The name that its engine has given it, if the engine tells one. */
+  readonly name: string | undefined;
+  /** The user whose own engine runs it; `undefined` if it is the machine's. */
+  readonly uid: number | undefined;
+  /** `undefined` if it is in no pod of Kubernetes, or that of which the name is not known. */
+  readonly pod: PodName | undefined;
+}
+
+/** The names of a pod of Kubernetes. */
+export interface PodName {
+  readonly namespace: string;
+  readonly name: string;
+  /** The container in it; `undefined` if it is none of those of its specification. */
+  readonly container: string | undefined;
+}
+
 /** A process and its sizes at one moment, in bytes. `rss` is as exact as it can be read cheaply. */
 export interface ProcessSample extends ProcessEntry {
   /** The part of `rss` that belongs to files and shared memory; 0 if the system does not report this. */
@@ -466,6 +486,8 @@ export interface Platform extends Disposable {
   memoryOfSwap?(): number | undefined;
   /** The path of the cgroup in which systemd keeps it, if the system has systemd. */
   systemdCgroupOf?(entry: ProcessEntry): string | undefined;
+  /** Its container, if the system has containers; `undefined` if it is in none. */
+  containerOf?(entry: ProcessEntry): Container | undefined;
   /**
    * The directory of the cgroup whose owner wants the process to be left alone;
    * `undefined` if there is none.

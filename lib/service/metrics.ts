@@ -95,6 +95,18 @@ const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
   },
   {
     kind: "gauge",
+    name: "rcap_swap_total_bytes",
+    help: "Size of the machine's swap.",
+    value: ({ memory }) => memory.swap?.total ?? null,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_swap_used_bytes",
+    help: "How much of the machine's swap is in use, by any process.",
+    value: ({ memory }) => memory.swap?.used ?? null,
+  },
+  {
+    kind: "gauge",
     name: "rcap_enforcement_threshold_ratio",
     help: "Caps are enforced while more than this share of memory is in use.",
     value: ({ memory }) => memory.threshold,
@@ -356,6 +368,27 @@ class Writer {
     }
   }
 
+  #containers({ groups }: DaemonState): void {
+    const family = new Gauge({
+      name: "rcap_container_info",
+      help:
+        "1 for each container of the group, at most 20, with its pod and namespace in Kubernetes.",
+      labelNames: ["group", "container", "pod", "namespace"],
+      registers: this.#registers,
+    });
+    for (const { name, containers } of groups) {
+      for (const { container, pod, namespace } of containers) {
+        const labels = {
+          group: name,
+          container: container ?? "",
+          pod: pod ?? "",
+          namespace: namespace ?? "",
+        };
+        family.set(labels, 1);
+      }
+    }
+  }
+
   /** What was measured; nothing before. */
   #costs({ costs }: DaemonState): void {
     if (costs === null) return;
@@ -388,6 +421,7 @@ class Writer {
     this.#costs(state);
     this.#idle(state);
     this.#heldBack(state);
+    this.#containers(state);
     for (const { kind, name, help, value } of GROUP_FAMILIES) {
       const labelNames = ["group"];
       const options = { name, help, labelNames, registers: this.#registers };

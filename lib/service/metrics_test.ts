@@ -105,6 +105,8 @@ Deno.test("metrics show the last state of the daemon and its groups", async () =
       rcap_process_start_time_seconds: 1_700_000_000,
       rcap_process_uptime_seconds: 60,
       rcap_memory_used_bytes: 2 ** 33,
+      rcap_swap_total_bytes: 2 ** 32,
+      rcap_swap_used_bytes: 2 ** 30,
     });
     assertEquals(
       (await metrics.render(format)).includes('rcap_cap_bytes{group="builds"}'),
@@ -112,6 +114,26 @@ Deno.test("metrics show the last state of the daemon and its groups", async () =
       "it has no cap",
     );
   }
+});
+
+Deno.test("containers of groups are labels of a metric of their own", async () => {
+  const metrics = new Metrics({ version: "1" });
+  const web = groupState({
+    name: "web",
+    containers: [
+      { container: "web", pod: null, namespace: null },
+      { container: "nginx", pod: "web-0", namespace: "shop" },
+    ],
+  });
+  metrics.update(daemonState({ groups: [web, groupState({ name: "none" })] }));
+  const samples = await samplesOf(metrics);
+  assertEquals(
+    Object.keys(samples).filter((name) => name.includes("container")),
+    [
+      'rcap_container_info{group="web",container="web",pod="",namespace=""}',
+      'rcap_container_info{group="web",container="nginx",pod="web-0",namespace="shop"}',
+    ],
+  );
 });
 
 Deno.test("a removed group has no metrics, and totals may start anew", async () => {

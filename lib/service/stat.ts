@@ -92,6 +92,7 @@ export type StatEntry =
     | "accounting"
     | "idle"
     | "cgroup"
+    | "containers"
     | "growth"
     | "planned"
     | "pausedUntil"
@@ -125,7 +126,8 @@ export function statReport(
     groups: statRows(now, before).map((row, index) => {
       const { heldBack, avoided, accounting, idle, statistics } =
         now.groups[index];
-      const { cgroup, growth, planned, pausedUntil } = now.groups[index];
+      const { cgroup, containers, growth, planned, pausedUntil } =
+        now.groups[index];
       return {
         ...row,
         heldBack,
@@ -133,6 +135,7 @@ export function statReport(
         accounting,
         idle,
         cgroup,
+        containers,
         growth,
         planned,
         pausedUntil,

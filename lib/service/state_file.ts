@@ -130,6 +130,12 @@ const GROWTH = v.looseObject({
   }),
 });
 
+const CONTAINER = v.looseObject({
+  container: v.nullable(v.string()),
+  pod: v.nullable(v.string()),
+  namespace: v.nullable(v.string()),
+});
+
 const GROUP = v.looseObject({
   id: whole,
   name: v.string(),
@@ -147,6 +153,7 @@ const GROUP = v.looseObject({
   saved: v.optional(v.nullable(amount), null),
   pressure: v.optional(v.nullable(share), null),
   cgroup: v.optional(v.nullable(v.string()), null),
+  containers: v.optional(v.array(CONTAINER), []),
   growth: v.optional(v.array(GROWTH), []),
   planned: v.optional(v.nullable(amount), null),
   pausedUntil: v.optional(v.nullable(amount), null),
@@ -188,6 +195,11 @@ const STATE = v.looseObject({
     total: v.pipe(amount, v.minValue(1)),
     used: amount,
     threshold: share,
+    // A daemon of an earlier version has none.
+    swap: v.optional(
+      v.nullable(v.looseObject({ total: amount, used: amount })),
+      null,
+    ),
   }),
   own: v.looseObject({ cpu: amount, rss: amount }),
   configuration: v.looseObject({

@@ -135,7 +135,7 @@ Deno.test("the message says what is wrong with a malformed state, briefly", () =
       `pid is "${"9".repeat(59)}…, not number`,
     ],
     [
-      formatState({ ...STATE, memory: { total: 0, used: 0, threshold: 0 } }),
+      formatState({ ...STATE, memory: { ...STATE.memory, total: 0 } }),
       "memory.total is 0, not >=1",
     ],
   ];

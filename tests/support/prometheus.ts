@@ -25,6 +25,13 @@ export interface Sample {
   value: number;
 }
 
+/** An alert rule as Prometheus has evaluated it: `/api/v1/rules`. */
+export interface Rule {
+  name: string;
+  health: "ok" | "err" | "unknown";
+  lastError?: string;
+}
+
 /** An answer of the HTTP API. */
 interface Answer<T> {
   status: "success" | "error";
@@ -48,8 +55,9 @@ export class Prometheus implements AsyncDisposable {
   readonly #complaints: Promise<string>;
   #hasEnded = false;
 
-  private constructor(program: string, { target, folder, port }: {
-    target: string;
+  private constructor(program: string, { targets, rules, folder, port }: {
+    targets: readonly string[];
+    rules: readonly string[];
     folder: string;
     port: number;
   }) {
@@ -58,10 +66,15 @@ export class Prometheus implements AsyncDisposable {
     Deno.writeTextFileSync(
       `${folder}/prometheus.yml`,
       JSON.stringify({
-        global: { scrape_interval: "1s", scrape_timeout: "1s" },
+        global: {
+          scrape_interval: "1s",
+          scrape_timeout: "1s",
+          evaluation_interval: "1s",
+        },
+        rule_files: rules,
         scrape_configs: [{
           job_name: "rcap",
-          static_configs: [{ targets: [target] }],
+          static_configs: [{ targets }],
         }],
       }),
     );
@@ -87,20 +100,18 @@ export class Prometheus implements AsyncDisposable {
   /**
    * Starts Prometheus and waits until it answers.
    *
-   * @param target host and port to scrape.
+   * @param target host and port to scrape, or those of several targets.
+   * @param options.rules files of rules to evaluate.
    */
-  static async start(target: string): Promise<Prometheus> {
-    const tree = await fetchPackages({
-      release: "bookworm",
-      name: "prometheus",
-      packages: ["prometheus"],
-      // The program needs nothing but the C library.
-      only: /^prometheus$/,
-    });
+  static async start(
+    target: string | readonly string[],
+    { rules = [] }: { rules?: readonly string[] } = {},
+  ): Promise<Prometheus> {
     await using cleanup = new AsyncDisposableStack();
     const prometheus = cleanup.use(
-      new Prometheus(`${tree}/usr/bin/prometheus`, {
-        target,
+      new Prometheus(await programOf("prometheus"), {
+        targets: [target].flat(),
+        rules,
         folder: Deno.makeTempDirSync({ prefix: "rcap-prometheus-" }),
         port: freePort(),
       }),
@@ -155,6 +166,26 @@ export class Prometheus implements AsyncDisposable {
     );
   }
 
+  /** Returns the values of a label of the series that a selector matches. */
+  async labelValues(label: string, selector: string): Promise<string[]> {
+    return await this.#get(
+      `label/${label}/values?match[]=${encodeURIComponent(selector)}`,
+    );
+  }
+
+  /** Waits until all rules have been evaluated, and returns them. */
+  async rules(): Promise<Rule[]> {
+    return await this.#eventually(async () => {
+      const { groups } = await this.#get<{ groups: { rules: Rule[] }[] }>(
+        "rules",
+      );
+      const rules = groups.flatMap(({ rules }) => rules);
+      return rules.every(({ health }) => health !== "unknown")
+        ? rules
+        : undefined;
+    }, "all rules to be evaluated");
+  }
+
   async #get<T>(path: string): Promise<T> {
     const response = await fetch(`${this.#url}/${path}`);
     const answer: Answer<T> = await response.json();
@@ -185,6 +216,29 @@ export class Prometheus implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#held.disposeAsync();
   }
+}
+
+/** Runs promtool and returns what it prints, and whether it found everything right. */
+export async function promtool(
+  ...args: string[]
+): Promise<{ success: boolean; text: string }> {
+  const { success, stdout, stderr } = await new Deno.Command(
+    await programOf("promtool"),
+    { args, stdin: "null" },
+  ).output();
+  const decoder = new TextDecoder();
+  return { success, text: decoder.decode(stdout) + decoder.decode(stderr) };
+}
+
+/** A program of the package; it needs nothing but the C library. */
+async function programOf(name: "prometheus" | "promtool"): Promise<string> {
+  const tree = await fetchPackages({
+    release: "bookworm",
+    name: "prometheus",
+    packages: ["prometheus"],
+    only: /^prometheus$/,
+  });
+  return `${tree}/usr/bin/${name}`;
 }
 
 /** Returns a port on which nothing listens now. */

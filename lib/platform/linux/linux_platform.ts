@@ -16,6 +16,7 @@ import {
   SystemError,
 } from "../../errors.ts";
 import {
+  type Container,
   type CostOptions,
   granularityOf,
   type MachineMemory,
@@ -37,7 +38,10 @@ import {
   systemdPath,
   unifiedPath,
 } from "./cgroups.ts";
+import { NameFiles } from "./container_names.ts";
+import { Containers } from "./containers.ts";
 import { FrozenCgroups } from "./frozen_cgroups.ts";
+import type { HostFiles } from "./host_files.ts";
 import { CgroupPressures, machinePressure } from "./memory_pressure.ts";
 import { CostMeter } from "./memory_costs.ts";
 import { MemoryCalls } from "./memory_calls.ts";
@@ -68,6 +72,7 @@ export class LinuxPlatform implements Platform {
   readonly #budgets = precisionBudgets(systemMemory().totalMemory);
   readonly #programs = new ProgramFiles();
   readonly #avoidance = new Avoidance();
+  readonly #containers: Containers;
   readonly #reclaim = new CgroupReclaim(this.#avoidance);
   readonly #swapLimits = new SwapLimits();
   readonly #frozenCgroups = new FrozenCgroups();
@@ -78,9 +83,11 @@ export class LinuxPlatform implements Platform {
    * Takes ownership of the source, which is closed with the platform.
    *
    * @param signal ends all waiting for processes.
+   * @param host the files that name containers.
    */
-  constructor(source: PagedataSource, signal?: AbortSignal) {
+  constructor(source: PagedataSource, signal?: AbortSignal, host?: HostFiles) {
     this.#source = source;
+    this.#containers = new Containers(new NameFiles(host));
     this.#calls = new MemoryCalls({
       lookAtLock: source.lookAtLock?.bind(source),
       signal,
@@ -153,6 +160,19 @@ export class LinuxPlatform implements Platform {
       process.pid,
       "it is not known to which units processes belong whose cgroups are outside of the cgroup namespace that rcap runs in; run rcap in that of the machine",
     );
+  }
+
+  containerOf(process: ProcessEntry): Container | undefined {
+    return lookUp(process, (directory) => {
+      const places = placesOf(directory);
+      if (places.length > 0 && places.every(({ path }) => isOutside(path))) {
+        throw new NotKnown(
+          process.pid,
+          "it is not known in which containers processes are whose cgroups are outside of the cgroup namespace that rcap runs in; run rcap in that of the machine",
+        );
+      }
+      return ofProcess(process.pid, () => this.#containers.of(places));
+    });
   }
 
   unifiedCgroupOf(process: ProcessEntry): string | undefined {

@@ -19,6 +19,7 @@ import {
   machineMemory,
   whyNotReclaimable,
 } from "./linux_platform.ts";
+import { HostFiles } from "./host_files.ts";
 import { OBSERVERS } from "../observers_directory.ts";
 import { unstoppableProcesses } from "./memory_calls.ts";
 import { openPagedataSource, PAGEDATA_SOURCES } from "./open_source.ts";
@@ -26,6 +27,9 @@ import { trimOwnMemory } from "./own_memory.ts";
 import { requireOwnProc, warnIfHidden } from "./own_proc.ts";
 import { DAEMON_CAPABILITIES, requireCapabilities } from "./privileges.ts";
 import { requirePageout, systemMemory } from "./system_calls.ts";
+
+/** The files of the machine, once they are known to be elsewhere. */
+let host: HostFiles | undefined;
 
 /** Linux. */
 export const linux: OperatingSystem = {
@@ -37,7 +41,7 @@ export const linux: OperatingSystem = {
     // Checked here, to fail with a clear message: page-outs read it all the time.
     systemMemory();
     warnIfHidden(warn);
-    return new LinuxPlatform(openPagedataSource(choice, warn), signal);
+    return new LinuxPlatform(openPagedataSource(choice, warn), signal, host);
   },
   files: linuxFiles,
   // hier(7).
@@ -58,7 +62,11 @@ export const linux: OperatingSystem = {
   ignoresHangup,
   whyNotReclaimable,
   memory: machineMemory,
-  uidOfUser,
+  useHostRoot(directory) {
+    host = HostFiles.mountedIn(directory);
+  },
+  uidOfUser: async (name) =>
+    host ? host.uidOfUser(name) : await uidOfUser(name),
   requireOwnProcesses: requireOwnProc,
   async requirePrivileges() {
     requireOwnProc();
