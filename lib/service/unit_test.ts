@@ -153,13 +153,13 @@ Deno.test("the unit allows no more network access than the metrics need", () => 
     ],
   });
   for (const hostname of ["127.0.0.1", "127.1.2.3", "::1", "localhost"]) {
-    assertSettings(settingsOf({ metrics: { hostname, port: 9090 } }), {
+    assertSettings(settingsOf({ metrics: { hostname, port: 7227 } }), {
       there: ["Service.IPAddressDeny=any", "Service.IPAddressAllow=localhost"],
       absent: ["Service.PrivateNetwork"],
     });
   }
   for (const hostname of ["0.0.0.0", "::", "192.0.2.1", "127.example.org"]) {
-    assertSettings(settingsOf({ metrics: { hostname, port: 9090 } }), {
+    assertSettings(settingsOf({ metrics: { hostname, port: 7227 } }), {
       absent: ["Service.PrivateNetwork", "Service.IPAddress"],
     });
   }
