@@ -177,6 +177,9 @@ export function statCommand(context: Context) {
  */
 export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
   return lines(
+    ...(groups.length === 0
+      ? ["no group: the configuration in force contains no cap"]
+      : []),
     ...(dryRun ? ["dry run: nothing is paged out"] : []),
     ...groups.flatMap((
       { name, warning, avoided, planned, pausedUntil, growth },

@@ -284,12 +284,17 @@ Deno.test("the main file may be missing if there are drop-ins", () => {
   assertEquals(problemsOf({ "rcap.toml": LEAST_CONFIG }), []);
 });
 
-Deno.test("a configuration without caps is reported", () => {
+Deno.test("a configuration without caps is valid, with a warning", () => {
   const expected = [
-    "rcap.toml: it contains no cap, nor does a drop-in in rcap.d; add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
+    "rcap.toml: it contains no cap, nor does a drop-in in rcap.d, so there is nothing to do; add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
   ];
   for (const text of ["", "# nothing\n", "cap = []", "[daemon]"]) {
-    assertEquals(problemsOf({ "rcap.toml": text }), expected, text);
+    using files = new Files({ "rcap.toml": text });
+    const { config, warnings } = files.read();
+    const told = warnings.map(describeProblem).map((one) =>
+      files.relative(one)
+    );
+    assertEquals([config?.caps, told], [[], expected], text);
   }
   // A file that is not TOML may contain caps.
   assertProblems(
