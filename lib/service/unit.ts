@@ -101,7 +101,8 @@ Documentation=man:rcap(1) man:rcap-run(1) man:rcap.toml(5)
 Type=notify
 NotifyAccess=main
 ExecStart=${commandLine(program, args)}
-ExecReload=/bin/kill -HUP $MAINPID
+# kill(1) is not on every machine, but the shell has it.
+ExecReload=/bin/sh -c "kill -HUP $MAINPID"
 WatchdogSec=${WATCHDOG}
 Restart=on-failure
 RestartPreventExitStatus=${HOPELESS.join(" ")}

@@ -7,9 +7,12 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { COMMANDS } from "../../cmd/commands.ts";
+import { requirePrograms } from "../../tests/support/programs.ts";
 import { completionFiles, writeCompletions } from "./completions.ts";
 import { assertRuns } from "./run.ts";
 import { commandPages } from "./tree.ts";
+
+await requirePrograms({ zsh: "zsh", fish: "fish" });
 
 const TYPE_KEYS =
   new URL("../../tests/fixtures/type_keys.zsh", import.meta.url).pathname;

@@ -7,9 +7,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { COMMANDS } from "../../cmd/commands.ts";
 import { CAP_KEYS, DEFAULT_SETTINGS } from "../../lib/config/config_schema.ts";
+import { requirePrograms } from "../../tests/support/programs.ts";
 import { assertRuns, run } from "./run.ts";
 import { writeManPages } from "./man.ts";
 import { commandPages } from "./tree.ts";
+
+await requirePrograms({ mandoc: "mandoc" });
 
 const DATE = new Date(1_700_000_000_000);
 
