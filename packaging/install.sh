@@ -48,7 +48,7 @@ uninstall_all() {
   fi
   files | while IFS= read -r file; do rm -f "$DESTDIR$PREFIX/$file"; done
   rm -f "$DESTDIR$UNIT"
-  for folder in share/doc/rcap; do
+  for folder in share/doc/rcap share/rcap; do
     [ ! -d "$DESTDIR$PREFIX/$folder" ] ||
       find "$DESTDIR$PREFIX/$folder" -depth -type d -exec rmdir {} +
   done

@@ -17,8 +17,8 @@ import {
   installedUnit,
   stage,
   type Staged,
-  write,
 } from "./stage.ts";
+import { write } from "./write.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const PACKAGING = `${ROOT}packaging`;

@@ -8,7 +8,9 @@ import { DAEMON_CAPABILITIES } from "../../lib/platform/linux/privileges.ts";
 import { linux } from "../../lib/platform/linux/system.ts";
 import { systemdUnit } from "../../lib/service/unit.ts";
 import { completionFiles } from "./completions.ts";
+import { jsonSchemas } from "./json_schemas.ts";
 import { manPages } from "./man.ts";
+import { write } from "./write.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 
@@ -45,6 +47,10 @@ export async function stage(
       .replace("share/zsh/vendor-completions", zsh);
     write(`${usr}/${place}`, text);
   }
+  for (const [name, schema] of jsonSchemas()) {
+    const text = `${JSON.stringify(schema, undefined, 2)}\n`;
+    write(`${usr}/share/rcap/schemas/${name}`, text);
+  }
   const doc = `${usr}/share/doc/rcap`;
   for (const name of ["README.md", "SECURITY.md"]) {
     write(`${doc}/${name}`, Deno.readFileSync(`${ROOT}${name}`));
@@ -76,22 +82,4 @@ export function installedUnit(program: string): string {
 export function commentedConfiguration(): string {
   const example = Deno.readTextFileSync(`${ROOT}docs/rcap.toml.example`);
   return example.replaceAll(/^(?!#)(?=.)/gm, "# ");
-}
-
-/** Writes a file with its folders. */
-export function write(
-  path: string,
-  content: string | Uint8Array,
-  mode = 0o644,
-): void {
-  Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), {
-    recursive: true,
-    mode: 0o755,
-  });
-  const bytes = typeof content === "string"
-    ? new TextEncoder().encode(content)
-    : content;
-  Deno.writeFileSync(path, bytes);
-  // Whatever the umask is.
-  Deno.chmodSync(path, mode);
 }

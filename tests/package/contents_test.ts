@@ -45,6 +45,8 @@ const EVERYWHERE = [
   "/rcap.toml",
   "/docs/commands.md",
   "/rcap.cdx.json",
+  "/share/rcap/schemas/scan.schema.json",
+  "/share/rcap/schemas/rcap.toml.schema.json",
 ];
 
 function assertHasEverything(files: readonly string[]): void {

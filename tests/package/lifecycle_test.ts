@@ -207,7 +207,7 @@ Deno.test("the .deb is installed, upgraded, removed and purged", async () => {
     "/var/tmp/broken.deb",
   );
   assertEquals(failed.code, 1);
-  assertMatch(failed.stderr, /preinst/);
+  assertMatch(failed.stderr, /pre-installation script/);
   assertMatch(
     await container.must("dpkg-query", "--show", "rcap"),
     new RegExp(`\\t${version.replaceAll(".", "\\.")}\n$`),
