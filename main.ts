@@ -9,9 +9,12 @@ import denoJson from "./deno.json" with { type: "json" };
 import { print } from "./lib/platform/output.ts";
 import { lines } from "./lib/report/escape.ts";
 
+/** The command lines that print the version and need nothing else. */
+const VERSION_WORDS: readonly string[] = ["-V", "--version", "version"];
+
 /** Runs a command line, and returns the exit code. */
 export async function main(args: string[]): Promise<number> {
-  if (args.length === 1 && args[0] === "--version") {
+  if (args.length === 1 && VERSION_WORDS.includes(args[0])) {
     try {
       await print([lines(denoJson.version)], new AbortController().signal);
       return 0;

@@ -1,13 +1,11 @@
 /**
- * The command line: the command tree, signals, and the mapping from errors to exit
- * codes.
+ * The command line: signals, output, and the mapping from errors to exit codes.
  *
  * @module
  */
 
-import { Command, CommanderError, Option } from "@commander-js/extra-typings";
+import { CommanderError } from "@commander-js/extra-typings";
 
-import denoJson from "../deno.json" with { type: "json" };
 import {
   EXIT_CODES,
   isExhausted,
@@ -21,14 +19,13 @@ import {
   flushMessages,
   isTerminal,
   Log,
-  LOG_LEVELS,
   type LogLevel,
   print,
   printError,
 } from "../lib/platform/output.ts";
 import { lines } from "../lib/report/escape.ts";
-import { COMMANDS } from "./commands.ts";
-import { type Context, harmlessness } from "./options.ts";
+import { calledCommands, commandTree } from "./command_tree.ts";
+import type { Context } from "./options.ts";
 
 const ENDING_SIGNALS = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
 type EndingSignal = typeof ENDING_SIGNALS[number];
@@ -149,27 +146,10 @@ async function run(
     },
     setExitCode: (code) => exitCode = code,
   };
-  const program = new Command("rcap")
-    .description(
-      "Keeps the resident memory of groups of processes under a cap by paging out\n" +
-        `what they do not use.\n${harmlessness(system)}`,
-    )
-    .version(denoJson.version, "--version", "print the version")
-    .addOption(
-      new Option("--log-level <level>", "how much to log on standard error")
-        .choices(LOG_LEVELS).default("info"),
-    )
-    .option("--no-color", "no colours, as with NO_COLOR in the environment")
-    .on("option:log-level", (value: LogLevel) => level = value)
-    .on("option:no-color", () => color = false)
-    .addHelpText("after", "\nrcap help COMMAND describes a command in detail.");
-  const called = calledCommands(args);
-  for (const { name, summary, load } of COMMANDS) {
-    const command = called.has(name)
-      ? (await load())(context)
-      : new Command(name);
-    program.addCommand(command.summary(summary));
-  }
+  const program = await commandTree(context, calledCommands(args), {
+    onLogLevel: (chosen) => level = chosen,
+    onNoColor: () => color = false,
+  });
   let help = "";
   let hints = "";
   for (const command of [program, ...program.commands]) {
@@ -178,9 +158,7 @@ async function run(
       writeErr: (text) => hints += text,
       // The thrown error has the message.
       outputError: () => {},
-    }).configureHelp({ showGlobalOptions: true })
-      .helpOption("--help", "print this help")
-      .showHelpAfterError(`see ${commandLineOf(command)} --help`)
+    }).showHelpAfterError(`see ${commandLineOf(command)} --help`)
       .exitOverride();
   }
   try {
@@ -194,18 +172,6 @@ async function run(
     return error.exitCode === 0 ? 0 : EXIT_CODES.usage.code;
   }
   return exitCode;
-}
-
-/**
- * The names of the commands that a command line may call, or of all if it calls none:
- * help then describes each.
- */
-function calledCommands(args: readonly string[]): ReadonlySet<string> {
-  const all = new Set(COMMANDS.map(({ name }) => name));
-  const first = args.findIndex((arg) => all.has(arg));
-  return first < 0 || args.slice(0, first).includes("--help")
-    ? all
-    : new Set(args.filter((arg) => all.has(arg)));
 }
 
 /** How a command is called. */

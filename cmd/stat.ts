@@ -82,7 +82,7 @@ export const STAT_TABLE = {
 };
 
 const HELP = `
-INTERVAL is in seconds (5), or a duration (500ms, 2m). Without COUNT, stat goes
+INTERVAL is a duration (500ms, 2m) or in seconds (5). Without COUNT, stat goes
 on until it is interrupted. The first table covers the time since the daemon
 started, each later one the time since the one before. By default it has the
 columns ${STAT_SHOWN},
@@ -177,6 +177,9 @@ export function statCommand(context: Context) {
  */
 export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
   return lines(
+    ...(groups.length === 0
+      ? ["no group: the configuration in force contains no cap"]
+      : []),
     ...(dryRun ? ["dry run: nothing is paged out"] : []),
     ...groups.flatMap((
       { name, warning, avoided, planned, pausedUntil, growth },
@@ -213,10 +216,8 @@ function memoryLine(
 }
 
 function parseInterval(text: string): number {
-  const interval = /^\d+(\.\d+)?$/.test(text)
-    ? Number(text) * 1000
-    : parseDuration(text, "INTERVAL (seconds, or a duration)");
-  if (interval > 0 && interval < 2 ** 31) return interval;
+  const interval = parseDuration(text, "INTERVAL");
+  if (interval > 0) return interval;
   throw new UsageError(
     `INTERVAL: "${text}" is out of range; write more than 0 and at most 596h`,
   );

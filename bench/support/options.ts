@@ -17,11 +17,9 @@ export const size = (name: string) => (text: string) =>
     })
   );
 
-/** Returns a parser of times, or numbers of seconds, in seconds. */
+/** Returns a parser of durations, in seconds. */
 export const seconds = (name: string) => (text: string) =>
-  parsed(() =>
-    /^\d+(\.\d+)?$/.test(text) ? Number(text) : parseDuration(text, name) / 1000
-  );
+  parsed(() => parseDuration(text, name) / 1000);
 
 /** Returns the result of one of rcap's parsers. */
 function parsed<T>(parse: () => T): T {

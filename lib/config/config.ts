@@ -192,15 +192,14 @@ export function understandConfig(
   // caps.
   const isWithoutCaps = !hasOtherCaps && sources.problems.length === 0 &&
     files.every(({ root }) => root && !root.children.get("cap")?.children.size);
-  if (isWithoutCaps) {
-    problems.push({
-      file: paths.file,
-      line: 0,
-      message: `it contains no cap, nor does a drop-in in ${paths.dropIns}`,
-      suggestion:
-        "add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
-    });
-  }
+  const noCap: FoundProblem = {
+    file: paths.file,
+    line: 0,
+    message:
+      `it contains no cap, nor does a drop-in in ${paths.dropIns}, so there is nothing to do`,
+    suggestion:
+      "add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
+  };
   const { config, settings } = merge(files, surroundings.system);
   const writesClock = settings.has("policy") && config?.policy === "clock";
   return {
@@ -212,7 +211,12 @@ export function understandConfig(
     isPassing: problems.length > 0 &&
       problems.every(({ isPassing = false }) => isPassing),
     warnings: inOrder(
-      files.flatMap((file) => doubts(file, { ...surroundings, writesClock })),
+      [
+        ...isWithoutCaps ? [noCap] : [],
+        ...files.flatMap((file) =>
+          doubts(file, { ...surroundings, writesClock })
+        ),
+      ],
       paths,
     ),
     files: files.map(({ path }) => path),

@@ -24,10 +24,11 @@ import {
 } from "../platform/platform.ts";
 import { escapeLine } from "../report/escape.ts";
 import type { ByteRate, RefaultLimit } from "../report/rates.ts";
-import { parseDuration, parsePercent } from "../report/units.ts";
+import { parsePercent } from "../report/units.ts";
 import { parseCapSize } from "./cap_size.ts";
 import {
   describe,
+  durationOf,
   parseChoice,
   wrongShare,
   wrongType,
@@ -75,6 +76,11 @@ export function defaultSettings(
     pagedata: "auto",
   };
 }
+
+/** The keys of `[daemon]`. */
+export const DAEMON_KEYS: readonly string[] = Object.keys(
+  defaultSettings({ defaultPolicy: "coldest" }),
+);
 
 /** A cap, by the names in a file. Sizes are in bytes, times in milliseconds. */
 export interface CapSettings {
@@ -365,14 +371,7 @@ function parsed<T>(parse: (value: unknown) => T) {
 const INTERVALS = { least: 10, most: 24 * 3_600_000 };
 
 function parseInterval(value: unknown, key: string): number {
-  if (typeof value === "string") return parseDuration(value, key, INTERVALS);
-  throw wrongType(value, {
-    key,
-    wanted: "a duration",
-    examples: (number) => [`${number}s`],
-    parse: (text) => parseInterval(text, key),
-    otherwise: "5s",
-  });
+  return durationOf(value, key, INTERVALS, "5s");
 }
 
 function parseThreshold(value: unknown): number {

@@ -284,12 +284,17 @@ Deno.test("the main file may be missing if there are drop-ins", () => {
   assertEquals(problemsOf({ "rcap.toml": LEAST_CONFIG }), []);
 });
 
-Deno.test("a configuration without caps is reported", () => {
+Deno.test("a configuration without caps is valid, with a warning", () => {
   const expected = [
-    "rcap.toml: it contains no cap, nor does a drop-in in rcap.d; add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
+    "rcap.toml: it contains no cap, nor does a drop-in in rcap.d, so there is nothing to do; add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
   ];
   for (const text of ["", "# nothing\n", "cap = []", "[daemon]"]) {
-    assertEquals(problemsOf({ "rcap.toml": text }), expected, text);
+    using files = new Files({ "rcap.toml": text });
+    const { config, warnings } = files.read();
+    const told = warnings.map(describeProblem).map((one) =>
+      files.relative(one)
+    );
+    assertEquals([config?.caps, told], [[], expected], text);
   }
   // A file that is not TOML may contain caps.
   assertProblems(
@@ -433,38 +438,67 @@ Deno.test("duplicate names are reported with both places", () => {
   );
 });
 
+Deno.test("a duration may be a number of seconds", () => {
+  const text = `[daemon]
+sample_interval = 5
+process_interval = 2.5
+report_interval = "7"
+config_interval = "1m"
+[[cap]]
+name = "a"
+select = ["user:root"]
+idle = 600
+`;
+  using files = new Files({ "rcap.toml": text });
+  const { config } = files.read();
+  assertEquals(
+    config && [
+      config.sampleInterval,
+      config.processInterval,
+      config.reportInterval,
+      config.configInterval,
+      config.caps[0].idle,
+    ],
+    [5000, 2500, 7000, 60_000, 600_000],
+  );
+});
+
 Deno.test("invalid intervals are reported", () => {
   const wrong: Record<string, string> = {
     '"0"': '"0" is out of range; it is at least 10ms and at most 24h',
     '"9ms"': '"9ms" is out of range; it is at least 10ms and at most 24h',
     '"25h"': '"25h" is out of range; it is at least 10ms and at most 24h',
     '"-5s"':
-      '"-5s" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h)',
+      '"-5s" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h), or seconds (5)',
   };
   const keys = ["sample", "process", "report", "config"];
   for (const key of keys.map((key) => `${key}_interval`)) {
     for (const [value, problem] of Object.entries(wrong)) {
       assertProblems(daemonWith(`${key} = ${value}`), `2: ${key}: ${problem}`);
     }
-    assertProblems(
-      daemonWith(`${key} = 5`),
-      `2: ${key} is the integer 5, not a duration; write it in quotation marks: "5s"`,
-    );
     for (
       const [value, what] of [
         ["true", "the boolean true"],
         ["[]", "a list"],
         ["{}", "a table"],
         ["1979-05-27", "a date"],
-        ["-1.5", "the number -1.5"],
-        ["nan", "the number NaN"],
       ]
     ) {
       assertProblems(
         daemonWith(`${key} = ${value}`),
-        `2: ${key} is ${what}, not a duration; write it in quotation marks: "5s"`,
+        `2: ${key} is ${what}, not a duration; write one in quotation marks ("5s"), or a number of seconds`,
       );
     }
+    for (const [value, text] of [["-1.5", "-1.5"], ["nan", "NaN"]]) {
+      assertProblems(
+        daemonWith(`${key} = ${value}`),
+        `2: ${key}: "${text}" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h), or seconds (5)`,
+      );
+    }
+    assertProblems(
+      daemonWith(`${key} = 86401`),
+      `2: ${key}: "86401" is out of range; it is at least 10ms and at most 24h`,
+    );
   }
 });
 
@@ -568,7 +602,6 @@ Deno.test("what a suggestion says to write is then accepted", () => {
       ...["-1", "1", "5", "5000000", `${10n ** 80n}`, "0.5", "1.5", "1e-9"]
         .concat("1e9", "1e300", "-1.5", "nan", "-inf", "true", "1979-05-27")
         .flatMap((value) => [
-          daemonWith(`sample_interval = §${value}§`),
           daemonWith(`enforcement_threshold = §${value}§`),
           daemonWith(`observation_budget = §${value}§`),
           named(`§${value}§`),
@@ -576,6 +609,15 @@ Deno.test("what a suggestion says to write is then accepted", () => {
         ]),
       ...["0.5", "1.5", "4095.5", "4096.0", "1e9", "1e300", "-1.5", "nan", "{}"]
         .map((value) => capNamed("a", `§${value}§`)),
+    ],
+    [
+      /write one in quotation marks \(("\w+")\), or a number of seconds$/,
+      daemonWith("sample_interval = §true§"),
+      capNamed("a").replace("max_rss", "idle = §[]§\nmax_rss"),
+    ],
+    [
+      /a number and a unit \((\d+ms),.*, or seconds \(5\)$/,
+      daemonWith('sample_interval = "§-1§"'),
     ],
     [
       /did you mean ("\d+M")\?$/,

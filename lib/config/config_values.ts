@@ -5,7 +5,7 @@
  */
 
 import { UsageError } from "../errors.ts";
-import { exactPercent } from "../report/units.ts";
+import { exactPercent, parseDuration } from "../report/units.ts";
 import { didYouMean } from "./did_you_mean.ts";
 
 /**
@@ -28,6 +28,32 @@ export function parseChoice<T extends string>(
     guess === undefined
       ? `use one of ${choices.map((choice) => `"${choice}"`).join(", ")}`
       : `did you mean "${guess}"?`,
+  );
+}
+
+/**
+ * Parses a duration, as text or as a number of seconds.
+ *
+ * @param limits the allowed values, in milliseconds.
+ * @param otherwise a valid value, for the message.
+ * @returns milliseconds.
+ * @throws UsageError if it is neither, or out of range.
+ */
+export function durationOf(
+  value: unknown,
+  key: string,
+  limits: { least: number; most: number },
+  otherwise: string,
+): number {
+  if (
+    typeof value === "string" || typeof value === "bigint" ||
+    typeof value === "number"
+  ) {
+    return parseDuration(String(value), key, limits);
+  }
+  throw new UsageError(
+    `${key} is ${describe(value)}, not a duration`,
+    `write one in quotation marks ("${otherwise}"), or a number of seconds`,
   );
 }
 

@@ -13,9 +13,10 @@ import {
   type RefaultLimit,
   type TimeUnit,
 } from "../report/rates.ts";
-import { parseDuration, parsePercent } from "../report/units.ts";
+import { parsePercent } from "../report/units.ts";
 import {
   describe,
+  durationOf,
   parseChoice,
   wrongShare,
   wrongType,
@@ -33,14 +34,7 @@ export function parseIdle(value: unknown): number {
       `write a duration ("10m")`,
     );
   }
-  if (typeof value === "string") return parseDuration(value, key, IDLE_BOUNDS);
-  throw wrongType(value, {
-    key,
-    wanted: "a duration",
-    examples: (number) => [`${number}m`],
-    parse: parseIdle,
-    otherwise: "10m",
-  });
+  return durationOf(value, key, IDLE_BOUNDS, "10m");
 }
 
 /** Parses the limit on refaults. */

@@ -104,8 +104,12 @@ Deno.test("a value that is not valid is reported with what would be", async () =
       'idle is "auto", which this version does not know yet; write a duration ("10m")',
     ],
     [
-      "idle = 10",
-      'idle is the integer 10, not a duration; write it in quotation marks: "10m"',
+      "idle = true",
+      'idle is the boolean true, not a duration; write one in quotation marks ("10m"), or a number of seconds',
+    ],
+    [
+      "idle = 0.5",
+      'idle: "0.5" is out of range; it is at least 1s and at most 168h',
     ],
     [
       'idle = "0"',
@@ -113,7 +117,7 @@ Deno.test("a value that is not valid is reported with what would be", async () =
     ],
     [
       'idle = "soon"',
-      'idle: "soon" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h)',
+      'idle: "soon" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h), or seconds (5)',
     ],
     [
       'max_refaults = "5%"',

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { CAP_KEYS, defaultSettings, type Fault } from "./config_schema.ts";
+import { CAP_KEYS, DAEMON_KEYS, type Fault } from "./config_schema.ts";
 import { didYouMean } from "./did_you_mean.ts";
 import type { TomlNode } from "./toml.ts";
 
@@ -15,10 +15,7 @@ interface Table {
   readonly keys: readonly string[];
 }
 
-const DAEMON: Table = {
-  header: "[daemon]",
-  keys: Object.keys(defaultSettings({ defaultPolicy: "coldest" })),
-};
+const DAEMON: Table = { header: "[daemon]", keys: DAEMON_KEYS };
 const CAP: Table = { header: "[[cap]]", keys: CAP_KEYS };
 const TABLES: Readonly<Record<string, Table>> = { daemon: DAEMON, cap: CAP };
 

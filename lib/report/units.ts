@@ -192,7 +192,7 @@ const MILLISECONDS: Readonly<Record<string, number>> = {
 const LONGEST = 2 ** 31 - 1;
 
 /**
- * Parses a duration: `500ms`, `5s`, `2m`, `1h`, or `0`.
+ * Parses a duration: `500ms`, `5s`, `2m`, `1h`, or seconds: `5`, `0.5`.
  *
  * @param what what the duration is for, for the message, for example `--observe`.
  * @param limits the allowed values in milliseconds; the default is anything up to
@@ -208,14 +208,15 @@ export function parseDuration(
     most: LONGEST,
   },
 ): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? [];
-  if (number === undefined && text !== "0") {
+  const [, number, unit = "s"] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ??
+    [];
+  if (number === undefined) {
     throw new UsageError(
       `${what}: "${text}" is not a duration`,
-      "write a number and a unit (500ms, 5s, 2m, 1h)",
+      "write a number and a unit (500ms, 5s, 2m, 1h), or seconds (5)",
     );
   }
-  const milliseconds = text === "0" ? 0 : Number(number) * MILLISECONDS[unit];
+  const milliseconds = Number(number) * MILLISECONDS[unit];
   if (milliseconds < least || milliseconds > most) {
     throw new UsageError(
       `${what}: "${text}" is out of range`,

@@ -187,6 +187,8 @@ Deno.test("addresses", () => {
 Deno.test("durations", () => {
   const durations: Record<string, number> = {
     "0": 0,
+    "5": 5000,
+    "0.25": 250,
     "0s": 0,
     "500ms": 500,
     "5s": 5000,
@@ -204,8 +206,9 @@ Deno.test("an invalid duration is refused", () => {
   for (
     const text of [
       "",
-      "1",
       "s",
+      "1.",
+      "1e3",
       "-1s",
       "+1s",
       "1 s",
@@ -226,7 +229,7 @@ Deno.test("an invalid duration is refused", () => {
     );
     assertEquals(
       error.message,
-      `--observe: "${text}" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h)`,
+      `--observe: "${text}" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h), or seconds (5)`,
     );
   }
   // Longer than a timer can be: such a timer would not wait at all.
@@ -241,7 +244,7 @@ Deno.test("durations within limits", () => {
   const limits = { least: 10, most: 86_400_000 };
   assertEquals(parseDuration("10ms", "interval", limits), 10);
   assertEquals(parseDuration("24h", "interval", limits), 86_400_000);
-  for (const text of ["0", "9ms", "24.1h", "9999999h"]) {
+  for (const text of ["0", "9ms", "24.1h", "86401", "9999999h"]) {
     assertThrows(
       () => parseDuration(text, "interval", limits),
       UsageError,

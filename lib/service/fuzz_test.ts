@@ -13,7 +13,7 @@ import { Metrics } from "./metrics.ts";
 import { MetricsServer } from "./metrics_server.ts";
 
 const REQUEST =
-  "GET /metrics?a=b HTTP/1.1\r\nHost: localhost:9090\r\nUser-Agent: Prometheus/3\r\n" +
+  "GET /metrics?a=b HTTP/1.1\r\nHost: localhost:7227\r\nUser-Agent: Prometheus/3\r\n" +
   "Accept: application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n" +
   "Accept-Encoding: gzip\r\nConnection: close\r\n\r\n";
 const REQUESTS: [string, ...string[]] = [

@@ -34,7 +34,7 @@ Deno.test("a valid request has a method, a path and headers", () => {
       true,
     ],
     [["GET /metrics?a=b&c HTTP/1.1", "host:a"], "GET", "/metrics", false],
-    [["GET /a#b HTTP/1.1", "Host: [::1]:9090"], "GET", "/a", false],
+    [["GET /a#b HTTP/1.1", "Host: [::1]:7227"], "GET", "/a", false],
     [
       ["GET http://other:1/metrics?x HTTP/1.1", "Host: a"],
       "GET",

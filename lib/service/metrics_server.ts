@@ -38,7 +38,7 @@ const TEXT = "text/plain; charset=utf-8";
 export function parseAddress(text: string, what = "--metrics"): Address {
   const complaint = (reason: string) =>
     new UsageError(
-      `${what}: "${text}" ${reason}; write HOST:PORT (127.0.0.1:9090, [::1]:9090), or a port alone (9090) for this machine only`,
+      `${what}: "${text}" ${reason}; write HOST:PORT (127.0.0.1:7227, [::1]:7227), or a port alone (7227) for this machine only`,
     );
   const [, bracketed, plain = "", digits] =
     /^(?:\[([^[\]]*)\]:|([^:]*):)?(\d+)$/.exec(text) ?? [];

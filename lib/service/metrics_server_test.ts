@@ -163,15 +163,15 @@ Deno.test("a failure to listen names the address and the remedy", async () => {
 
 Deno.test("addresses are parsed and formatted, and others are refused", () => {
   const valid: [text: string, hostname: string, port: number][] = [
-    ["127.0.0.1:9090", "127.0.0.1", 9090],
+    ["127.0.0.1:7227", "127.0.0.1", 7227],
     ["localhost:1", "localhost", 1],
     ["my-host.example.org:65535", "my-host.example.org", 65535],
-    ["0.0.0.0:9090", "0.0.0.0", 9090],
-    ["[::1]:9090", "::1", 9090],
-    ["[::]:9090", "::", 9090],
+    ["0.0.0.0:7227", "0.0.0.0", 7227],
+    ["[::1]:7227", "::1", 7227],
+    ["[::]:7227", "::", 7227],
     // Loopback is the default host.
-    [":9090", "127.0.0.1", 9090],
-    ["9090", "127.0.0.1", 9090],
+    [":7227", "127.0.0.1", 7227],
+    ["7227", "127.0.0.1", 7227],
     [":0", "127.0.0.1", 0],
   ];
   for (const [text, hostname, port] of valid) {
@@ -183,21 +183,21 @@ Deno.test("addresses are parsed and formatted, and others are refused", () => {
     ["localhost:", "is not an address"],
     ["localhost:http", "is not an address"],
     ["localhost:-1", "is not an address"],
-    ["localhost:9090/metrics", "is not an address"],
-    ["http://localhost:9090", "is not an address"],
+    ["localhost:7227/metrics", "is not an address"],
+    ["http://localhost:7227", "is not an address"],
     ["localhost:65536", "has no port between 0 and 65535"],
-    ["::1:9090", "is an IPv6 address without brackets or without a port"],
+    ["::1:7227", "is an IPv6 address without brackets or without a port"],
     ["::1", "is an IPv6 address without brackets or without a port"],
-    ["[localhost]:9090", "has no IPv6 address in brackets"],
-    ["[]:9090", "has no IPv6 address in brackets"],
-    ["*:9090", "has an invalid host"],
-    ["a b:9090", "has an invalid host"],
+    ["[localhost]:7227", "has no IPv6 address in brackets"],
+    ["[]:7227", "has no IPv6 address in brackets"],
+    ["*:7227", "has an invalid host"],
+    ["a b:7227", "has an invalid host"],
   ];
   for (const [text, reason] of invalid) {
     const error = assertThrows(() => parseAddress(text), UsageError);
     assertEquals(
       error.message,
-      `--metrics: "${text}" ${reason}; write HOST:PORT (127.0.0.1:9090, [::1]:9090), or a port alone (9090) for this machine only`,
+      `--metrics: "${text}" ${reason}; write HOST:PORT (127.0.0.1:7227, [::1]:7227), or a port alone (7227) for this machine only`,
     );
   }
   assertEquals(formatAddress({ hostname: "::1", port: 1 }), "[::1]:1");

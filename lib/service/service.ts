@@ -6,6 +6,7 @@
  */
 
 import type { ConfigPaths } from "../config/config_files.ts";
+import type { DaemonConfig } from "../config/config.ts";
 import { LiveConfig } from "../config/live_config.ts";
 import { Daemon } from "../daemon/daemon.ts";
 import { messageOf, RcapError } from "../errors.ts";
@@ -92,6 +93,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const locks = openLocks(system, log);
   if (locks) held.use(locks);
   const rights = locks && new DaemonRights(locks);
+  const how = isDryRun ? "; dry run: nothing is paged out" : "";
+  let current = config;
   const metrics = new Metrics({ version: options.version });
   const report = new StateWriter(directory, log);
 
@@ -114,9 +117,10 @@ export async function runService(options: ServiceOptions): Promise<void> {
       notifier.reloading();
       // The daemon loads nothing, and so does not call onReload.
       if (!result.config) notifier.ready();
+      else current = result.config;
       return result;
     },
-    onReload: () => notifier.ready(),
+    onReload: () => notifier.ready(watching(current) + how),
     onTurn: () => notifier.watchdog(),
     turnInterval: notifier.watchdogInterval,
     onScan: (seconds) => metrics.observeScan(seconds),
@@ -149,10 +153,9 @@ export async function runService(options: ServiceOptions): Promise<void> {
     );
     log.info(`metrics on http://${formatAddress(server.address)}/metrics`);
   }
-  const watching = `watching ${countOf(config.caps.length, "group")}`;
-  const how = isDryRun ? "; dry run: nothing is paged out" : "";
-  log.info(`${watching}, references from ${platform.pagedata}${how}`);
-  notifier.ready(watching + how);
+
+  log.info(`${watching(config)}, references from ${platform.pagedata}${how}`);
+  notifier.ready(watching(config) + how);
   held.use(trimRegularly(system));
   await daemon.run();
   notifier.stopping();
@@ -207,6 +210,13 @@ export async function runOnce(
   const state = await daemon.once(observation);
   signal.throwIfAborted();
   return state;
+}
+
+/** What a daemon does, for its status line. */
+function watching({ caps }: DaemonConfig): string {
+  return caps.length === 0
+    ? "no cap is configured, so there is nothing to do"
+    : `watching ${countOf(caps.length, "group")}`;
 }
 
 /** Opens the locks on processes under observation; warns if there are none. */

@@ -178,8 +178,8 @@ const COSTS = v.looseObject({
   ),
 });
 
-// Loose, because a later version may add keys.
-const STATE = v.looseObject({
+/** A state. Loose, because a later version may add keys. */
+export const STATE = v.looseObject({
   version: v.literal(VERSION),
   pid,
   startTime: whole,

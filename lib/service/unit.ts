@@ -49,8 +49,8 @@ export interface UnitOptions {
   stateDirectory: string;
   /** All capabilities that it needs: capabilities(7). */
   capabilities: readonly string[];
-  /** An upper bound of its memory, in bytes. */
-  mostMemory: number;
+  /** An upper bound of its memory, in bytes, or as a share of the machine's. */
+  mostMemory: number | `${number}%`;
   /** Where it serves metrics; without them it has no network at all. */
   metrics?: Address;
   /** Its caps, if they are known: it may write to no cgroup unless one needs that. */
@@ -95,12 +95,14 @@ export function systemdUnit(
   const hasHome = [program, ...args].some((word) => HOMES.test(word));
   const text = `[Unit]
 Description=rcap, keeps the resident memory of groups of processes under a cap
+Documentation=man:rcap(1) man:rcap-run(1) man:rcap.toml(5)
 
 [Service]
 Type=notify
 NotifyAccess=main
 ExecStart=${commandLine(program, args)}
-ExecReload=/bin/kill -HUP $MAINPID
+# kill(1) is not on every machine, but the shell has it.
+ExecReload=/bin/sh -c "kill -HUP $MAINPID"
 WatchdogSec=${WATCHDOG}
 Restart=on-failure
 RestartPreventExitStatus=${HOPELESS.join(" ")}
@@ -109,7 +111,11 @@ OOMScoreAdjust=-500
 # Many times as many as it has open at once.
 LimitNOFILE=${DESCRIPTORS}
 # Far more than it uses: it limits itself what it keeps of other processes.
-MemoryMax=${Math.ceil(mostMemory / MIB)}M
+MemoryMax=${
+    typeof mostMemory === "number"
+      ? `${Math.ceil(mostMemory / MIB)}M`
+      : mostMemory
+  }
 
 # Everyone may read the state, as rcap stat does.
 ${stateSettings(stateDirectory)}

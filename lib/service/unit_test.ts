@@ -55,7 +55,7 @@ Deno.test("the unit starts, reloads and watches the daemon", () => {
       "Service.Type=notify",
       "Service.NotifyAccess=main",
       "Service.ExecStart=/usr/local/bin/rcap run --config /etc/rcap.toml",
-      "Service.ExecReload=/bin/kill -HUP $MAINPID",
+      'Service.ExecReload=/bin/sh -c "kill -HUP $MAINPID"',
       "Service.WatchdogSec=30s",
       "Service.LimitNOFILE=1024",
       "Service.Restart=on-failure",
@@ -66,6 +66,7 @@ Deno.test("the unit starts, reloads and watches the daemon", () => {
       "Service.NoNewPrivileges=yes",
       "Service.ProtectHome=yes",
       "Service.MemoryMax=768M",
+      "Unit.Documentation=man:rcap(1) man:rcap-run(1) man:rcap.toml(5)",
       `Service.CapabilityBoundingSet=${DAEMON_CAPABILITIES.join(" ")}`,
       "Install.WantedBy=multi-user.target",
     ],
@@ -153,13 +154,13 @@ Deno.test("the unit allows no more network access than the metrics need", () => 
     ],
   });
   for (const hostname of ["127.0.0.1", "127.1.2.3", "::1", "localhost"]) {
-    assertSettings(settingsOf({ metrics: { hostname, port: 9090 } }), {
+    assertSettings(settingsOf({ metrics: { hostname, port: 7227 } }), {
       there: ["Service.IPAddressDeny=any", "Service.IPAddressAllow=localhost"],
       absent: ["Service.PrivateNetwork"],
     });
   }
   for (const hostname of ["0.0.0.0", "::", "192.0.2.1", "127.example.org"]) {
-    assertSettings(settingsOf({ metrics: { hostname, port: 9090 } }), {
+    assertSettings(settingsOf({ metrics: { hostname, port: 7227 } }), {
       absent: ["Service.PrivateNetwork", "Service.IPAddress"],
     });
   }

@@ -45,7 +45,7 @@ interface Answer<T> {
  *
  * @example
  * ```ts
- * await using prometheus = await Prometheus.start("127.0.0.1:9090");
+ * await using prometheus = await Prometheus.start("127.0.0.1:7227");
  * await prometheus.until("rcap_scans_total", ([sample]) => sample?.value === 3);
  * ```
  */

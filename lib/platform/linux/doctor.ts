@@ -31,6 +31,7 @@ import type { Finding } from "../platform.ts";
 import { bpfRefusal, lockdownMode } from "./bpf_refusal.ts";
 import { COST_EXAMINATIONS } from "./doctor_costs.ts";
 import type { Examination } from "./examination.ts";
+import { lastingSwap } from "./lasting_swap.ts";
 import {
   isNested,
   type NamespaceKind,
@@ -371,6 +372,22 @@ const swap: Examination = {
   },
 };
 
+const swapAtBoot: Examination = {
+  name: "swap at boot",
+  required: false,
+  meaning: "there will be swap after a reboot",
+  without:
+    "no unit and no line of /etc/fstab adds swap when the machine starts: after a reboot, anonymous memory could not be paged out",
+  remedy:
+    "apt-get install systemd-zram-generator, or add a line to /etc/fstab (fstab(5)); see docs/install.md",
+  look() {
+    const lasting = lastingSwap();
+    return lasting.length > 0
+      ? lasting.join(", ")
+      : { status: "degraded", detail: "nothing found that adds it" };
+  },
+};
+
 /** Names of the swap devices; `undefined` if `/proc/swaps` does not tell. */
 function swapDevicesIfKnown(): string[] | undefined {
   try {
@@ -535,6 +552,7 @@ const EXAMINATIONS: readonly Examination[] = [
   pagedata,
   mapCounts,
   swap,
+  swapAtBoot,
   zram,
   largePages,
   ...COST_EXAMINATIONS,

@@ -71,6 +71,11 @@ Deno.test("unknown commands and options are refused, with a hint to help", async
     [["inspect", "--cap", "1M", "1"], "unknown option '--cap'"],
     [["doctor", "--observe", "1s"], "unknown option '--observe'"],
     [["check", "--cofig", "x"], "(Did you mean --config?)"],
+    [
+      ["help", "scna"],
+      "unknown command 'scna'\n(Did you mean scan?)\nsee rcap --help\n",
+    ],
+    [["help", "frobnicate"], "unknown command 'frobnicate'\nsee rcap --help\n"],
   );
 });
 
@@ -125,8 +130,8 @@ Deno.test("invalid values of options are refused", async () => {
   const scan = ["scan", "1", "--cap", "1M"];
   await areWrong(
     [
-      [...scan, "--observe", "3"],
-      `--observe: "3" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h)`,
+      [...scan, "--observe", "3d"],
+      `--observe: "3d" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h), or seconds (5)`,
     ],
     [[...scan, "--observe", "-1s"], `--observe: "-1s" is not a duration`],
     [
@@ -427,15 +432,26 @@ Deno.test("every command has help, which lists every option", async () => {
       assert(stdout.includes(word), `${word} in the help of ${command}`);
     }
     assertEquals(await rcap(["help", ...args]), { code, stdout, stderr });
+    assertEquals(await rcap([...args, "-h"]), { code, stdout, stderr });
     const widest = Math.max(...stdout.split("\n").map((line) => line.length));
     assert(widest <= 80, `the help of ${command} is ${widest} characters wide`);
   }
 });
 
-Deno.test("--version prints the version", async () => {
+Deno.test("--version, -V and version print the version", async () => {
   const expected = { code: 0, stdout: `${denoJson.version}\n`, stderr: "" };
-  assertEquals(await rcap(["--version"]), expected);
-  assertEquals(await rcap(["scan", "--version"]), expected);
+  for (
+    const args of [
+      ["--version"],
+      ["-V"],
+      ["version"],
+      ["scan", "--version"],
+      ["scan", "-V"],
+      ["--no-color", "version"],
+    ]
+  ) {
+    assertEquals(await rcap(args), expected, args.join(" "));
+  }
 });
 
 Deno.test("global options may be before or after the command", async () => {

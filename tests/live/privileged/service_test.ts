@@ -120,14 +120,14 @@ Deno.test("the unit contains the options given with --print-unit", async () => {
     "--state-dir",
     "/run/other",
     "--metrics",
-    "9090",
+    "7227",
     "--log-format",
     "json",
   ]);
   assertEquals(code, 0);
   assertMatch(
     stdout,
-    /^ExecStart=\S+ run --config \/etc\/other\.toml --state-dir \/run\/other --metrics 127\.0\.0\.1:9090 --log-format json$/m,
+    /^ExecStart=\S+ run --config \/etc\/other\.toml --state-dir \/run\/other --metrics 127\.0\.0\.1:7227 --log-format json$/m,
   );
   assertMatch(stdout, /^RuntimeDirectory=rcap other$/m);
 });

@@ -104,12 +104,12 @@ function unitFile(text: string): Disposable & { readonly path: string } {
 
 Deno.test("systemd finds nothing wrong with the unit, and little exposed", async () => {
   await requireSystemd();
-  for (const metrics of [undefined, "9090", "0.0.0.0:9090"]) {
+  for (const metrics of [undefined, "7227", "0.0.0.0:7227"]) {
     using file = unitFile(unitFor(["/bin/true", "run", "--a b%$"], metrics));
     const verified = await run(["systemd-analyze", "verify", file.path]);
     // This machine's systemd reports settings that it does not know yet.
     assertEquals(verified, { code: 0, stdout: "", stderr: "" });
-    if (metrics === "0.0.0.0:9090") continue;
+    if (metrics === "0.0.0.0:7227") continue;
     const { code, stdout } = await run([
       "systemd-analyze",
       "security",
@@ -336,7 +336,7 @@ Deno.test("in the unit's sandbox, metrics are served", async () => {
   const out = `${manager.folder}/out`;
   await manager.install(
     "rcap.service",
-    unitFor([Deno.execPath(), ...args, script.pathname], "127.0.0.1:9090"),
+    unitFor([Deno.execPath(), ...args, script.pathname], "127.0.0.1:7227"),
     `[Service]
 Type=exec
 WatchdogSec=0
