@@ -8,7 +8,10 @@
 
 import { toJsonSchema } from "@valibot/to-json-schema";
 import * as v from "valibot";
-import { CAP_KEYS, DEFAULT_SETTINGS } from "../../lib/config/config_schema.ts";
+import type {
+  CAP_KEYS,
+  DEFAULT_SETTINGS,
+} from "../../lib/config/config_schema.ts";
 import type { CheckReport } from "../../lib/config/config_report.ts";
 import { POLICIES } from "../../lib/config/policy_names.ts";
 import type {
