@@ -2,14 +2,17 @@
  * The permissions with which rcap runs, built or from source: foreign functions,
  * through which it does nearly everything; the network, which only `run --metrics`
  * uses, to listen; the directory of the sockets by which commands ask a daemon for
- * readings; and the environment variables that control colours, give the
+ * readings; and the environment variables that control colours and say what a terminal can show, give the
  * address of a service manager and, for tests, name the simulation of another
  * operating system.
  *
  * @module
  */
 
-import { PLATFORM_ENVIRONMENT } from "../lib/platform/environment.ts";
+import {
+  PLATFORM_ENVIRONMENT,
+  TERMINAL_ENVIRONMENT,
+} from "../lib/platform/environment.ts";
 import { OBSERVERS } from "../lib/platform/observers_directory.ts";
 import { NOTIFY_ENVIRONMENT } from "../lib/service/notify.ts";
 
@@ -19,6 +22,7 @@ const ENVIRONMENT = [
   "CLICOLOR_FORCE",
   ...NOTIFY_ENVIRONMENT,
   ...PLATFORM_ENVIRONMENT,
+  ...TERMINAL_ENVIRONMENT,
 ];
 
 export const PERMISSIONS = [
