@@ -72,7 +72,7 @@ export function fit(text: string, width: number, unicode = true): string {
 
 /** A text as ASCII: other characters are escaped. */
 function asciiOf(text: string): string {
-  return escapeLine(text).replace(
+  return escapeLine(text.replaceAll("µ", "u")).replace(
     /[^ -~]/gu,
     (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
   );
@@ -239,12 +239,12 @@ export function drawList(
   const title =
     columns.map(({ title, width }) =>
       title === "AGES" ? title.padEnd(width) : title.padStart(width)
-    ).join(" ") + " " + fit(by.toUpperCase(), nameWidth);
+    ).join(" ") + " " + fit(by.toUpperCase(), nameWidth, unicode);
   const lines = [
     plain(machineLine(figures.machine, width)),
     plain(swapLine(figures.machine)),
     plain(stateLine(figures, view, display)),
-    color ? `${REVERSE}${fit(title, width)}${RESET}` : fit(title, width),
+    color ? `${REVERSE}${plain(title)}${RESET}` : plain(title),
   ];
   const room = roomFor(display);
   for (const [at, row] of rows.slice(first, first + room).entries()) {
@@ -263,7 +263,8 @@ export function drawList(
     ? view.filter
       ? `nothing matches "${view.filter}"; Escape shows all`
       : "no process is found"
-    : figures.notices.at(-1) ?? legend(display);
+    : rows[selected]?.problem ?? rows[selected]?.cap?.warning ??
+      figures.notices.at(-1) ?? legend(display);
   lines.push(plain(notice), footer(view.message, display));
   return lines.slice(0, height).map(printable);
 }
@@ -363,14 +364,14 @@ export function drawProcess(
     plain(""),
   ];
   const title = `${"RSS".padStart(7)} ${
-    fit("USED WITHIN 10s, BY ADDRESS", strip)
+    fit("USED WITHIN 10s, BY ADDRESS", strip, unicode)
   } ${"ADDRESS".padEnd(12)} MAPPING`;
   lines.push(color ? `${REVERSE}${plain(title)}${RESET}` : plain(title));
   const room = roomFor(display);
   for (const mapping of mappings?.slice(first, first + room) ?? []) {
     const { heat } = mapping;
     const drawn = heat === null
-      ? fit("not recorded", strip)
+      ? fit("not recorded", strip, unicode)
       : heatStrip(resample(heat, strip), { most: 1, unicode, color });
     lines.push(
       `${right(formatSize(mapping.rss), 7)} ${drawn} ${
