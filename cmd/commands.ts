@@ -54,6 +54,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./replay.ts")).replayCommand,
   },
   {
+    name: "top",
+    summary: "a live view of who holds memory that nobody uses",
+    load: async () => (await import("./top.ts")).topCommand,
+  },
+  {
     name: "restore",
     summary: "bring back what of some processes is in swap",
     load: async () => (await import("./restore.ts")).restoreCommand,

@@ -128,6 +128,14 @@ interface Observatory extends Disposable {
   readonly rights: ResetRights | undefined;
 }
 
+/** How processes are observed; times in milliseconds. */
+interface ObservingOptions {
+  readonly observe: number;
+  readonly pagedata: PagedataSourceName | "auto";
+  /** How long to wait for other observers, if not as long as usual. */
+  readonly patience?: number;
+}
+
 /**
  * Opens the processes of this machine for an observation. Warns if the observation
  * is short, or the source of reference bits is not the best one.
@@ -135,10 +143,7 @@ interface Observatory extends Disposable {
  * @throws CapabilityError if the chosen source does not work here.
  */
 function openProcesses(
-  { observe, pagedata }: {
-    observe: number;
-    pagedata: PagedataSourceName | "auto";
-  },
+  { observe, pagedata, patience }: ObservingOptions,
   { system, log, signal }: Pick<Context, "system" | "log" | "signal">,
 ): Observatory {
   const doubt = describeShortObservation(observe);
@@ -156,7 +161,7 @@ function openProcesses(
   });
   const info = (message: string) => log.info(message);
   const rights = locks &&
-    opened.use(new CommandRights({ locks, signal, info }));
+    opened.use(new CommandRights({ locks, signal, info, patience }));
   const all = opened.move();
   return { platform, rights, [Symbol.dispose]: () => all.dispose() };
 }
@@ -166,7 +171,7 @@ function openProcesses(
  * closed, and may be observed by others, as soon as the step has ended.
  */
 export async function observing<T>(
-  options: { observe: number; pagedata: PagedataSourceName | "auto" },
+  options: ObservingOptions,
   context: Pick<Context, "system" | "log" | "signal">,
   step: (observatory: Omit<Observatory, keyof Disposable>) => Promise<T>,
 ): Promise<T> {

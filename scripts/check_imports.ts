@@ -18,6 +18,7 @@ import { complain, say } from "../tests/support/say.ts";
 export const ROOMS: readonly (readonly string[])[] = [
   ["main.ts"],
   ["cmd"],
+  ["lib/top"],
   ["lib/service"],
   ["lib/daemon"],
   ["lib/oneshot"],

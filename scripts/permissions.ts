@@ -2,15 +2,17 @@
  * The permissions with which rcap runs, built or from source: foreign functions,
  * through which it does nearly everything; the network, which only `run --metrics`
  * uses, to listen; the directory of the sockets by which commands ask a daemon for
- * readings; and the environment variables that control colours, say which
- * locale there is, give the address of a service manager and, for tests, name the simulation of another
- * operating system.
+ * readings; and the environment variables that control colours, say what a
+ * terminal can show, give the address of a service manager and, for tests, name
+ * the simulation of another operating system.
  *
  * @module
  */
 
-import { LOCALE_ENVIRONMENT } from "../cmd/terminal.ts";
-import { PLATFORM_ENVIRONMENT } from "../lib/platform/environment.ts";
+import {
+  PLATFORM_ENVIRONMENT,
+  TERMINAL_ENVIRONMENT,
+} from "../lib/platform/environment.ts";
 import { OBSERVERS } from "../lib/platform/observers_directory.ts";
 import { NOTIFY_ENVIRONMENT } from "../lib/service/notify.ts";
 
@@ -18,9 +20,9 @@ const ENVIRONMENT = [
   "NO_COLOR",
   "FORCE_COLOR",
   "CLICOLOR_FORCE",
-  ...LOCALE_ENVIRONMENT,
   ...NOTIFY_ENVIRONMENT,
   ...PLATFORM_ENVIRONMENT,
+  ...TERMINAL_ENVIRONMENT,
 ];
 
 export const PERMISSIONS = [

@@ -38,6 +38,8 @@ export interface CommandRightsOptions {
   readonly locks: CommandLocks;
   readonly signal: AbortSignal;
   readonly info: (message: string) => void;
+  /** How long to wait for other observers in all, in milliseconds; 10 s by default. */
+  readonly patience?: number;
   /** The clock of the system by default. */
   readonly clock?: Clock;
 }
@@ -59,17 +61,19 @@ export class CommandRights implements ResetRights, Disposable {
   readonly #leases = new Map<string, Lease>();
   /** Why references are borrowed no more, in words for users. */
   readonly #lost = new Map<string, string>();
-  #patience = PATIENCE;
+  #patience: number;
   /** Of how many processes references were lent. */
   #lent = 0;
   #isDisposed = false;
 
   constructor(
-    { locks, signal, info, clock = systemClock }: CommandRightsOptions,
+    { locks, signal, info, patience = PATIENCE, clock = systemClock }:
+      CommandRightsOptions,
   ) {
     this.#locks = locks;
     this.#signal = signal;
     this.#info = info;
+    this.#patience = patience;
     this.#clock = clock;
   }
 
@@ -189,6 +193,7 @@ export class CommandRights implements ResetRights, Disposable {
     const lease = this.#leases.get(keyOf(id));
     lease?.client.end(id);
     this.#leases.delete(keyOf(id));
+    this.#lost.delete(keyOf(id));
     this.#locks.release(id);
   }
 

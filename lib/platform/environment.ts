@@ -20,3 +20,11 @@ export const VARIABLES = {
 
 /** The names of these variables. */
 export const PLATFORM_ENVIRONMENT: readonly string[] = Object.values(VARIABLES);
+
+/** The environment variables that say what a terminal can show. */
+export const TERMINAL_ENVIRONMENT: readonly string[] = [
+  "TERM",
+  "LC_ALL",
+  "LC_CTYPE",
+  "LANG",
+];

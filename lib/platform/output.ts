@@ -195,9 +195,16 @@ function writeMessage(line: string, describeLoss: DescribeLoss): void {
   messages.add(line, describeLoss);
 }
 
+let isProgressHidden = false;
+
+/** Shows no progress texts from now on: they would spoil what a whole screen shows. */
+export function hideProgress(): void {
+  isProgressHidden = true;
+}
+
 /** Shows a progress text on a terminal until disposed. */
 export function progress(text: string): Disposable {
-  const isShown = standardError.isTerminal();
+  const isShown = !isProgressHidden && standardError.isTerminal();
   const shown = escapeLine(text);
   if (isShown) messages.add(`${shown}\r`);
   return {
