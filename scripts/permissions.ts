@@ -3,14 +3,15 @@
  * through which it does nearly everything; the network, which only `run --metrics`
  * uses, to listen; the directory of the sockets by which commands ask a daemon for
  * readings; and the environment variables that control colours, give the
- * address of a service manager and, for tests, name the simulation of another
- * operating system.
+ * address of a service manager and the directory that it has made and, for tests, name
+ * the simulation of another operating system, and have time pass faster.
  *
  * @module
  */
 
-import { PLATFORM_ENVIRONMENT } from "../lib/platform/environment.ts";
+import { HURRY, PLATFORM_ENVIRONMENT } from "../lib/platform/environment.ts";
 import { OBSERVERS } from "../lib/platform/observers_directory.ts";
+import { LEARNT_ENVIRONMENT } from "../lib/service/learnt_file.ts";
 import { NOTIFY_ENVIRONMENT } from "../lib/service/notify.ts";
 
 const ENVIRONMENT = [
@@ -18,7 +19,9 @@ const ENVIRONMENT = [
   "FORCE_COLOR",
   "CLICOLOR_FORCE",
   ...NOTIFY_ENVIRONMENT,
+  ...LEARNT_ENVIRONMENT,
   ...PLATFORM_ENVIRONMENT,
+  HURRY,
 ];
 
 export const PERMISSIONS = [

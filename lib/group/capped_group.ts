@@ -19,6 +19,7 @@ import { formatSize } from "../report/units.ts";
 import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import { GuardRails } from "./guard_rails.ts";
+import { IdleTime, type LearntIdleTime } from "./idle_time.ts";
 import type { Taken } from "./measured_memory.ts";
 import type { Member } from "./member.ts";
 import type { Growth } from "./growth.ts";
@@ -51,6 +52,8 @@ export class CappedGroup {
   readonly statistics: ScanStatistics = noStatistics();
   readonly backoff = new Backoff();
   readonly guard: GuardRails;
+  /** Finds the time after which idle memory goes; `undefined` unless that is `auto`. */
+  readonly idleTime: IdleTime | undefined;
   /** The cgroup of version 2 that has its members and no others, if it is known. */
   cgroup: string | undefined;
   /** Why a guard rail has no effect, in words for users; null if all have. */
@@ -109,9 +112,11 @@ export class CappedGroup {
   constructor(
     id: number,
     definition: CapConfig,
-    { platform, newMember }: {
+    { platform, newMember, learnt }: {
       platform: Platform;
       newMember: (entry: ProcessEntry) => Member;
+      /** What an earlier daemon has learnt of it. */
+      learnt?: LearntIdleTime;
     },
   ) {
     this.id = id;
@@ -119,6 +124,9 @@ export class CappedGroup {
     this.#platform = platform;
     this.#newMember = newMember;
     this.guard = new GuardRails(definition, platform.pageSize);
+    this.idleTime = definition.idle === "auto"
+      ? new IdleTime(learnt)
+      : undefined;
   }
 
   get name(): string {
@@ -132,6 +140,23 @@ export class CappedGroup {
   /** The cap in force; Infinity if there is none. */
   get cap(): number {
     return this.override ?? this.#definition.maxRss ?? Infinity;
+  }
+
+  /**
+   * For how long memory is not used before it goes, in milliseconds; `undefined` if none
+   * goes without a cap, or the time is not known yet.
+   */
+  get idle(): number | undefined {
+    const { idle } = this.#definition;
+    if (idle !== "auto") return idle;
+    const seconds = this.idleTime?.seconds;
+    return seconds === undefined ? undefined : seconds * 1000;
+  }
+
+  /** The same, or the time by which ages have to be known while it is not. */
+  get observedIdle(): number | undefined {
+    const { idleTime } = this;
+    return idleTime ? idleTime.observedFor * 1000 : this.idle;
   }
 
   /** Whether there is a cap. */
@@ -455,6 +480,7 @@ export class CappedGroup {
       rss: this.#last.size,
       accounting: this.#last.accounting,
       idle,
+      idleTime: this.idleTime?.state ?? null,
       ...this.#savings.of(memories, this.#platform, clock.now()),
       ...this.#pressure(),
       growth: this.growth,

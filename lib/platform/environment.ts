@@ -20,3 +20,9 @@ export const VARIABLES = {
 
 /** The names of these variables. */
 export const PLATFORM_ENVIRONMENT: readonly string[] = Object.values(VARIABLES);
+
+/**
+ * The environment variable with which tests and benchmarks have all times of a daemon
+ * pass faster, those of its configuration, too: how many times as fast.
+ */
+export const HURRY = "RCAP_HURRY";

@@ -92,6 +92,7 @@ export type StatEntry =
     | "accounting"
     | "idle"
     | "cgroup"
+    | "idleTime"
     | "growth"
     | "planned"
     | "pausedUntil"
@@ -125,13 +126,15 @@ export function statReport(
     groups: statRows(now, before).map((row, index) => {
       const { heldBack, avoided, accounting, idle, statistics } =
         now.groups[index];
-      const { cgroup, growth, planned, pausedUntil } = now.groups[index];
+      const { cgroup, growth, planned, pausedUntil, idleTime } =
+        now.groups[index];
       return {
         ...row,
         heldBack,
         avoided,
         accounting,
         idle,
+        idleTime,
         cgroup,
         growth,
         planned,
