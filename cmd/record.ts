@@ -12,8 +12,12 @@ import { record } from "../lib/oneshot/record.ts";
 import type { OperatingSystem } from "../lib/platform/operating_system.ts";
 import { makeRecordingFile } from "../lib/recording/recording_file.ts";
 import { lines } from "../lib/report/escape.ts";
-import { countOf, formatSize, parseDuration } from "../lib/report/units.ts";
-import { formatSeconds } from "../lib/oneshot/size_summary.ts";
+import {
+  countOf,
+  formatSeconds,
+  formatSize,
+  parseDuration,
+} from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, observing, pagedataOption } from "./options.ts";
 import { jsonOption, printResult } from "./result.ts";

@@ -11,15 +11,11 @@ import {
   replayRecording,
   type ReplayReport,
 } from "../lib/oneshot/replay.ts";
-import {
-  formatPart,
-  formatRate,
-  formatSeconds,
-} from "../lib/oneshot/size_summary.ts";
+import { formatPart, formatRate } from "../lib/oneshot/size_summary.ts";
 import { progress } from "../lib/platform/output.ts";
 import { lines, type Printable } from "../lib/report/escape.ts";
 import { type Column, renderTable } from "../lib/report/table.ts";
-import { formatSize } from "../lib/report/units.ts";
+import { formatSeconds, formatSize } from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import { type Context, sizeParser } from "./options.ts";
 import { jsonOption, printResult } from "./result.ts";

@@ -21,6 +21,7 @@ import {
   nameOf,
 } from "../lib/oneshot/recording_text.ts";
 import { json, lines, type Printable } from "../lib/report/escape.ts";
+import { DEFAULT_MAX_REFAULTS } from "../lib/report/rates.ts";
 import { type Column, renderTable } from "../lib/report/table.ts";
 import { formatSize, parseDuration } from "../lib/report/units.ts";
 import { formatRate } from "../lib/oneshot/size_summary.ts";
@@ -148,7 +149,7 @@ export function reportCommand(context: Context) {
       const reportOf = (path: string) =>
         reportRecording(files, path, {
           filter,
-          limit: { share: 0.002 },
+          limit: DEFAULT_MAX_REFAULTS,
           heatRows: HEAT_ROWS,
           heatColumns: options.json
             ? JSON_COLUMNS

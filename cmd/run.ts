@@ -21,6 +21,10 @@ import {
 } from "../lib/service/metrics_server.ts";
 import { runOnce, runService } from "../lib/service/service.ts";
 import { areCapsMet, statRows } from "../lib/service/stat.ts";
+import {
+  LEARNT_DIRECTORY,
+  learntDirectory,
+} from "../lib/service/learnt_file.ts";
 import { systemdUnit } from "../lib/service/unit.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import {
@@ -78,6 +82,12 @@ export function runCommand(context: Context) {
       .addOption(configOption)
       .addOption(stateDirectoryOption(system))
       .addOption(hostRootOption(system))
+      .addOption(
+        new Option(
+          "--learnt-dir <directory>",
+          'where the idle times that idle = "auto" has found are kept',
+        ).default(LEARNT_DIRECTORY),
+      )
       .option(
         "-n, --dry-run",
         "watch, and say what would go; page out nothing",
@@ -110,6 +120,7 @@ export function runCommand(context: Context) {
       if (options.printUnit) {
         requireAbsolute(options.config, "--config");
         requireAbsolute(options.stateDir, "--state-dir");
+        requireAbsolute(options.learntDir, "--learnt-dir");
         if (!system.systemd) {
           throw new UsageError("--print-unit: systemd is a Linux feature");
         }
@@ -117,6 +128,7 @@ export function runCommand(context: Context) {
           program: Deno.execPath(),
           args: unitArguments(options, system),
           stateDirectory: options.stateDir,
+          learntDirectory: options.learntDir,
           capabilities: system.systemd.capabilities,
           mostMemory: mostMemory(totalMemory(system)),
           metrics: options.metrics,
@@ -132,6 +144,9 @@ export function runCommand(context: Context) {
         system,
         config: configPaths(options.config),
         stateDirectory: options.stateDir,
+        learntDirectory: options.learntDir === LEARNT_DIRECTORY
+          ? learntDirectory()
+          : options.learntDir,
         metrics: options.metrics,
         signal: context.signal,
         log: context.logAs(options.logFormat),
@@ -187,10 +202,11 @@ async function configuredCaps(
 
 /** The arguments of the daemon in a unit: those that differ from the default. */
 function unitArguments(
-  { config, stateDir, hostRoot, metrics, logFormat, dryRun }: {
+  { config, stateDir, learntDir, hostRoot, metrics, logFormat, dryRun }: {
     config: string;
     stateDir: string;
     hostRoot?: string;
+    learntDir: string;
     metrics?: Address;
     logFormat: LogFormat;
     dryRun: boolean;
@@ -202,6 +218,7 @@ function unitArguments(
     ...(config === DEFAULT_CONFIG ? [] : ["--config", config]),
     ...(stateDir === stateDirectory ? [] : ["--state-dir", stateDir]),
     ...(hostRoot === undefined ? [] : ["--host-root", hostRoot]),
+    ...(learntDir === LEARNT_DIRECTORY ? [] : ["--learnt-dir", learntDir]),
     ...(metrics ? ["--metrics", formatAddress(metrics)] : []),
     ...(logFormat === "text" ? [] : ["--log-format", logFormat]),
     ...(dryRun ? ["--dry-run"] : []),

@@ -28,7 +28,6 @@ import {
   type CapCost,
   chosenCaps,
   type GroupSizeReport,
-  type RefaultLimit,
   SHORT,
   type SizeReport,
   sizeReport,
@@ -37,13 +36,16 @@ import {
   describeSize,
   formatPart,
   formatRate,
-  formatSeconds,
   renderCaps,
 } from "../lib/oneshot/size_summary.ts";
 import type { OperatingSystem } from "../lib/platform/operating_system.ts";
 import { lines } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
-import { countOf, parseDuration } from "../lib/report/units.ts";
+import {
+  DEFAULT_MAX_REFAULTS,
+  parseRefaultLimit,
+} from "../lib/report/rates.ts";
+import { countOf, formatSeconds, parseDuration } from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import {
   type Context,
@@ -207,8 +209,8 @@ export function sizeCommand(context: Context) {
       )
       .addOption(
         new Option("--refaults <rate>", "the most refaults")
-          .default({ share: 0.002 } as RefaultLimit, "0.2%")
-          .argParser(parseLimit),
+          .default(DEFAULT_MAX_REFAULTS, "0.2%")
+          .argParser((text) => parseRefaultLimit(text, "--refaults")),
       )
       .option(
         "--from <file>",
@@ -396,24 +398,5 @@ function belowGroups({ observedSeconds, interval, groups }: SizeReport) {
         "That is short: nothing is known of when memory is used that was not used meanwhile.",
       ]
       : [],
-  );
-}
-
-/**
- * Parses `--refaults`: a share of the working set a minute, `0.2%` or `0.2%/min`, or pages
- * a second, `50/s`.
- *
- * @throws UsageError if the text is neither.
- */
-export function parseLimit(text: string): RefaultLimit {
-  const [, share] = /^(\d{1,3}(?:\.\d{1,4})?)%(?:\/min)?$/.exec(text) ?? [];
-  if (share !== undefined && Number(share) <= 100) {
-    return { share: Number(share) / 100 };
-  }
-  const [, pages] = /^(\d{1,9}(?:\.\d{1,3})?)\/s$/.exec(text) ?? [];
-  if (pages !== undefined) return { perSecond: Number(pages) };
-  throw new UsageError(
-    `--refaults: "${text}" is not a rate of refaults`,
-    "write a share of the working set a minute (0.2%), or pages a second (50/s)",
   );
 }

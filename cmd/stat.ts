@@ -7,6 +7,7 @@
 import { Argument, Command, Option } from "@commander-js/extra-typings";
 import { UsageError } from "../lib/errors.ts";
 import { describeGrowth } from "../lib/group/growth.ts";
+import { describeIdleTime } from "../lib/group/idle_words.ts";
 import type { DaemonState } from "../lib/group/state.ts";
 import { lines, type Printable } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
@@ -182,7 +183,7 @@ export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
       : []),
     ...(dryRun ? ["dry run: nothing is paged out"] : []),
     ...groups.flatMap((
-      { name, warning, avoided, planned, pausedUntil, growth },
+      { name, warning, avoided, planned, pausedUntil, growth, idleTime },
     ) => [
       ...(pausedUntil === null
         ? []
@@ -190,6 +191,7 @@ export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
       ...(planned
         ? [`${name}: ${formatSize(planned)} would be paged out`]
         : []),
+      ...(idleTime ? [`${name}: ${describeIdleTime(idleTime)}`] : []),
       ...(warning ? [warning] : []),
       ...growth.map((one) => `${name}: ${describeGrowth(one)}`),
       ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),

@@ -37,6 +37,8 @@ export interface FileIdentity {
   readonly mount: bigint;
   /** How many names it has; `undefined` as with `inode`. */
   readonly links: number | undefined;
+  /** When it was last written to, in nanoseconds since the epoch; likewise. */
+  readonly modified: bigint | undefined;
 }
 
 /** Whether two identities are of the same file. */
@@ -51,6 +53,7 @@ const AT_NO_AUTOMOUNT = 0x800;
 
 // <linux/stat.h>: which fields to fill in.
 const STATX_NLINK = 0x4;
+const STATX_MTIME = 0x40;
 const STATX_INO = 0x100;
 const STATX_MNT_ID = 0x1000;
 
@@ -139,7 +142,12 @@ export async function identityOf(
   await calls.make();
   const result = calls.result(asked) ?? 0;
   if (result !== -Errno.EACCES) return identity(stat, result);
-  return { ...identityIn(least), inode: undefined, links: undefined };
+  return {
+    ...identityIn(least),
+    inode: undefined,
+    links: undefined,
+    modified: undefined,
+  };
 }
 
 /** An empty name, which means the open file itself. */
@@ -149,7 +157,7 @@ function question(name: Bytes) {
   const itself = name.length === 1 ? AT_EMPTY_PATH : 0;
   return {
     flags: AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | itself,
-    mask: STATX_NLINK | STATX_INO | STATX_MNT_ID,
+    mask: STATX_NLINK | STATX_MTIME | STATX_INO | STATX_MNT_ID,
   };
 }
 

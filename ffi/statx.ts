@@ -24,6 +24,7 @@ const STX_INO = 32;
 const STX_SIZE = 40;
 const STX_DEV_MAJOR = 136;
 const STX_DEV_MINOR = 140;
+const STX_MTIME = 112;
 const STX_MNT_ID = 144;
 
 /** S_IWGRP of inode(7). */
@@ -105,6 +106,8 @@ export function identityIn(stat: Uint8Array<ArrayBuffer>): {
   mount: bigint;
   /** How many names it has. */
   links: number;
+  /** When it was last written to, in nanoseconds since the epoch. */
+  modified: bigint;
 } {
   const view = new DataView(stat.buffer);
   const [major, minor] = [STX_DEV_MAJOR, STX_DEV_MINOR].map((at) =>
@@ -115,6 +118,8 @@ export function identityIn(stat: Uint8Array<ArrayBuffer>): {
     inode: view.getBigUint64(STX_INO, true),
     mount: view.getBigUint64(STX_MNT_ID, true),
     links: view.getUint32(STX_NLINK, true),
+    modified: view.getBigInt64(STX_MTIME, true) * 1_000_000_000n +
+      BigInt(view.getUint32(STX_MTIME + 8, true)),
   };
 }
 

@@ -26,6 +26,7 @@ Deno.test("the image's seccomp profile permits what the unit adds, and nothing p
     program: "/usr/bin/rcap",
     args: ["run"],
     stateDirectory: "/run/rcap",
+    learntDirectory: "/var/lib/rcap",
     capabilities: DAEMON_CAPABILITIES,
     mostMemory: 2 ** 29,
   });

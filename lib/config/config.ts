@@ -78,8 +78,11 @@ export interface CapConfig {
   readonly select: readonly Selector[];
   /** In bytes; without one, `idle` is there. */
   readonly maxRss?: number;
-  /** For how long memory is not used before it is paged out, in milliseconds. */
-  readonly idle?: number;
+  /**
+   * For how long memory is not used before it is paged out, in milliseconds; `auto` if
+   * rcap finds that.
+   */
+  readonly idle?: number | "auto";
   readonly maxRefaults?: RefaultLimit;
   /** From 0 to 1. */
   readonly maxPressure?: number;

@@ -36,8 +36,8 @@ export interface CheckReport {
       readonly name: string;
       readonly select: readonly WrittenSelector[];
       readonly maxRss?: number;
-      /** In seconds. */
-      readonly idle?: number;
+      /** In seconds, or `auto`. */
+      readonly idle?: number | "auto";
       readonly maxSwapWrites?: WrittenRate;
       readonly maxPageoutRate?: WrittenRate;
       readonly place: string;
@@ -82,7 +82,7 @@ function configReport(
     ) => ({
       ...cap,
       select: select.map(writtenAs),
-      ...idle !== undefined && { idle: idle / 1000 },
+      ...idle !== undefined && { idle: idle === "auto" ? idle : idle / 1000 },
       ...maxPageoutRate && { maxPageoutRate: writtenRate(maxPageoutRate) },
       ...maxSwapWrites && { maxSwapWrites: writtenRate(maxSwapWrites) },
     })),
@@ -155,7 +155,10 @@ function renderCap(cap: CapConfig): string[] {
   ).join(", ");
   const values: [key: string, text: string | undefined][] = [
     ["max_rss", written(cap.maxRss, exactSize)],
-    ["idle", written(cap.idle, exactDuration)],
+    [
+      "idle",
+      written(cap.idle, (idle) => idle === "auto" ? idle : exactDuration(idle)),
+    ],
     ["max_refaults", written(cap.maxRefaults, exactRefaultLimit)],
     ["max_pressure", written(cap.maxPressure, exactPercent)],
     ["min_rss", written(cap.minRss, exactSize)],

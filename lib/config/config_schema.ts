@@ -90,7 +90,7 @@ export interface CapSettings {
   readonly max_rss?: number;
   readonly secondary_mmu?: SecondaryMmuChoice;
   readonly reclaim?: ReclaimChoice;
-  readonly idle?: number;
+  readonly idle?: number | "auto";
   readonly max_refaults?: RefaultLimit;
   /** From 0 to 1. */
   readonly max_pressure?: number;
@@ -254,7 +254,11 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
       "max_rss",
       (value) => parseCap(value, "max_rss", totalMemory),
     ),
-    idle: optional("idle", parseIdle),
+    idle: optional(
+      "idle",
+      (value) =>
+        parseIdle(value, !system.missingCapKeys?.includes("max_refaults")),
+    ),
     max_refaults: optional("max_refaults", parseMaxRefaults),
     max_pressure: optional("max_pressure", parseMaxPressure),
     min_rss: optional(

@@ -25,15 +25,23 @@ import {
 /** Bounds of `idle`, in milliseconds. */
 const IDLE_BOUNDS = { least: 1000, most: 168 * 3_600_000 };
 
-/** Parses the time after which memory is paged out, in milliseconds. */
-export function parseIdle(value: unknown): number {
+/**
+ * Parses the time after which memory is paged out, in milliseconds.
+ *
+ * @param knowsRefaults whether the system counts what comes back, which `auto` needs.
+ */
+export function parseIdle(
+  value: unknown,
+  knowsRefaults = true,
+): number | "auto" {
   const key = "idle";
-  if (value === "auto") {
+  if (value === "auto" && !knowsRefaults) {
     throw new UsageError(
-      `${key} is "auto", which this version does not know yet`,
+      `${key} is "auto", which does not work on this system: it does not tell refaults`,
       `write a duration ("10m")`,
     );
   }
+  if (value === "auto") return value;
   return durationOf(value, key, IDLE_BOUNDS, "10m");
 }
 

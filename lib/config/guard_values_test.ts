@@ -100,10 +100,6 @@ Deno.test("a cap needs max_rss or idle, and only what is set is there", async ()
 Deno.test("a value that is not valid is reported with what would be", async () => {
   const cases: [line: string, problem: string][] = [
     [
-      'idle = "auto"',
-      'idle is "auto", which this version does not know yet; write a duration ("10m")',
-    ],
-    [
       "idle = true",
       'idle is the boolean true, not a duration; write one in quotation marks ("10m"), or a number of seconds',
     ],
@@ -215,4 +211,21 @@ Deno.test("the example of a configuration shows every key of a cap", () => {
   for (const line of ALL.split("\n").slice(3, -1)) {
     assertStringIncludes(example, `${line.split(" ")[0]} = `);
   }
+});
+
+Deno.test("rcap finds the idle time where the system tells refaults", async () => {
+  const auto = capWith('idle = "auto"');
+  const reading = await read(auto);
+  const { config } = reading;
+  assertEquals(config?.caps[0].idle, "auto");
+  assertEquals(checkReport(reading).config?.caps[0].idle, "auto");
+  assertStringIncludes(
+    renderConfig(config!, reading),
+    'idle = "auto"',
+  );
+  const { problems } = await read(auto, { missingCapKeys: ["max_refaults"] });
+  assertStringIncludes(
+    problems[0].message,
+    'idle is "auto", which does not work on this system',
+  );
 });

@@ -12,6 +12,7 @@ import { type DaemonConfig, DEFAULT_PRIORITY } from "../config/config.ts";
 import type { Reloaded } from "../config/live_config.ts";
 import { ProcessError } from "../errors.ts";
 import type { OnRead } from "../group/measured_memory.ts";
+import type { LearntPlace } from "../group/learnt_group.ts";
 import type { DaemonState } from "../group/state.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -76,6 +77,8 @@ export interface DaemonSurroundings {
   readonly onScan?: (seconds: number) => void;
   readonly onRead?: OnRead;
   readonly onReload?: () => void;
+  /** Where what is learnt is kept. */
+  readonly learnt?: LearntPlace;
   /** Whether scans only plan. */
   readonly isDryRun?: boolean;
 }
@@ -108,6 +111,8 @@ export class Daemon {
   #sampledAt: number;
   /** Whether what was set by hand is to be read on the next turn of the loop. */
   #hasRequests = false;
+  /** Whether something was learnt that is not kept yet. */
+  #hasLearnt = false;
   #wake = new AbortController();
 
   /** @param config its policy stays in force until the daemon ends. */
@@ -137,6 +142,8 @@ export class Daemon {
       policy: policyOf(config.policy),
       observationBudget: config.observationBudget,
       isDryRun,
+      learnt: around.learnt,
+      onLearnt: () => this.#hasLearnt = true,
       troubles: this.#troubles,
       turns: new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE, clock),
       work: this.#work,
@@ -344,11 +351,19 @@ export class Daemon {
     const samples = groups.map((group) => group.sample());
     const excesses = this.#shareOut(samples);
     this.#watchGuards(samples);
+    this.#keepLearnt();
     this.#troubles.overload(platform.overload);
     for (const [index, watched] of groups.entries()) {
       this.#troubles.silences(watched.group);
       watched.act(samples[index], excesses[index], this.#config.sampleInterval);
     }
+  }
+
+  /** Keeps what was learnt, once a minute at most. */
+  #keepLearnt(): void {
+    if (!this.#hasLearnt) return;
+    this.#hasLearnt = false;
+    this.#around.learnt?.keep(this.#watchList.learnt());
   }
 
   /** Tells all guard rails what the samples show. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { cgroupTest } from "../config/reclaim.ts";
 import { NotKnown } from "../errors.ts";
 import type { CappedGroup } from "../group/capped_group.ts";
 import { ownCgroup } from "../group/own_cgroup.ts";
@@ -16,21 +17,16 @@ export type PressurePlatform = Pick<
   "memoryPressure" | "unifiedCgroupOf"
 >;
 
-/** Whether a group may have a cgroup of its own, judged by its selectors alone. */
-function mayHaveOwn({ definition: { select: [one, ...others] } }: CappedGroup) {
-  return others.length === 0 && (one.kind === "unit" || one.kind === "cgroup");
-}
-
 /** Finds the group's own cgroup, after its members were searched for. */
 export function findCgroup(
   group: CappedGroup,
   platform: PressurePlatform,
 ): void {
-  const { select } = group.definition;
-  if (!mayHaveOwn(group)) return;
+  const matches = cgroupTest(group.definition.select);
+  if (!matches) return;
   try {
     group.cgroup = ownCgroup(
-      select,
+      matches,
       group.processes.map(({ entry }) => platform.unifiedCgroupOf?.(entry)),
     );
   } catch (error) {
@@ -40,7 +36,7 @@ export function findCgroup(
 }
 
 /**
- * Reads the pressure for every group that has a limit on it.
+ * Reads the pressure for every group that has a limit on it, or finds its idle time.
  *
  * @param now in milliseconds of the monotonic clock.
  */
@@ -50,14 +46,16 @@ export function watchPressure(
   now: number,
 ): void {
   for (const group of groups) {
-    const { guard, cgroup, definition: { maxPressure } } = group;
-    if (maxPressure === undefined) {
-      group.guardTrouble = null;
-      continue;
-    }
+    const { guard, cgroup, idleTime, definition: { maxPressure } } = group;
     const own = cgroup === undefined
       ? undefined
       : platform.memoryPressure?.(cgroup);
+    if (maxPressure === undefined) {
+      group.guardTrouble = null;
+      // Others may have caused that of the machine.
+      if (idleTime) guard.notePressure({ share: own, cgroup });
+      continue;
+    }
     const share = own ?? platform.memoryPressure?.();
     guard.notePressure(
       own === undefined

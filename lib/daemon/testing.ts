@@ -7,6 +7,7 @@
 import { parseSelector } from "../collection/selectors.ts";
 import type { CapConfig, DaemonConfig } from "../config/config.ts";
 import type { Reloaded } from "../config/live_config.ts";
+import type { LearntPlace } from "../group/learnt_group.ts";
 import type { DaemonState, GroupState } from "../group/state.ts";
 import type { DaemonRights } from "../observer/daemon_rights.ts";
 import { Log, type LogLevel } from "../platform/output.ts";
@@ -38,6 +39,8 @@ export interface SimulationOptions {
   /** Whose references it may reset; by default all. */
   readonly rights?: DaemonRights;
   readonly isDryRun?: boolean;
+  /** Where what is learnt is kept. */
+  readonly learnt?: LearntPlace;
   /** Replaces {@linkcode SimulatedDaemon.reloaded}. */
   readonly reload?: () => Promise<Reloaded | undefined>;
 }
@@ -69,6 +72,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       level = "info",
       rights,
       isDryRun,
+      learnt,
       reload,
     }: SimulationOptions,
   ) {
@@ -94,6 +98,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       signal: this.#ending.signal,
       rights,
       isDryRun,
+      learnt,
       report: (state) => this.#state = state,
       overrides: () => this.overrides,
       pauses: () => this.pauses,

@@ -10,6 +10,7 @@ import { isExhausted } from "../errors.ts";
 import { CappedGroup } from "../group/capped_group.ts";
 import { containerOf } from "../group/group_containers.ts";
 import type { OnRead } from "../group/measured_memory.ts";
+import type { LearntGroup, LearntPlace } from "../group/learnt_group.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
@@ -19,6 +20,7 @@ import { coldest } from "../policy/coldest.ts";
 import type { Policy } from "../policy/policy.ts";
 import { countOf, formatSize } from "../report/units.ts";
 import { findCgroup } from "./pressures.ts";
+import { GroupPrograms } from "./programs.ts";
 import type { Troubles } from "./troubles.ts";
 import { type GroupSurroundings, WatchedGroup } from "./watched_group.ts";
 
@@ -31,6 +33,8 @@ export interface WatchListSurroundings extends GroupSurroundings {
   readonly observationBudget: number;
   /** Whether scans only plan. */
   readonly isDryRun?: boolean;
+  /** Where what is learnt is kept. */
+  readonly learnt?: LearntPlace;
 }
 
 /** The groups, in the order of the configuration. */
@@ -39,6 +43,8 @@ export class WatchList {
   #groups: WatchedGroup[];
   #membership: Membership;
   #nextId = 1;
+  /** The programs of the groups that learn. */
+  readonly #programs = new WeakMap<CappedGroup, GroupPrograms>();
   /** The options of all members have it, so that a new one applies to them, too. */
   #observationBudget: number;
 
@@ -59,6 +65,9 @@ export class WatchList {
     const { onRead = () => {} } = this.#around;
     const dryRun = isDryRun ? new RepeatedDryRun(platform) : undefined;
     const { name, secondaryMmu, only, idle } = definition;
+    const learnt = idle === "auto"
+      ? this.#around.learnt?.of(name, selectionOf(definition))
+      : undefined;
     const budget = () => this.#observationBudget;
     const options: OpenOptions = {
       group: name,
@@ -76,6 +85,7 @@ export class WatchList {
       definition,
       {
         platform,
+        learnt: learnt?.idleTime,
         newMember: (entry) =>
           new Member(
             entry,
@@ -92,6 +102,7 @@ export class WatchList {
           ),
       },
     );
+    if (group.idleTime) this.#programs.set(group, new GroupPrograms(learnt));
     // Only ages tell for how long memory was idle.
     const suitable = idle === undefined ? policy : coldest;
     return new WatchedGroup(group, suitable, { ...this.#around, dryRun });
@@ -191,6 +202,23 @@ export class WatchList {
       ),
     );
     if (shared) this.#share(shared);
+    for (const { group } of this.#groups) {
+      await this.#programs.get(group)?.look(group, this.#around);
+    }
+  }
+
+  /** What was learnt of the groups. */
+  learnt(): LearntGroup[] {
+    return this.#groups.flatMap(({ group }) => {
+      const idleTime = group.idleTime?.learnt;
+      if (!idleTime) return [];
+      return [{
+        name: group.name,
+        select: selectionOf(group.definition),
+        programs: this.#programs.get(group)?.all ?? [],
+        idleTime,
+      }];
+    });
   }
 
   /**
@@ -209,15 +237,23 @@ export class WatchList {
   }
 }
 
+/** The selectors of a cap, as one text. */
+function selectionOf({ select }: CapConfig): string {
+  return JSON.stringify(select.map(writtenAs));
+}
+
+/** How the time idle is known, which decides what is recorded. */
+function kindOfIdle({ idle }: CapConfig): string {
+  return idle === "auto" ? idle : typeof idle;
+}
+
 /**
  * Whether two definitions are of the same group: history is kept if only the cap or guard
  * rails differ.
  */
 function isSame(a: CapConfig, b: CapConfig): boolean {
-  const selectorsOf = ({ select }: CapConfig) =>
-    JSON.stringify(select.map(writtenAs));
-  return a.name === b.name && selectorsOf(a) === selectorsOf(b) &&
+  return a.name === b.name && selectionOf(a) === selectionOf(b) &&
     (a.secondaryMmu ?? "leave") === (b.secondaryMmu ?? "leave") &&
     // Its policy, and which pages it knows, are others.
-    (a.idle === undefined) === (b.idle === undefined) && a.only === b.only;
+    kindOfIdle(a) === kindOfIdle(b) && a.only === b.only;
 }

@@ -20,6 +20,7 @@ import type {
   PolicySurroundings,
   ScanOutcome,
 } from "../policy/policy.ts";
+import { describeIdleTime } from "../group/idle_words.ts";
 import { formatTimeSoon } from "../report/units.ts";
 import { CapScan } from "./cap_scan.ts";
 import { CapWarning } from "./cap_warning.ts";
@@ -37,6 +38,8 @@ export interface GroupSurroundings extends PolicySurroundings {
   readonly rights?: ResetRights;
   /** The tasks that run beside the loop. */
   readonly work: Set<Promise<void>>;
+  /** Called when something was learnt that outlasts the daemon. */
+  readonly onLearnt?: () => void;
   /** Called with the duration of each scan, in seconds. */
   readonly onScan?: (seconds: number) => void;
   /** Plans the scans of the group, of which none pages anything out; `undefined` if they do. */
@@ -89,10 +92,29 @@ export class WatchedGroup {
 
   /** Tells the guard rails what a sample shows. */
   noteSample({ cameBack, size }: JudgedSample): void {
-    this.group.guard.sampled(
-      { cameBack, size, workingSet: this.#policy.workingSet() ?? size },
-      this.#around.clock.now(),
-    );
+    const { guard } = this.group;
+    const now = this.#around.clock.now();
+    const used = this.#policy.workingSet();
+    guard.sampled({ cameBack, size, workingSet: used ?? size }, now);
+    this.#learn(used !== null, now);
+  }
+
+  /** Learns how long memory has to be idle, if that is to be found. */
+  #learn(isObserved: boolean, now: number): void {
+    const { name, guard, idleTime } = this.group;
+    if (!idleTime) return;
+    const before = idleTime.seconds;
+    const hasLearnt = idleTime.sampled({
+      most: guard.mostRefaults,
+      refaults: guard.refaults.inLastMinute(now),
+      isObserved: isObserved && !this.#isPaused,
+      isUnderPressure: guard.isUnderPressure,
+    }, now);
+    const { seconds, state } = idleTime;
+    if (before === undefined ? seconds !== undefined : seconds! > before) {
+      this.#around.log.info(`${name}: ${describeIdleTime(state)}`);
+    }
+    if (hasLearnt) this.#around.onLearnt?.();
   }
 
   /**
@@ -135,7 +157,7 @@ export class WatchedGroup {
     const { group } = this;
     const { clock, turns, dryRun } = this.#around;
     const { idle } = group.definition;
-    if (dryRun && mayTake <= 0 && idle === undefined) group.planned = 0;
+    if (dryRun && mayTake <= 0 && group.idle === undefined) group.planned = 0;
     const moment = { now: clock.now(), interval };
     this.#scanLog.sampled();
     this.#tellStuck();
@@ -272,7 +294,7 @@ export class WatchedGroup {
   /** Pages out what has been idle for long enough, as far as guard rails allow. */
   async pageOutIdle(options: ObserveOptions): Promise<void> {
     const { onScan, turns, dryRun } = this.#around;
-    const { guard, backoff, definition: { idle } } = this.group;
+    const { guard, backoff, idle, idleTime } = this.group;
     if (idle === undefined) return;
     if (dryRun) this.#beginPlan(dryRun);
     const seconds = idle / 1000;
@@ -299,6 +321,7 @@ export class WatchedGroup {
     onScan?.(outcome.seconds);
     this.#scanLog.scanned(outcome);
     backoff.alsoPagedOut(outcome.effective);
+    if (outcome.taken.bytes > 0) idleTime?.tookOut();
     this.#noteTaken(outcome);
   }
 

@@ -20,6 +20,7 @@ import { noStatistics, type ScanStatistics } from "../scanner/collection.ts";
 import { Backoff, type Circumstances } from "./backoff.ts";
 import { groupContainers } from "./group_containers.ts";
 import { GuardRails } from "./guard_rails.ts";
+import { IdleTime, type LearntIdleTime } from "./idle_time.ts";
 import type { Taken } from "./measured_memory.ts";
 import type { Member } from "./member.ts";
 import type { Growth } from "./growth.ts";
@@ -52,6 +53,8 @@ export class CappedGroup {
   readonly statistics: ScanStatistics = noStatistics();
   readonly backoff = new Backoff();
   readonly guard: GuardRails;
+  /** Finds the time after which idle memory goes; `undefined` unless that is `auto`. */
+  readonly idleTime: IdleTime | undefined;
   /** The cgroup of version 2 that has its members and no others, if it is known. */
   cgroup: string | undefined;
   /** Why a guard rail has no effect, in words for users; null if all have. */
@@ -112,9 +115,11 @@ export class CappedGroup {
   constructor(
     id: number,
     definition: CapConfig,
-    { platform, newMember }: {
+    { platform, newMember, learnt }: {
       platform: Platform;
       newMember: (entry: ProcessEntry) => Member;
+      /** What an earlier daemon has learnt of it. */
+      learnt?: LearntIdleTime;
     },
   ) {
     this.id = id;
@@ -122,6 +127,9 @@ export class CappedGroup {
     this.#platform = platform;
     this.#newMember = newMember;
     this.guard = new GuardRails(definition, platform.pageSize);
+    this.idleTime = definition.idle === "auto"
+      ? new IdleTime(learnt)
+      : undefined;
   }
 
   get name(): string {
@@ -135,6 +143,23 @@ export class CappedGroup {
   /** The cap in force; Infinity if there is none. */
   get cap(): number {
     return this.override ?? this.#definition.maxRss ?? Infinity;
+  }
+
+  /**
+   * For how long memory is not used before it goes, in milliseconds; `undefined` if none
+   * goes without a cap, or the time is not known yet.
+   */
+  get idle(): number | undefined {
+    const { idle } = this.#definition;
+    if (idle !== "auto") return idle;
+    const seconds = this.idleTime?.seconds;
+    return seconds === undefined ? undefined : seconds * 1000;
+  }
+
+  /** The same, or the time by which ages have to be known while it is not. */
+  get observedIdle(): number | undefined {
+    const { idleTime } = this;
+    return idleTime ? idleTime.observedFor * 1000 : this.idle;
   }
 
   /** Whether there is a cap. */
@@ -459,6 +484,7 @@ export class CappedGroup {
       rss: this.#last.size,
       accounting: this.#last.accounting,
       idle,
+      idleTime: this.idleTime?.state ?? null,
       ...this.#savings.of(memories, this.#platform, {
         now: clock.now(),
         activity: this.#membership + statistics.attempted +

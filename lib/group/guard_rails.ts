@@ -9,7 +9,7 @@
  */
 
 import type { CapConfig } from "../config/config.ts";
-import type { ByteRate, RefaultLimit } from "../report/rates.ts";
+import { type ByteRate, DEFAULT_MAX_REFAULTS } from "../report/rates.ts";
 import { LEAST_PAGEOUT, PageoutRate, SwapBudget } from "./pageout_budget.ts";
 import type { Taken } from "./measured_memory.ts";
 import { Refaults } from "./refaults.ts";
@@ -25,8 +25,11 @@ import {
 } from "./held_back.ts";
 import type { GuardRail, HeldBack } from "./state.ts";
 
-/** The limit on the refaults of a cap with `idle` that has none of its own. */
-export const DEFAULT_MAX_REFAULTS: RefaultLimit = { sharePerMinute: 0.002 };
+/**
+ * The memory pressure of the group's own cgroup above which an idle time that finds itself
+ * is lengthened, if the cap has no limit.
+ */
+const AUTO_MAX_PRESSURE = 0.01;
 
 /**
  * The rate at which idle memory goes to swap on a disk if no other is configured: such a
@@ -149,7 +152,7 @@ export class GuardRails {
     this.#workingSets.add(sample.workingSet, now);
     this.#workingSet = this.#workingSets.total(now);
     this.refaults.sampled(sample, now);
-    const most = this.#mostRefaults;
+    const most = this.mostRefaults;
     this.#hold.sampled(this.refaults.inLastMinute(now) > most, now);
   }
 
@@ -159,7 +162,7 @@ export class GuardRails {
   }
 
   /** The most refaults in a minute. */
-  get #mostRefaults(): number {
+  get mostRefaults(): number {
     const { maxRefaults, idle } = this.#settings;
     const limit = maxRefaults ??
       (idle === undefined ? undefined : DEFAULT_MAX_REFAULTS);
@@ -247,9 +250,15 @@ export class GuardRails {
     return describeRefaults({
       limit: maxRefaults,
       inLastMinute: this.refaults.inLastMinute(now),
-      most: this.#mostRefaults,
+      most: this.mostRefaults,
       workingSet: this.#workingSet / this.#pageSize,
     });
+  }
+
+  /** Whether an idle time that finds itself is too short for the memory pressure. */
+  get isUnderPressure(): boolean {
+    const { maxPressure = AUTO_MAX_PRESSURE } = this.#settings;
+    return (this.#pressure?.share ?? 0) > maxPressure;
   }
 
   #pressureAbove(): HeldBack | undefined {

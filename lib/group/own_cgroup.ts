@@ -4,33 +4,22 @@
  * @module
  */
 
-import type { Selector } from "../collection/selectors.ts";
-
-/** The characters that make a pattern of a name: fnmatch(3). */
-const WILDCARD = /[*?[]/;
+import { topmost } from "../platform/topmost_cgroup.ts";
 
 /**
- * Returns the path of the cgroup that has all members of a group, where a cap selects
- * exactly one unit or cgroup; `undefined` if it does not, or the cgroup would be the root.
+ * Returns the path of the cgroup that has all members of a group: the only one that its
+ * selectors match. `undefined` if they match several, or the root.
  *
+ * @param matches whether a cgroup is selected, by its path: `cgroupTest`.
  * @param paths the cgroups of its members; `undefined` where one is not visible.
  */
 export function ownCgroup(
-  select: readonly Selector[],
+  matches: (path: string) => boolean,
   paths: readonly (string | undefined)[],
 ): string | undefined {
-  const [selector, ...others] = select;
-  const isOne = others.length === 0 &&
-    (selector?.kind === "unit" || selector?.kind === "cgroup") &&
-    !WILDCARD.test(selector.text);
-  if (!isOne || paths.length === 0) return undefined;
-  let common: string[] | undefined;
-  for (const path of paths) {
-    if (path === undefined) return undefined;
-    const parts = path.split("/").filter((part) => part !== "");
-    const before = common ?? parts;
-    const differs = before.findIndex((part, at) => part !== parts[at]);
-    common = differs < 0 ? before : before.slice(0, differs);
-  }
-  return common && common.length > 0 ? `/${common.join("/")}` : undefined;
+  const tops = new Set(
+    paths.map((path) => path === undefined ? path : topmost(path, matches)),
+  );
+  const [top] = tops;
+  return tops.size === 1 && top !== "/" ? top : undefined;
 }

@@ -1,36 +1,33 @@
 import { assertEquals } from "@std/assert";
 import { join, parseSelector } from "../collection/selectors.ts";
+import { cgroupTest } from "../config/reclaim.ts";
 import { ownCgroup } from "./own_cgroup.ts";
 
 const select = (...texts: string[]) => texts.map((text) => parseSelector(text));
 
-Deno.test("a cap on one unit or cgroup has the cgroup of all members as its own", () => {
+/** The own cgroup of a cap with these selectors. */
+function ownOf(texts: string[], paths: (string | undefined)[]) {
+  const matches = cgroupTest(select(...texts));
+  return matches && ownCgroup(matches, paths);
+}
+
+Deno.test("a cap that selects one unit or cgroup has that as its own", () => {
   const web = "/system.slice/web.service";
-  assertEquals(ownCgroup(select("unit:web"), [web]), web);
-  assertEquals(ownCgroup(select("unit:web"), [`${web}/a`, `${web}/b/c`]), web);
-  assertEquals(ownCgroup(select("unit:web"), [`${web}/a`, web]), web);
-  assertEquals(ownCgroup(select("cgroup:/a/b"), ["/a/b"]), "/a/b");
+  assertEquals(ownOf(["unit:web"], [web]), web);
+  assertEquals(ownOf(["unit:web"], [`${web}/a`, `${web}/b/c`]), web);
+  assertEquals(ownOf(["unit:web"], [`${web}/a`, web]), web);
+  assertEquals(ownOf(["cgroup:/a/b"], ["/a/b"]), "/a/b");
+  assertEquals(ownOf(["cgroup:/a/*"], ["/a/b", "/a/b/c"]), "/a/b");
 });
 
 Deno.test("other caps have none of their own", () => {
-  const paths = ["/a/b", "/a/c"];
-  assertEquals(ownCgroup(select("cgroup:/a/*"), paths), undefined);
-  assertEquals(ownCgroup(select("unit:user@*"), paths), undefined);
-  assertEquals(
-    ownCgroup(select("cgroup:/a/b", "cgroup:/a/c"), paths),
-    undefined,
-  );
-  assertEquals(ownCgroup(select("comm:web"), ["/a"]), undefined);
-  assertEquals(
-    ownCgroup([join(select("unit:web", "user:0"))], ["/a"]),
-    undefined,
-  );
-  assertEquals(ownCgroup(select("unit:web"), []), undefined, "no members");
-  assertEquals(ownCgroup(select("unit:web"), ["/a", undefined]), undefined);
-  assertEquals(
-    ownCgroup(select("unit:web"), ["/a", "/b"]),
-    undefined,
-    "the root",
-  );
-  assertEquals(ownCgroup(select("unit:web"), ["/"]), undefined, "the root");
+  assertEquals(ownOf(["cgroup:/a/*"], ["/a/b", "/a/c"]), undefined);
+  assertEquals(ownOf(["cgroup:/a/b", "cgroup:/a/c"], ["/a/b"]), undefined);
+  assertEquals(ownOf(["comm:web"], ["/a"]), undefined);
+  const both = cgroupTest([join(select("unit:web", "user:0"))]);
+  assertEquals(both, undefined);
+  assertEquals(ownOf(["unit:web"], []), undefined, "no members");
+  const web = "/system.slice/web.service";
+  assertEquals(ownOf(["unit:web"], [web, undefined]), undefined);
+  assertEquals(ownOf(["cgroup:/"], ["/a", "/b"]), undefined, "the root");
 });

@@ -80,6 +80,8 @@ export interface GroupState {
    * kept, which is always so with the policy `clock`, and otherwise far from the cap.
    */
   readonly idle: readonly IdleBytes[] | null;
+  /** The idle time that rcap has found; null unless the cap has `idle = "auto"`. */
+  readonly idleTime: IdleTimeState | null;
   /** What of the members is in swap, by their page tables; null if it is not known. */
   readonly swap: number | null;
   /**
@@ -110,6 +112,18 @@ export interface GroupState {
    * coarsely, in words for users; null if nothing is wrong.
    */
   readonly warning: string | null;
+}
+
+/** The idle time that rcap has found: `idle = "auto"`. */
+export interface IdleTimeState {
+  /** What was not used for so long goes, in seconds; null while too little was seen. */
+  readonly seconds: number | null;
+  /** From how many minutes it is known: at most those of an hour. */
+  readonly minutes: number;
+  /** How many of them there have to be before anything goes. */
+  readonly leastMinutes: number;
+  /** Why it was lengthened within the last hour; null if it was not. */
+  readonly raisedBy: "refaults" | "pressure" | null;
 }
 
 /** The guard rails, by the names that users see. */

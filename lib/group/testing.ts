@@ -22,6 +22,7 @@ export function groupState(
     addressSpace: 2 ** 33,
     rss: 2 ** 29,
     idle: null,
+    idleTime: null,
     swap: 0,
     saved: 0,
     pressure: null,

@@ -17,13 +17,10 @@ import {
   type PlayedStep,
   playRecording,
 } from "./playback.ts";
+import type { RefaultLimit } from "../report/rates.ts";
 import { ONE_OF_MANY, OTHERS } from "./size.ts";
 import { SizedGroup } from "./sized_group.ts";
-import {
-  type RefaultLimit,
-  type SizeReport,
-  sizeReport,
-} from "./size_report.ts";
+import { type SizeReport, sizeReport } from "./size_report.ts";
 
 /** The most groups; all others are one. */
 const MOST_GROUPS = 1024;

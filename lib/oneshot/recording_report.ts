@@ -20,7 +20,8 @@ import {
   playRecording,
 } from "./playback.ts";
 import { GroupPlayback } from "./recorded_sizes.ts";
-import type { GroupSizeReport, RefaultLimit } from "./size_report.ts";
+import type { RefaultLimit } from "../report/rates.ts";
+import type { GroupSizeReport } from "./size_report.ts";
 
 /** What was used within so many seconds is the working set. */
 export const WORKING_SET = 120;

@@ -29,7 +29,7 @@ import { sizeReport } from "./size_report.ts";
 libc();
 const { files } = operatingSystem();
 
-const LIMIT = { share: 0.002 };
+const LIMIT = { sharePerMinute: 0.002 };
 
 /** Uses a region page by page, in rounds of so many seconds. */
 function rounds(name: string, seconds: number): Script {

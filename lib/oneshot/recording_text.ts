@@ -10,13 +10,18 @@ import {
   type Printable,
   printable,
 } from "../report/escape.ts";
-import { countOf, exactSize, formatSize } from "../report/units.ts";
+import {
+  countOf,
+  exactSize,
+  formatSeconds,
+  formatSize,
+} from "../report/units.ts";
 import type {
   RecordingReport,
   ReportedHeat,
   TimelineRow,
 } from "./recording_report.ts";
-import { formatPart, formatRate, formatSeconds } from "./size_summary.ts";
+import { formatPart, formatRate } from "./size_summary.ts";
 
 /** How much of a cell was used, from not at all to all of it. */
 const SHADES = { utf8: "·░▒▓█", ascii: ".:+*#" };

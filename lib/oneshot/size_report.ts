@@ -11,6 +11,7 @@ import type {
   PagedataSourceName,
   PageInCost,
 } from "../platform/platform.ts";
+import type { RefaultLimit } from "../report/rates.ts";
 import type { SizeFindings } from "./size.ts";
 import type { SizedGroup } from "./sized_group.ts";
 
@@ -22,11 +23,6 @@ const MARGIN = 0.05;
 const LEAST_BUDGET = 60;
 /** Below so many seconds of observation, too little is known of memory that was not used. */
 export const SHORT = 300;
-
-/** The most refaults: a share of the working set a minute, or a number a second. */
-export type RefaultLimit =
-  | { readonly share: number }
-  | { readonly perSecond: number };
 
 /** What a cap would have cost. Sizes in bytes, times in seconds. */
 export interface CapCost {
@@ -174,8 +170,8 @@ function groupReport(
 
 /** How many pages may come back in a minute. */
 function budgetOf(limit: RefaultLimit, workingSet: number): number {
-  const pages = "share" in limit
-    ? limit.share * workingSet / PAGE
+  const pages = "sharePerMinute" in limit
+    ? limit.sharePerMinute * workingSet / PAGE
     : limit.perSecond * 60;
   return Math.max(pages, LEAST_BUDGET);
 }

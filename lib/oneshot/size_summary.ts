@@ -6,21 +6,9 @@
 
 import { lines, type Printable } from "../report/escape.ts";
 import { describeSkipReason } from "../report/skip_reasons.ts";
-import { exactSize, formatSize } from "../report/units.ts";
+import { exactSize, formatSeconds, formatSize } from "../report/units.ts";
 import { quoteToml } from "../config/toml.ts";
 import { type GroupSizeReport, SHORT, type SizeReport } from "./size_report.ts";
-
-/** Formats a number of seconds for people: `4m0s`, `1m20s`, `20s`, `2h5m`. */
-export function formatSeconds(seconds: number): string {
-  const whole = Math.round(seconds);
-  if (whole < 60) return seconds < 10 ? `${rounded(seconds)}s` : `${whole}s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)}m${whole % 60}s`;
-  return `${Math.floor(whole / 3600)}h${Math.floor(whole % 3600 / 60)}m`;
-}
-
-function rounded(seconds: number): number {
-  return Number(seconds.toFixed(1));
-}
 
 /** Formats pages a second for people: `0/s`, `0.3/s`, `2150/s`. */
 export function formatRate(rate: number): string {

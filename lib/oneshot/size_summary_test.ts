@@ -9,12 +9,8 @@ import { parseSelector } from "../collection/selectors.ts";
 import { unitOf } from "../collection/systemd_unit.ts";
 import { parseToml } from "../config/toml.ts";
 import type { CapCost, GroupSizeReport } from "./size_report.ts";
-import {
-  formatPart,
-  formatRate,
-  formatSeconds,
-  renderCaps,
-} from "./size_summary.ts";
+import { formatPart, formatRate, renderCaps } from "./size_summary.ts";
+import { formatSeconds } from "../report/units.ts";
 
 /** A group whose recommended cap is so many bytes. */
 function group(name: string, cap: number | null): GroupSizeReport {

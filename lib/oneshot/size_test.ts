@@ -8,6 +8,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
 import { parseSelector } from "../collection/selectors.ts";
 import { NoMatch } from "../errors.ts";
+import type { RefaultLimit } from "../report/rates.ts";
 import {
   FakeClock,
   FakePlatform,
@@ -20,17 +21,12 @@ import {
 } from "../platform/fake_testing.ts";
 import { findSizes, type SizeOptions } from "./size.ts";
 import { groupsBy } from "./size_groups.ts";
-import {
-  chosenCaps,
-  type RefaultLimit,
-  type SizeReport,
-  sizeReport,
-} from "./size_report.ts";
+import { chosenCaps, type SizeReport, sizeReport } from "./size_report.ts";
 
 // Opened before the first test, which would otherwise seem to leak it.
 libc();
 
-const SHARE: RefaultLimit = { share: 0.002 };
+const SHARE: RefaultLimit = { sharePerMinute: 0.002 };
 
 /** Finds the sizes of the processes named `one` while the clock runs. */
 async function sizeOf(

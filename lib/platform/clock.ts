@@ -22,6 +22,20 @@ export interface Clock {
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
 }
 
+/**
+ * A clock that runs faster than another one, so that all that waits by it or decides by
+ * it is done sooner. The time of day stays.
+ *
+ * @param factor how many times as fast it is.
+ */
+export function fasterClock(clock: Clock, factor: number): Clock {
+  return {
+    now: () => clock.now() * factor,
+    wallTime: () => clock.wallTime(),
+    sleep: (milliseconds, signal) => clock.sleep(milliseconds / factor, signal),
+  };
+}
+
 /** The clocks of the system. */
 export const systemClock: Clock = {
   now: () => performance.now(),

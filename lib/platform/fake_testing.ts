@@ -139,6 +139,10 @@ export class FakePlatform implements Platform {
     return Promise.resolve(false);
   }
 
+  programOf({ pid }: ProcessEntry) {
+    return Promise.resolve(this.#find(pid).program);
+  }
+
   cgroupsOf({ pid }: ProcessEntry): readonly string[] {
     return [this.#find(pid).cgroup];
   }

@@ -469,6 +469,13 @@ export interface Platform extends Disposable {
     entry: ProcessEntry,
     matches: (path: string) => boolean,
   ): Promise<boolean>;
+  /**
+   * Its program: the path by which the process reached it, and a word for its device,
+   * inode and time of modification. `undefined` if its file system does not tell.
+   */
+  programOf?(
+    entry: ProcessEntry,
+  ): Promise<{ readonly path: string; readonly file: string } | undefined>;
   /** The paths of its cgroups; empty if they are not visible. */
   cgroupsOf(entry: ProcessEntry): readonly string[];
   /** The path of its cgroup of version 2, if the system has such and it is visible. */

@@ -82,6 +82,8 @@ export class FakeProcess {
   layout = "first";
   majorFaults = 0;
   hasExited = false;
+  /** Its program, if that is known. */
+  program: { path: string; file: string } | undefined;
   /** The path of its cgroup. */
   cgroup = "/";
   /** Whether its main thread has exited while others run. */

@@ -96,7 +96,13 @@ class ColdestGroup implements GroupPolicy {
     this.#collection = new AgedCollection([], group.statistics);
     this.#members = new KnownMembers(
       group,
-      (member) => new ColdestMember(member, around.clock),
+      (member) =>
+        new ColdestMember(
+          member,
+          around.clock,
+          group.idleTime &&
+            ((...used) => group.idleTime?.usedAgain(...used)),
+        ),
       () => this.#hasLost = true,
     );
   }

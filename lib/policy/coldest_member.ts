@@ -8,26 +8,40 @@ import type { Member } from "../group/member.ts";
 import type { Pagedata } from "../memory/pagedata.ts";
 import type { Clock } from "../platform/clock.ts";
 import { AgedProcess } from "../scanner/aged_collection.ts";
-import { PageAges } from "../scanner/ages.ts";
 import type { Pace } from "./coldest_pace.ts";
 import type { ProcessAccess } from "./policy.ts";
+
+/** Called with pages that were used again, and for how many seconds they had been idle. */
+export type OnUsedAgain = (
+  pages: number,
+  seconds: number,
+  hadLeft: boolean,
+) => void;
 
 /** The ages of a process's pages. */
 export class Aging {
   readonly aged: AgedProcess;
   readonly #access: ProcessAccess;
   readonly #clock: Clock;
+  readonly #onUsedAgain: OnUsedAgain | undefined;
   /** When the interval began, in milliseconds. */
   #since: number;
   /** Since when the process has not run, if it has not run since its last reading. */
   #stillSince: number;
 
-  /** The first interval begins now: its references have just been reset, or will be by `begin`. */
-  constructor(access: ProcessAccess, clock: Clock) {
+  /**
+   * The first interval begins now: its references have just been reset, or will be by
+   * `begin`.
+   */
+  constructor(access: ProcessAccess, clock: Clock, onUsedAgain?: OnUsedAgain) {
     this.#access = access;
     this.#clock = clock;
     this.#since = this.#stillSince = clock.now();
-    this.aged = new AgedProcess(access.scanMemory);
+    this.#onUsedAgain = onUsedAgain;
+    // Where a page comes from makes no difference.
+    const originOf = () => "swap" as const;
+    const options = onUsedAgain && { originOf };
+    this.aged = new AgedProcess(access.scanMemory, options);
   }
 
   /** For how long the interval has lasted, in milliseconds. */
@@ -38,7 +52,7 @@ export class Aging {
   /** Starts to record references and ages. */
   async begin(): Promise<void> {
     await this.#access.memory.reset();
-    this.aged.ages = new PageAges();
+    this.aged.forget();
     this.#since = this.#clock.now();
   }
 
@@ -68,6 +82,7 @@ export class Aging {
   /** Adds the references that are visible now, without resetting them. */
   async look(): Promise<void> {
     this.aged.ages.look(await this.#glance());
+    this.#tellUsedAgain();
   }
 
   /** Reads which pages there are of a process that uses none, where this is not known. */
@@ -115,6 +130,22 @@ export class Aging {
       : await this.#glance();
     this.aged.ages.advance(reading, (now - this.#since) / 1000, isReset);
     this.#since = now;
+    this.#tellUsedAgain();
+  }
+
+  /** Tells what the last reading found in use again. */
+  #tellUsedAgain(): void {
+    const { ages } = this.aged;
+    const { again } = ages;
+    const tell = this.#onUsedAgain;
+    if (!again || !tell) return;
+    const tellAll = (pages: Int32Array, hadLeft: boolean) => {
+      for (const [moment, count] of pages.entries()) {
+        if (count > 0) tell(count, ages.ageOf(moment), hadLeft);
+      }
+    };
+    for (const { pages } of again.counts) tellAll(pages, false);
+    tellAll(again.back, true);
   }
 
   /** Makes references to pages in use visible again. */
@@ -136,9 +167,10 @@ export class ColdestMember {
   #isObserved = false;
   #residencyAt = -Infinity;
 
-  constructor(member: Member, clock: Clock) {
+  /** @param onUsedAgain called after each reading. */
+  constructor(member: Member, clock: Clock, onUsedAgain?: OnUsedAgain) {
     this.member = member;
-    this.#aging = new Aging(member, clock);
+    this.#aging = new Aging(member, clock, onUsedAgain);
   }
 
   get aged(): AgedProcess {
@@ -215,6 +247,6 @@ export class ColdestMember {
     if (!this.#isObserved && !this.aged.isResting) return;
     this.#isObserved = this.aged.isResting = false;
     this.#residencyAt = -Infinity;
-    this.aged.ages = new PageAges();
+    this.aged.forget();
   }
 }

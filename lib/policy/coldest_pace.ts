@@ -83,7 +83,7 @@ export interface PaceNeeds {
 /** Returns how a group is to be observed. */
 export function paceOf(group: CappedGroup, needs: PaceNeeds): Pace {
   const { interval } = needs;
-  const { definition: { idle } } = group;
+  const { observedIdle: idle } = group;
   const suffices = hasEnough(group, needs);
   const servesCap = idle === undefined || group.isNearCap;
   const wanted = Math.min(
@@ -104,7 +104,7 @@ export function paceOf(group: CappedGroup, needs: PaceNeeds): Pace {
 }
 
 /** For how long a process of a group that rests has not run, in milliseconds. */
-export function restsAfter({ definition: { idle } }: CappedGroup): number {
+export function restsAfter({ idle }: CappedGroup): number {
   return idle ?? RESTS_AFTER;
 }
 

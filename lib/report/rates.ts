@@ -61,13 +61,16 @@ export type RefaultLimit =
   | { readonly sharePerMinute: number }
   | { readonly perSecond: number };
 
+/** The limit on the refaults of idle memory if no other is given. */
+export const DEFAULT_MAX_REFAULTS: RefaultLimit = { sharePerMinute: 0.002 };
+
 /**
- * Parses a limit on refaults: `0.2%/min`, `50/s`.
+ * Parses a limit on refaults: `0.2%/min`, or `0.2%` for short, and `50/s`.
  *
  * @throws UsageError if the text is not valid.
  */
 export function parseRefaultLimit(text: string, what: string): RefaultLimit {
-  const [, share] = /^(.+%)\/min$/.exec(text) ?? [];
+  const [, share] = /^(.+%)(?:\/min)?$/.exec(text) ?? [];
   if (share !== undefined) {
     return { sharePerMinute: parsePercent(share, what) };
   }

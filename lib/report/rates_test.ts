@@ -51,12 +51,13 @@ Deno.test("what is not a rate of bytes is refused with what would be", () => {
 Deno.test("a limit on refaults is a share in a minute or pages in a second", () => {
   const parse = (text: string) => parseRefaultLimit(text, "max_refaults");
   assertEquals(parse("0.2%/min"), { sharePerMinute: 0.002 });
+  assertEquals(parse("0.2%"), { sharePerMinute: 0.002 });
   assertEquals(parse("50/s"), { perSecond: 50 });
   for (const text of ["0.2%/min", "100%/min", "50/s", "0.5/s"]) {
     assertEquals(exactRefaultLimit(parse(text)), text);
   }
   for (
-    const text of ["0.2%", "0.2%/s", "50", "50/min", "101%/min", "-1/s", ""]
+    const text of ["0.2", "0.2%/s", "50", "50/min", "101%/min", "-1/s", ""]
   ) {
     assertThrows(() => parse(text), UsageError, "max_refaults");
   }

@@ -230,6 +230,18 @@ export function parseDuration(
   return milliseconds;
 }
 
+/** Formats a number of seconds for people: `4m0s`, `1m20s`, `20s`, `2h5m`. */
+export function formatSeconds(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return seconds < 10 ? `${rounded(seconds)}s` : `${whole}s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}m${whole % 60}s`;
+  return `${Math.floor(whole / 3600)}h${Math.floor(whole % 3600 / 60)}m`;
+}
+
+function rounded(seconds: number): number {
+  return Number(seconds.toFixed(1));
+}
+
 /**
  * Formats a duration so that {@linkcode parseDuration} reads back the exact value:
  * `90s`.

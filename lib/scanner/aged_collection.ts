@@ -6,7 +6,7 @@
  */
 
 import type { ProcessMemory, Residency } from "../memory/process_memory.ts";
-import { PageAges } from "./ages.ts";
+import { PageAges, type PageAgesOptions } from "./ages.ts";
 import {
   noStatistics,
   type ScanStatistics,
@@ -17,7 +17,7 @@ import {
 export class AgedProcess implements ScanTarget {
   readonly memory: ProcessMemory;
   /** For how long its pages have been idle. */
-  ages: PageAges = new PageAges();
+  ages: PageAges;
   /** Which of its mappings can be paged out; `undefined` if not read. */
   residency: ReadonlyMap<bigint, Residency> | undefined = undefined;
   unscannable = false;
@@ -27,8 +27,18 @@ export class AgedProcess implements ScanTarget {
    */
   isResting = false;
 
-  constructor(memory: ProcessMemory) {
+  readonly #options: PageAgesOptions;
+
+  /** @param options what is to be known of it besides its ages. */
+  constructor(memory: ProcessMemory, options: PageAgesOptions = {}) {
     this.memory = memory;
+    this.#options = options;
+    this.ages = new PageAges(options);
+  }
+
+  /** Forgets all ages. */
+  forget(): void {
+    this.ages = new PageAges(this.#options);
   }
 
   get pid(): number {

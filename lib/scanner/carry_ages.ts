@@ -161,7 +161,7 @@ export class AgeCarrier {
         out?.noteLeft(range);
       },
       came: (range) => {
-        departed.take(range, this.#now.usedBefore);
+        departed.take(range, this.#now.usedBefore, again?.back);
         if (again && out) again.returned += out.take(range);
       },
     };

@@ -83,10 +83,15 @@ export class DepartedPages {
     }
   }
 
-  /** Takes out when pages that have come back were last in use, where that is known. */
+  /**
+   * Takes out when pages that have come back were last in use, where that is known.
+   *
+   * @param back where they are counted, by that moment.
+   */
   take(
     { unit, pageSize, offset, count }: PageRange,
     usedBefore: Uint8Array,
+    back?: Int32Array,
   ): void {
     if (this.#blocks.size === 0) return;
     const step = pageSize / UNIT;
@@ -97,6 +102,7 @@ export class DepartedPages {
       for (; i < count && at < BLOCK; i++, at += step) {
         if (!block || block.used[at] === NONE) continue;
         usedBefore[offset + i] = block.used[at];
+        if (back) back[block.used[at]]++;
         block.used[at] = NONE;
         block.count--;
       }

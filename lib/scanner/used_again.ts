@@ -56,6 +56,8 @@ export class UsedAgain {
   readonly #inUse = new Set<AgainCounts>();
   /** The moment of the pages that were in use in the interval before, which do not count. */
   uncounted = 0;
+  /** Pages that had left and have come back, by when they had been in use before. */
+  readonly back = new Int32Array(MOMENTS);
   /** How many pages that were out, in swap, have come back. */
   returned = 0;
   /** Size of the pages that were in memory at the reading before, too, in bytes. */
@@ -91,6 +93,7 @@ export class UsedAgain {
   begin(uncounted: number): void {
     this.uncounted = uncounted;
     for (const { pages } of this.#tables) pages.fill(0);
+    this.back.fill(0);
     this.returned = 0;
     this.kept = 0;
     this.hasLarge = false;

@@ -198,6 +198,19 @@ const GROUP_FAMILIES: readonly Family<GroupState>[] = [
   },
   {
     kind: "gauge",
+    name: "rcap_idle_time_seconds",
+    help:
+      'The idle time that rcap has found; absent while it learns, and without idle = "auto".',
+    value: ({ idleTime }) => idleTime?.seconds ?? null,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_idle_time_minutes",
+    help: 'From how many minutes that is known; absent without idle = "auto".',
+    value: ({ idleTime }) => idleTime?.minutes ?? null,
+  },
+  {
+    kind: "gauge",
     name: "rcap_paused",
     help: "1 while the group is paused by rcap pause, else 0.",
     value: ({ pausedUntil }) => pausedUntil === null ? 0 : 1,

@@ -196,11 +196,16 @@ function groupOf(file: string): string | undefined {
 /** Replaces a file atomically. */
 export function replaceFile(
   directory: Entry,
-  { name, temporary, text }: { name: string; temporary: string; text: string },
+  { name, temporary, text, mode = FILE_MODE }: {
+    name: string;
+    temporary: string;
+    text: string;
+    mode?: number;
+  },
 ): void {
   directory.remove(temporary);
   try {
-    using file = directory.makeFile(temporary, FILE_MODE);
+    using file = directory.makeFile(temporary, mode);
     file.writeAll(text);
   } catch (error) {
     directory.remove(temporary);

@@ -9,16 +9,19 @@ import type { ConfigPaths } from "../config/config_files.ts";
 import type { DaemonConfig } from "../config/config.ts";
 import { LiveConfig } from "../config/live_config.ts";
 import { Daemon } from "../daemon/daemon.ts";
-import { messageOf, RcapError } from "../errors.ts";
+import { messageOf, RcapError, UsageError } from "../errors.ts";
+import type { LearntGroup, LearntPlace } from "../group/learnt_group.ts";
 import type { DaemonState } from "../group/state.ts";
 import { CommandRights } from "../observer/command_rights.ts";
 import { DaemonRights } from "../observer/daemon_rights.ts";
 import { ResetLocks } from "../observer/reset_locks.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
-import { systemClock } from "../platform/clock.ts";
+import { type Clock, fasterClock, systemClock } from "../platform/clock.ts";
+import { HURRY } from "../platform/environment.ts";
 import type { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";
 import { countOf } from "../report/units.ts";
+import { LearntFile } from "./learnt_file.ts";
 import { LeaseServer } from "./lease_server.ts";
 import { Metrics } from "./metrics.ts";
 import {
@@ -28,6 +31,9 @@ import {
 } from "./metrics_server.ts";
 import { Notifier } from "./notify.ts";
 import { StateDirectory } from "./state_directory.ts";
+
+/** The most by which tests and benchmarks hurry the daemon. */
+const MOST_HURRY = 1000;
 
 /** How often the daemon releases memory that it does not use, in milliseconds. */
 const TRIM_INTERVAL = 60_000;
@@ -43,6 +49,8 @@ export interface ServiceOptions {
   readonly system: OperatingSystem;
   readonly config: ConfigPaths;
   readonly stateDirectory: string;
+  /** Where what is learnt is kept, if something is to be learnt. */
+  readonly learntDirectory: string;
   /** Where to serve metrics. */
   readonly metrics?: Address;
   /** The version of rcap. */
@@ -95,12 +103,16 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const rights = locks && new DaemonRights(locks);
   const how = isDryRun ? "; dry run: nothing is paged out" : "";
   let current = config;
+  const learnt = held.use(
+    new LazyLearntFile(system, options.learntDirectory, log),
+  );
   const metrics = new Metrics({ version: options.version });
   const report = new StateWriter(directory, log);
 
   const daemon = new Daemon(config, {
     platform,
-    clock: systemClock,
+    clock: daemonClock(),
+    learnt,
     system,
     log,
     signal,
@@ -173,7 +185,7 @@ export async function runOnce(
   { system, config: paths, stateDirectory, signal, log, onTaken, isDryRun }:
     Omit<
       ServiceOptions,
-      "metrics" | "version"
+      "metrics" | "version" | "learntDirectory"
     >,
   observation: number,
 ): Promise<DaemonState> {
@@ -217,6 +229,41 @@ function watching({ caps }: DaemonConfig): string {
   return caps.length === 0
     ? "no cap is configured, so there is nothing to do"
     : `watching ${countOf(caps.length, "group")}`;
+}
+
+/** The clock of the daemon: that of the system, unless tests and benchmarks hurry it. */
+function daemonClock(): Clock {
+  const factor = Number(Deno.env.get(HURRY) ?? 1);
+  if (factor === 1) return systemClock;
+  if (factor > 0 && factor <= MOST_HURRY) {
+    return fasterClock(systemClock, factor);
+  }
+  throw new UsageError(
+    `${HURRY} is not a factor that time can pass faster by`,
+    `write a number up to ${MOST_HURRY}, or unset it`,
+  );
+}
+
+/** What was learnt, in a file that is opened when it is needed first. */
+class LazyLearntFile implements LearntPlace, Disposable {
+  readonly #open: () => LearntFile;
+  #file: LearntFile | undefined;
+
+  constructor(system: OperatingSystem, path: string, log: Log) {
+    this.#open = () => new LearntFile(system, path, (text) => log.warn(text));
+  }
+
+  of(name: string, select: string): LearntGroup | undefined {
+    return (this.#file ??= this.#open()).of(name, select);
+  }
+
+  keep(groups: readonly LearntGroup[]): void {
+    (this.#file ??= this.#open()).keep(groups);
+  }
+
+  [Symbol.dispose](): void {
+    this.#file?.[Symbol.dispose]();
+  }
 }
 
 /** Opens the locks on processes under observation; warns if there are none. */

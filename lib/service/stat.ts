@@ -93,6 +93,7 @@ export type StatEntry =
     | "idle"
     | "cgroup"
     | "containers"
+    | "idleTime"
     | "growth"
     | "planned"
     | "pausedUntil"
@@ -126,7 +127,7 @@ export function statReport(
     groups: statRows(now, before).map((row, index) => {
       const { heldBack, avoided, accounting, idle, statistics } =
         now.groups[index];
-      const { cgroup, containers, growth, planned, pausedUntil } =
+      const { cgroup, containers, growth, planned, pausedUntil, idleTime } =
         now.groups[index];
       return {
         ...row,
@@ -134,6 +135,7 @@ export function statReport(
         avoided,
         accounting,
         idle,
+        idleTime,
         cgroup,
         containers,
         growth,

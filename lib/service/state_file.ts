@@ -136,6 +136,13 @@ const CONTAINER = v.looseObject({
   namespace: v.nullable(v.string()),
 });
 
+const IDLE_TIME = v.looseObject({
+  seconds: v.nullable(amount),
+  minutes: whole,
+  leastMinutes: whole,
+  raisedBy: v.nullable(v.picklist(["refaults", "pressure"])),
+});
+
 const GROUP = v.looseObject({
   id: whole,
   name: v.string(),
@@ -149,6 +156,7 @@ const GROUP = v.looseObject({
     v.array(v.looseObject({ seconds: amount, bytes: amount })),
   ),
   // A daemon of an earlier version has none, as of the keys of later ones below.
+  idleTime: v.optional(v.nullable(IDLE_TIME), null),
   swap: v.optional(v.nullable(amount), null),
   saved: v.optional(v.nullable(amount), null),
   pressure: v.optional(v.nullable(share), null),

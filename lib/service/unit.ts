@@ -47,6 +47,8 @@ export interface UnitOptions {
   args: readonly string[];
   /** Where the daemon keeps its state, as an absolute path. */
   stateDirectory: string;
+  /** Where it keeps what it has learnt, as an absolute path. */
+  learntDirectory: string;
   /** All capabilities that it needs: capabilities(7). */
   capabilities: readonly string[];
   /** An upper bound of its memory, in bytes, or as a share of the machine's. */
@@ -68,6 +70,7 @@ export interface UnitOptions {
  *   program: Deno.execPath(),
  *   args: ["run"],
  *   stateDirectory: "/run/rcap",
+ *   learntDirectory: "/var/lib/rcap",
  *   capabilities: ["CAP_BPF"],
  *   mostMemory: 768 * 2 ** 20,
  * }));
@@ -78,6 +81,7 @@ export function systemdUnit(
     program,
     args,
     stateDirectory,
+    learntDirectory,
     capabilities,
     mostMemory,
     metrics,
@@ -92,6 +96,7 @@ export function systemdUnit(
     );
   }
   requirePlain(stateDirectory, "--state-dir");
+  requirePlain(learntDirectory, "--learnt-dir");
   const hasHome = [program, ...args].some((word) => HOMES.test(word));
   const text = `[Unit]
 Description=rcap, keeps the resident memory of groups of processes under a cap
@@ -119,6 +124,8 @@ MemoryMax=${
 
 # Everyone may read the state, as rcap stat does.
 ${stateSettings(stateDirectory)}
+# What it learns is for root only.
+${learntSettings(learntDirectory)}
 UMask=0022
 
 # Only what it needs to read and page out the memory of other processes.
@@ -189,6 +196,14 @@ function stateSettings(directory: string): string {
     "RuntimeDirectoryPreserve=yes",
     ...name === undefined ? [`ReadWritePaths=${quoted(directory)}`] : [],
   ].join("\n");
+}
+
+/** The settings of the directory for what is learnt. systemd creates what is below /var/lib. */
+function learntSettings(directory: string): string {
+  const [, name] = /^\/var\/lib\/([\w.%-]+)$/.exec(directory) ?? [];
+  return name === undefined
+    ? `ReadWritePaths=-${quoted(directory)}`
+    : `StateDirectory=${escapedSpecifiers(name)}\nStateDirectoryMode=0700`;
 }
 
 /** Where systemd mounts cgroups. */

@@ -18,6 +18,7 @@ function unitOf(options: Partial<UnitOptions> = {}): string {
     program: "/usr/local/bin/rcap",
     args: ["run"],
     stateDirectory: "/run/rcap",
+    learntDirectory: "/var/lib/rcap",
     capabilities: DAEMON_CAPABILITIES,
     mostMemory: 768 * 2 ** 20,
     ...options,

@@ -6,6 +6,7 @@
 
 import { DAEMON_CAPABILITIES } from "../../lib/platform/linux/privileges.ts";
 import { linux } from "../../lib/platform/linux/system.ts";
+import { LEARNT_DIRECTORY } from "../../lib/service/learnt_file.ts";
 import { systemdUnit } from "../../lib/service/unit.ts";
 import { completionFiles } from "./completions.ts";
 import { jsonSchemas } from "./json_schemas.ts";
@@ -72,6 +73,7 @@ export function installedUnit(program: string): string {
     program,
     args: ["run"],
     stateDirectory: linux.stateDirectory,
+    learntDirectory: LEARNT_DIRECTORY,
     capabilities: DAEMON_CAPABILITIES,
     mostMemory: "50%",
   });

@@ -38,6 +38,11 @@ export class Place implements Disposable {
     Deno.chmodSync(this.folder, 0o755);
   }
 
+  /** The directory for what is learnt. */
+  get learnt(): string {
+    return `${this.folder}/learnt`;
+  }
+
   /** The arguments that name the state directory. */
   get stateArgs(): string[] {
     return ["--state-dir", this.state];
@@ -63,7 +68,9 @@ export class TestDaemon implements AsyncDisposable {
     this.#ownsPlace = options.place === undefined;
     Deno.writeTextFileSync(place.config, config);
     const running = startRcap(
-      ["run", "--config", place.config, ...place.stateArgs, ...args],
+      ["run", "--config", place.config, ...place.stateArgs].concat(
+        ["--learnt-dir", place.learnt, ...args],
+      ),
       run,
     );
     this.pid = running.child.pid;

@@ -25,6 +25,7 @@ import { memoryInfo } from "../../../ffi/system.ts";
 import { CommonErrno, isMissing } from "../../errors.ts";
 import { systemClock } from "../clock.ts";
 import type { ReclaimableCgroup } from "../platform.ts";
+import { topmost } from "../topmost_cgroup.ts";
 import type { Avoidance } from "./avoidance.ts";
 import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
@@ -117,22 +118,6 @@ export function findCgroup(
 
 function isBelowCgroups(directory: string): boolean {
   return directory === CGROUPS || directory.startsWith(`${CGROUPS}/`);
-}
-
-/** The shortest path from the root to a cgroup that is selected. */
-function topmost(
-  path: string,
-  matches: (path: string) => boolean,
-): string | undefined {
-  if (matches("/")) return "/";
-  for (
-    let end = path.indexOf("/", 1);
-    end > 0;
-    end = path.indexOf("/", end + 1)
-  ) {
-    if (matches(path.slice(0, end))) return path.slice(0, end);
-  }
-  return matches(path) ? path : undefined;
 }
 
 /** Why the memory of a cgroup cannot be reclaimed; `undefined` if its files allow it. */

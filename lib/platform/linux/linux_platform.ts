@@ -149,6 +149,13 @@ export class LinuxPlatform implements Platform {
     }
   }
 
+  async programOf(
+    process: ProcessEntry,
+  ): Promise<{ path: string; file: string } | undefined> {
+    if (process.isSystem || process.isZombie) return undefined;
+    return await this.#programs.identify(process);
+  }
+
   cgroupsOf(process: ProcessEntry): readonly string[] {
     return lookUp(process, placesOf)?.map(({ path }) => path) ?? [];
   }

@@ -102,6 +102,37 @@ export class ProgramFiles {
     }
   }
 
+  /**
+   * The program of a process: the path by which it reached it, and which file it is;
+   * `undefined` if its file system does not tell.
+   *
+   * @throws ProcessError if it cannot be read.
+   * @throws NotKnown if the file cannot be looked up at the moment.
+   */
+  async identify(
+    process: ProcessEntry,
+  ): Promise<{ path: string; file: string } | undefined> {
+    using directory = ProcDir.open(process);
+    const { pid, startTime } = directory.opened;
+    try {
+      const { device, inode, modified } = await this.#kernel.make(
+        `${pid} ${startTime}`,
+        () => identityOf(directory, encoder.encode("exe\0")),
+      );
+      if (inode === undefined) return undefined;
+      return {
+        path: decoder.decode(directory.readLinkBytes("exe")),
+        file: `${device} ${inode} ${modified}`,
+      };
+    } catch (error) {
+      if (!(error instanceof NoAnswer || error instanceof SystemError)) {
+        throw error;
+      }
+      if (isMissing(error)) return undefined;
+      throw new NotKnown(pid, error.message, { cause: error });
+    }
+  }
+
   async #isFound(
     directory: ProcDir,
     { shown, mayBe, mayHaveBeen }: {

@@ -56,6 +56,7 @@ function unitFor(
     program,
     args,
     stateDirectory: "/run/rcap",
+    learntDirectory: "/var/lib/rcap",
     capabilities: DAEMON_CAPABILITIES,
     mostMemory: MOST_MEMORY,
     metrics: metrics === undefined ? undefined : parseAddress(metrics),
