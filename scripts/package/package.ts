@@ -166,7 +166,7 @@ export async function makePackages(
   const folder = Deno.makeTempDirSync({ prefix: "rcap-package-" });
   try {
     const date = sourceDate();
-    const binary = Deno.env.get("RCAP_BIN") ?? await build(`${folder}/rcap`);
+    const binary = Deno.env.get("RCAP_BIN") || await build(`${folder}/rcap`);
     const sbom = await sbomOf(Deno.readFileSync(binary), date);
     const work: Work = {
       folder,
