@@ -120,8 +120,8 @@ try {
     const [best] = fixed
       .filter(({ figures }) => speedOf(figures) >= LEAST_SPEED)
       .sort((a, b) => savedBy(b.figures) - savedBy(a.figures));
-    const isMet = speedOf(auto) >= LEAST_SPEED && (best === undefined ||
-      savedBy(auto) >= savedBy(best.figures) * LEAST_SAVED);
+    const isMet = best !== undefined && speedOf(auto) >= LEAST_SPEED &&
+      savedBy(auto) >= savedBy(best.figures) * LEAST_SAVED;
     rows.push([
       kind.name,
       best === undefined

@@ -116,8 +116,8 @@ Deno.test("a value that is not valid is reported with what would be", async () =
       'idle: "soon" is not a duration; write a number and a unit (500ms, 5s, 2m, 1h), or seconds (5)',
     ],
     [
-      'max_refaults = "5%"',
-      'max_refaults: "5%" is not a limit on refaults; write a share of the working set in a minute ("0.2%/min") or pages in a second ("50/s")',
+      'max_refaults = "5%/h"',
+      'max_refaults: "5%/h" is not a limit on refaults; write a share of the working set in a minute ("0.2%/min") or pages in a second ("50/s")',
     ],
     [
       "max_refaults = 50",
