@@ -575,7 +575,7 @@ select = [
 max_rss = "1G"`,
     '4: selector "user:no such user": there is no user "no such user"; getent passwd lists the users',
     '6: a selector is the integer 4242, not text; write it in quotation marks: "pid:4242"',
-    '7: "usr:x" is not a selector; use pid:N or N, tree:N, user:NAME, comm:GLOB, exe:GLOB, cgroup:GLOB, unit:NAME',
+    '7: "usr:x" is not a selector; use pid:N or N, tree:N, user:NAME, comm:GLOB, exe:GLOB, cgroup:GLOB, unit:NAME, container:NAME, pod:NS/NAME',
     '7: selector "comm:[": malformed glob "[" (nothing closes the bracket "["); quote a literal bracket or backslash with a backslash',
     '8: a selector is a list, not text; write it in quotation marks: "unit:nginx"',
     '9: a list in select is empty: it would select everything; list the selectors that must all match, as in [["exe:/usr/bin/postgres", "user:postgres"]]',
