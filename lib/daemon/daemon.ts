@@ -34,7 +34,7 @@ import { Ticker } from "./ticker.ts";
 import { Troubles } from "./troubles.ts";
 import { Turns } from "./turns.ts";
 import { WatchList } from "./watch_list.ts";
-import type { JudgedSample } from "./watched_group.ts";
+import type { JudgedSample, MemberRecorder } from "./watched_group.ts";
 
 /** How many groups may be scanned at the same time. */
 const SCANS_AT_A_TIME = 2;
@@ -78,6 +78,10 @@ export interface DaemonSurroundings {
   readonly onReload?: () => void;
   /** Whether scans only plan. */
   readonly isDryRun?: boolean;
+  /** Records what the members do. */
+  readonly recorder?: MemberRecorder;
+  /** Called when all sizes have been sampled. */
+  readonly onSample?: () => void;
 }
 
 /** Watches groups and scans those over their cap. */
@@ -137,6 +141,7 @@ export class Daemon {
       policy: policyOf(config.policy),
       observationBudget: config.observationBudget,
       isDryRun,
+      recorder: around.recorder,
       troubles: this.#troubles,
       turns: new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE, clock),
       work: this.#work,
@@ -349,6 +354,7 @@ export class Daemon {
       this.#troubles.silences(watched.group);
       watched.act(samples[index], excesses[index], this.#config.sampleInterval);
     }
+    this.#around.onSample?.();
   }
 
   /** Tells all guard rails what the samples show. */

@@ -8,7 +8,7 @@ import { writtenAs } from "../collection/selectors.ts";
 import type { CapConfig } from "../config/config.ts";
 import { isExhausted } from "../errors.ts";
 import { CappedGroup } from "../group/capped_group.ts";
-import type { OnRead } from "../group/measured_memory.ts";
+import type { OnPagedata, OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
@@ -54,7 +54,8 @@ export class WatchList {
   }
 
   #watch(definition: CapConfig): WatchedGroup {
-    const { platform, policy, rights, clock, isDryRun } = this.#around;
+    const { platform, policy, rights, clock, isDryRun, recorder } =
+      this.#around;
     const { onRead = () => {} } = this.#around;
     const dryRun = isDryRun ? new RepeatedDryRun(platform) : undefined;
     const { name, secondaryMmu, only, idle } = definition;
@@ -75,19 +76,23 @@ export class WatchList {
       definition,
       {
         platform,
-        newMember: (entry) =>
-          new Member(
-            entry,
-            exclusive(platform.open(entry, options), entry, rights),
-            onRead,
-            {
-              onTaken: ({ bytes, toSwap }) => {
-                group.taken.bytes += bytes;
-                group.taken.toSwap += toSwap;
+        newMember: (entry) => {
+          const make = (onPagedata?: OnPagedata) =>
+            new Member(
+              entry,
+              exclusive(platform.open(entry, options), entry, rights),
+              onRead,
+              {
+                onTaken: ({ bytes, toSwap }) => {
+                  group.taken.bytes += bytes;
+                  group.taken.toSwap += toSwap;
+                },
+                onPagedata,
+                dryRun,
               },
-              dryRun,
-            },
-          ),
+            );
+          return recorder ? recorder.follow(make) : make();
+        },
       },
     );
     // Only ages tell for how long memory was idle.

@@ -14,6 +14,7 @@ import type {
 } from "../platform/platform.ts";
 import {
   MeasuredMemory,
+  type OnPagedata,
   type OnRead,
   type OnTaken,
 } from "./measured_memory.ts";
@@ -44,19 +45,23 @@ export class Member {
   #triedAt = -Infinity;
 
   /**
-   * @param then `onTaken` is called with what is paged out, and `dryRun` plans what scans
+   * @param then `onTaken` is called with what is paged out, `onPagedata` with readings, and `dryRun` plans what scans
    * page out; by default they do it.
    */
   constructor(
     entry: ProcessEntry,
     memory: MonitoredMemory,
     onRead: OnRead,
-    { onTaken, dryRun }: { onTaken?: OnTaken; dryRun?: RepeatedDryRun } = {},
+    { onTaken, onPagedata, dryRun }: {
+      onTaken?: OnTaken;
+      onPagedata?: OnPagedata;
+      dryRun?: RepeatedDryRun;
+    } = {},
   ) {
     this.entry = entry;
     this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;
-    const measured = new MeasuredMemory(memory, onRead, onTaken);
+    const measured = new MeasuredMemory(memory, onRead, onTaken, onPagedata);
     this.scanMemory = dryRun?.of(memory, measured) ?? measured;
   }
 

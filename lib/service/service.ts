@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { DaemonConfig } from "../config/config.ts";
 import type { ConfigPaths } from "../config/config_files.ts";
 import { LiveConfig } from "../config/live_config.ts";
 import { Daemon } from "../daemon/daemon.ts";
@@ -17,7 +18,9 @@ import type { OperatingSystem } from "../platform/operating_system.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";
-import { countOf } from "../report/units.ts";
+import { Segments } from "../recording/segments.ts";
+import { countOf, formatSize } from "../report/units.ts";
+import { DaemonRecorder } from "./daemon_recorder.ts";
 import { LeaseServer } from "./lease_server.ts";
 import { Metrics } from "./metrics.ts";
 import {
@@ -95,6 +98,10 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const metrics = new Metrics({ version: options.version });
   const report = new StateWriter(directory, log);
 
+  const recorder = config.record === ""
+    ? undefined
+    : held.use(openRecorder(config, { ...options, platform }, held));
+
   const daemon = new Daemon(config, {
     platform,
     clock: systemClock,
@@ -102,6 +109,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
     log,
     signal,
     rights,
+    recorder,
+    onSample: () => recorder?.step(),
     report: (state) => {
       report.write(state);
       metrics.update(state);
@@ -207,6 +216,34 @@ export async function runOnce(
   const state = await daemon.once(observation);
   signal.throwIfAborted();
   return state;
+}
+
+/**
+ * Begins to record what the daemon sees.
+ *
+ * @throws RcapError if recordings cannot be kept.
+ */
+function openRecorder(
+  { record, recordLimit, sampleInterval }: DaemonConfig,
+  { system, log, version, platform }: ServiceOptions & { platform: Platform },
+  held: AsyncDisposableStack,
+): DaemonRecorder {
+  const segments = held.use(
+    Segments.open(system.files, record, { limit: recordLimit }),
+  );
+  log.info(
+    `recording in ${record}, up to ${
+      formatSize(recordLimit)
+    }; all groups are observed`,
+  );
+  return new DaemonRecorder({
+    segments,
+    platform,
+    clock: systemClock,
+    log,
+    interval: sampleInterval,
+    version,
+  });
 }
 
 /** Opens the locks on processes under observation; warns if there are none. */

@@ -55,6 +55,8 @@ export interface UnitOptions {
   metrics?: Address;
   /** Its caps, if they are known: it may write to no cgroup unless one needs that. */
   caps?: readonly Pick<CapConfig, "select" | "reclaim">[];
+  /** Where it keeps recordings; empty for nowhere. */
+  record?: string;
 }
 
 /**
@@ -82,6 +84,7 @@ export function systemdUnit(
     mostMemory,
     metrics,
     caps = [],
+    record = "",
   }: UnitOptions,
 ): Printable {
   requirePlain(program, "the program of the unit");
@@ -92,6 +95,7 @@ export function systemdUnit(
     );
   }
   requirePlain(stateDirectory, "--state-dir");
+  requirePlain(record, "record");
   const hasHome = [program, ...args].some((word) => HOMES.test(word));
   const text = `[Unit]
 Description=rcap, keeps the resident memory of groups of processes under a cap
@@ -112,7 +116,7 @@ LimitNOFILE=${DESCRIPTORS}
 MemoryMax=${Math.ceil(mostMemory / MIB)}M
 
 # Everyone may read the state, as rcap stat does.
-${stateSettings(stateDirectory)}
+${[stateSettings(stateDirectory), ...recordSettings(record)].join("\n")}
 UMask=0022
 
 # Only what it needs to read and page out the memory of other processes.
@@ -183,6 +187,19 @@ function stateSettings(directory: string): string {
     "RuntimeDirectoryPreserve=yes",
     ...name === undefined ? [`ReadWritePaths=${quoted(directory)}`] : [],
   ].join("\n");
+}
+
+/**
+ * The settings of the directory of recordings. systemd makes what is below /var/lib;
+ * any other directory must exist.
+ */
+function recordSettings(record: string): string[] {
+  if (record === "") return [];
+  const [, name] = /^\/var\/lib\/([\w.%/-]+)$/.exec(record) ?? [];
+  return name === undefined ? [`ReadWritePaths=${quoted(record)}`] : [
+    `StateDirectory=${escapedSpecifiers(name)}`,
+    "StateDirectoryMode=0700",
+  ];
 }
 
 /** Where systemd mounts cgroups. */
