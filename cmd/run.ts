@@ -8,7 +8,7 @@ import { Command, Option } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
 import { TRUSTED_OBSERVATION } from "../lib/collection/observe.ts";
 import { Users } from "../lib/collection/users.ts";
-import { type CapConfig, readConfig } from "../lib/config/config.ts";
+import { type DaemonConfig, readConfig } from "../lib/config/config.ts";
 import { configPaths, DEFAULT_CONFIG } from "../lib/config/config_files.ts";
 import { EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { mostMemory } from "../lib/platform/memory_limits.ts";
@@ -124,6 +124,7 @@ export function runCommand(context: Context) {
         if (!system.systemd) {
           throw new UsageError("--print-unit: systemd is a Linux feature");
         }
+        const { caps, record } = await configured(options.config, context);
         await context.print(systemdUnit({
           program: Deno.execPath(),
           args: unitArguments(options, system),
@@ -133,9 +134,8 @@ export function runCommand(context: Context) {
           mostMemory: mostMemory(totalMemory(system)),
           metrics: options.metrics,
           // A dry run asks for nothing to be reclaimed.
-          caps: options.dryRun
-            ? []
-            : await configuredCaps(options.config, context),
+          caps: options.dryRun ? [] : caps,
+          record,
         }));
         return;
       }
@@ -183,10 +183,10 @@ function requireAbsolute(path: string, option: string): void {
 }
 
 /** The caps of a configuration for a unit; none if there is no valid one yet. */
-async function configuredCaps(
+async function configured(
   path: string,
   { system, log, signal }: Context,
-): Promise<readonly CapConfig[]> {
+): Promise<Pick<DaemonConfig, "caps" | "record">> {
   const { config, files } = await readConfig(configPaths(path), {
     totalMemory: totalMemory(system),
     users: new Users(system),
@@ -194,10 +194,10 @@ async function configuredCaps(
   }, signal);
   if (!config && files.length > 0) {
     log.warn(
-      "the configuration is not valid, so the unit lets no cgroup be reclaimed; rcap check says what is wrong",
+      "the configuration is not valid, so the unit lets no cgroup be reclaimed, and nothing be recorded; rcap check says what is wrong",
     );
   }
-  return config?.caps ?? [];
+  return config ?? { caps: [], record: "" };
 }
 
 /** The arguments of the daemon in a unit: those that differ from the default. */

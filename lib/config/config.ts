@@ -65,6 +65,10 @@ export interface DaemonConfig {
   readonly observationBudget: number;
   readonly policy: PolicyName;
   readonly pagedata: PagedataChoice;
+  /** The directory of recordings; empty for none. Only as of the start, as the limit. */
+  readonly record: string;
+  /** The size of all recordings together, in bytes. */
+  readonly recordLimit: number;
   /** Those of the main file first, then those of the drop-ins. */
   readonly caps: readonly CapConfig[];
 }
@@ -391,6 +395,8 @@ function merge(
       observationBudget: daemon.observation_budget,
       policy: daemon.policy,
       pagedata: daemon.pagedata,
+      record: daemon.record,
+      recordLimit: daemon.record_limit,
       caps,
     },
     settings: places,

@@ -129,6 +129,8 @@ export function renderConfig(
     observation_budget: exactPercent(config.observationBudget),
     policy: config.policy,
     pagedata: config.pagedata,
+    record: config.record,
+    record_limit: exactSize(config.recordLimit),
   };
   const daemon = Object.entries(values).flatMap(([key, value]) => {
     const [last, ...earlier] = settings.get(key)?.toReversed() ?? [];

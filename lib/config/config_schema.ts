@@ -59,6 +59,10 @@ export interface DaemonSettings {
   readonly observation_budget: number;
   readonly policy: PolicyName;
   readonly pagedata: PagedataChoice;
+  /** The directory of recordings; empty for none. */
+  readonly record: string;
+  /** The size of all recordings together, in bytes. */
+  readonly record_limit: number;
 }
 
 /** The default settings. */
@@ -74,6 +78,8 @@ export function defaultSettings(
     observation_budget: 0.01,
     policy: defaultPolicy,
     pagedata: "auto",
+    record: "",
+    record_limit: 2 ** 30,
   };
 }
 
@@ -221,6 +227,10 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
     ),
     pagedata: v.optional(
       parsed((value) => parseChoice(value, "pagedata", pagedataChoices)),
+    ),
+    record: v.optional(parsed(parseRecord)),
+    record_limit: v.optional(
+      parsed((value) => parseRecordLimit(value, totalMemory)),
     ),
   }, { what: "daemon", remedy: "begin the table with [daemon]", required: [] });
   /** A key that may be left out, and that a system may not know how to hold. */
@@ -391,6 +401,27 @@ function parseBudget(value: unknown): number {
   const key = "observation_budget";
   if (typeof value === "string") return parsePercent(value, key, LEAST_BUDGET);
   throw wrongShare(value, { key, parse: parseBudget, otherwise: "1%" });
+}
+
+/** Parses the directory of recordings. */
+function parseRecord(value: unknown): string {
+  if (typeof value === "string" && /^(\/.*)?$/s.test(value)) {
+    return value.replace(/(?<=.)\/+$/, "");
+  }
+  throw new UsageError(
+    `record is ${describe(value)}, not the path of a directory`,
+    'write one that begins with a slash: "/var/lib/rcap/recordings"',
+  );
+}
+
+/** The smallest limit of recordings, in bytes: a segment holds some of them. */
+const LEAST_RECORDS = 2 ** 20;
+
+function parseRecordLimit(value: unknown, totalMemory: number): number {
+  const key = "record_limit";
+  const bytes = parseCap(value, key, totalMemory);
+  if (bytes >= LEAST_RECORDS) return bytes;
+  throw new UsageError(`${key} is ${describe(value)}`, "write at least 1M");
 }
 
 /** Parses the size of a group. */

@@ -220,6 +220,8 @@ Deno.test("without settings, the defaults apply", () => {
     observationBudget: 0.01,
     policy: "coldest",
     pagedata: "auto",
+    record: "",
+    recordLimit: GIB,
     caps: [{ name: "a", select: ["user:root"], maxRss: GIB }],
   });
   assertEquals([problems, warnings, [...settings]], [[], [], []]);
@@ -332,7 +334,7 @@ __proto__ = { name = "b" }
     '4: unknown key "deamon" outside of [daemon] and [[cap]]; did you mean [daemon]?',
     '7: unknown key "sampleInterval" in [daemon]; did you mean sample_interval?',
     '8: unknown key "max-rss" in [daemon]; did you mean max_rss, below [[cap]]?',
-    '9: unknown key "foo" in [daemon]; the keys are sample_interval, process_interval, report_interval, config_interval, enforcement_threshold, observation_budget, policy, pagedata',
+    '9: unknown key "foo" in [daemon]; the keys are sample_interval, process_interval, report_interval, config_interval, enforcement_threshold, observation_budget, policy, pagedata, record, record_limit',
     '10: unknown key "caps" outside of [daemon] and [[cap]]; did you mean [[cap]]?',
     '16: unknown key "max_rs" in [[cap]]; did you mean max_rss?',
     '17: unknown key "policy" in [[cap]]; it belongs below [daemon]',
@@ -899,6 +901,10 @@ observation_budget = "1%"
 policy = "coldest"
 # the default
 pagedata = "auto"
+# the default
+record = ""
+# the default
+record_limit = "1G"
 
 # rcap.toml:3
 [[cap]]
@@ -934,6 +940,8 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
         observationBudget: 0.01,
         policy: "coldest",
         pagedata: "auto",
+        record: "",
+        recordLimit: GIB,
       },
       caps: [{
         name: "a",
@@ -1016,6 +1024,8 @@ const configs: fc.Arbitrary<DaemonConfig> = fc.record({
   ),
   policy: fc.constant("clock" as const),
   pagedata: fc.constantFrom("auto" as const, "pte" as const, "smaps" as const),
+  record: fc.constantFrom("", "/var/lib/rcap/recordings", '/a "b"\\c'),
+  recordLimit: fc.integer({ min: 2 ** 20, max: 2 ** 40 }),
   caps: fc.uniqueArray(capConfigs, {
     minLength: 1,
     maxLength: 5,
@@ -1135,8 +1145,33 @@ Deno.test("the example of the documentation is valid", () => {
   assertEquals([problems, warnings], [[], []]);
   assert(config);
   // The example shows every setting with its default.
-  assertEquals(settings.size, 8);
+  assertEquals(settings.size, 10);
   files.write("rcap.toml", capNamed("a"));
   const { config: defaults } = files.read();
   assertEquals({ ...config, caps: [] }, { ...defaults, caps: [] });
+});
+
+Deno.test("where and how much is recorded", () => {
+  using files = new Files({
+    "rcap.toml": `[daemon]
+record = "/var/lib/rcap/recordings/"
+record_limit = "64M"
+${capNamed("a")}`,
+  });
+  const { config } = files.read();
+  assertEquals(config?.record, "/var/lib/rcap/recordings");
+  assertEquals(config?.recordLimit, 2 ** 26);
+  for (
+    const [setting, words] of [
+      ['record = "recordings"', "not the path of a directory"],
+      ["record = true", "not the path of a directory"],
+      ['record_limit = "100K"', 'record_limit is "100K"'],
+    ]
+  ) {
+    using wrong = new Files({
+      "rcap.toml": `[daemon]\n${setting}\n${capNamed("a")}`,
+    });
+    const [problem] = wrong.read().problems;
+    assert(problem.message.includes(words), problem.message);
+  }
 });

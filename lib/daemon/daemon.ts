@@ -35,7 +35,7 @@ import { Ticker } from "./ticker.ts";
 import { Troubles } from "./troubles.ts";
 import { Turns } from "./turns.ts";
 import { WatchList } from "./watch_list.ts";
-import type { JudgedSample } from "./watched_group.ts";
+import type { JudgedSample, MemberRecorder } from "./watched_group.ts";
 
 /** How many groups may be scanned at the same time. */
 const SCANS_AT_A_TIME = 2;
@@ -81,6 +81,10 @@ export interface DaemonSurroundings {
   readonly learnt?: LearntPlace;
   /** Whether scans only plan. */
   readonly isDryRun?: boolean;
+  /** Records what the members do. */
+  readonly recorder?: MemberRecorder;
+  /** Called when all sizes have been sampled. */
+  readonly onSample?: () => void;
 }
 
 /** Watches groups and scans those over their cap. */
@@ -144,6 +148,7 @@ export class Daemon {
       isDryRun,
       learnt: around.learnt,
       onLearnt: () => this.#hasLearnt = true,
+      recorder: around.recorder,
       troubles: this.#troubles,
       turns: new Turns(SCANS_AT_A_TIME, SCAN_PATIENCE, clock),
       work: this.#work,
@@ -357,6 +362,7 @@ export class Daemon {
       this.#troubles.silences(watched.group);
       watched.act(samples[index], excesses[index], this.#config.sampleInterval);
     }
+    this.#around.onSample?.();
   }
 
   /** Keeps what was learnt, once a minute at most. */

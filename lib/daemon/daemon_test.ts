@@ -28,6 +28,8 @@ const CONFIG: DaemonConfig = {
   observationBudget: 0.01,
   policy: "clock",
   pagedata: "smaps",
+  record: "",
+  recordLimit: 2 ** 30,
   caps: [{ name: "none", select: [], maxRss: 2 ** 30, place: "test:1" }],
 };
 

@@ -13,6 +13,7 @@ import type { DaemonRights } from "../observer/daemon_rights.ts";
 import { Log, type LogLevel } from "../platform/output.ts";
 import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { Daemon } from "./daemon.ts";
+import type { MemberRecorder } from "./watched_group.ts";
 
 /** The sample interval, in seconds. */
 export const INTERVAL = 5;
@@ -35,6 +36,10 @@ export interface SimulationOptions {
   readonly threshold?: number;
   /** 1 % by default. */
   readonly observationBudget?: number;
+  /** Returns what records the members, a step with each sample. */
+  readonly recorderOf?: (
+    simulation: SimulatedDaemon,
+  ) => MemberRecorder & { step(): void };
   readonly level?: LogLevel;
   /** Whose references it may reset; by default all. */
   readonly rights?: DaemonRights;
@@ -74,6 +79,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       isDryRun,
       learnt,
       reload,
+      recorderOf,
     }: SimulationOptions,
   ) {
     this.config = {
@@ -85,8 +91,11 @@ export class SimulatedDaemon implements AsyncDisposable {
       observationBudget,
       policy,
       pagedata: "pte",
+      record: "",
+      recordLimit: 2 ** 30,
       caps,
     };
+    const recorder = recorderOf?.(this);
     this.daemon = new Daemon(this.config, {
       platform: this.platform,
       clock: this.clock,
@@ -99,6 +108,8 @@ export class SimulatedDaemon implements AsyncDisposable {
       rights,
       isDryRun,
       learnt,
+      recorder,
+      onSample: () => recorder?.step(),
       report: (state) => this.#state = state,
       overrides: () => this.overrides,
       pauses: () => this.pauses,

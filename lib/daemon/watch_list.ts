@@ -9,8 +9,8 @@ import type { CapConfig } from "../config/config.ts";
 import { isExhausted } from "../errors.ts";
 import { CappedGroup } from "../group/capped_group.ts";
 import { containerOf } from "../group/group_containers.ts";
-import type { OnRead } from "../group/measured_memory.ts";
 import type { LearntGroup, LearntPlace } from "../group/learnt_group.ts";
+import type { OnPagedata, OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
@@ -61,7 +61,8 @@ export class WatchList {
   }
 
   #watch(definition: CapConfig): WatchedGroup {
-    const { platform, policy, rights, clock, isDryRun } = this.#around;
+    const { platform, policy, rights, clock, isDryRun, recorder } =
+      this.#around;
     const { onRead = () => {} } = this.#around;
     const dryRun = isDryRun ? new RepeatedDryRun(platform) : undefined;
     const { name, secondaryMmu, only, idle } = definition;
@@ -86,20 +87,24 @@ export class WatchList {
       {
         platform,
         learnt: learnt?.idleTime,
-        newMember: (entry) =>
-          new Member(
-            entry,
-            exclusive(platform.open(entry, options), entry, rights),
-            onRead,
-            {
-              onTaken: ({ bytes, toSwap }) => {
-                group.taken.bytes += bytes;
-                group.taken.toSwap += toSwap;
+        newMember: (entry) => {
+          const make = (onPagedata?: OnPagedata) =>
+            new Member(
+              entry,
+              exclusive(platform.open(entry, options), entry, rights),
+              onRead,
+              {
+                onTaken: ({ bytes, toSwap }) => {
+                  group.taken.bytes += bytes;
+                  group.taken.toSwap += toSwap;
+                },
+                onPagedata,
+                dryRun,
+                container: containerOf(entry, platform),
               },
-              dryRun,
-              container: containerOf(entry, platform),
-            },
-          ),
+            );
+          return recorder ? recorder.follow(make) : make();
+        },
       },
     );
     if (group.idleTime) this.#programs.set(group, new GroupPrograms(learnt));

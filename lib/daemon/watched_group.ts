@@ -6,6 +6,8 @@
  */
 
 import type { CappedGroup, Sample } from "../group/capped_group.ts";
+import type { OnPagedata } from "../group/measured_memory.ts";
+import type { Member } from "../group/member.ts";
 import type { Purpose } from "../group/guard_rails.ts";
 import type { GroupState } from "../group/state.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
@@ -44,6 +46,18 @@ export interface GroupSurroundings extends PolicySurroundings {
   readonly onScan?: (seconds: number) => void;
   /** Plans the scans of the group, of which none pages anything out; `undefined` if they do. */
   readonly dryRun?: RepeatedDryRun;
+  /** Records what the members do. */
+  readonly recorder?: MemberRecorder;
+}
+
+/** Records what members do, from the readings that are taken of them anyway. */
+export interface MemberRecorder {
+  /**
+   * Follows a new member until it has left.
+   *
+   * @param make makes it, with what is called with its readings.
+   */
+  follow(make: (onPagedata?: OnPagedata) => Member): Member;
 }
 
 /** A sample, and the policy's judgement of it. */
@@ -84,10 +98,12 @@ export class WatchedGroup {
 
   /** Reads the sizes of all members. This is cheap. */
   sample(): JudgedSample {
-    const { clock } = this.#around;
+    const { clock, recorder } = this.#around;
     const sample = this.group.sample(clock.now());
     if (this.#isPaused) return { ...sample, wantsHistory: false, excess: 0 };
-    return { ...sample, ...this.#policy.judge(sample) };
+    // A recording has references whether or not the group is near its cap.
+    const wantsHistory = sample.wantsHistory || recorder !== undefined;
+    return { ...sample, wantsHistory, ...this.#policy.judge(sample) };
   }
 
   /** Tells the guard rails what a sample shows. */

@@ -31,22 +31,28 @@ export interface Taken {
 /** Called after each page-out. */
 export type OnTaken = (taken: Readonly<Taken>) => void;
 
+/** Called with each reading after which references were reset, before anyone changes it. */
+export type OnPagedata = (pagedata: Pagedata) => void;
+
 /** Measures reads of pagedata, and page-outs. */
 export class MeasuredMemory extends WrappedMemory {
   readonly #memory: MonitoredMemory;
   readonly #onRead: OnRead;
   readonly #onTaken: OnTaken;
+  readonly #onPagedata: OnPagedata;
   #residency: ReadonlyMap<bigint, Residency> | undefined;
 
   constructor(
     memory: MonitoredMemory,
     onRead: OnRead,
     onTaken: OnTaken = () => {},
+    onPagedata: OnPagedata = () => {},
   ) {
     super(memory);
     this.#memory = memory;
     this.#onRead = onRead;
     this.#onTaken = onTaken;
+    this.#onPagedata = onPagedata;
   }
 
   override async readResidency(): Promise<
@@ -86,6 +92,7 @@ export class MeasuredMemory extends WrappedMemory {
       pages: pages - before.pages,
       seconds: seconds - before.seconds,
     });
+    this.#onPagedata(pagedata);
     return pagedata;
   }
 }

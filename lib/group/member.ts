@@ -15,6 +15,7 @@ import type {
 } from "../platform/platform.ts";
 import {
   MeasuredMemory,
+  type OnPagedata,
   type OnRead,
   type OnTaken,
 } from "./measured_memory.ts";
@@ -47,15 +48,16 @@ export class Member {
   #triedAt = -Infinity;
 
   /**
-   * @param then `onTaken` is called with what is paged out, and `dryRun` plans what scans
+   * @param then `onTaken` is called with what is paged out, `onPagedata` with readings, and `dryRun` plans what scans
    * page out; by default they do it.
    */
   constructor(
     entry: ProcessEntry,
     memory: MonitoredMemory,
     onRead: OnRead,
-    { onTaken, dryRun, container }: {
+    { onTaken, onPagedata, dryRun, container }: {
       onTaken?: OnTaken;
+      onPagedata?: OnPagedata;
       dryRun?: RepeatedDryRun;
       container?: Container;
     } = {},
@@ -64,7 +66,7 @@ export class Member {
     this.entry = entry;
     this.sizes = { rss: entry.rss, fileRss: 0, rssError: 0 };
     this.memory = memory;
-    const measured = new MeasuredMemory(memory, onRead, onTaken);
+    const measured = new MeasuredMemory(memory, onRead, onTaken, onPagedata);
     this.scanMemory = dryRun?.of(memory, measured) ?? measured;
   }
 

@@ -14,6 +14,7 @@ import { Anonymizer } from "../recording/anonymous.ts";
 import {
   type MappingKnowledge,
   ProcessRecorder,
+  readingOf,
 } from "../recording/process_recorder.ts";
 import type { RecordingFile } from "../recording/recording_file.ts";
 import { machineFigures } from "../recording/records.ts";
@@ -192,9 +193,11 @@ class Recorder implements Watcher {
       return false;
     }
     const { sample, memory, pageable, stays } = watched;
-    recorder.record({
-      figures: {
-        isRead: watched.isRead ? 1 : 0,
+    const { ages, isRead } = watched;
+    const reading = isRead && ages && readingOf(ages, knowing(watched));
+    if (reading) recorder.take(reading);
+    recorder.record(
+      {
         rss: Math.round(sample.rss),
         fileRss: Math.round(sample.fileRss),
         size: Math.round(watched.size),
@@ -205,14 +208,12 @@ class Recorder implements Watcher {
         toSwap: Math.round(pageable.toSwap),
         toFiles: Math.round(pageable.toFiles),
       },
-      stays: stays.flatMap(({ reason, proportional }) =>
+      stays.flatMap(({ reason, proportional }) =>
         reason === null || reason === "nonresident"
           ? []
           : [{ reason, bytes: Math.round(proportional) }]
       ),
-      ages: watched.isRead ? watched.ages : undefined,
-      knowledgeOf: knowing(watched),
-    });
+    );
     return true;
   }
 

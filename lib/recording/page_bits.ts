@@ -138,6 +138,19 @@ export class PageBits {
     return true;
   }
 
+  /** Adds what other bits have as used, as far as it is in memory. */
+  addUsed(other: PageBits): void {
+    for (const number of other.numbers) {
+      const to = this.placeOf(number);
+      if (to < 0) continue;
+      const from = other.placeOf(number);
+      for (let at = 0; at < WORDS; at++) {
+        this.#words[to + at + WORDS] |= other.words[from + at + WORDS] &
+          this.#words[to + at];
+      }
+    }
+  }
+
   /** The size of the pages in memory, and of those used, in bytes. */
   get bytes(): { resident: number; used: number } {
     const words = this.#words;

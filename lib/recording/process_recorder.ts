@@ -25,13 +25,23 @@ export interface MappingKnowledge {
   readonly isFile: boolean;
 }
 
-/** What a step says of a process. */
+/** A reading of a process. */
 export interface ProcessReading {
-  readonly figures: ProcessFigures;
-  readonly stays: readonly RecordedStay[];
-  /** The ages of its pages, as of the end of an interval; `undefined` if it was not read. */
-  readonly ages?: PageAges;
+  readonly pagedata: Pagedata;
+  /** A byte a page, in the order of the bits of the pagedata; `moment` if it was used. */
+  readonly used: Uint8Array;
+  readonly moment: number;
   knowledgeOf(mapping: PagedataMapping): MappingKnowledge;
+}
+
+/** Returns a reading of the ages of pages, as of the end of an interval. */
+export function readingOf(
+  ages: PageAges,
+  knowledgeOf: ProcessReading["knowledgeOf"],
+): ProcessReading | undefined {
+  const { pagedata, used } = ages;
+  if (!pagedata) return undefined;
+  return { pagedata, used, moment: ages.lastMomentBefore(0), knowledgeOf };
 }
 
 /** Means that the processes of a recording share. */
@@ -50,6 +60,8 @@ export class ProcessRecorder {
   /** Its number in the recording, once it is known that there is room. */
   #id: number | undefined;
   #spare = new PageBits();
+  /** What was read since the last step. */
+  #pending: { mappings: RecordedMapping[]; bits: PageBits } | undefined;
 
   constructor(
     identity: RecordedIdentity,
@@ -60,23 +72,38 @@ export class ProcessRecorder {
     this.#identity = anonymizer?.identity(identity) ?? identity;
   }
 
+  /** Takes a reading. What several found in use between two steps was used in the interval. */
+  take(reading: ProcessReading): void {
+    const { mappings, placed } = this.#placed(reading);
+    const bits = this.#spare;
+    this.#spare = new PageBits();
+    const { used, moment } = reading;
+    const isWhole = bits.take(placed, used, {
+      moment,
+      most: this.#writer.blocksLeft(this.#id),
+    });
+    if (!isWhole) this.#writer.leftOut++;
+    if (this.#pending) {
+      bits.addUsed(this.#pending.bits);
+      this.#spare = this.#pending.bits;
+    }
+    this.#pending = { mappings, bits };
+  }
+
   /** Adds what is known of it to the step that has begun. */
-  record({ figures, stays, ages, knowledgeOf }: ProcessReading): void {
+  record(
+    figures: Omit<ProcessFigures, "isRead">,
+    stays: readonly RecordedStay[],
+  ): void {
     const writer = this.#writer;
     const id = this.#id ??= writer.join(this.#identity);
     if (id === undefined) return;
-    writer.figures(id, figures, stays);
-    const pagedata = ages?.pagedata;
-    if (!ages || !pagedata) return;
-    const { mappings, placed } = this.#placed(pagedata, knowledgeOf);
-    writer.mappings(id, mappings);
-    const bits = this.#spare;
-    const isWhole = bits.take(placed, ages.used, {
-      moment: ages.lastMomentBefore(0),
-      most: writer.blocksLeft(id),
-    });
-    if (!isWhole) writer.leftOut++;
-    this.#spare = writer.pages(id, bits);
+    const pending = this.#pending;
+    writer.figures(id, { ...figures, isRead: pending ? 1 : 0 }, stays);
+    if (!pending) return;
+    writer.mappings(id, pending.mappings);
+    this.#spare = writer.pages(id, pending.bits);
+    this.#pending = undefined;
   }
 
   /** Ends its recording. */
@@ -88,8 +115,7 @@ export class ProcessRecorder {
 
   /** The mappings as they are recorded, in address order, and the reading with their addresses. */
   #placed(
-    pagedata: Pagedata,
-    knowledgeOf: ProcessReading["knowledgeOf"],
+    { pagedata, knowledgeOf }: ProcessReading,
   ): { mappings: RecordedMapping[]; placed: Pagedata } {
     const mappings: RecordedMapping[] = [];
     const placed: PagedataMapping[] = [];

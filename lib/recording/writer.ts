@@ -219,9 +219,10 @@ export class RecordingWriter {
     return number;
   }
 
-  /** How many blocks a process may have. */
-  blocksLeft(id: number): number {
-    return MOST_BLOCKS - this.#blocks + this.#find(id).bits.size;
+  /** How many blocks a process may have; one without a number has none yet. */
+  blocksLeft(id: number | undefined): number {
+    const own = id === undefined ? 0 : this.#find(id).bits.size;
+    return MOST_BLOCKS - this.#blocks + own;
   }
 
   /**

@@ -5,8 +5,8 @@
  * @module
  */
 
-import type { ConfigPaths } from "../config/config_files.ts";
 import type { DaemonConfig } from "../config/config.ts";
+import type { ConfigPaths } from "../config/config_files.ts";
 import { LiveConfig } from "../config/live_config.ts";
 import { Daemon } from "../daemon/daemon.ts";
 import { messageOf, RcapError, UsageError } from "../errors.ts";
@@ -20,7 +20,9 @@ import { type Clock, fasterClock, systemClock } from "../platform/clock.ts";
 import { HURRY } from "../platform/environment.ts";
 import type { Log } from "../platform/output.ts";
 import type { Platform } from "../platform/platform.ts";
-import { countOf } from "../report/units.ts";
+import { Segments } from "../recording/segments.ts";
+import { countOf, formatSize } from "../report/units.ts";
+import { DaemonRecorder } from "./daemon_recorder.ts";
 import { LearntFile } from "./learnt_file.ts";
 import { LeaseServer } from "./lease_server.ts";
 import { Metrics } from "./metrics.ts";
@@ -109,6 +111,10 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const metrics = new Metrics({ version: options.version });
   const report = new StateWriter(directory, log);
 
+  const recorder = config.record === ""
+    ? undefined
+    : held.use(openRecorder(config, { ...options, platform }, held));
+
   const daemon = new Daemon(config, {
     platform,
     clock: daemonClock(),
@@ -117,6 +123,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
     log,
     signal,
     rights,
+    recorder,
+    onSample: () => recorder?.step(),
     report: (state) => {
       report.write(state);
       metrics.update(state);
@@ -264,6 +272,34 @@ class LazyLearntFile implements LearntPlace, Disposable {
   [Symbol.dispose](): void {
     this.#file?.[Symbol.dispose]();
   }
+}
+
+/**
+ * Begins to record what the daemon sees.
+ *
+ * @throws RcapError if recordings cannot be kept.
+ */
+function openRecorder(
+  { record, recordLimit, sampleInterval }: DaemonConfig,
+  { system, log, version, platform }: ServiceOptions & { platform: Platform },
+  held: AsyncDisposableStack,
+): DaemonRecorder {
+  const segments = held.use(
+    Segments.open(system.files, record, { limit: recordLimit }),
+  );
+  log.info(
+    `recording in ${record}, up to ${
+      formatSize(recordLimit)
+    }; all groups are observed`,
+  );
+  return new DaemonRecorder({
+    segments,
+    platform,
+    clock: systemClock,
+    log,
+    interval: sampleInterval,
+    version,
+  });
 }
 
 /** Opens the locks on processes under observation; warns if there are none. */

@@ -57,6 +57,8 @@ export interface UnitOptions {
   metrics?: Address;
   /** Its caps, if they are known: it may write to no cgroup unless one needs that. */
   caps?: readonly Pick<CapConfig, "select" | "reclaim">[];
+  /** Where it keeps recordings; empty for nowhere. */
+  record?: string;
 }
 
 /**
@@ -86,6 +88,7 @@ export function systemdUnit(
     mostMemory,
     metrics,
     caps = [],
+    record = "",
   }: UnitOptions,
 ): Printable {
   requirePlain(program, "the program of the unit");
@@ -97,6 +100,7 @@ export function systemdUnit(
   }
   requirePlain(stateDirectory, "--state-dir");
   requirePlain(learntDirectory, "--learnt-dir");
+  requirePlain(record, "record");
   const hasHome = [program, ...args].some((word) => HOMES.test(word));
   const text = `[Unit]
 Description=rcap, keeps the resident memory of groups of processes under a cap
@@ -123,7 +127,7 @@ MemoryMax=${
   }
 
 # Everyone may read the state, as rcap stat does.
-${stateSettings(stateDirectory)}
+${[stateSettings(stateDirectory), ...recordSettings(record)].join("\n")}
 # What it learns is for root only.
 ${learntSettings(learntDirectory)}
 UMask=0022
@@ -204,6 +208,19 @@ function learntSettings(directory: string): string {
   return name === undefined
     ? `ReadWritePaths=-${quoted(directory)}`
     : `StateDirectory=${escapedSpecifiers(name)}\nStateDirectoryMode=0700`;
+}
+
+/**
+ * The settings of the directory of recordings. systemd makes what is below /var/lib;
+ * any other directory must exist.
+ */
+function recordSettings(record: string): string[] {
+  if (record === "") return [];
+  const [, name] = /^\/var\/lib\/([\w.%/-]+)$/.exec(record) ?? [];
+  return name === undefined ? [`ReadWritePaths=${quoted(record)}`] : [
+    `StateDirectory=${escapedSpecifiers(name)}`,
+    "StateDirectoryMode=0700",
+  ];
 }
 
 /** Where systemd mounts cgroups. */

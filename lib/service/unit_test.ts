@@ -224,3 +224,13 @@ Deno.test("cgroups are read-only unless a cap has one reclaimed", () => {
     );
   }
 });
+
+Deno.test("it may write where recordings are kept", () => {
+  const all = (record: string) => settingsOf({ record }).join("\n");
+  assert(!all("").includes("Service.StateDirectory="));
+  const usual = all("/var/lib/rcap/recordings");
+  assert(usual.includes("Service.StateDirectory=rcap/recordings"), usual);
+  assert(usual.includes("Service.StateDirectoryMode=0700"));
+  const other = all("/srv/recordings");
+  assert(/Service\.ReadWritePaths="?\/srv\/recordings/.test(other), other);
+});

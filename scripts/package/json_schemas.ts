@@ -275,6 +275,8 @@ const check = v.object({
       observationBudget: amount,
       policy: v.picklist(POLICIES),
       pagedata: v.picklist(["auto", "pte", "smaps"]),
+      record: v.string(),
+      recordLimit: amount,
     }),
     caps: v.array(v.looseObject({
       name: v.string(),
@@ -347,6 +349,8 @@ const daemonKeys = {
   observation_budget: v.exactOptional(percent),
   policy: v.exactOptional(v.picklist(POLICIES)),
   pagedata: v.exactOptional(v.picklist(["auto", "pte", "smaps"])),
+  record: v.exactOptional(v.string()),
+  record_limit: v.exactOptional(bytes),
 } satisfies Record<keyof DaemonSettings, v.GenericSchema>;
 
 const capKeys = {

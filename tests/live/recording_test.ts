@@ -13,8 +13,10 @@ import type { RecordingReport } from "../../lib/oneshot/recording_report.ts";
 import type { ReplayReport } from "../../lib/oneshot/replay.ts";
 import type { SizeReport } from "../../lib/oneshot/size_report.ts";
 import { CProcess } from "../support/c_program.ts";
+import { cap, quicklyBy, TestDaemon } from "../support/daemon.ts";
 import { MIB, requireRoot } from "../support/live.ts";
 import { rcap, rcapJson, startRcap } from "../support/rcap.ts";
+import { zramSwap } from "../support/swap.ts";
 import { rssOf, until } from "../support/workload.ts";
 
 requireRoot();
@@ -266,4 +268,31 @@ Deno.test("a full disk ends a recording, which is readable until then", async ()
   } finally {
     await new Deno.Command("umount", { args: [folder.path] }).output();
   }
+});
+
+Deno.test("a daemon records its members, far below their cap too", async () => {
+  // A daemon records what could go: without swap, that is nearly nothing.
+  await using _swap = await zramSwap({ size: 256 * MIB });
+  using folder = new Folder();
+  await using one = await startReuse();
+  const path = folder.file("recordings");
+  {
+    await using daemon = await TestDaemon.start({
+      config: quicklyBy("coldest") +
+        `record = "${path}"\nrecord_limit = "1M"\n` +
+        cap("one", [`pid:${one.pid}`], "4G"),
+    });
+    await new Promise((resolve) => setTimeout(resolve, 15_000));
+    daemon.signal("SIGTERM");
+    await daemon.ended;
+  }
+  const [name] = [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+  const found = await report(`${path}/${name}`);
+  assertEquals(found.processes.map(({ pid }) => pid), [one.pid]);
+  assertEquals(found.ended, "done");
+  const last = found.timeline[found.timeline.length - 1];
+  assert(last.size > (HOT + WARM + COLD) * PAGE, `${last.size}`);
+  assert(last.pageable > (HOT + WARM + COLD - 100) * PAGE, `${last.pageable}`);
+  assert(found.summary.largestWorkingSet >= HOT * PAGE * 0.9);
+  assertEquals((Deno.statSync(path).mode ?? 0) & 0o777, 0o700);
 });
