@@ -180,11 +180,11 @@ export function topCommand(context: Context) {
                 running,
               ]);
               signal.throwIfAborted();
+              await watcher.sample();
               // The last reading may still go on.
               ending.abort();
               await running;
               await watcher.readAll();
-              await watcher.sample();
               const view = {
                 by,
                 sort: "idle" as const,
