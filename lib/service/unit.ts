@@ -127,9 +127,14 @@ MemoryMax=${
   }
 
 # Everyone may read the state, as rcap stat does.
-${[stateSettings(stateDirectory), ...recordSettings(record)].join("\n")}
-# What it learns is for root only.
-${learntSettings(learntDirectory)}
+${stateSettings(stateDirectory)}
+# What it learns and records is for root only.
+${
+    [
+      learntSettings(learntDirectory),
+      ...recordSettings(record, learntDirectory),
+    ].join("\n")
+  }
 UMask=0022
 
 # Only what it needs to read and page out the memory of other processes.
@@ -211,11 +216,12 @@ function learntSettings(directory: string): string {
 }
 
 /**
- * The settings of the directory of recordings. systemd makes what is below /var/lib;
- * any other directory must exist.
+ * The settings of the directory of recordings. rcap makes one that is in the directory
+ * for what is learnt, systemd what is below /var/lib; any other must exist.
  */
-function recordSettings(record: string): string[] {
-  if (record === "") return [];
+function recordSettings(record: string, learntDirectory: string): string[] {
+  const parent = record.slice(0, record.lastIndexOf("/"));
+  if (record === "" || parent === learntDirectory) return [];
   const [, name] = /^\/var\/lib\/([\w.%/-]+)$/.exec(record) ?? [];
   return name === undefined ? [`ReadWritePaths=${quoted(record)}`] : [
     `StateDirectory=${escapedSpecifiers(name)}`,

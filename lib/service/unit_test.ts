@@ -227,10 +227,17 @@ Deno.test("cgroups are read-only unless a cap has one reclaimed", () => {
 
 Deno.test("it may write where recordings are kept", () => {
   const all = (record: string) => settingsOf({ record }).join("\n");
-  assert(!all("").includes("Service.StateDirectory="));
-  const usual = all("/var/lib/rcap/recordings");
-  assert(usual.includes("Service.StateDirectory=rcap/recordings"), usual);
-  assert(usual.includes("Service.StateDirectoryMode=0700"));
+  const inLearnt = all("/var/lib/rcap/recordings");
+  // The directory for what is learnt has to be the first in $STATE_DIRECTORY.
+  assertEquals(inLearnt, all(""));
+  assert(inLearnt.includes("Service.StateDirectory=rcap\n"), inLearnt);
+  assert(inLearnt.includes("Service.StateDirectoryMode=0700"));
+  const elsewhere = all("/var/lib/heat/rcap");
+  assert(
+    elsewhere.indexOf("Service.StateDirectory=rcap\n") <
+      elsewhere.indexOf("Service.StateDirectory=heat/rcap"),
+    elsewhere,
+  );
   const other = all("/srv/recordings");
   assert(/Service\.ReadWritePaths="?\/srv\/recordings/.test(other), other);
 });
