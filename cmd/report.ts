@@ -136,7 +136,7 @@ export function reportCommand(context: Context) {
     .option("--csv", "print the figures over time as CSV")
     .addHelpText("after", HELP)
     .action(async (file, other, options) => {
-      const { system: { files }, color, print } = context;
+      const { system: { files }, signal, color, print } = context;
       if (options.csv && (options.json || other !== undefined)) {
         throw new UsageError(
           `--csv and ${
@@ -147,7 +147,7 @@ export function reportCommand(context: Context) {
       const width = consoleWidth() ?? USUAL_WIDTH;
       const filter = filterOf(options);
       const reportOf = (path: string) =>
-        reportRecording(files, path, {
+        reportRecording({ files, path, signal }, {
           filter,
           limit: DEFAULT_MAX_REFAULTS,
           heatRows: HEAT_ROWS,
@@ -155,9 +155,9 @@ export function reportCommand(context: Context) {
             ? JSON_COLUMNS
             : Math.max(20, width - BESIDE_CELLS),
         });
-      const report = reportOf(file);
+      const report = await reportOf(file);
       if (other !== undefined) {
-        const second = reportOf(other);
+        const second = await reportOf(other);
         await print(
           options.json
             ? json({ version: 1, a: report, b: second })

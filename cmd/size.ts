@@ -275,10 +275,10 @@ export function sizeCommand(context: Context) {
             });
           },
         )
-        : sizesOfRecording(system.files, options.from, {
-          limit: refaults,
-          groupOf: recordedGroups(options),
-        });
+        : await sizesOfRecording(
+          { files: system.files, path: options.from, signal },
+          { limit: refaults, groupOf: recordedGroups(options) },
+        );
       if (toml) {
         const select = selectors.map(writtenAs);
         const rendered = renderCaps(

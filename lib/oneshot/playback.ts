@@ -8,6 +8,7 @@
 import type { Staying } from "../collection/what_stays.ts";
 import { RcapError } from "../errors.ts";
 import type { Pagedata } from "../memory/pagedata.ts";
+import { systemClock } from "../platform/clock.ts";
 import type { FileCalls } from "../platform/directory.ts";
 import type { MachineMemory } from "../platform/platform.ts";
 import type { RecordingEnd } from "../recording/reader.ts";
@@ -23,6 +24,17 @@ import { PageAges } from "../scanner/ages.ts";
 import type { GroupReading } from "../scanner/group_reading.ts";
 import { UNIT } from "../scanner/moves.ts";
 import type { SizedMember } from "./sized_group.ts";
+
+/** For how long a signal may wait, in milliseconds. */
+const LONGEST_TURN = 50;
+
+/** Which recording is played. */
+export interface RecordingSource {
+  readonly files: FileCalls;
+  readonly path: string;
+  /** Ends it with the reason of the signal. */
+  readonly signal: AbortSignal;
+}
 
 /** What of a recording is of interest; all by default. */
 export interface PlaybackFilter {
@@ -158,13 +170,14 @@ export interface Playback {
  *
  * @param onStep called with each step that is of interest.
  * @throws RcapError if it cannot be read, is damaged, or has no step of interest.
+ * @throws the reason of the signal soon after it is aborted.
  */
-export function playRecording(
-  files: FileCalls,
-  path: string,
+export async function playRecording(
+  { files, path, signal }: RecordingSource,
   filter: PlaybackFilter,
   onStep: (step: PlayedStep, info: RecordingInfo) => void,
-): Playback {
+): Promise<Playback> {
+  let lastPause = performance.now();
   using recording = openRecording(files, path);
   const { reader } = recording;
   const { from = 0, to = Infinity } = filter;
@@ -172,6 +185,11 @@ export function playRecording(
   let [seconds, steps, shown] = [0, 0, 0];
   let selected = 0;
   for (const step of reader.steps()) {
+    if (performance.now() - lastPause > LONGEST_TURN) {
+      await systemClock.sleep(0);
+      signal.throwIfAborted();
+      lastPause = performance.now();
+    }
     const interval = step.seconds - seconds;
     seconds = step.seconds;
     steps++;

@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { FileCalls } from "../platform/directory.ts";
 import {
   MACHINE_FIGURES,
   type MachineFigures,
@@ -16,6 +15,7 @@ import {
   type PlayedProcess,
   type PlayedStep,
   playRecording,
+  type RecordingSource,
 } from "./playback.ts";
 import type { RefaultLimit } from "../report/rates.ts";
 import { ONE_OF_MANY, OTHERS } from "./size.ts";
@@ -104,13 +104,12 @@ export class GroupPlayback {
  *
  * @throws RcapError if it cannot be read or is damaged.
  */
-export function sizesOfRecording(
-  files: FileCalls,
-  path: string,
+export async function sizesOfRecording(
+  source: RecordingSource,
   { limit, groupOf }: { limit: RefaultLimit; groupOf?: PlayedGroupOf },
-): SizeReport {
+): Promise<SizeReport> {
   const sizes = new GroupPlayback(groupOf);
-  const { info, end } = playRecording(files, path, {}, (played, info) => {
+  const { info, end } = await playRecording(source, {}, (played, info) => {
     sizes.take(played, info.interval);
   });
   return sizes.report({ limit, info, isInterrupted: end.how !== "done" });

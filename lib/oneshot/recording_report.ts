@@ -5,7 +5,6 @@
  * @module
  */
 
-import type { FileCalls } from "../platform/directory.ts";
 import type { PagedataSourceName } from "../platform/platform.ts";
 import { endOffset, firstOffset } from "../memory/pagedata.ts";
 import { HeatLayout, type HeatMap } from "../recording/heat_map.ts";
@@ -18,6 +17,7 @@ import {
   type PlayedProcess,
   type PlayedStep,
   playRecording,
+  type RecordingSource,
 } from "./playback.ts";
 import { GroupPlayback } from "./recorded_sizes.ts";
 import type { RefaultLimit } from "../report/rates.ts";
@@ -157,16 +157,15 @@ export interface ReportOptions {
  *
  * @throws RcapError if it cannot be read, is damaged, or has nothing of interest.
  */
-export function reportRecording(
-  files: FileCalls,
-  path: string,
+export async function reportRecording(
+  source: RecordingSource,
   { filter, limit, heatRows, heatColumns }: ReportOptions,
-): RecordingReport {
+): Promise<RecordingReport> {
   const timeline: TimelineRow[] = [];
   const layout = new HeatLayout();
   const sizing = new GroupPlayback();
   const processes = new Processes();
-  const playback = playRecording(files, path, filter, (played, info) => {
+  const playback = await playRecording(source, filter, (played, info) => {
     sizing.take(played, info.interval);
     processes.take(played);
     timeline.push(timelineRow(played, processes));
@@ -178,7 +177,7 @@ export function reportRecording(
   const rows = layout.rows(heatRows, filter.mapping !== undefined);
   const map = rows.map(layout.times, heatColumns);
   let step = 0;
-  playRecording(files, path, { ...filter, keepsNoAges: true }, (played) => {
+  await playRecording(source, { ...filter, keepsNoAges: true }, (played) => {
     for (const { source } of played.processes) map.add(step, source);
     step++;
   });
@@ -195,7 +194,7 @@ export function reportRecording(
   const sized = sizing.report({ limit, info });
   return {
     version: 1,
-    file: path,
+    file: source.path,
     rcap: info.rcap,
     startedAt: info.startedAt,
     interval: info.interval,

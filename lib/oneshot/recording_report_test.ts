@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
 import { parseSelector } from "../collection/selectors.ts";
 import { RcapError } from "../errors.ts";
@@ -18,6 +18,12 @@ import {
   together,
 } from "../platform/fake_testing.ts";
 import { operatingSystem } from "../platform/open.ts";
+import { RecordingWriter } from "../recording/writer.ts";
+import {
+  machineFigures,
+  noFigures,
+  PROCESS_FIGURES,
+} from "../recording/records.ts";
 import { MemoryFile, recordOn } from "./record_testing.ts";
 import { sizesOfRecording } from "./recorded_sizes.ts";
 import { type RecordingReport, reportRecording } from "./recording_report.ts";
@@ -28,6 +34,7 @@ import { sizeReport } from "./size_report.ts";
 // Opened before the first test, which would otherwise appear to leak it.
 libc();
 const { files } = operatingSystem();
+const { signal } = new AbortController();
 
 const LIMIT = { sharePerMinute: 0.002 };
 
@@ -60,7 +67,7 @@ function machine(): FakePlatform {
 /** Runs a step with the path of a recording. */
 async function withRecording(
   platform: FakePlatform,
-  step: (path: string) => void | Promise<void>,
+  step: (path: string) => Promise<void>,
   minutes = 10,
 ): Promise<void> {
   const file = new MemoryFile();
@@ -76,9 +83,9 @@ async function withRecording(
 
 function report(
   path: string,
-  filter: Parameters<typeof reportRecording>[2]["filter"] = {},
-): RecordingReport {
-  return reportRecording(files, path, {
+  filter: Parameters<typeof reportRecording>[1]["filter"] = {},
+): Promise<RecordingReport> {
+  return reportRecording({ files, path, signal }, {
     filter,
     limit: LIMIT,
     heatRows: 40,
@@ -87,8 +94,8 @@ function report(
 }
 
 Deno.test("a report has what a process is known to do", async () => {
-  await withRecording(machine(), (path) => {
-    const found = report(path);
+  await withRecording(machine(), async (path) => {
+    const found = await report(path);
     assertEquals([found.steps, found.seconds, found.ended], [120, 600, "done"]);
     const { summary, timeline, mappings, heat, processes } = found;
     assertEquals(summary.size, 3600 * PAGE);
@@ -132,9 +139,12 @@ Deno.test("a recording predicts what an observation of the same process does", a
     ),
     { limit: LIMIT, pagedata: "pte", memory: platform.memory() },
   );
-  await withRecording(machine(), (path) => {
+  await withRecording(machine(), async (path) => {
     const [seen] = watched.groups;
-    const [found] = sizesOfRecording(files, path, { limit: LIMIT }).groups;
+    const { groups: [found] } = await sizesOfRecording(
+      { files, path, signal },
+      { limit: LIMIT },
+    );
     for (const name of ["size", "neverUsed", "fixed", "workingSet"] as const) {
       assert(
         Math.abs(found[name] - seen[name]) <= seen[name] * 0.05,
@@ -152,7 +162,7 @@ Deno.test("a recording predicts what an observation of the same process does", a
         `${played}, not ${live}, at ${pages} pages`,
       );
     }
-    const each = sizesOfRecording(files, path, {
+    const each = await sizesOfRecording({ files, path, signal }, {
       limit: LIMIT,
       groupOf: ({ source }) => source.identity.comm,
     });
@@ -163,25 +173,25 @@ Deno.test("a recording predicts what an observation of the same process does", a
 Deno.test("a part of the time, of the processes, and of the mappings", async () => {
   const platform = machine();
   platform.start("one", hot("small")).fill("small", 10);
-  await withRecording(platform, (path) => {
-    assertEquals(report(path).summary.processes, 2);
-    const part = report(path, { from: 100, to: 200 });
+  await withRecording(platform, async (path) => {
+    assertEquals((await report(path)).summary.processes, 2);
+    const part = await report(path, { from: 100, to: 200 });
     assertEquals(part.timeline.map(({ seconds }) => seconds), [
       ...Array.from({ length: 20 }, (_, at) => 105 + at * 5),
     ]);
-    const small = report(path, {
+    const small = await report(path, {
       process: ({ mappings }) => mappings.length === 1,
     });
     assertEquals(small.summary.size, 10 * PAGE);
-    const cold = report(path, { mapping: ({ units }) => units === 2000 });
+    const cold = await report(path, { mapping: ({ units }) => units === 2000 });
     assertEquals(cold.summary.size, 2000 * PAGE);
     assertEquals(cold.summary.largestWorkingSet, 0);
-    assertThrows(
+    await assertRejects(
       () => report(path, { process: () => false }),
       RcapError,
       "has no such process",
     );
-    assertThrows(
+    await assertRejects(
       () => report(path, { from: 1000 }),
       RcapError,
       "it is 300 s long",
@@ -190,8 +200,8 @@ Deno.test("a part of the time, of the processes, and of the mappings", async () 
 });
 
 Deno.test("the summary, the map and the values that a report prints", async () => {
-  await withRecording(machine(), (path) => {
-    const found = report(path);
+  await withRecording(machine(), async (path) => {
+    const found = await report(path);
     assertEquals(describeRecording(found).slice(0, 4), [
       "1 process for 10m0s, every 5s.",
       "Size: 14.1M on average, 14.1M at most; 14.1M of it could be paged out.",
@@ -210,15 +220,75 @@ Deno.test("the summary, the map and the values that a report prints", async () =
 });
 
 Deno.test("a recording that was cut off says so", async () => {
-  await withRecording(machine(), (path) => {
+  await withRecording(machine(), async (path) => {
     const bytes = Deno.readFileSync(path);
     const most = Math.floor(bytes.length * 0.7);
     Deno.writeFileSync(path, bytes.subarray(0, most));
-    const found = report(path);
+    const found = await report(path);
     assertEquals(found.ended, null);
     assert(found.cutAt !== null && found.cutAt <= most);
     assert(found.steps > 40 && found.steps < 120);
     const text = describeRecording(found).at(-1);
     assert(text?.startsWith(`The recording was cut off at byte`), text);
+  });
+});
+
+/** Runs a step with the path of a recording of a process without memory. */
+async function withSteps(
+  times: Iterable<number>,
+  step: (path: string) => Promise<void>,
+): Promise<void> {
+  const path = Deno.makeTempFileSync({ prefix: "rcap-" });
+  using file = Deno.openSync(path, { write: true });
+  const writer = new RecordingWriter((bytes) => file.writeSync(bytes), {
+    rcap: "1.2.3",
+    startedAt: 1_700_000_000,
+    interval: 5,
+    selectors: ["comm:one"],
+    pagedata: "pte",
+    isAnonymous: false,
+    pageIns: [],
+  });
+  const memory = {
+    totalMemory: 2 ** 34,
+    availableMemory: 2 ** 33,
+    totalSwap: 0,
+    freeSwap: 0,
+  };
+  let id: number | undefined;
+  for (const seconds of times) {
+    writer.beginStep(seconds, machineFigures(memory, { pressure: 0 }));
+    id ??= writer.join({ pid: 1, startTime: 2, comm: "one", uid: 0 });
+    const figures = { ...noFigures(PROCESS_FIGURES), rss: 4096, isRead: 1 };
+    writer.figures(id ?? 0, figures, []);
+    writer.endStep();
+  }
+  writer.end("done");
+  try {
+    await step(path);
+  } finally {
+    Deno.removeSync(path);
+  }
+}
+
+Deno.test("minutes without a reading take neither memory nor time", async () => {
+  const years = 9 * 365 * 86_400;
+  await withSteps([5, 10, years, years + 5], async (path) => {
+    const found = await report(path);
+    assertEquals([found.steps, found.seconds], [4, years + 5]);
+  });
+});
+
+Deno.test("a signal ends a report of a long recording", async () => {
+  const times = Array.from({ length: 100_000 }, (_, at) => at * 5);
+  await withSteps(times, async (path) => {
+    const interruption = new AbortController();
+    const work = sizesOfRecording(
+      { files, path, signal: interruption.signal },
+      { limit: LIMIT },
+    );
+    // As soon as somebody else has a turn.
+    setTimeout(() => interruption.abort(new RcapError("interrupted")), 0);
+    await assertRejects(() => work, RcapError, "interrupted");
   });
 });

@@ -29,6 +29,9 @@ export interface ReplayRow {
   readonly refaults: number;
 }
 
+/** A signal waits for so many intervals, if a step is longer. */
+const LONGEST_TURN = 1000;
+
 /** What a policy would have done. */
 export interface PolicyReplay {
   readonly policy: PolicyName;
@@ -190,7 +193,11 @@ class Replay {
     const work = this.#timeline.length > 0 ? this.#work() : Promise.resolve();
     await clock.finish(work, this.#interval / PARTS);
     const afterScan = platform.size;
-    await clock.advance(Math.max(0, end - clock.now()));
+    while (clock.now() < end) {
+      this.#signal.throwIfAborted();
+      const turn = this.#interval * LONGEST_TURN;
+      await clock.advance(Math.min(end - clock.now(), turn));
+    }
     platform.playTo(PARTS);
     const seconds = this.#length / 1000;
     if (Math.min(afterScan, platform.size) <= this.#cap) {

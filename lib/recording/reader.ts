@@ -37,19 +37,36 @@ import {
 const MOST_UNITS = 2 ** 52;
 const LARGEST_PAGE = 2 ** 30;
 
-const seconds = v.pipe(v.number(), v.finite(), v.minValue(0));
+/** The shortest and the longest interval of a writer, in seconds. */
+const SHORTEST_INTERVAL = 0.01;
+const LONGEST_INTERVAL = 86_400;
+/** The longest recording, in milliseconds: ten years. Minutes of it are counted. */
+const LONGEST = 3650 * 86_400_000;
+/** The last second that a date has: see ECMAScript, Time Values. */
+const LAST_SECOND = 8.64e12;
+
+const seconds = v.pipe(
+  v.number(),
+  v.finite(),
+  v.minValue(0),
+  v.maxValue(LAST_SECOND),
+);
 
 const INFO = v.object({
   rcap: v.string(),
   startedAt: seconds,
-  interval: v.pipe(seconds, v.gtValue(0)),
+  interval: v.pipe(
+    v.number(),
+    v.minValue(SHORTEST_INTERVAL),
+    v.maxValue(LONGEST_INTERVAL),
+  ),
   selectors: v.array(v.string()),
   pagedata: v.picklist(["pte", "smaps", "proc"]),
   isAnonymous: v.boolean(),
   pageIns: v.array(v.object({
     from: v.picklist(["swap", "file", "reads"]),
     device: v.string(),
-    nanoseconds: seconds,
+    nanoseconds: v.pipe(v.number(), v.finite(), v.minValue(0)),
   })),
 });
 
@@ -168,7 +185,10 @@ export class RecordingReader {
     if (kind === RECORD.step) {
       if (this.#isInStep) throw new Malformed("a step begins within another");
       this.#isInStep = true;
-      this.#milliseconds += decoder.upTo(2 ** 42, "a time");
+      this.#milliseconds += decoder.upTo(
+        LONGEST - this.#milliseconds,
+        "a time",
+      );
       readFigures(decoder, MACHINE_FIGURES, this.#machine);
       return false;
     }

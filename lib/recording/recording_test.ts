@@ -298,6 +298,37 @@ Deno.test("every change of bytes is found, with its place", () => {
   }
 });
 
+Deno.test("times and intervals that no writer has are refused", () => {
+  const written = (info: Partial<RecordingInfo>, seconds: number[] = []) => {
+    const bytes = new Bytes();
+    const writer = new RecordingWriter(bytes.put, { ...INFO, ...info });
+    for (const at of seconds) {
+      writer.beginStep(at, MACHINE);
+      writer.endStep();
+    }
+    return bytes.all;
+  };
+  for (const interval of [0, 5e-324, 0.009, 86_401, 1e300]) {
+    assertThrows(
+      () => readAll(written({ interval })),
+      DamagedRecording,
+      "its information: Invalid value",
+    );
+  }
+  for (const startedAt of [-1, 8.64e12 + 1, 1e300]) {
+    assertThrows(() => readAll(written({ startedAt })), DamagedRecording);
+  }
+  const year = 365 * 86_400;
+  assertEquals(readAll(written({ interval: 0.01 }, [1, 10 * year])).length, 2);
+  for (const times of [[11 * year], [1, 6 * year, 10 * year + 1]]) {
+    assertThrows(
+      () => readAll(written({}, times)),
+      DamagedRecording,
+      "is too large for a time",
+    );
+  }
+});
+
 Deno.test("a piece that is missing, twice there, or elsewhere is found", () => {
   const bytes = new Bytes();
   const writer = new RecordingWriter(bytes.put, INFO);

@@ -79,8 +79,9 @@ export class RefaultCurve {
   /** Pages that would have come back, by cap. */
   #fromSwap: Float64Array;
   #fromFiles: Float64Array;
-  /** The same of each minute, from both. */
-  readonly #minutes: Float32Array[] = [];
+  /** The same of each minute in which a reading was, from both. */
+  readonly #minutes = new Map<number, Float32Array>();
+  #minuteCount = 0;
   /** How many seconds the last minute has so far. */
   #seconds = 0;
   /** For how many seconds it is known what would have come back, by cap. */
@@ -112,7 +113,7 @@ export class RefaultCurve {
 
   /** How many minutes were observed; the last may have begun only. */
   get minutes(): number {
-    return this.#minutes.length;
+    return this.#minuteCount;
   }
 
   /** Adds what a reading has found in use again. */
@@ -149,8 +150,7 @@ export class RefaultCurve {
         span: Math.max(out, bytes),
       });
     }
-    this.#addMinute(seconds);
-    const minute = this.#minutes[this.#minutes.length - 1];
+    const minute = this.#minuteOf(seconds);
     // Caps that cut into what may have been used just before.
     const unknown = hasJustBegun ? total - before[NEVER] : Infinity;
     for (let index = 0; index < this.#steps; index++) {
@@ -179,12 +179,16 @@ export class RefaultCurve {
     }
   }
 
-  #addMinute(seconds: number): void {
-    const minute = Math.max(Math.ceil(seconds / MINUTE) - 1, 0);
-    while (this.#minutes.length <= minute) {
-      this.#minutes.push(new Float32Array(this.#steps));
+  #minuteOf(seconds: number): Float32Array {
+    const number = Math.max(Math.ceil(seconds / MINUTE) - 1, 0);
+    this.#minuteCount = Math.max(this.#minuteCount, number + 1);
+    this.#seconds = seconds - number * MINUTE;
+    let minute = this.#minutes.get(number);
+    if (!minute) {
+      minute = new Float32Array(this.#steps);
+      this.#minutes.set(number, minute);
     }
-    this.#seconds = seconds - minute * MINUTE;
+    return minute;
   }
 
   /** Adds the ages at which caps cut, as of the end of an interval. */
@@ -221,8 +225,8 @@ export class RefaultCurve {
       this.#fromSwap = halved(this.#fromSwap, 0);
       this.#fromFiles = halved(this.#fromFiles, 0);
       this.#known = halved(this.#known, this.#known[this.#steps - 1]);
-      for (const [at, minute] of this.#minutes.entries()) {
-        this.#minutes[at] = halved(minute, 0);
+      for (const [number, minute] of this.#minutes) {
+        this.#minutes.set(number, halved(minute, 0));
       }
       this.#ages = this.#ages.map((ages) => halved(ages, Infinity));
     }
@@ -259,25 +263,32 @@ export class RefaultCurve {
    * the worst but 2 %.
    */
   worstMinute(cap: number): number {
-    const rates = this.#minuteRates(cap).sort((a, b) => a - b);
-    if (rates.length === 0) return 0;
-    const left = rates.length > MANY_MINUTES
-      ? Math.floor(rates.length * EXCEEDING)
-      : 0;
-    return rates[rates.length - 1 - left];
+    const { rates, count } = this.#minuteRates(cap);
+    const left = count > MANY_MINUTES ? Math.floor(count * EXCEEDING) : 0;
+    // The others had no reading, and nothing that came back.
+    return rates.sort((a, b) => b - a)[left] ?? 0;
   }
 
-  /** Pages in each minute; those of a part of one as if the rest were like it. */
-  #minuteRates(cap: number): number[] {
-    const pages = this.#minutes.map((minute) => this.#at(minute, cap));
-    const last = pages.length - 1;
-    if (last < 0) return [];
-    if (last > 0 && this.#seconds < SHORTEST_MINUTE) {
-      pages[last - 1] = (pages[last - 1] + pages[last]) * MINUTE /
-        (MINUTE + this.#seconds);
-      pages.pop();
-    } else pages[last] *= MINUTE / Math.max(this.#seconds, 1);
-    return pages;
+  /**
+   * Pages in each minute in which a reading was, and how many minutes there are in all;
+   * pages of a part of one as if the rest were like it.
+   */
+  #minuteRates(cap: number): { rates: number[]; count: number } {
+    const last = this.#minuteCount - 1;
+    const isJoined = last > 0 && this.#seconds < SHORTEST_MINUTE;
+    const rates: number[] = [];
+    let end = 0;
+    for (const [number, minute] of this.#minutes) {
+      const pages = this.#at(minute, cap);
+      if (number === last || (isJoined && number === last - 1)) end += pages;
+      else rates.push(pages);
+    }
+    if (last < 0) return { rates, count: 0 };
+    const seconds = isJoined
+      ? MINUTE + this.#seconds
+      : Math.max(this.#seconds, 1);
+    rates.push(end * MINUTE / seconds);
+    return { rates, count: last + (isJoined ? 0 : 1) };
   }
 
   /** For how long pages are not used that a cap pages out: the median over the readings. */
