@@ -47,12 +47,17 @@ export interface CommandPage {
 
 /** Returns rcap itself, followed by every command in the order of help. */
 export async function commandPages(): Promise<CommandPage[]> {
-  const program = await commandTree(
+  const program = await describedProgram();
+  return [program, ...program.commands].map(pageOf);
+}
+
+/** Returns the program with all commands, to describe them: none can be called. */
+export function describedProgram(): Promise<CommandUnknownOpts> {
+  return commandTree(
     describing(),
     new Set(COMMANDS.map(({ name }) => name)),
     { onLogLevel: () => {}, onNoColor: () => {} },
   );
-  return [program, ...program.commands].map(pageOf);
 }
 
 /** A context for commands that are described and never called. */

@@ -1,0 +1,247 @@
+/**
+ * The documentation: every command line of rcap in it is one that rcap understands, every
+ * configuration is valid, every link leads somewhere. In the pages for users, a block of
+ * commands of others says why it is not run: `<!-- not run: REASON -->`.
+ *
+ * Nothing is run: commands are parsed with the options, values and selectors of the real
+ * command tree.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { parseArguments } from "../lib/collection/selectors.ts";
+import { Users } from "../lib/collection/users.ts";
+import {
+  describeProblem,
+  parseConfig,
+  understandConfig,
+} from "../lib/config/config.ts";
+import { configPaths } from "../lib/config/config_files.ts";
+import { linux } from "../lib/platform/linux/system.ts";
+import { describedProgram } from "../scripts/package/tree.ts";
+import "../ffi/testing.ts";
+import { say } from "./support/say.ts";
+import {
+  anchorsOf,
+  type Block,
+  blocksOf,
+  linksOf,
+  shellCommands,
+} from "./support/markdown.ts";
+
+const ROOT = new URL("../", import.meta.url).pathname;
+/** The pages in which a block of commands without rcap has to say why it is not run. */
+const FOR_USERS = [
+  "docs/choosing-a-cap.md",
+  "docs/comparison.md",
+  "docs/concepts.md",
+  "docs/troubleshooting.md",
+  "docs/tutorial.md",
+];
+const PAGES = [
+  "CONTRIBUTING.md",
+  "README.md",
+  "SECURITY.md",
+  ...[...Deno.readDirSync(`${ROOT}docs`)].map(({ name }) => `docs/${name}`)
+    .filter((name) => name.endsWith(".md")).sort(),
+];
+
+function read(page: string): string {
+  return Deno.readTextFileSync(`${ROOT}${page}`);
+}
+
+/** The commands of a block: all of a script, and what is typed at a prompt. */
+function commandsOf({ language, text }: Block): string[][] {
+  if (language === "sh") return shellCommands(text);
+  const typed = [...text.matchAll(/^[$#] (rcap .*)$/gm)];
+  return typed.flatMap(([, command = ""]) => shellCommands(command));
+}
+
+/** Users of examples do not exist here. */
+function withRoot(text: string): string {
+  return text.replaceAll(/user:[a-z][\w-]*/g, "user:root");
+}
+
+/** A parser of command lines: resolves if rcap understands one, and rejects otherwise. */
+async function commandLineParser(): Promise<(args: string[]) => Promise<void>> {
+  const program = await describedProgram();
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({
+      writeOut: () => {},
+      writeErr: () => {},
+      outputError: () => {},
+    });
+  }
+  let operands: readonly string[] = [];
+  for (const command of program.commands) {
+    command.action(() => {
+      operands = command.registeredArguments.some((argument) =>
+          argument.name() === "selector"
+        )
+        ? command.args
+        : [];
+    });
+  }
+  return async (args) => {
+    operands = [];
+    try {
+      await program.parseAsync(args, { from: "user" });
+    } catch (error) {
+      // Help and version end the program.
+      if (
+        error instanceof Error && "exitCode" in error && error.exitCode === 0
+      ) {
+        return;
+      }
+      throw error;
+    }
+    if (operands.length > 0) {
+      await parseArguments(operands.map(withRoot), linux);
+    }
+  };
+}
+
+Deno.test("every command line of rcap in the documentation is one that it understands", async () => {
+  const parse = await commandLineParser();
+  const problems: string[] = [];
+  let parsed = 0;
+  let notRun = 0;
+  for (const page of PAGES) {
+    for (const block of blocksOf(read(page))) {
+      for (const words of commandsOf(block)) {
+        if (words[0] !== "rcap") {
+          notRun++;
+          continue;
+        }
+        parsed++;
+        try {
+          await parse(words.slice(1));
+        } catch (error) {
+          problems.push(`${page}:${block.line}: ${words.join(" ")}: ${error}`);
+        }
+      }
+    }
+  }
+  say(
+    `${parsed} command lines of rcap were parsed; ${notRun} of other programs were not run`,
+  );
+  assertEquals(problems, []);
+  // If the search for command lines breaks, it finds none.
+  assert(parsed > 50, `${parsed}`);
+});
+
+Deno.test("a command line that rcap does not understand is found", async () => {
+  const parse = await commandLineParser();
+  await parse(["size", "unit:nginx", "--observe", "1h"]);
+  for (
+    const wrong of [
+      ["sise", "unit:nginx"],
+      ["size", "unit:nginx", "--observed", "1h"],
+      ["size", "unit:nginx", "--observe", "an hour"],
+      ["size", "units:nginx"],
+      ["size", "unit:nginx", "+"],
+      ["scan"],
+      ["set", "web"],
+      ["pause", "web", "too"],
+      ["run", "--log-format", "xml"],
+    ]
+  ) {
+    let error: unknown;
+    await parse(wrong).catch((reason) => error = reason);
+    assert(error instanceof Error, wrong.join(" "));
+  }
+});
+
+Deno.test("in the pages for users, commands of others say why they are not run", () => {
+  const problems: string[] = [];
+  for (const page of FOR_USERS) {
+    for (const block of blocksOf(read(page))) {
+      const others = commandsOf(block).filter(([program]) =>
+        program !== "rcap"
+      );
+      if (others.length > 0 && block.notRun === undefined) {
+        problems.push(`${page}:${block.line}: ${others[0]?.join(" ")}`);
+      }
+    }
+  }
+  assertEquals(problems, []);
+});
+
+/** Returns the problems of a configuration. */
+async function problemsOf(text: string): Promise<string[]> {
+  const folder = Deno.makeTempDirSync({ prefix: "rcap-docs-" });
+  try {
+    const paths = configPaths(`${folder}/rcap.toml`);
+    Deno.writeTextFileSync(paths.file, withRoot(text));
+    const users = new Users(linux);
+    const parsed = parseConfig(paths, { system: linux });
+    await users.lookUp(parsed.selectors);
+    const { problems } = understandConfig(paths, parsed, {
+      totalMemory: 8 * 2 ** 30,
+      users,
+      system: linux,
+    });
+    return problems.map(describeProblem);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+Deno.test("every configuration in the documentation is valid", async () => {
+  let configurations = 0;
+  for (const page of PAGES) {
+    for (const { language, text, line } of blocksOf(read(page))) {
+      if (language !== "toml" || !text.includes("[[cap]]")) continue;
+      configurations++;
+      assertEquals(await problemsOf(text), [], `${page}:${line}`);
+    }
+  }
+  assert(configurations >= 5, `${configurations}`);
+  const problems = await problemsOf('[[cap]]\nname = "a"\nmax_rs = "1G"');
+  assert(
+    problems.some((problem) => problem.includes("max_rss?")),
+    `${problems}`,
+  );
+});
+
+Deno.test("every link in the documentation leads to a page and its heading", () => {
+  const problems: string[] = [];
+  for (const page of PAGES) {
+    for (const link of linksOf(read(page))) {
+      if (/^[a-z]+:/.test(link)) continue;
+      const [path, anchor] = link.split("#");
+      const url = new URL(path || page.replace(/.*\//, ""), `file:///${page}`);
+      const target = url.pathname.slice(1);
+      try {
+        Deno.statSync(`${ROOT}${target}`);
+      } catch {
+        problems.push(`${page}: no ${target}`);
+        continue;
+      }
+      if (anchor !== undefined && !anchorsOf(read(target)).has(anchor)) {
+        problems.push(`${page}: no heading ${anchor} in ${target}`);
+      }
+    }
+  }
+  assertEquals(problems, []);
+});
+
+Deno.test("commands of a script are split as the shell does", () => {
+  assertEquals(
+    shellCommands(
+      "a b  'c d' # no\nx && y \\\n  z > /out 2>> err | e \"f g\"; Z=$(h i) && j\n" +
+        "cat > f <<'END'\nk l\nEND\nm",
+    ),
+    [
+      ["a", "b", "c d"],
+      ["x"],
+      ["y", "z"],
+      ["e", "f g"],
+      ["Z=$(h i)"],
+      ["j"],
+      ["cat"],
+      ["m"],
+    ],
+  );
+});
