@@ -6,7 +6,7 @@
 
 import { Command, Option } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
-import { parseArguments, selectorHelp } from "../lib/collection/selectors.ts";
+import { selectorHelp } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
 import { record } from "../lib/oneshot/record.ts";
 import type { OperatingSystem } from "../lib/platform/operating_system.ts";
@@ -19,7 +19,12 @@ import {
   parseDuration,
 } from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
-import { type Context, observing, pagedataOption } from "./options.ts";
+import {
+  type Context,
+  observing,
+  pagedataOption,
+  selectorsOf,
+} from "./options.ts";
 import { jsonOption, printResult } from "./result.ts";
 
 const SECOND = 1000;
@@ -96,10 +101,7 @@ export function recordCommand(context: Context) {
           "record for several intervals",
         );
       }
-      const selectors = await parseArguments(texts, system, {
-        signal,
-        warn: (message) => log.warn(message),
-      });
+      const selectors = await selectorsOf(texts, context);
       const path = options.output ?? defaultName(new Date());
       const result = await observing(
         { ...options, observe: observation },
