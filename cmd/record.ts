@@ -42,10 +42,10 @@ ${
   }
 
 At the end of each interval, what has changed is written: which pages that could
-be paged out are in memory, and which of them were used; mappings, sizes, faults,
-swap, and pressure. A recording of 4 GiB takes up to 1 MiB a minute. All of it up
-to the last interval is readable, however rcap ends. The file is made with mode
-0600, and nothing is overwritten.
+be paged out are in memory, and which of them were used; mappings, sizes,
+faults, swap, and pressure. A recording of 4 GiB takes up to 1 MiB a minute. All
+of it up to the last interval is readable, however rcap ends. The file is made
+with mode 0600, and nothing is overwritten.
 
 --anonymize leaves out names, paths and absolute addresses. SIGINT ends the
 recording well.

@@ -54,9 +54,9 @@ const NO_CAP = "-";
 
 function help(context: Context): string {
   return `
-Keys: arrows, PgUp, PgDn, Home, End, mouse wheel; Enter opens a process; / filter;
-> < sort; r reverse; t tree; g group by; f freeze; c set a cap; s what a scan to a
-size would do; ? help; q quit. Ctrl-Z stops it.
+Keys: arrows, PgUp, PgDn, Home, End, mouse wheel; Enter opens a process; /
+filter; > < sort; r reverse; t tree; g group by; f freeze; c set a cap; s what a
+scan to a size would do; ? help; q quit. Ctrl-Z stops it.
 
 Selectors (the whole machine without one):
 ${
