@@ -10,6 +10,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { COMMANDS } from "../cmd/commands.ts";
 import { parseArguments } from "../lib/collection/selectors.ts";
 import { Users } from "../lib/collection/users.ts";
 import {
@@ -43,9 +44,15 @@ const PAGES = [
   "CONTRIBUTING.md",
   "README.md",
   "SECURITY.md",
-  ...[...Deno.readDirSync(`${ROOT}docs`)].map(({ name }) => `docs/${name}`)
-    .filter((name) => name.endsWith(".md")).sort(),
+  ...pagesIn("docs"),
+  ...pagesIn("docs/commands"),
 ];
+
+function pagesIn(folder: string): string[] {
+  return [...Deno.readDirSync(`${ROOT}${folder}`)]
+    .map(({ name }) => `${folder}/${name}`)
+    .filter((name) => name.endsWith(".md")).sort();
+}
 
 function read(page: string): string {
   return Deno.readTextFileSync(`${ROOT}${page}`);
@@ -225,6 +232,15 @@ Deno.test("every link in the documentation leads to a page and its heading", () 
     }
   }
   assertEquals(problems, []);
+});
+
+Deno.test("every command has a page, and the page of all commands leads to it", () => {
+  const all = read("docs/commands.md");
+  for (const { name, summary } of COMMANDS) {
+    assert(read(`docs/commands/${name}.md`).startsWith(`# rcap ${name}\n`));
+    const row = `| [\`${name}\`](commands/${name}.md) | ${summary} |`;
+    assert(all.replace(/ +/g, " ").includes(row), row);
+  }
 });
 
 Deno.test("commands of a script are split as the shell does", () => {

@@ -44,6 +44,7 @@ const EVERYWHERE = [
   "/rcap.service",
   "/rcap.toml",
   "/docs/commands.md",
+  "/docs/commands/scan.md",
   "/rcap.cdx.json",
   "/share/rcap/schemas/scan.schema.json",
   "/share/rcap/schemas/rcap.toml.schema.json",
