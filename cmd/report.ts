@@ -25,6 +25,7 @@ import { DEFAULT_MAX_REFAULTS } from "../lib/report/rates.ts";
 import { type Column, renderTable } from "../lib/report/table.ts";
 import { formatSize, parseDuration } from "../lib/report/units.ts";
 import { formatRate } from "../lib/oneshot/size_summary.ts";
+import { makeRecordingFile } from "../lib/recording/recording_file.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import type { Context } from "./options.ts";
 import { jsonOption } from "./result.ts";
@@ -134,9 +135,24 @@ export function reportCommand(context: Context) {
     )
     .addOption(jsonOption)
     .option("--csv", "print the figures over time as CSV")
+    .option(
+      "--html <file>",
+      "write a page that shows it, and needs nothing else",
+    )
     .addHelpText("after", HELP)
     .action(async (file, other, options) => {
       const { system: { files }, color, print } = context;
+      if (options.html !== undefined) {
+        if (options.csv || options.json || other !== undefined) {
+          throw new UsageError(
+            `--html and ${
+              options.csv ? "--csv" : options.json ? "--json" : "two recordings"
+            } exclude each other`,
+          );
+        }
+        await writePage(file, options.html, filterOf(options), context);
+        return;
+      }
       if (options.csv && (options.json || other !== undefined)) {
         throw new UsageError(
           `--csv and ${
@@ -173,6 +189,37 @@ export function reportCommand(context: Context) {
         );
       }
     });
+}
+
+/** Writes the page of a recording, for its owner only, like the recording itself. */
+async function writePage(
+  file: string,
+  path: string,
+  filter: PlaybackFilter,
+  { system: { files }, print }: Context,
+): Promise<void> {
+  const [{ recordingPage }, { PAGE_LIMITS }] = await Promise.all([
+    import("../lib/oneshot/recording_page/page.ts"),
+    import("../lib/oneshot/recording_page/page_data.ts"),
+  ]);
+  // Made first: reading a recording takes time, which a name that is taken would waste.
+  using page = makeRecordingFile(files, path, "--html");
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    const report = reportRecording(files, file, {
+      filter,
+      limit: DEFAULT_MAX_REFAULTS,
+      ...PAGE_LIMITS,
+    });
+    bytes = new TextEncoder().encode(await recordingPage(report));
+    page.write(bytes);
+  } catch (error) {
+    page.remove();
+    throw error;
+  }
+  await print(
+    lines(`${path}: ${formatSize(bytes.length)}, to be opened with a browser.`),
+  );
 }
 
 /** Returns what of a recording the options choose. */
