@@ -98,6 +98,9 @@ within two minutes.
 times since the recording began. --csv has one line per interval: sizes in
 bytes, times in seconds, faults a second.
 
+--html writes one page for a browser, which needs no network. It is readable by
+its owner only, and overwrites nothing.
+
 With two recordings, prints how the second differs from the first.
 
 ${
@@ -113,6 +116,7 @@ Examples:
   rcap report alice.rcap
   rcap report alice.rcap --process 'python*' --mapping '[heap]' --from 5m --to 10m
   rcap report alice.rcap --csv > alice.csv
+  rcap report alice.rcap --html alice.html
   rcap report before.rcap after.rcap`;
 
 /** The command. */
