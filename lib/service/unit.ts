@@ -49,6 +49,8 @@ export interface UnitOptions {
   stateDirectory: string;
   /** Where it keeps what it has learnt, as an absolute path. */
   learntDirectory: string;
+  /** Whether the machine has the man pages, which systemd checks. */
+  hasManPages?: boolean;
   /** All capabilities that it needs: capabilities(7). */
   capabilities: readonly string[];
   /** An upper bound of its memory, in bytes, or as a share of the machine's. */
@@ -84,6 +86,7 @@ export function systemdUnit(
     args,
     stateDirectory,
     learntDirectory,
+    hasManPages = false,
     capabilities,
     mostMemory,
     metrics,
@@ -104,8 +107,11 @@ export function systemdUnit(
   const hasHome = [program, ...args].some((word) => HOMES.test(word));
   const text = `[Unit]
 Description=rcap, keeps the resident memory of groups of processes under a cap
-Documentation=man:rcap(1) man:rcap-run(1) man:rcap.toml(5)
-
+${
+    hasManPages
+      ? "Documentation=man:rcap(1) man:rcap-run(1) man:rcap.toml(5)\n"
+      : ""
+  }
 [Service]
 Type=notify
 NotifyAccess=main

@@ -67,7 +67,6 @@ Deno.test("the unit starts, reloads and watches the daemon", () => {
       "Service.NoNewPrivileges=yes",
       "Service.ProtectHome=yes",
       "Service.MemoryMax=768M",
-      "Unit.Documentation=man:rcap(1) man:rcap-run(1) man:rcap.toml(5)",
       `Service.CapabilityBoundingSet=${DAEMON_CAPABILITIES.join(" ")}`,
       "Install.WantedBy=multi-user.target",
     ],

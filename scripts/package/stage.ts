@@ -74,6 +74,7 @@ export function installedUnit(program: string): string {
     args: ["run"],
     stateDirectory: linux.stateDirectory,
     learntDirectory: LEARNT_DIRECTORY,
+    hasManPages: true,
     capabilities: DAEMON_CAPABILITIES,
     mostMemory: "50%",
   });

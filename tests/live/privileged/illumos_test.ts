@@ -396,7 +396,10 @@ try {
       uid,
       gid: uid,
     }).output();
-    return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+    const text = new TextDecoder().decode(stdout) +
+      new TextDecoder().decode(stderr);
+    // Its cache is empty.
+    return text.replaceAll(/^Download .*\n/gm, "");
   };
   Deno.chmodSync(program, 0o4755);
   // Root gains nothing by it.
