@@ -19,6 +19,7 @@ import type {
 } from "../lib/oneshot/size_report.ts";
 import { systemClock } from "../lib/platform/clock.ts";
 import { statFields } from "../lib/platform/linux/stat.ts";
+import { linux } from "../lib/platform/linux/system.ts";
 import { TestDaemon } from "../tests/support/daemon.ts";
 import { treeOf } from "../tests/support/prediction.ts";
 import { rcapJson } from "../tests/support/rcap.ts";
@@ -137,7 +138,7 @@ const options = new Command("bench:size")
   )
   .addOption(
     new Option("--policy <policy>", "of the daemon that holds the caps")
-      .choices(POLICIES).default("coldest" as const),
+      .choices(POLICIES).default(linux.defaultPolicy),
   )
   .option("--workloads <names>", list(SUBJECTS), names(SUBJECTS))
   .option(

@@ -36,9 +36,10 @@ other FILE.toml are FILE.d/*.toml. Their caps are added; of a [daemon] key, the
 last counts.
 
 Instead of max_rss, or with it, idle = "10m" pages out what was not used for so
-long; idle = "auto" finds that time. Guard rails: max_refaults = "0.2%/min", max_pressure = "1%",
-min_rss = "500M", max_pageout_rate = "64M/s", max_swap_writes = "20G/day". Also
-only = "anon" or "file", and priority = 1 to 100.
+long; idle = "auto" finds that time. Guard rails: max_refaults = "0.2%/min",
+max_pressure = "1%", min_rss = "500M", max_pageout_rate = "64M/s",
+max_swap_writes = "20G/day". Also only = "anon" or "file", and priority = 1 to
+100.
 
 In select, a process has to match all selectors of an inner list:
   select = [["exe:/usr/bin/postgres", "user:postgres"], "unit:nginx"]

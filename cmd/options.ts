@@ -10,6 +10,7 @@ import {
   describeShortObservation,
   TRUSTED_OBSERVATION,
 } from "../lib/collection/observe.ts";
+import { parseArguments, type Selector } from "../lib/collection/selectors.ts";
 import { DEFAULT_CONFIG } from "../lib/config/config_files.ts";
 import { RcapError, UsageError } from "../lib/errors.ts";
 import { CommandRights } from "../lib/observer/command_rights.ts";
@@ -51,6 +52,17 @@ export interface Context {
   readonly color: boolean;
   /** Sets the exit code of the process, 0 by default. */
   setExitCode(code: number): void;
+}
+
+/** Parses the selectors among the arguments; warns of what may not be meant. */
+export function selectorsOf(
+  texts: readonly string[],
+  { system, signal, log }: Context,
+): Promise<Selector[]> {
+  return parseArguments(texts, system, {
+    signal,
+    warn: (message) => log.warn(message),
+  });
 }
 
 /** `--observe`: milliseconds. */

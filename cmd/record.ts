@@ -6,7 +6,7 @@
 
 import { Command, Option } from "@commander-js/extra-typings";
 import denoJson from "../deno.json" with { type: "json" };
-import { parseArguments, selectorHelp } from "../lib/collection/selectors.ts";
+import { selectorHelp } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
 import { record } from "../lib/oneshot/record.ts";
 import type { OperatingSystem } from "../lib/platform/operating_system.ts";
@@ -19,7 +19,12 @@ import {
   parseDuration,
 } from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
-import { type Context, observing, pagedataOption } from "./options.ts";
+import {
+  type Context,
+  observing,
+  pagedataOption,
+  selectorsOf,
+} from "./options.ts";
 import { jsonOption, printResult } from "./result.ts";
 
 const SECOND = 1000;
@@ -37,10 +42,10 @@ ${
   }
 
 At the end of each interval, what has changed is written: which pages that could
-be paged out are in memory, and which of them were used; mappings, sizes, faults,
-swap, and pressure. A recording of 4 GiB takes up to 1 MiB a minute. All of it up
-to the last interval is readable, however rcap ends. The file is made with mode
-0600, and nothing is overwritten.
+be paged out are in memory, and which of them were used; mappings, sizes,
+faults, swap, and pressure. A recording of 4 GiB takes up to 1 MiB a minute. All
+of it up to the last interval is readable, however rcap ends. The file is made
+with mode 0600, and nothing is overwritten.
 
 --anonymize leaves out names, paths and absolute addresses. SIGINT ends the
 recording well.
@@ -96,10 +101,7 @@ export function recordCommand(context: Context) {
           "record for several intervals",
         );
       }
-      const selectors = await parseArguments(texts, system, {
-        signal,
-        warn: (message) => log.warn(message),
-      });
+      const selectors = await selectorsOf(texts, context);
       const path = options.output ?? defaultName(new Date());
       const result = await observing(
         { ...options, observe: observation },

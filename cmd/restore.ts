@@ -5,7 +5,6 @@
  */
 
 import { Command, Option } from "@commander-js/extra-typings";
-import { parseArguments } from "../lib/collection/selectors.ts";
 import { EXIT_CODES } from "../lib/errors.ts";
 import {
   type RestoredProcess,
@@ -16,7 +15,7 @@ import { lines, type Printable } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
 import { formatSize } from "../lib/report/units.ts";
 import { exitStatusHelp } from "./exit_status.ts";
-import { type Context, sizeParser } from "./options.ts";
+import { type Context, selectorsOf, sizeParser } from "./options.ts";
 import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 
 const COLUMNS: readonly Column<RestoredProcess>[] = [
@@ -81,10 +80,7 @@ export function restoreCommand(context: Context) {
     .action(async (texts, { limit, force, ...options }) => {
       const { signal, log } = context;
       const table = new ResultTable({ columns: COLUMNS }, options, context);
-      const selectors = await parseArguments(texts, system, {
-        signal,
-        warn: (message) => log.warn(message),
-      });
+      const selectors = await selectorsOf(texts, context);
       // References are not read, so it does not matter which source shows them.
       using platform = system.open("auto", (text) => log.debug(text), signal);
       const report = await restoreOnce({

@@ -5,7 +5,7 @@
  */
 
 import { Command, Option } from "@commander-js/extra-typings";
-import { parseArguments, selectorHelp } from "../lib/collection/selectors.ts";
+import { selectorHelp } from "../lib/collection/selectors.ts";
 import { POLICIES } from "../lib/config/policy_names.ts";
 import { EXIT_CODES, UsageError } from "../lib/errors.ts";
 import { type ProcessReport, scanOnce } from "../lib/oneshot/scan_once.ts";
@@ -21,6 +21,7 @@ import {
   observeOption,
   observing,
   pagedataOption,
+  selectorsOf,
   sizeParser,
 } from "./options.ts";
 import { addTableOptions, columnNames, ResultTable } from "./result.ts";
@@ -137,10 +138,7 @@ export function scanCommand(context: Context) {
       const { signal, log } = context;
       const table = new ResultTable({ columns: COLUMNS }, options, context);
       const goal = goalOf(options);
-      const selectors = await parseArguments(texts, system, {
-        signal,
-        warn: (message) => log.warn(message),
-      });
+      const selectors = await selectorsOf(texts, context);
       // Closed before the report is printed, which may wait for its reader.
       const report = await observing(
         options,

@@ -6,11 +6,7 @@
 
 import { Command, Option } from "@commander-js/extra-typings";
 import { green } from "@std/fmt/colors";
-import {
-  parseArguments,
-  selectorHelp,
-  writtenAs,
-} from "../lib/collection/selectors.ts";
+import { selectorHelp, writtenAs } from "../lib/collection/selectors.ts";
 import { UsageError } from "../lib/errors.ts";
 import {
   type PlayedGroupOf,
@@ -52,6 +48,7 @@ import {
   hostRootOption,
   observing,
   pagedataOption,
+  selectorsOf,
 } from "./options.ts";
 import { addTableOptions, columnNames, ResultTable } from "./result.ts";
 
@@ -243,10 +240,7 @@ export function sizeCommand(context: Context) {
       );
       const selectors = texts.length === 0 || options.from !== undefined
         ? []
-        : await parseArguments(texts, system, {
-          signal,
-          warn: (message) => log.warn(message),
-        });
+        : await selectorsOf(texts, context);
       const report = options.from === undefined
         ? await observing(
           { ...options, observe },

@@ -6,11 +6,7 @@
 
 import { Command, Option } from "@commander-js/extra-typings";
 import { matcher } from "../lib/collection/members.ts";
-import {
-  parseArguments,
-  type Selector,
-  selectorHelp,
-} from "../lib/collection/selectors.ts";
+import { type Selector, selectorHelp } from "../lib/collection/selectors.ts";
 import { Users } from "../lib/collection/users.ts";
 import { readConfig } from "../lib/config/config.ts";
 import { configPaths } from "../lib/config/config_files.ts";
@@ -43,6 +39,7 @@ import {
   type Context,
   observing,
   pagedataOption,
+  selectorsOf,
   stateDirectoryOption,
   totalMemory,
 } from "./options.ts";
@@ -57,9 +54,9 @@ const NO_CAP = "-";
 
 function help(context: Context): string {
   return `
-Keys: arrows, PgUp, PgDn, Home, End, mouse wheel; Enter opens a process; / filter;
-> < sort; r reverse; t tree; g group by; f freeze; c set a cap; s what a scan to a
-size would do; ? help; q quit. Ctrl-Z stops it.
+Keys: arrows, PgUp, PgDn, Home, End, mouse wheel; Enter opens a process; /
+filter; > < sort; r reverse; t tree; g group by; f freeze; c set a cap; s what a
+scan to a size would do; ? help; q quit. Ctrl-Z stops it.
 
 Selectors (the whole machine without one):
 ${
@@ -132,11 +129,9 @@ export function topCommand(context: Context) {
         );
       }
       if (!options.once) requireScreen(abilities.isDumb);
-      const selectors = texts.length === 0 ? [] : await parseArguments(
-        texts,
-        system,
-        { signal, warn: (message) => log.warn(message) },
-      );
+      const selectors = texts.length === 0
+        ? []
+        : await selectorsOf(texts, context);
       const notices: string[] = [];
       const notice = (message: string) => {
         if (!notices.includes(message)) notices.push(message);

@@ -69,6 +69,25 @@ export async function selectProcesses(
   return { processes, problems };
 }
 
+/**
+ * Returns all processes that may be selected, the largest first: without those whose
+ * cgroups ask for them to be left alone, or of which that is not known.
+ */
+export function selectableProcesses(platform: Platform): ProcessEntry[] {
+  return platform.listProcesses()
+    .filter((entry) => !whyNot(entry) && !mayBeAvoided(entry, platform))
+    .sort((a, b) => b.rss - a.rss);
+}
+
+function mayBeAvoided(entry: ProcessEntry, platform: Platform): boolean {
+  try {
+    return platform.avoidanceOf?.(entry) !== undefined;
+  } catch (error) {
+    if (!(error instanceof NotKnown)) throw error;
+    return true;
+  }
+}
+
 /** Returns the message that a process is left alone, and why. */
 export function describeAvoided(
   { pid, comm }: ProcessEntry,

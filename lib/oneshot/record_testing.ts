@@ -50,6 +50,23 @@ export class MemoryFile {
   }
 }
 
+/** Records some minutes of the processes named `one`, and runs a step with the path of the file. */
+export async function withRecording<T>(
+  platform: FakePlatform,
+  step: (path: string) => Promise<T>,
+  minutes = 10,
+): Promise<T> {
+  const file = new MemoryFile();
+  await recordOn(platform, file, { observation: minutes * 60_000 });
+  const path = Deno.makeTempFileSync({ prefix: "rcap-" });
+  try {
+    Deno.writeFileSync(path, file.bytes);
+    return await step(path);
+  } finally {
+    Deno.removeSync(path);
+  }
+}
+
 /** Records the processes named `one` while the clock runs. */
 export async function recordOn(
   platform: FakePlatform,

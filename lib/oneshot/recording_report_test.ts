@@ -13,7 +13,7 @@ import {
   FakePlatform,
   hot,
   PAGE,
-  type Script,
+  rounds,
   TICK,
   together,
 } from "../platform/fake_testing.ts";
@@ -24,7 +24,7 @@ import {
   noFigures,
   PROCESS_FIGURES,
 } from "../recording/records.ts";
-import { MemoryFile, recordOn } from "./record_testing.ts";
+import { withRecording } from "./record_testing.ts";
 import { sizesOfRecording } from "./recorded_sizes.ts";
 import { type RecordingReport, reportRecording } from "./recording_report.ts";
 import { csvOf, describeRecording, drawHeat } from "./recording_text.ts";
@@ -38,19 +38,6 @@ const { signal } = new AbortController();
 
 const LIMIT = { sharePerMinute: 0.002 };
 
-/** Uses a region page by page, in rounds of so many seconds. */
-function rounds(name: string, seconds: number): Script {
-  let done = 0;
-  return (process, now) => {
-    const length = process.length(name);
-    const due = Math.floor(now / seconds * length);
-    for (let at = done; at < due; at++) {
-      process.touch(name, at % length, at % length + 1);
-    }
-    done = due;
-  };
-}
-
 /** A machine with a process of 1000 pages in use, 600 used in rounds, and 2000 never. */
 function machine(): FakePlatform {
   const platform = new FakePlatform(new FakeClock());
@@ -62,23 +49,6 @@ function machine(): FakePlatform {
   one.fill("warm", 600);
   one.fill("cold", 2000);
   return platform;
-}
-
-/** Runs a step with the path of a recording. */
-async function withRecording(
-  platform: FakePlatform,
-  step: (path: string) => Promise<void>,
-  minutes = 10,
-): Promise<void> {
-  const file = new MemoryFile();
-  await recordOn(platform, file, { observation: minutes * 60_000 });
-  const path = Deno.makeTempFileSync({ prefix: "rcap-" });
-  try {
-    Deno.writeFileSync(path, file.bytes);
-    await step(path);
-  } finally {
-    Deno.removeSync(path);
-  }
 }
 
 function report(

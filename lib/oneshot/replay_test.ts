@@ -24,7 +24,7 @@ import {
 import { operatingSystem } from "../platform/open.ts";
 import { Log } from "../platform/output.ts";
 import { policyOf } from "../policy/policies.ts";
-import { MemoryFile, recordOn } from "./record_testing.ts";
+import { withRecording } from "./record_testing.ts";
 import { replayRecording, type ReplayReport } from "./replay.ts";
 
 // Opened before the first test, which would otherwise appear to leak it.
@@ -66,19 +66,16 @@ async function replayOf(
     policies?: readonly PolicyName[];
   },
 ): Promise<ReplayReport> {
-  const file = new MemoryFile();
-  await recordOn(platform, file, { observation: minutes * 60_000 });
-  const path = Deno.makeTempFileSync({ prefix: "rcap-" });
-  try {
-    Deno.writeFileSync(path, file.bytes);
-    return await replayRecording(files, path, {
-      cap: pages * PAGE,
-      policies,
-      signal: new AbortController().signal,
-    });
-  } finally {
-    Deno.removeSync(path);
-  }
+  return await withRecording(
+    platform,
+    (path) =>
+      replayRecording(files, path, {
+        cap: pages * PAGE,
+        policies,
+        signal: new AbortController().signal,
+      }),
+    minutes,
+  );
 }
 
 /** Runs a policy on a process, as the daemon does; returns its refaults a second later on. */

@@ -15,6 +15,7 @@ import {
   type FakeProcess,
   hot,
   PAGE,
+  rounds,
   type Script,
   TICK,
   together,
@@ -56,20 +57,6 @@ async function sizeOf(
     memory: platform.memory(),
   });
   return { ...report, messages };
-}
-
-/** Uses a region page by page, in rounds of so many seconds. */
-function rounds(name: string, seconds: number): Script {
-  let done = 0;
-  return (process, now) => {
-    const length = process.length(name);
-    const due = Math.floor(now / seconds * length);
-    if (due - done >= length) process.touch(name);
-    else {for (let at = done; at < due; at++) {
-        process.touch(name, at % length, at % length + 1);
-      }}
-    done = due;
-  };
 }
 
 /** A process with 1000 pages in use, 600 used in rounds of 30 s, and 2000 never. */

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { selectProcesses, whyNot } from "../collection/members.ts";
+import { selectableProcesses, selectProcesses } from "../collection/members.ts";
 import { SOON } from "../collection/observe.ts";
 import type { Selector } from "../collection/selectors.ts";
-import { NoMatch, NotKnown } from "../errors.ts";
+import { NoMatch } from "../errors.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
 import { type Clock, systemClock } from "../platform/clock.ts";
@@ -183,23 +183,9 @@ export class ProcessWatch {
     }
   }
 
-  /** Whether its cgroup asks for it to be left alone, as far as it is known. */
-  #isAvoided(entry: ProcessEntry): boolean {
-    try {
-      return this.#options.platform.avoidanceOf?.(entry) !== undefined;
-    } catch (error) {
-      if (!(error instanceof NotKnown)) throw error;
-      return true;
-    }
-  }
-
   async #find(isFirst: boolean): Promise<readonly ProcessEntry[]> {
     const { selectors, platform, signal, log } = this.#options;
-    if (selectors.length === 0) {
-      return platform.listProcesses().filter((entry) =>
-        !whyNot(entry) && !this.#isAvoided(entry)
-      ).sort((a, b) => b.rss - a.rss);
-    }
+    if (selectors.length === 0) return selectableProcesses(platform);
     try {
       const { processes, problems } = await selectProcesses(
         selectors,

@@ -228,6 +228,20 @@ export function leak(name: string, speed: number): Script {
   };
 }
 
+/** Uses a region page by page, in rounds of so many seconds. */
+export function rounds(name: string, seconds: number): Script {
+  let done = 0;
+  return (process, now) => {
+    const length = process.length(name);
+    const due = Math.floor(now / seconds * length);
+    // In a longer step it is used more than once.
+    for (let at = Math.max(done, due - length); at < due; at++) {
+      process.touch(name, at % length, at % length + 1);
+    }
+    done = due;
+  };
+}
+
 /** Does all of some scripts. */
 export function together(...scripts: Script[]): Script {
   return (process, seconds) =>

@@ -413,7 +413,7 @@ export interface MachineMemory {
   readonly freeSwap: number;
   /** Memory that is in swap, too: read back, or not dropped yet; if the system knows. */
   readonly swapCached?: number;
-  /** The device or file of the swap that is used next, if it is on a disk. */
+  /** The device or file of the swap that is used next, if that is known to be on a disk. */
   readonly swapDisk?: string;
 }
 

@@ -5,9 +5,9 @@
  * @module
  */
 
-import { selectProcesses, whyNot } from "../collection/members.ts";
+import { selectableProcesses, selectProcesses } from "../collection/members.ts";
 import type { Selector } from "../collection/selectors.ts";
-import { messageOf, NoMatch, NotKnown, ProcessError } from "../errors.ts";
+import { messageOf, NoMatch, ProcessError } from "../errors.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
 import {
   ObservedElsewhere,
@@ -163,11 +163,7 @@ export class Watcher {
 
   async #find(isFirst: boolean): Promise<readonly ProcessEntry[]> {
     const { selectors, platform, signal, warn } = this.#options;
-    if (selectors.length === 0) {
-      return platform.listProcesses()
-        .filter((entry) => !whyNot(entry) && !this.#isAvoided(entry))
-        .sort((a, b) => b.rss - a.rss);
-    }
+    if (selectors.length === 0) return selectableProcesses(platform);
     try {
       const { processes, problems } = await selectProcesses(
         selectors,
@@ -179,16 +175,6 @@ export class Watcher {
     } catch (error) {
       if (isFirst || !(error instanceof NoMatch)) throw error;
       return [];
-    }
-  }
-
-  /** Whether its cgroup asks for it to be left alone, as far as it is known. */
-  #isAvoided(entry: ProcessEntry): boolean {
-    try {
-      return this.#options.platform.avoidanceOf?.(entry) !== undefined;
-    } catch (error) {
-      if (!(error instanceof NotKnown)) throw error;
-      return true;
     }
   }
 }

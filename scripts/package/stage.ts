@@ -69,7 +69,7 @@ function copyDocs(from: string, to: string): void {
 
 /** The unit of an installed program: for any machine, and for caps that are not known. */
 export function installedUnit(program: string): string {
-  const text = systemdUnit({
+  return systemdUnit({
     program,
     args: ["run"],
     stateDirectory: linux.stateDirectory,
@@ -78,7 +78,6 @@ export function installedUnit(program: string): string {
     capabilities: DAEMON_CAPABILITIES,
     mostMemory: "50%",
   });
-  return text;
 }
 
 /** `/etc/rcap.toml` as it is installed: the example, all of it as comments. */

@@ -21,6 +21,7 @@ export const NAMES = [
   "pagedata",
   "map counts",
   "swap",
+  "swap at boot",
   "zram",
   "large pages",
   "references",

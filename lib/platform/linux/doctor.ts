@@ -51,7 +51,7 @@ import {
   USER_NAMESPACE,
   whoami,
 } from "./privileges.ts";
-import { swaps } from "./swaps.ts";
+import { swapsIfKnown } from "./swaps.ts";
 import { isSysMounted } from "./sysfs.ts";
 import { openPidfd, requirePageout, systemMemory } from "./system_calls.ts";
 
@@ -390,12 +390,7 @@ const swapAtBoot: Examination = {
 
 /** Names of the swap devices; `undefined` if `/proc/swaps` does not tell. */
 function swapDevicesIfKnown(): string[] | undefined {
-  try {
-    return swaps().map(({ path }) => path);
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    return undefined;
-  }
+  return swapsIfKnown()?.map(({ path }) => path);
 }
 
 const zram: Examination = {

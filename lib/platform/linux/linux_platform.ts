@@ -56,7 +56,7 @@ import {
 } from "./process_list.ts";
 import { memoryOfSwap } from "./swap_memory.ts";
 import { SwapLimits } from "./swap_limits.ts";
-import { swapDisk, swaps } from "./swaps.ts";
+import { swapDisk, swapsIfKnown } from "./swaps.ts";
 import { LinuxProcessMemory } from "./process_memory.ts";
 import { sizeIn } from "./status_sizes.ts";
 import { firstOfSpaces, kcmp, SpaceOrder } from "./shared_memory.ts";
@@ -336,7 +336,7 @@ export function machineMemory(): MachineMemory {
       return sizeIn(readTextFile("/proc/meminfo"), "SwapCached");
     },
     get swapDisk() {
-      return swapDisk(swaps());
+      return swapDisk(swapsIfKnown() ?? []);
     },
   };
 }

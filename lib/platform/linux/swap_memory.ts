@@ -7,7 +7,7 @@
 import { readTextFile, readTextFileIfAny } from "../../../ffi/file.ts";
 import { isDenied, isMissing, SystemError } from "../../errors.ts";
 import { sizeIn } from "./status_sizes.ts";
-import { hasZswap, type Swap, swaps } from "./swaps.ts";
+import { hasZswap, type Swap, swapsIfKnown } from "./swaps.ts";
 
 /** A device of compressed memory: Documentation/admin-guide/blockdev/zram.rst. */
 const ZRAM = /^\/dev\/(zram\d+)$/;
@@ -24,9 +24,10 @@ export type ReadIfAny = (path: string) => string | undefined;
  * `undefined` if a figure cannot be read.
  */
 export function memoryOfSwap(
-  all: readonly Swap[] = swaps(),
+  all: readonly Swap[] | undefined = swapsIfKnown(),
   read: ReadIfAny = readIfAny,
 ): number | undefined {
+  if (!all) return undefined;
   const used = all.reduce((sum, swap) => sum + swap.used, 0);
   if (used === 0) return 0;
   let memory = memoryOfZswap(read);

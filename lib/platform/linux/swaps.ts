@@ -5,6 +5,7 @@
  */
 
 import { readTextFile, readTextFileIfAny } from "../../../ffi/file.ts";
+import { SystemError } from "../../errors.ts";
 
 /** A device or file that the machine swaps to. Sizes are in bytes. */
 export interface Swap {
@@ -15,9 +16,26 @@ export interface Swap {
   readonly priority: number;
 }
 
-/** Reads what the machine swaps to. */
+/**
+ * Reads what the machine swaps to.
+ *
+ * @throws SystemError if `/proc/swaps` cannot be read.
+ */
 export function swaps(): Swap[] {
   return parseSwaps(readTextFile("/proc/swaps"));
+}
+
+/**
+ * {@linkcode swaps}; `undefined` if `/proc/swaps` cannot be read, as under a `/proc` that
+ * was mounted with subset=pid.
+ */
+export function swapsIfKnown(): Swap[] | undefined {
+  try {
+    return swaps();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    return undefined;
+  }
 }
 
 /** Parses a `/proc/swaps`, without its header line. */

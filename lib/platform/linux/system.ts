@@ -34,7 +34,7 @@ let host: HostFiles | undefined;
 /** Linux. */
 export const linux: OperatingSystem = {
   pagedataSources: PAGEDATA_SOURCES,
-  defaultPolicy: "coldest",
+  defaultPolicy: "clock",
   stopsToPageOut: false,
   open(choice, warn, signal) {
     requireOwnProc();
