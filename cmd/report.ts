@@ -215,7 +215,7 @@ async function writePage(
       limit: DEFAULT_MAX_REFAULTS,
       ...PAGE_LIMITS,
     });
-    bytes = new TextEncoder().encode(await recordingPage(report));
+    bytes = await recordingPage(report);
     page.write(bytes);
   } catch (error) {
     page.remove();

@@ -8,11 +8,13 @@
 /// <reference lib="dom" />
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { Page } from "puppeteer-core";
 import { libc } from "../../ffi/libc.ts";
 import { writeSynthetic } from "../../lib/oneshot/recording_page/testing.ts";
 import type { RecordingReport } from "../../lib/oneshot/recording_report.ts";
 import { describeRecording } from "../../lib/oneshot/recording_text.ts";
 import { formatSize } from "../../lib/report/units.ts";
+import { assertRuns } from "../../scripts/package/run.ts";
 import {
   assertAccessible,
   type Look,
@@ -20,6 +22,7 @@ import {
 } from "../support/browser.ts";
 import { CProcess } from "../support/c_program.ts";
 import { requireRoot } from "../support/live.ts";
+import { requirePrograms } from "../support/programs.ts";
 import { rcap, rcapJson } from "../support/rcap.ts";
 
 requireRoot();
@@ -79,9 +82,9 @@ Deno.test("the page of a live process has the figures of --json, and asks for no
     const rows = json.mappings.map(
       ({ pid, name, start, pageable, workingSet, neverUsed }) => [
         name === "" ? "anonymous" : name.length > 120 ? undefined : name,
+        ...[pageable, workingSet, neverUsed].map(formatSize),
         `${pid}`,
         start,
-        ...[pageable, workingSet, neverUsed].map(formatSize),
       ],
     );
     const cells = await texts("[aria-label=Mappings] td");
@@ -92,13 +95,36 @@ Deno.test("the page of a live process has the figures of --json, and asks for no
       }
     }
     const last = json.timeline[json.timeline.length - 1];
-    const [, size, pageable, workingSet, used] = await texts(
-      "figure:first-of-type .legend b",
+    const legends = await page.$$eval(
+      "figure .legend",
+      (all) =>
+        all.map((one) =>
+          [...one.querySelectorAll("b")].slice(1).map((value) =>
+            value.textContent
+          )
+        ),
     );
+    const { sizing } = json;
+    assert(sizing && last.pressure !== null);
+    const largest = sizing.curve[sizing.curve.length - 1];
+    const worst = largest.worstMinute.toLocaleString("en");
+    assertEquals(legends.map((values) => values.length), [4, 1, 1, 1, 3]);
+    const [sizes, , [swapped], , [worstMinute, , budget]] = legends;
     assertEquals(
-      [size, pageable, workingSet, used],
-      [last.size, last.pageable, last.workingSet, last.used].map(formatSize),
+      [...sizes, swapped, worstMinute, budget],
+      [
+        ...[last.size, last.pageable, last.workingSet, last.used, last.swapped]
+          .map(formatSize),
+        worst,
+        `${sizing.budget}`,
+      ],
     );
+    if (sizing.recommended) {
+      assertStringIncludes(
+        await page.$eval("main", (one) => one.textContent ?? ""),
+        `the recommended cap, ${formatSize(sizing.recommended.cap)}.`,
+      );
+    }
     assertEquals(
       await page.evaluate(() => document.documentElement.scrollWidth),
       look.width,
@@ -252,3 +278,124 @@ Deno.test("names that are markup are text, and the keyboard operates everything"
     assertEquals(noticed, []);
   }
 });
+
+Deno.test("a drag, two fingers and a wheel zoom the map and the charts", async () => {
+  using folder = new Folder();
+  const recording = folder.file("one.rcap");
+  writeSynthetic(recording, {
+    ...{ pages: 4096, steps: 60, mappings: 6, nameLength: 1 },
+  });
+  const file = await pageOf(recording);
+  await using browser = await TestBrowser.start();
+  for (const look of LOOKS.filter(({ scheme }) => scheme === "light")) {
+    await using opened = await browser.open(file, look);
+    const { page, noticed } = opened;
+    const picture = () =>
+      page.$eval("canvas[tabindex]", (one) =>
+        // The selector finds a canvas only.
+        (one as HTMLCanvasElement).toDataURL());
+    const whole = await picture();
+    /** Whether what is done shows less; then shows everything again. */
+    const zooms = async (act: () => Promise<void>, name: string) => {
+      await act();
+      assert(await picture() !== whole, name);
+      await page.$eval("[aria-label^='Everything']", (one) =>
+        // The selector finds a button only.
+        (one as HTMLButtonElement).click());
+      await page.evaluate(() =>
+        (document.activeElement as HTMLElement | null)?.blur() // It is one.
+      );
+      await page.mouse.move(0, 0);
+      assertEquals(await picture(), whole, name);
+    };
+    for (
+      const selector of ["canvas[tabindex]", "figure:first-of-type .u-over"]
+    ) {
+      const target = await page.$(selector);
+      await target?.scrollIntoView();
+      const box = await target?.boundingBox();
+      assert(box);
+      const { mouse } = page;
+      const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+      if (look.width < 600) {
+        await zooms(() => pinch(page, x, y), `two fingers on ${selector}`);
+        assertEquals(await page.evaluate(() => visualViewport?.scale), 1);
+      } else {
+        await zooms(async () => {
+          await mouse.move(x - 100, y - 50);
+          await mouse.down();
+          await mouse.move(x + 100, y + 50, { steps: 4 });
+          await mouse.up();
+        }, `a drag on ${selector}`);
+      }
+      await zooms(async () => {
+        await mouse.move(x, y);
+        await page.keyboard.down("Control");
+        await mouse.wheel({ deltaY: -100 });
+        await page.keyboard.up("Control");
+        await page.waitForFunction(() => true, { polling: "raf" });
+      }, `a wheel on ${selector}`);
+    }
+    assertEquals(noticed, []);
+  }
+});
+
+Deno.test("in print, the map has its colours, dark or not, and tables are cut with a notice", async () => {
+  await requirePrograms({ pdftoppm: "poppler-utils" });
+  using folder = new Folder();
+  const recording = folder.file("one.rcap");
+  // As many cells as a page may have.
+  writeSynthetic(recording, {
+    ...{ pages: 65_536, steps: 720, mappings: 200, nameLength: 1 },
+  });
+  const file = await pageOf(recording);
+  await using browser = await TestBrowser.start();
+  for (const scheme of ["light", "dark"] as const) {
+    await using opened = await browser.open(file, { width: 1400, scheme });
+    const pdf = folder.file(`${scheme}.pdf`);
+    await opened.page.pdf({ path: pdf, format: "a4" });
+    const pages = folder.file(scheme);
+    await assertRuns("pdftoppm", ["-r", "36", pdf, pages]);
+    const printed = [...Deno.readDirSync(folder.path)]
+      .filter(({ name }) => name.startsWith(scheme) && name.endsWith(".ppm"));
+    assert(
+      printed.length >= 3 && printed.length <= 6,
+      `${printed.length} pages`,
+    );
+    let [used, unused, dark, all] = [0, 0, 0, 0];
+    for (const { name } of printed) {
+      const bytes = Deno.readFileSync(folder.file(name));
+      // P6, width, height, 255; then three bytes a pixel.
+      for (let at = bytes.length % 3 + 15; at + 2 < bytes.length; at += 3) {
+        const [red, green, blue] = bytes.subarray(at, at + 3);
+        all++;
+        if (red > 200 && green - blue > 40) used++;
+        if (blue - red > 15 && red > 150) unused++;
+        if (red + green + blue < 150) dark++;
+      }
+    }
+    const heatShare = (used + unused) / all * printed.length;
+    // A fifth of one page is the map, of which a quarter is in use.
+    assert(heatShare > 0.15, `${used}, ${unused} of ${all} pixels`);
+    assert(used / unused > 0.15 && used / unused < 0.6, `${used}, ${unused}`);
+    assert(dark / all < 0.1, "a dark page");
+    assertEquals(opened.noticed, []);
+  }
+});
+
+/** Moves two fingers apart, across and down. */
+async function pinch(page: Page, x: number, y: number): Promise<void> {
+  const client = await page.createCDPSession();
+  const touch = (type: "touchStart" | "touchMove" | "touchEnd", by?: number) =>
+    client.send("Input.dispatchTouchEvent", {
+      type,
+      touchPoints: by === undefined ? [] : [
+        { x: x - by, y: y - by, id: 0 },
+        { x: x + by, y: y + by, id: 1 },
+      ],
+    });
+  await touch("touchStart", 30);
+  for (const by of [40, 50, 60, 70]) await touch("touchMove", by);
+  await touch("touchEnd");
+  await client.detach();
+}

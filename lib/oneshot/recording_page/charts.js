@@ -10,6 +10,7 @@
 import uPlot from "uplot";
 import { colorOf, element } from "./elements.js";
 import { sizeText } from "./format.js";
+import { onPinch } from "./gestures.js";
 
 /**
  * @typedef {import("uplot")} Plot
@@ -98,6 +99,21 @@ export class TimeRange {
     this.show(this.from + by, this.to + by);
   }
 
+  /**
+   * @param {import("./gestures.js").Pinch} pinch
+   * @param {number} left where the time begins, in pixels
+   * @param {number} width
+   */
+  pinch({ x, toX, scaleX }, left, width) {
+    const [before, after] = [
+      this.to - this.from,
+      (this.to - this.from) / scaleX,
+    ];
+    const from = this.from + (x - left) / width * before -
+      (toX - left) / width * after;
+    this.show(from, from + after);
+  }
+
   showAll() {
     this.show(this.first, this.last);
   }
@@ -184,6 +200,12 @@ export function lineChart(chart) {
   time?.listeners.push(() =>
     plot?.setScale("x", { min: time.from, max: time.to })
   );
+  if (time) {
+    onPinch(
+      place,
+      (pinch) => time.pinch(pinch, LEFT, place.clientWidth - LEFT - RIGHT),
+    );
+  }
   place.addEventListener("keydown", (event) => {
     if (!plot || event.ctrlKey || event.altKey || event.metaKey) return;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

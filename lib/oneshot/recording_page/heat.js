@@ -7,16 +7,18 @@
  * @module
  */
 
+import { drawAlways, LEFT, zoomByKey } from "./charts.js";
+import { button, element } from "./elements.js";
+import { shareText, sizeText, timeText } from "./format.js";
+import { onPinch } from "./gestures.js";
 import {
-  drawAlways,
-  LEFT,
-  RIGHT,
-  SIZE_STEPS,
-  TIME_STEPS,
-  zoomByKey,
-} from "./charts.js";
-import { button, colorOf, element } from "./elements.js";
-import { roundSizeText, shareText, sizeText, timeText } from "./format.js";
+  drawHeat,
+  HEIGHT,
+  nameText,
+  PLOT_HEIGHT,
+  plotWidthOf,
+  startOf,
+} from "./heat_drawing.js";
 
 /**
  * @typedef {import("./page_data.ts").PageData} PageData
@@ -24,15 +26,8 @@ import { roundSizeText, shareText, sizeText, timeText } from "./format.js";
  * @typedef {{ row: number, column: number }} Cell
  */
 
-const HEIGHT = 460;
-const BOTTOM = 24;
 /** How far a press moves before it is a drag, in pixels. */
 const DRAG = 6;
-/** How high a mapping is before its name is written on it. */
-const NAMED = 15;
-
-/** Colours of a share, from not used to all used, of a style sheet's names. */
-const STOPS = ["--heat-0", "--heat-1", "--heat-2", "--heat-3", "--heat-4"];
 
 /** The heat map. */
 export class HeatView {
@@ -184,6 +179,14 @@ export class HeatView {
       this.show(0, this.total);
       this.time.showAll();
     });
+    onPinch(canvas, (pinch) => {
+      this.tip.hidden = true;
+      this.drag = undefined;
+      const length = (this.to - this.from) / pinch.scaleY;
+      const from = this.bytesAt(pinch.y) - pinch.toY / PLOT_HEIGHT * length;
+      this.show(from, from + length);
+      this.time.pinch(pinch, LEFT, plotWidthOf(canvas));
+    });
     canvas.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
       if (this.key(event.key)) event.preventDefault();
@@ -231,7 +234,7 @@ export class HeatView {
     else if (end > this.to) this.show(end - shown, end);
     const at = this.heat.columns[column];
     const length = time.to - time.from;
-    const start = this.startOf(column);
+    const start = startOf(this, column);
     if (start < time.from) time.show(start, start + length);
     else if (at > time.to) time.show(at - length, at);
   }
@@ -250,28 +253,15 @@ export class HeatView {
     this.draw();
   }
 
-  get plotWidth() {
-    return this.canvas.clientWidth - LEFT - RIGHT;
-  }
-
-  get plotHeight() {
-    return HEIGHT - BOTTOM;
-  }
-
   /** @param {number} x */
   timeAt(x) {
     const { from, to } = this.time;
-    return from + (x - LEFT) / this.plotWidth * (to - from);
+    return from + (x - LEFT) / plotWidthOf(this.canvas) * (to - from);
   }
 
   /** @param {number} y */
   bytesAt(y) {
-    return this.from + y / this.plotHeight * (this.to - this.from);
-  }
-
-  /** @param {number} column */
-  startOf(column) {
-    return column > 0 ? this.heat.columns[column - 1] : this.time.first;
+    return this.from + y / PLOT_HEIGHT * (this.to - this.from);
   }
 
   /**
@@ -285,7 +275,7 @@ export class HeatView {
     const row = this.tops.findIndex((top) => top > bytes) - 1;
     const column = this.heat.columns.findIndex((end) => end >= time);
     if (
-      row < 0 || column < 0 || x < LEFT || y > this.plotHeight ||
+      row < 0 || column < 0 || x < LEFT || y > PLOT_HEIGHT ||
       time < this.time.first
     ) {
       this.tip.hidden = true;
@@ -321,7 +311,7 @@ export class HeatView {
     return [
       `${text}${isMixed ? " and others" : ""}, process ${pid}`,
       `${start} to ${end}`,
-      `${timeText(this.startOf(column))} to ${timeText(heat.columns[column])}`,
+      `${timeText(startOf(this, column))} to ${timeText(heat.columns[column])}`,
       this.used[cell] === 0
         ? "not in memory"
         : `${sizeText(Math.round(resident))} in memory, ${
@@ -343,7 +333,7 @@ export class HeatView {
     for (let at = column; at >= 0; at--) {
       if (used[row * width + at] <= 1) continue;
       return at === column
-        ? `age: in use, within ${timeText(columns[at] - this.startOf(at))}`
+        ? `age: in use, within ${timeText(columns[at] - startOf(this, at))}`
         : `age: last used ${timeText(columns[column] - columns[at])} before`;
     }
     return `age: not used for ${
@@ -353,177 +343,8 @@ export class HeatView {
 
   /** Draws what is shown. */
   draw() {
-    const { canvas, heat, width, time } = this;
-    if (canvas.clientWidth === 0) return;
-    const ratio = devicePixelRatio;
-    canvas.width = Math.round(canvas.clientWidth * ratio);
-    canvas.height = Math.round(HEIGHT * ratio);
-    const context = canvas.getContext("2d");
-    if (!context) return;
-    context.scale(ratio, ratio);
-    const [w, h] = [this.plotWidth, this.plotHeight];
-    const toX = (/** @type {number} */ seconds) =>
-      LEFT + (seconds - time.from) / (time.to - time.from) * w;
-    const toY = (/** @type {number} */ bytes) =>
-      (bytes - this.from) / (this.to - this.from) * h;
-    const colors = palette();
-    context.save();
-    context.beginPath();
-    context.rect(LEFT, 0, w, h);
-    context.clip();
-    context.fillStyle = colorOf("--away");
-    context.fillRect(LEFT, 0, w, h);
-    const edge = (/** @type {number} */ value) =>
-      Math.round(value * ratio) / ratio;
-    for (let row = 0; row < heat.rows.length; row++) {
-      if (this.tops[row + 1] <= this.from || this.tops[row] >= this.to) {
-        continue;
-      }
-      const [top, end] = [
-        edge(toY(this.tops[row])),
-        edge(toY(this.tops[row + 1])),
-      ];
-      for (let column = 0; column < width; column++) {
-        const start = this.startOf(column);
-        if (heat.columns[column] < time.from || start > time.to) continue;
-        const value = this.used[row * width + column];
-        if (value === 0) continue;
-        const [left, right] = [
-          edge(toX(start)),
-          edge(toX(heat.columns[column])),
-        ];
-        context.fillStyle = colors[value];
-        context.globalAlpha = 0.3 +
-          0.7 * Math.min(1, this.resident[row * width + column] / 128);
-        context.fillRect(left, top, right - left, end - top);
-      }
-    }
-    context.globalAlpha = 1;
-    this.drawNames(context, toY);
-    this.drawMarks(context, toX, toY);
-    context.restore();
-    this.drawAxes(context, toX, toY);
+    drawHeat(this);
   }
-
-  /**
-   * @param {CanvasRenderingContext2D} context
-   * @param {(bytes: number) => number} toY
-   */
-  drawNames(context, toY) {
-    const { rows, names } = this.heat;
-    context.font = "11px system-ui, sans-serif";
-    context.textBaseline = "middle";
-    let written = -Infinity;
-    for (let row = 0; row < rows.length;) {
-      const { name, pid, isMixed } = rows[row];
-      let next = row + 1;
-      while (
-        next < rows.length && rows[next].name === name &&
-        rows[next].pid === pid && rows[next].isMixed === isMixed
-      ) next++;
-      const [top, end] = [toY(this.tops[row]), toY(this.tops[next])];
-      if (row > 0) {
-        context.fillStyle = colorOf("--paper");
-        context.fillRect(LEFT, Math.round(top), this.plotWidth, 1);
-      }
-      const [y, bottom] = [
-        Math.max(top, 0),
-        Math.min(end, this.plotHeight),
-      ];
-      if (bottom - y >= NAMED && y >= written) {
-        const text = fitting(
-          context,
-          nameText(names[name]) + (isMixed ? " and others" : ""),
-          this.plotWidth * 0.6,
-        );
-        context.globalAlpha = 0.85;
-        context.fillStyle = colorOf("--paper");
-        context.fillRect(
-          LEFT,
-          y + 1,
-          context.measureText(text).width + 8,
-          NAMED - 1,
-        );
-        context.globalAlpha = 1;
-        context.fillStyle = colorOf("--ink");
-        context.fillText(text, LEFT + 4, y + NAMED / 2 + 1);
-        written = y + NAMED;
-      }
-      row = next;
-    }
-  }
-
-  /**
-   * The cursor of the keyboard, and what a drag marks.
-   *
-   * @param {CanvasRenderingContext2D} context
-   * @param {(seconds: number) => number} toX
-   * @param {(bytes: number) => number} toY
-   */
-  drawMarks(context, toX, toY) {
-    const { cursor: { row, column }, drag } = this;
-    context.strokeStyle = colorOf("--ink");
-    context.lineWidth = 2;
-    if (drag) {
-      const { x, y } = drag;
-      context.strokeRect(x, y, drag.toX - x, drag.toY - y);
-    } else if (document.activeElement === this.canvas) {
-      const [x, y] = [toX(this.startOf(column)), toY(this.tops[row])];
-      context.strokeRect(
-        x - 1,
-        y - 1,
-        toX(this.heat.columns[column]) - x + 2,
-        toY(this.tops[row + 1]) - y + 2,
-      );
-    }
-  }
-
-  /**
-   * @param {CanvasRenderingContext2D} context
-   * @param {(seconds: number) => number} toX
-   * @param {(bytes: number) => number} toY
-   */
-  drawAxes(context, toX, toY) {
-    const { time } = this;
-    context.fillStyle = colorOf("--faint");
-    context.font = "12px system-ui, sans-serif";
-    context.textBaseline = "top";
-    context.textAlign = "center";
-    const step = stepOf(time.to - time.from, this.plotWidth / 70, TIME_STEPS);
-    for (
-      let at = Math.ceil(time.from / step) * step;
-      at <= time.to;
-      at += step
-    ) {
-      const half = context.measureText(timeText(at)).width / 2;
-      const x = Math.min(toX(at), LEFT + this.plotWidth + RIGHT - half);
-      context.fillText(timeText(at), x, this.plotHeight + 7);
-    }
-    context.textAlign = "right";
-    context.textBaseline = "middle";
-    const size = stepOf(this.to - this.from, 8, SIZE_STEPS);
-    for (
-      let at = Math.ceil(this.from / size) * size;
-      at <= this.to;
-      at += size
-    ) {
-      const y = Math.min(Math.max(toY(at), 6), this.plotHeight - 6);
-      context.fillText(roundSizeText(at), LEFT - 6, y);
-    }
-  }
-}
-
-/**
- * The smallest step of which there are not too many.
- *
- * @param {number} length
- * @param {number} most
- * @param {readonly number[]} steps
- * @returns {number}
- */
-function stepOf(length, most, steps) {
-  return steps.find((step) => length / step <= most) ??
-    steps[steps.length - 1];
 }
 
 /**
@@ -532,52 +353,6 @@ function stepOf(length, most, steps) {
  */
 function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-}
-
-/**
- * The name of a mapping, for people.
- *
- * @param {string} name
- * @returns {string}
- */
-export function nameText(name) {
-  return name === "" ? "anonymous" : name;
-}
-
-/**
- * The end of a text that is too wide.
- *
- * @param {CanvasRenderingContext2D} context
- * @param {string} text
- * @param {number} width
- * @returns {string}
- */
-function fitting(context, text, width) {
-  let shown = text;
-  while (shown.length > 2 && context.measureText(shown).width > width) {
-    shown = `…${shown.slice(2)}`;
-  }
-  return shown;
-}
-
-/**
- * The colour of each byte of a share.
- *
- * @returns {string[]}
- */
-function palette() {
-  const stops = STOPS.map((name) => {
-    const hex = Number.parseInt(colorOf(name).slice(1), 16);
-    return [hex >> 16, hex >> 8 & 255, hex & 255];
-  });
-  return Array.from({ length: 256 }, (_, byte) => {
-    const at = Math.max(0, byte - 1) / 254 * (stops.length - 1);
-    const low = Math.min(Math.floor(at), stops.length - 2);
-    const mixed = stops[low].map((value, channel) =>
-      Math.round(value + (stops[low + 1][channel] - value) * (at - low))
-    );
-    return `rgb(${mixed.join(" ")})`;
-  });
 }
 
 /** What the colours mean. */

@@ -15,7 +15,8 @@ import {
   sizeText,
   timeText,
 } from "./format.js";
-import { HeatView, nameText } from "./heat.js";
+import { HeatView } from "./heat.js";
+import { nameText } from "./heat_drawing.js";
 import { sortableTable } from "./tables.js";
 
 /** @typedef {import("./page_data.ts").PageData} PageData */
@@ -158,8 +159,6 @@ const facts = [
 /** @type {readonly import("./tables.js").Column<PageData["mappings"][number]>[]} */
 const mappingColumns = [
   { title: "mapping", value: ({ name }) => nameText(name) },
-  { title: "pid", value: ({ pid }) => pid },
-  { title: "address", value: ({ start }) => start },
   {
     title: "could be paged out",
     value: ({ pageable }) => pageable,
@@ -175,6 +174,8 @@ const mappingColumns = [
     value: ({ neverUsed }) => neverUsed,
     text: ({ neverUsed }) => sizeText(neverUsed),
   },
+  { title: "pid", value: ({ pid }) => pid },
+  { title: "address", value: ({ start }) => start },
 ];
 
 /** @type {readonly import("./tables.js").Column<PageData["processes"][number]>[]} */
@@ -240,7 +241,7 @@ document.body.append(
       ? [
         section(
           "Heat map",
-          `Time goes across, addresses down: only memory that could be paged out and was resident. Point at a place or tap it to read its mapping, address and age; drag to zoom. ${keptText()}`,
+          `Time goes across, addresses down: only memory that could be paged out and was resident. Point at a place or tap it to read its mapping, address and age; drag, or pinch with two fingers, to zoom. ${keptText()}`,
           [map.node],
         ),
       ]
@@ -269,7 +270,7 @@ document.body.append(
       `As of the end; a heading sorts. unused was not used while it was recorded.${
         noMore(data.mappingsLeft)
       }`,
-      [sortableTable("Mappings", data.mappings, mappingColumns, 3)],
+      [sortableTable("Mappings", data.mappings, mappingColumns, 1)],
     ),
     section(
       "Processes",

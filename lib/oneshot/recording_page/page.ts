@@ -10,9 +10,11 @@ import type { RecordingReport } from "../recording_report.ts";
 import charts from "./charts.js" with { type: "text" };
 import elements from "./elements.js" with { type: "text" };
 import format from "./format.js" with { type: "text" };
+import gestures from "./gestures.js" with { type: "text" };
 import heat from "./heat.js" with { type: "text" };
+import heatDrawing from "./heat_drawing.js" with { type: "text" };
 import main from "./main.js" with { type: "text" };
-import { pageData } from "./page_data.ts";
+import { MOST_LISTED, pageData } from "./page_data.ts";
 import style from "./page.css" with { type: "text" };
 import tables from "./tables.js" with { type: "text" };
 
@@ -24,20 +26,29 @@ const NOTICE =
 const MODULES: readonly string[] = [
   format,
   elements,
+  gestures,
   charts,
+  heatDrawing,
   heat,
   tables,
   main,
 ];
 
+/** The most bytes of a page whose lists can be made short enough, and the shortest list. */
+const MOST_BYTES = 1e6;
+const FEWEST_LISTED = 25;
+
 /**
- * Makes the page of a report.
+ * Makes the page of a report, in UTF-8. Its lists are shorter if names are so long that
+ * the page would exceed 1 MB.
  *
  * Names in it come from processes of others. They are in one JSON text, in which nothing
  * can end the element, and the script shows them as text only. The policy of the page lets
  * no request out, and runs no script but its own.
  */
-export async function recordingPage(report: RecordingReport): Promise<string> {
+export async function recordingPage(
+  report: RecordingReport,
+): Promise<Uint8Array<ArrayBuffer>> {
   const script = `"use strict";${uplot}\n${joined(MODULES)}`;
   const css = uplotStyle + style;
   const policy = [
@@ -47,7 +58,8 @@ export async function recordingPage(report: RecordingReport): Promise<string> {
     "base-uri 'none'",
     "form-action 'none'",
   ].join("; ");
-  return `<!doctype html>
+  const pageOf = (data: string) =>
+    new TextEncoder().encode(`<!doctype html>
 ${NOTICE}
 <html lang="en">
 <head>
@@ -61,11 +73,15 @@ ${NOTICE}
 </head>
 <body>
 <noscript>This page draws with JavaScript, which is off.</noscript>
-<script type="application/json" id="data">${embedded(pageData(report))}</script>
+<script type="application/json" id="data">${data}</script>
 <script>${script}</script>
 </body>
 </html>
-`;
+`);
+  for (let listed = MOST_LISTED;; listed = Math.floor(listed / 2)) {
+    const page = pageOf(embedded(pageData(report, listed)));
+    if (page.length <= MOST_BYTES || listed < FEWEST_LISTED) return page;
+  }
 }
 
 /**

@@ -14,6 +14,7 @@ import type {
   TimelineRow,
 } from "../recording_report.ts";
 import { describeRecording } from "../recording_text.ts";
+import type { GroupSizeReport } from "../size_report.ts";
 
 /** The most rows, columns and cells of the heat map, and points of a line. */
 export const PAGE_LIMITS = {
@@ -23,8 +24,9 @@ export const PAGE_LIMITS = {
   points: 720,
 } as const;
 
-/** The most of a list, and characters of a name. */
-const MOST_LISTED = 400;
+/** The most processes and mappings that are listed. */
+export const MOST_LISTED = 400;
+/** The most caps of the curve, characters of a name, and selectors. */
 const MOST_CAPS = 200;
 const LONGEST_NAME = 120;
 const MOST_SELECTORS = 10;
@@ -64,8 +66,12 @@ export interface PageHeat {
 export interface PageData extends
   Pick<
     RecordingReport,
-    "interval" | "startedAt" | "from" | "to" | "summary" | "sizing" | "rcap"
+    "interval" | "startedAt" | "from" | "to" | "summary" | "rcap"
   > {
+  /** What caps would have cost; null if too little was seen. */
+  readonly sizing:
+    | Pick<GroupSizeReport, "recommended" | "budget" | "curve">
+    | null;
   readonly file: string;
   readonly selectors: readonly string[];
   readonly sentences: readonly string[];
@@ -80,8 +86,15 @@ export interface PageData extends
   readonly mappingsLeft: number;
 }
 
-/** Returns what a page keeps of a report. */
-export function pageData(report: RecordingReport): PageData {
+/**
+ * Returns what a page keeps of a report.
+ *
+ * @param listed the most processes and mappings that are listed.
+ */
+export function pageData(
+  report: RecordingReport,
+  listed = MOST_LISTED,
+): PageData {
   const { timeline, processes, mappings, selectors, sizing } = report;
   const merged = Math.ceil(timeline.length / PAGE_LIMITS.points);
   return {
@@ -98,20 +111,20 @@ export function pageData(report: RecordingReport): PageData {
     merged,
     heat: heatOf(report.heat),
     sizing: sizing && {
-      ...sizing,
-      name: shortName(sizing.name),
+      recommended: sizing.recommended,
+      budget: sizing.budget,
       curve: thinned(sizing.curve, MOST_CAPS),
     },
-    processes: processes.slice(0, MOST_LISTED).map((one) => ({
+    processes: processes.slice(0, listed).map((one) => ({
       ...one,
       comm: shortName(one.comm),
     })),
-    mappings: mappings.slice(0, MOST_LISTED).map((one) => ({
+    mappings: mappings.slice(0, listed).map((one) => ({
       ...one,
       name: shortName(one.name),
     })),
-    processesLeft: Math.max(0, processes.length - MOST_LISTED),
-    mappingsLeft: Math.max(0, mappings.length - MOST_LISTED),
+    processesLeft: Math.max(0, processes.length - listed),
+    mappingsLeft: Math.max(0, mappings.length - listed),
   };
 }
 

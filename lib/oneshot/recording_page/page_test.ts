@@ -36,9 +36,13 @@ async function synthetic(size: SyntheticSize): Promise<RecordingReport> {
   }
 }
 
+function textOf(page: Uint8Array): string {
+  return new TextDecoder().decode(page);
+}
+
 /** The data that a page has, as a browser finds it. */
-function dataOf(page: string): PageData {
-  const [, text] = /id="data">(.*?)<\/script>/s.exec(page) ?? [];
+function dataOf(page: Uint8Array): PageData {
+  const [, text] = /id="data">(.*?)<\/script>/s.exec(textOf(page)) ?? [];
   return JSON.parse(text);
 }
 
@@ -51,14 +55,33 @@ Deno.test("an hour of 4 GiB makes a page of at most 1 MB", async () => {
   });
   assertEquals(report.timeline.length, 720);
   const page = await recordingPage(report);
-  const bytes = new TextEncoder().encode(page).length;
-  assert(bytes <= 1e6, `${bytes} bytes`);
+  assert(page.length <= 1e6, `${page.length} bytes`);
   const { heat } = dataOf(page);
   assertEquals(
     Uint8Array.fromBase64(heat.used).length,
     heat.rows.length * heat.columns.length,
   );
   assert(heat.rows.length > 200 && heat.columns.length > 600);
+
+  // Names whose characters take six bytes each, and a megabyte wherever a text fits.
+  const long = "<".repeat(2 ** 20);
+  const worst = await recordingPage({
+    ...report,
+    ...{ file: long, rcap: long, selectors: [long, long] },
+    processes: Array.from({ length: 1000 }, () => ({
+      ...report.processes[0],
+      comm: long,
+    })),
+    mappings: report.mappings.map((one) => ({ ...one, name: long })),
+    heat: {
+      ...report.heat,
+      rows: report.heat.rows.map((row, at) => ({ ...row, name: long + at })),
+    },
+  });
+  assert(worst.length <= 1e6, `${worst.length} bytes`);
+  const { mappings, mappingsLeft } = dataOf(worst);
+  assert(mappings.length >= 50);
+  assertEquals(mappings.length + mappingsLeft, report.mappings.length);
 });
 
 Deno.test("the data are those of the report, and names cannot end them", async () => {
@@ -68,7 +91,8 @@ Deno.test("the data are those of the report, and names cannot end them", async (
     mappings: 6,
     nameLength: 1,
   });
-  const page = await recordingPage(report);
+  const bytes = await recordingPage(report);
+  const page = textOf(bytes);
   // The data, and the script; no name adds or ends an element.
   assertEquals(page.match(/<script/g)?.length, 2);
   assertEquals(page.match(/<\/script/g)?.length, 2);
@@ -77,7 +101,7 @@ Deno.test("the data are those of the report, and names cannot end them", async (
   for (const character of ["\u202e", "\u2028", "\x1b"]) {
     assert(!page.includes(character));
   }
-  const data = dataOf(page);
+  const data = dataOf(bytes);
   assertEquals(data.summary, report.summary);
   assertEquals(data.sizing?.recommended, report.sizing?.recommended);
   for (

@@ -8,6 +8,9 @@
 
 import { element } from "./elements.js";
 
+/** How many rows are printed; the style sheet leaves out the others. */
+const PRINTED = 40;
+
 /**
  * @template Row
  * @typedef {object} Column
@@ -82,6 +85,13 @@ export function sortableTable(caption, rows, columns, sorted) {
       element("thead", {}, [element("tr", {}, heads)]),
       body,
     ]),
+    ...rows.length > PRINTED
+      ? [
+        element("p", { class: "printed explanation" }, [
+          `The first ${PRINTED} of ${rows.length} rows.`,
+        ]),
+      ]
+      : [],
   ]);
 }
 
