@@ -25,6 +25,7 @@ import { DEFAULT_MAX_REFAULTS } from "../lib/report/rates.ts";
 import { type Column, renderTable } from "../lib/report/table.ts";
 import { formatSize, parseDuration } from "../lib/report/units.ts";
 import { formatRate } from "../lib/oneshot/size_summary.ts";
+import { makeRecordingFile } from "../lib/recording/recording_file.ts";
 import { exitStatusHelp } from "./exit_status.ts";
 import type { Context } from "./options.ts";
 import { jsonOption } from "./result.ts";
@@ -97,6 +98,9 @@ within two minutes.
 times since the recording began. --csv has one line per interval: sizes in
 bytes, times in seconds, faults a second.
 
+--html writes one page for a browser, which needs no network. It is readable by
+its owner only, and overwrites nothing.
+
 With two recordings, prints how the second differs from the first.
 
 ${
@@ -112,6 +116,7 @@ Examples:
   rcap report alice.rcap
   rcap report alice.rcap --process 'python*' --mapping '[heap]' --from 5m --to 10m
   rcap report alice.rcap --csv > alice.csv
+  rcap report alice.rcap --html alice.html
   rcap report before.rcap after.rcap`;
 
 /** The command. */
@@ -134,9 +139,24 @@ export function reportCommand(context: Context) {
     )
     .addOption(jsonOption)
     .option("--csv", "print the figures over time as CSV")
+    .option(
+      "--html <file>",
+      "write a page that shows it, and needs nothing else",
+    )
     .addHelpText("after", HELP)
     .action(async (file, other, options) => {
       const { system: { files }, signal, color, print } = context;
+      if (options.html !== undefined) {
+        if (options.csv || options.json || other !== undefined) {
+          throw new UsageError(
+            `--html and ${
+              options.csv ? "--csv" : options.json ? "--json" : "two recordings"
+            } exclude each other`,
+          );
+        }
+        await writePage(file, options.html, filterOf(options), context);
+        return;
+      }
       if (options.csv && (options.json || other !== undefined)) {
         throw new UsageError(
           `--csv and ${
@@ -173,6 +193,37 @@ export function reportCommand(context: Context) {
         );
       }
     });
+}
+
+/** Writes the page of a recording, for its owner only, like the recording itself. */
+async function writePage(
+  file: string,
+  path: string,
+  filter: PlaybackFilter,
+  { system: { files }, signal, print }: Context,
+): Promise<void> {
+  const [{ recordingPage }, { PAGE_LIMITS }] = await Promise.all([
+    import("../lib/oneshot/recording_page/page.ts"),
+    import("../lib/oneshot/recording_page/page_data.ts"),
+  ]);
+  // Made first: reading a recording takes time, which a name that is taken would waste.
+  using page = makeRecordingFile(files, path, "--html");
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    const report = await reportRecording({ files, path: file, signal }, {
+      filter,
+      limit: DEFAULT_MAX_REFAULTS,
+      ...PAGE_LIMITS,
+    });
+    bytes = await recordingPage(report);
+    page.write(bytes);
+  } catch (error) {
+    page.remove();
+    throw error;
+  }
+  await print(
+    lines(`${path}: ${formatSize(bytes.length)}, to be opened with a browser.`),
+  );
 }
 
 /** Returns what of a recording the options choose. */

@@ -150,6 +150,8 @@ export interface ReportOptions {
   /** The most rows and columns of the heat map. */
   readonly heatRows: number;
   readonly heatColumns: number;
+  /** The most cells, with fewer columns if there are many processes; no limit by default. */
+  readonly heatCells?: number;
 }
 
 /**
@@ -159,7 +161,7 @@ export interface ReportOptions {
  */
 export async function reportRecording(
   source: RecordingSource,
-  { filter, limit, heatRows, heatColumns }: ReportOptions,
+  { filter, limit, heatRows, heatColumns, heatCells = Infinity }: ReportOptions,
 ): Promise<RecordingReport> {
   const timeline: TimelineRow[] = [];
   const layout = new HeatLayout();
@@ -175,7 +177,8 @@ export async function reportRecording(
     }
   });
   const rows = layout.rows(heatRows, filter.mapping !== undefined);
-  const map = rows.map(layout.times, heatColumns);
+  const most = Math.floor(heatCells / Math.max(1, rows.rows.length));
+  const map = rows.map(layout.times, Math.max(1, Math.min(heatColumns, most)));
   let step = 0;
   await playRecording(source, { ...filter, keepsNoAges: true }, (played) => {
     for (const { source } of played.processes) map.add(step, source);

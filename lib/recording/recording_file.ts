@@ -35,11 +35,13 @@ export interface RecordingFile extends Disposable {
  * Makes a file that did not exist. Follows no link that others can change, and does not
  * overwrite anything.
  *
+ * @param option the option that names it, for messages.
  * @throws RcapError if there is something at the path already.
  */
 export function makeRecordingFile(
   files: FileCalls,
   path: string,
+  option = "-o",
 ): RecordingFile {
   const { directory, name } = split(path);
   using cleanup = new DisposableStack();
@@ -60,7 +62,7 @@ export function makeRecordingFile(
       throw error;
     }
     throw new RcapError(
-      `${path} exists already, and nothing is overwritten; remove it, or choose another name with -o`,
+      `${path} exists already, and nothing is overwritten; remove it, or choose another name with ${option}`,
     );
   }
 }
