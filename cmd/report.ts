@@ -110,7 +110,7 @@ ${
 
 Examples:
   rcap report alice.rcap
-  rcap report alice.rcap --process 'python*' --mapping '[heap]' --from 5m --to 10m
+  rcap report alice.rcap --process 'python*' --mapping '[heap]' --from 5m
   rcap report alice.rcap --csv > alice.csv
   rcap report before.rcap after.rcap`;
 

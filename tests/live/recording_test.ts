@@ -231,6 +231,14 @@ Deno.test("neither a file nor a planted link is overwritten, and damage is refus
     `pid:${one.pid}`,
     ...["-o", path, "--for", "3s", "--every", "1s", "--anonymize"],
   ]);
+  const alias = folder.file("one-link");
+  Deno.symlinkSync(path, alias);
+  const linked = await rcap(["report", alias]);
+  assertEquals(linked.code, 1);
+  assertStringIncludes(
+    linked.stderr,
+    `${alias} is a symbolic link, which is not followed; name the file itself`,
+  );
   const bytes = Deno.readFileSync(path);
   const { processes, mappings } = await report(path);
   assertEquals(processes.map(({ pid, comm }) => [pid, comm]), [
