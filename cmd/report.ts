@@ -168,7 +168,7 @@ export function reportCommand(context: Context) {
       else {
         await print(
           lines(...describeRecording(report), ""),
-          drawHeat(report.heat, { color, utf8: showsUtf8(), width }),
+          drawHeat(report.heat, { color, unicode: showsUtf8(), width }),
           ...tables(report, color),
         );
       }
