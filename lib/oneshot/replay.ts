@@ -15,6 +15,7 @@ import { SimulatedClock } from "../platform/simulated_clock.ts";
 import { policyOf } from "../policy/policies.ts";
 import type { GroupPolicy } from "../policy/policy.ts";
 import { openRecording } from "../recording/recording_file.ts";
+import { stepsOf } from "../recording/turns.ts";
 import { PARTS } from "../recording/replayed_memory.ts";
 import { ReplayedPlatform } from "../recording/replayed_platform.ts";
 import type { RecordedProcess, RecordedStep } from "../recording/records.ts";
@@ -90,8 +91,7 @@ export async function replayRecording(
     interval = reader.info.interval;
     const replay = new Replay(policy, options, interval);
     [seconds, sizes, steps] = [0, 0, 0];
-    for (const step of reader.steps()) {
-      options.signal.throwIfAborted();
+    for await (const step of stepsOf(reader, options.signal)) {
       const chosen = chosenOf(step, options);
       for (const { figures } of chosen.processes.values()) {
         sizes += figures.size;
