@@ -30,6 +30,7 @@ import {
 } from "../../lib/platform/platform.ts";
 import { SKIP_REASONS } from "../../lib/report/skip_reasons.ts";
 import type { SkipReason } from "../../lib/memory/process_memory.ts";
+import type { LearntReport } from "../../lib/service/learnt_report.ts";
 import { STATE } from "../../lib/service/state_file.ts";
 import type { StatReport } from "../../lib/service/stat.ts";
 import { say } from "../../tests/support/say.ts";
@@ -298,7 +299,20 @@ const check = v.object({
       place: v.string(),
     })),
   })),
-}) satisfies SchemaOf<CheckReport>;
+  learnt: v.exactOptional(v.object({
+    directory: v.string(),
+    problem: v.nullable(v.string()),
+    at: v.nullable(v.string()),
+    caps: v.array(v.object({
+      name: v.string(),
+      idleTime: v.nullable(v.object({
+        seconds: maybe,
+        minutes: whole,
+        leastMinutes: whole,
+      })),
+    })),
+  })),
+}) satisfies SchemaOf<CheckReport & { learnt?: LearntReport }>;
 
 const doctor = v.object({
   version: version1,
