@@ -339,7 +339,10 @@ async function converse(
       signal.throwIfAborted();
       if (top.isOver) return;
       const display = { ...screen.size, color, unicode };
-      await Promise.race([screen.draw(top.draw(display)), failed.promise]);
+      await Promise.race([
+        screen.draw(top.draw(display), display),
+        failed.promise,
+      ]);
       await Promise.race([woken, failed.promise]);
     }
   } finally {

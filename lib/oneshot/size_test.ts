@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
 import { parseSelector } from "../collection/selectors.ts";
-import { NoMatch } from "../errors.ts";
+import { NoMatch, ProcessError } from "../errors.ts";
 import type { RefaultLimit } from "../report/rates.ts";
 import {
   FakeClock,
@@ -270,7 +270,7 @@ Deno.test("without a process that can be watched, the reason is reported", async
   const process = platform.start("one");
   process.fill("memory", 10);
   process.failure = "access denied";
-  await assertRejects(() => sizeOf(platform), NoMatch, "access denied");
+  await assertRejects(() => sizeOf(platform), ProcessError, "access denied");
 });
 
 Deno.test("the table shows the size, the recommendation, and ends with what is in use", async () => {

@@ -81,10 +81,19 @@ export class Screen implements AsyncDisposable {
     return { width: 80, height: 24 };
   }
 
-  /** Shows lines, each as wide as the screen. */
-  async draw(lines: readonly Printable[]): Promise<void> {
+  /**
+   * Shows lines, each as wide as the screen. Does nothing if the screen has another size
+   * by now: it is about to be drawn anew.
+   *
+   * @param made the size that they were made for.
+   */
+  async draw(
+    lines: readonly Printable[],
+    made: Screen["size"],
+  ): Promise<void> {
     if (!this.#isOpen) return;
     const { width, height } = this.size;
+    if (made.width !== width || made.height !== height) return this.forget();
     const size = `${width} ${height}`;
     let text = "";
     if (size !== this.#size) {

@@ -19,6 +19,7 @@ import {
   drawList,
   drawProcess,
   drawText,
+  lastFirst,
   legend,
   type ListView,
   type MappingView,
@@ -65,6 +66,19 @@ interface Question {
   readonly isLive?: boolean;
 }
 
+/** By how many lines keys scroll. */
+const STEPS: Readonly<Record<Key, number | undefined>> = {
+  up: -1,
+  down: 1,
+  wheelup: -3,
+  wheeldown: 3,
+  pageup: -10,
+  pagedown: 10,
+  home: -Infinity,
+  k: -1,
+  j: 1,
+};
+
 const HELP: readonly string[] = [
   "rcap top: who holds memory that nobody uses",
   "",
@@ -98,6 +112,9 @@ export class Top {
   #selectedKey: string | undefined;
   #question: Question | undefined;
   #text: readonly string[] | undefined;
+  /** The first line of it that is shown, and the last that could be. */
+  #textFirst = 0;
+  #textLast = 0;
   #open: Opened | undefined;
   #message: string | undefined;
   #height = 24;
@@ -130,9 +147,15 @@ export class Top {
       const above = this.#text === HELP
         ? ["", `AGES      ${legend(display)}`]
         : [];
+      const texts = [...this.#text, ...above];
+      this.#textLast = lastFirst(texts, display);
+      this.#textFirst = Math.min(this.#textFirst, this.#textLast);
+      const keys = this.#textLast > 0
+        ? "up/down: scroll  any other key: back"
+        : "any key: back";
       return drawText(
-        [...this.#text, ...above],
-        { message: message ?? "any key: back" },
+        texts,
+        { message: message ?? keys, first: this.#textFirst },
         display,
       );
     }
@@ -185,27 +208,29 @@ export class Top {
   take(key: Key): void {
     this.#message = undefined;
     if (this.#question) this.#answer(this.#question, key);
-    else if (this.#text) this.#text = undefined;
+    else if (this.#text) this.#takeInText(key);
     else if (this.#open) this.#takeInProcess(this.#open, key);
     else this.#takeInList(key);
     this.#options.redraw();
   }
 
+  /** A text that does not fit the screen scrolls; any other key ends it. */
+  #takeInText(key: Key): void {
+    const step = STEPS[key];
+    if (step === undefined || this.#textLast === 0) {
+      this.#text = undefined;
+      this.#textFirst = 0;
+      return;
+    }
+    const first = Math.max(0, this.#textFirst + step);
+    this.#textFirst = Math.min(first, this.#textLast);
+  }
+
   #takeInProcess(open: Opened, key: Key): void {
-    const steps: Readonly<Record<Key, number>> = {
-      up: -1,
-      down: 1,
-      wheelup: -3,
-      wheeldown: 3,
-      pageup: -10,
-      pagedown: 10,
-      home: -Infinity,
-      k: -1,
-      j: 1,
-    };
-    if (key in steps) {
+    const step = STEPS[key];
+    if (step !== undefined) {
       const last = Math.max(0, (open.mappings?.length ?? 0) - 1);
-      open.first = Math.max(0, Math.min(open.first + steps[key], last));
+      open.first = Math.max(0, Math.min(open.first + step, last));
     } else if (key === "end") {
       open.first = Math.max(0, (open.mappings?.length ?? 0) - 5);
     } else if (["escape", "enter", "left", "backspace"].includes(key)) {

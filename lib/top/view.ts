@@ -154,7 +154,7 @@ function columnsOf(by: Grouping, width: number, hasCaps: boolean): Cells[] {
       title: "RSS",
       width: 7,
       cell: ({ rss }) => right(formatSize(rss), 7),
-      least: 0,
+      least: 12,
     },
     {
       title: "USED1M",
@@ -180,7 +180,7 @@ function columnsOf(by: Grouping, width: number, hasCaps: boolean): Cells[] {
       title: "AGES",
       width: bar,
       cell: (row, display) => ageBar(row, bar, display),
-      least: 0,
+      least: 26,
     },
     {
       title: "SWAP",
@@ -215,13 +215,47 @@ function columnsOf(by: Grouping, width: number, hasCaps: boolean): Cells[] {
 
 const GAP = 1;
 
-/** The lines above the rows, and below them. */
-const HEAD = 4;
-const FOOT = 2;
+/** How many lines of a screen are above the rows, and below them. */
+interface Frame {
+  readonly head: number;
+  readonly foot: number;
+}
+
+/** Small screens have fewer lines around the rows; the smallest has one row and no more. */
+function frameOf({ height }: Pick<Display, "height">): Frame {
+  if (height >= 7) return { head: 4, foot: 2 };
+  if (height >= 5) return { head: 2, foot: 1 };
+  if (height >= 3) return { head: 1, foot: 1 };
+  return { head: 0, foot: height - 1 };
+}
 
 /** How many rows fit on a screen. */
 export function roomFor({ height }: Pick<Display, "height">): number {
-  return Math.max(1, height - HEAD - FOOT);
+  const { head, foot } = frameOf({ height });
+  return height - head - foot;
+}
+
+/**
+ * Puts a screen together: exactly as many lines as it has. Of the head the first and last
+ * lines are the last to be left out, of the foot the last one.
+ *
+ * @param isAsked whether the last line is a question, which is there in any case.
+ */
+function screenOf(
+  { head, rows, foot }: Readonly<Record<"head" | "rows" | "foot", string[]>>,
+  isAsked: boolean,
+  display: Display,
+): Printable[] {
+  const { width, height } = display;
+  const frame = frameOf(display);
+  const above = frame.head === head.length
+    ? head
+    : [...head.slice(0, frame.head - 1), ...head.slice(-1)].slice(-frame.head);
+  const lines = [...frame.head > 0 ? above : [], ...rows];
+  while (lines.length < height - frame.foot) lines.push(" ".repeat(width));
+  if (frame.foot > 0) lines.push(...foot.slice(-frame.foot));
+  else if (isAsked) lines.splice(-1, 1, ...foot.slice(-1));
+  return lines.slice(0, height).map(printable);
 }
 
 /** Draws the list: exactly as many lines as the screen has. */
@@ -230,7 +264,7 @@ export function drawList(
   view: ListView,
   display: Display,
 ): Printable[] {
-  const { width, height, color, unicode } = display;
+  const { width, color, unicode } = display;
   const { rows, first, selected, by } = view;
   const columns = columnsOf(by, width, figures.caps.length > 0);
   const taken = columns.reduce((sum, one) => sum + one.width + GAP, 0);
@@ -240,12 +274,13 @@ export function drawList(
     columns.map(({ title, width }) =>
       title === "AGES" ? title.padEnd(width) : title.padStart(width)
     ).join(" ") + " " + fit(by.toUpperCase(), nameWidth, unicode);
-  const lines = [
+  const head = [
     plain(machineLine(figures.machine, width)),
     plain(swapLine(figures.machine)),
     plain(stateLine(figures, view, display)),
     color ? `${REVERSE}${plain(title)}${RESET}` : plain(title),
   ];
+  const lines: string[] = [];
   const room = roomFor(display);
   for (const [at, row] of rows.slice(first, first + room).entries()) {
     const isSelected = first + at === selected;
@@ -255,18 +290,23 @@ export function drawList(
     const name = "  ".repeat(Math.min(row.depth, 20)) + row.name +
       (row.problem ? `  (${row.problem})` : "") +
       (row.cap?.warning ? `  ! ${row.cap.warning}` : "");
-    const text = cells + mark + fit(name, nameWidth, unicode);
+    const text = columns.length === 0
+      ? plain(mark + name)
+      : cells + mark + fit(name, nameWidth, unicode);
     lines.push(isSelected && color ? `${REVERSE}${text}${RESET}` : text);
   }
-  while (lines.length < height - FOOT) lines.push(" ".repeat(width));
   const notice = rows.length === 0
     ? view.filter
       ? `nothing matches "${view.filter}"; Escape shows all`
       : "no process is found"
     : rows[selected]?.problem ?? rows[selected]?.cap?.warning ??
       figures.notices.at(-1) ?? legend(display);
-  lines.push(plain(notice), footer(view.message, display));
-  return lines.slice(0, height).map(printable);
+  const foot = [plain(notice), footer(view.message, display)];
+  return screenOf(
+    { head, rows: lines, foot },
+    view.message !== undefined,
+    display,
+  );
 }
 
 function footer(message: string | undefined, display: Display): string {
@@ -336,6 +376,9 @@ function stateLine(
   ].filter((part) => part !== "").join("  ");
 }
 
+/** The width from which on a process has a strip for each mapping. */
+const NARROWEST = 24;
+
 /** Draws one process: its mappings, a strip of heat each. */
 export function drawProcess(
   row: Row,
@@ -346,14 +389,14 @@ export function drawProcess(
   },
   display: Display,
 ): Printable[] {
-  const { width, height, unicode, color } = display;
+  const { width, unicode, color } = display;
   const plain = (text: string) => fit(text, width, unicode);
   const strip = Math.max(8, Math.floor(width / 3));
   const { process } = row;
   const cost = row.cost === null
     ? "what it costs it is not known"
     : `observing it has cost it ${formatNanoseconds(row.cost * 1e9)}`;
-  const lines = [
+  const head = [
     plain(
       `process ${process?.pid} (${row.name})  ${formatSize(row.rss)} resident`,
     ),
@@ -366,32 +409,33 @@ export function drawProcess(
   const title = `${"RSS".padStart(7)} ${
     fit("USED WITHIN 10s, BY ADDRESS", strip, unicode)
   } ${"ADDRESS".padEnd(12)} MAPPING`;
-  lines.push(color ? `${REVERSE}${plain(title)}${RESET}` : plain(title));
+  head.push(color ? `${REVERSE}${plain(title)}${RESET}` : plain(title));
+  const lines: string[] = [];
   const room = roomFor(display);
   for (const mapping of mappings?.slice(first, first + room) ?? []) {
     const { heat } = mapping;
     const drawn = heat === null
       ? fit("not recorded", strip, unicode)
       : heatStrip(resample(heat, strip), { unicode, color });
+    const name = mapping.name || `[anonymous ${mapping.perm}]`;
     lines.push(
-      `${right(formatSize(mapping.rss), 7)} ${drawn} ${
-        fit(
-          `${mapping.start.toString(16).padEnd(12)} ${
-            mapping.name || `[anonymous ${mapping.perm}]`
-          }`,
-          width - strip - 9,
-          unicode,
-        )
-      }`,
+      width < NARROWEST
+        ? plain(`${formatSize(mapping.rss)} ${name}`)
+        : `${right(formatSize(mapping.rss), 7)} ${drawn} ${
+          fit(
+            `${mapping.start.toString(16).padEnd(12)} ${name}`,
+            width - strip - 9,
+            unicode,
+          )
+        }`,
     );
   }
   if (!mappings) lines.push(plain("reading its mappings..."));
-  while (lines.length < height - FOOT) lines.push(" ".repeat(width));
-  lines.push(
+  const foot = [
     plain(`of what is in memory: ${heatLegend({ unicode })}`),
     footer(message ?? "Escape: back  s)ize  up/down: scroll  q)uit", display),
-  );
-  return lines.slice(0, height).map(printable);
+  ];
+  return screenOf({ head, rows: lines, foot }, message !== undefined, display);
 }
 
 /** Makes as many parts of some as are wanted: the mean of what each covers. */
@@ -404,17 +448,29 @@ function resample(parts: readonly number[], wanted: number): number[] {
   });
 }
 
-/** Draws a text over the whole screen. */
+/** The lines of a text on a screen. */
+function linesOf(texts: readonly string[], { width }: Display): string[] {
+  return texts.flatMap((text) => wrap(text, width));
+}
+
+/** The last line that a text can begin with on a screen: 0 if all of it fits. */
+export function lastFirst(texts: readonly string[], display: Display): number {
+  const lines = linesOf(texts, display).length;
+  return Math.max(0, lines - Math.max(1, display.height - 1));
+}
+
+/** Draws a text over the whole screen, from one of its lines on. */
 export function drawText(
   texts: readonly string[],
-  { message }: { message: string },
+  { message, first = 0 }: { message: string; first?: number },
   display: Display,
 ): Printable[] {
   const { width, height, unicode } = display;
-  const lines = texts.flatMap((text) => wrap(text, width))
-    .map((text) => fit(text, width, unicode)).slice(0, height - 1);
-  while (lines.length < height - 1) lines.push(" ".repeat(width));
-  return [...lines, footer(message, display)].map(printable);
+  const room = Math.max(1, height - 1);
+  const lines = linesOf(texts, display).slice(first, first + room)
+    .map((text) => fit(text, width, unicode));
+  while (lines.length < room) lines.push(" ".repeat(width));
+  return [...lines, footer(message, display)].slice(0, height).map(printable);
 }
 
 /** Breaks a text at spaces, so that its parts fit a width. */

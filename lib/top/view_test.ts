@@ -64,11 +64,18 @@ function viewOf(rest: Partial<ListView> = {}): ListView {
 // deno-lint-ignore no-control-regex -- colours and other renditions, which rcap writes
 const SGR = /\x1b\[[0-9;]*m/g;
 
-Deno.test("every line is as wide as the screen, whatever names are", () => {
-  for (const width of [10, 40, 47, 60, 80, 100, 200]) {
+const SIZES = [
+  ...[10, 40, 47, 60, 80, 100, 200].map((width) => ({ width, height: 24 })),
+  ...[1, 2, 5, 11, 12, 23, 24, 25, 26, 52].flatMap((width) =>
+    [1, 2, 3, 4, 5, 6, 7].map((height) => ({ width, height }))
+  ),
+];
+
+Deno.test("every line is as wide as the screen, whatever its size and names are", () => {
+  for (const size of SIZES) {
     for (const color of [false, true]) {
       for (const unicode of [false, true]) {
-        const display = { width, height: 24, color, unicode };
+        const display = { ...size, color, unicode };
         const row = viewOf().rows[0];
         const mappings = HOSTILE.map((name) => ({
           start: 0x7fff_0000_0000n,
@@ -83,29 +90,44 @@ Deno.test("every line is as wide as the screen, whatever names are", () => {
             drawText(["some text that is long enough for two lines, or more"], {
               message: "back",
             }, display),
-            ...width >= 40
-              ? [drawProcess(
-                row,
-                { mappings, first: 0, message: undefined },
-                display,
-              )]
-              : [],
+            drawProcess(
+              row,
+              { mappings, first: 0, message: undefined },
+              display,
+            ),
           ]
         ) {
-          assertEquals(lines.length, 24);
+          assertEquals(lines.length, size.height);
           for (const line of lines) {
             const plain = line.replace(SGR, "");
             assert(!/\p{Cc}/u.test(plain), JSON.stringify(line));
             if (!color) assertEquals(line as string, plain);
             if (!unicode) assertMatch(plain, /^[ -~]*$/);
-            if (width >= 40) {
-              assertEquals(unicodeWidth(plain), width, JSON.stringify(line));
-            }
+            assertEquals(
+              unicodeWidth(plain),
+              size.width,
+              `${JSON.stringify(size)}: ${JSON.stringify(line)}`,
+            );
           }
         }
       }
     }
   }
+});
+
+Deno.test("a small screen has rows as long as it can, and always what is asked", () => {
+  const drawn = (height: number, message?: string) =>
+    drawList(
+      figures,
+      { ...viewOf(), message },
+      { width: 20, height, color: false, unicode: true },
+    );
+  for (let height = 1; height <= 7; height++) {
+    assert(drawn(height).some((line) => line.includes("M ")), `${height}`);
+    assertMatch(drawn(height, "cap? 5").at(-1) ?? "", /^cap\? 5/);
+  }
+  assertEquals(drawn(5)[0].slice(0, 3), "Mem");
+  assertMatch(drawn(3)[0], /RSS/);
 });
 
 Deno.test("a text is cut between characters, and shows that", () => {

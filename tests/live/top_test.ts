@@ -5,12 +5,14 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import type { ScanReport } from "../../lib/oneshot/scan_once.ts";
 import type { TopReport } from "../../lib/top/report.ts";
 import { cap, Place, QUICKLY, TestDaemon } from "../support/daemon.ts";
 import { MIB, requireRoot } from "../support/live.ts";
 import { commandLine, rcap, rcapJson } from "../support/rcap.ts";
+import { zramSwap } from "../support/swap.ts";
 import { Terminal } from "../support/tmux.ts";
-import { until, Workload } from "../support/workload.ts";
+import { rssOf, until, Workload } from "../support/workload.ts";
 
 requireRoot();
 
@@ -203,6 +205,42 @@ Deno.test("40 columns, a resize, no colours and no UTF-8 all work", async () => 
   await until(() => /\?help/.test(terminal.screen()[11]), "the small screen");
 });
 
+Deno.test("the smallest terminals work, and changes of their size", async () => {
+  await using workload = await Workload.start({ name: "tiny" });
+  await workload.anon("cold", 8 * MIB);
+  using terminal = new Terminal({ width: 20, height: 5 });
+  terminal.run(`clear; ${shellLine(["top", `${workload.pid}`])}`);
+  let screen = await terminal.shows(/^Mem [^]*RSS[^]*M.*tiny/);
+  assert(screen.every((line) => line.length <= 20), screen.join("\n"));
+  terminal.resize(10, 3);
+  screen = await terminal.shows(/tiny/);
+  assert(screen.every((line) => line.length <= 10), screen.join("\n"));
+  terminal.resize(1, 1);
+  for (const key of ["Down", "s", "5", "Escape", "?", "Down", "x", "Enter"]) {
+    terminal.press(key);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  for (const [width, height] of [[200, 60], [2, 40], [90, 1], [7, 7]]) {
+    terminal.resize(width, height);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  terminal.resize(80, 24);
+  // The process that Enter has opened.
+  screen = await terminal.shows(/process \d+ \(tiny\)[^]*MAPPING/);
+  assertMatch(screen[23], /^Escape: back/);
+  terminal.press("Escape");
+  await terminal.shows(/ PID[^]*tiny/);
+  terminal.resize(80, 12);
+  terminal.press("?");
+  await terminal.shows(/up\/down: scroll/);
+  terminal.press("PageDown", "PageDown");
+  await terminal.shows(/CAP {7}of a running daemon/);
+  terminal.press("x");
+  await terminal.shows(/ PID[^]*tiny/);
+  terminal.press("q");
+  await terminal.shows(/ready>/);
+});
+
 Deno.test("with colours there are colours", async () => {
   using terminal = new Terminal();
   terminal.run(shellLine(["top"]));
@@ -267,11 +305,13 @@ Deno.test("a dumb terminal, and none, get a message", async () => {
   assertMatch(stderr, /needs a terminal.*\n?.*--once --json/);
 });
 
-Deno.test("s shows what a scan would do, and pages nothing out", async () => {
+Deno.test("s says what a scan would page out, as a dry run of scan and a scan do", async () => {
+  await using _swap = await zramSwap({ size: 128 * MIB });
   await using workload = await Workload.start({ name: "scanned" });
   await workload.anon("cold", 32 * MIB);
+  const { pid } = workload;
   using terminal = new Terminal();
-  terminal.run(shellLine(["top", `${workload.pid}`]));
+  terminal.run(shellLine(["top", `${pid}`]));
   await terminal.shows(/\d+\.\dM .*[▓█].*scanned/);
   terminal.press("s");
   await terminal.shows(/to which size\?/);
@@ -281,11 +321,40 @@ Deno.test("s shows what a scan would do, and pages nothing out", async () => {
   terminal.press("s");
   terminal.type("20M");
   terminal.press("Enter");
-  const screen = (await terminal.shows(/Nothing was paged out/)).join("\n");
+  const screen = (await terminal.shows(/nothing was paged out/)).join("\n");
   assertMatch(screen, /a scan to 20\.0M of [34]\d\.\dM resident/);
-  assertMatch(screen, /excess of [12]\d\.\dM/);
+  assert(rssOf(pid) > 32 * MIB);
+  const said = Number(/would page out +(\d+\.\d)M/.exec(screen)?.[1]) * MIB;
+  assert(said > 8 * MIB, screen);
   terminal.press("x");
   await terminal.shows(/ PID/);
+  terminal.press("q");
+  await terminal.shows(/ready>/);
+  const goal = [`${pid}`, "--cap", "20M", "--policy", "coldest"];
+  const dry = await rcapJson<ScanReport>(["scan", "--dry-run", ...goal]);
+  const { json: real } = await rcapJson<ScanReport>(["scan", ...goal]);
+  for (const amount of [dry.json.attempted, real.attempted, real.effective]) {
+    assert(
+      Math.abs((amount ?? 0) - said) <= 2 * MIB,
+      `${amount} of ${said} bytes`,
+    );
+  }
+});
+
+Deno.test("a scan of what cannot go says so before", async () => {
+  await using workload = await Workload.start({ name: "scanned" });
+  await workload.anon("cold", 32 * MIB);
+  using terminal = new Terminal({ width: 100 });
+  terminal.run(shellLine(["top", `${workload.pid}`]));
+  await terminal.shows(/\d+\.\dM .*[▓█].*scanned/);
+  terminal.press("s");
+  await terminal.shows(/to which size\?/);
+  terminal.type("1M");
+  terminal.press("Enter");
+  const screen = (await terminal.shows(/nothing was paged out/)).join("\n");
+  assertMatch(screen, /size would not be reached: [\d.]+M too much stays/);
+  assertMatch(screen, /stays +[\d.]+[KM] mapped more than once/);
+  terminal.press("x", "q");
 });
 
 Deno.test("c sets the cap of a daemon, and shows how to keep it", async () => {
