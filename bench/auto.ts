@@ -30,22 +30,22 @@ const {
   .description(
     'idle = "auto" beside the best fixed idle time, or in a virtual machine beside a loop on memory.reclaim',
   )
-  .option("--vm", "in a virtual machine, emulated; takes 15 minutes")
-  .option("--faster <n>", "how much faster all times pass", count, 20)
+  .option("--vm", "in a virtual machine, emulated; takes 20 minutes")
+  .option("--faster <n>", "how much faster all times pass", count, 30)
   .option(
     "--settle <time>",
     "how long before measuring, in time that passes faster",
     seconds("--settle"),
-    30 * 60,
+    25 * 60,
   )
   .option(
     "--measure <time>",
     "how long to measure, likewise",
     seconds("--measure"),
-    20 * 60,
+    15 * 60,
   )
   .option("--size <size>", "of a workload", size("--size"))
-  .option("--rate <n>", "requests a second with --vm", count, 500)
+  .option("--rate <n>", "requests a second with --vm", count, 300)
   .option("--workloads <names>", list(kinds), names(kinds))
   .parse(Deno.args, { from: "user" })
   .opts();

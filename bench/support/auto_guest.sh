@@ -111,7 +111,7 @@ uncapped() {
 
 auto() {
   {
-    printf '[daemon]\nsample_interval = "10s"\nreport_interval = "10s"\n'
+    printf '[daemon]\nsample_interval = "30s"\nreport_interval = "30s"\n'
     for workload in $workloads; do
       printf '[[cap]]\nname = "%s"\nselect = ["cgroup:/bench/%s"]\nidle = "auto"\n' $workload $workload
     done

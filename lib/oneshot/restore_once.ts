@@ -94,8 +94,11 @@ export async function restoreOnce(
   let requested = 0;
   let whyEnded: string | undefined;
   using shown = new Progress();
-  const show = () =>
-    shown.show(`${formatSize(requested)} of ${formatSize(known)} asked for…`);
+  const show = () => {
+    // More may be out: what is known is without shared memory.
+    const all = Math.min(Math.max(known, requested), limit);
+    shown.show(`${formatSize(requested)} of ${formatSize(all)} asked for…`);
+  };
   const mayRead = (bytes: number) => {
     if (signal.aborted) whyEnded = "interrupted";
     else if (requested + bytes > limit) whyEnded = "the limit is reached";

@@ -54,6 +54,11 @@ export interface WalkOptions {
    * directory.
    */
   readonly from?: Entry;
+  /**
+   * A directory that is the root of another system, as an absolute path without links:
+   * absolute links lead below it, and `..` does not lead out of it.
+   */
+  readonly root?: string;
   /** Makes missing directories, with this mode less the umask. */
   readonly make?: number;
   /** Whether the last name may be a symbolic link; those before it always may. */
@@ -97,7 +102,7 @@ export function openTrustedDirectory(
 export function openTrustedFile(
   files: FileCalls,
   path: string,
-  options: Pick<WalkOptions, "from"> = {},
+  options: Pick<WalkOptions, "from" | "root"> = {},
 ): OpenFile {
   using walk = new Walk(files, path, { ...options, lastMayBeLink: true });
   const name = walk.goBefore();
@@ -204,6 +209,11 @@ class Walk implements Disposable {
   /** Walks one name further. */
   #step(): void {
     const [name, ...rest] = this.#rest;
+    const { root } = this.#options;
+    if (name === ".." && this.#here.path === root) {
+      this.#rest = rest;
+      return;
+    }
     using cleanup = new DisposableStack();
     const entry = cleanup.use(this.#find(name));
     if (entry.status.type !== "symbolic link") {
@@ -214,12 +224,14 @@ class Walk implements Disposable {
       return;
     }
     const target = this.#targetOf(entry);
-    if (target.startsWith("/")) {
-      const root = Entry.root(this.#files);
-      this.#move(root);
-      this.#examine(root, undefined);
+    const isAbsolute = target.startsWith("/");
+    if (isAbsolute) {
+      const top = Entry.root(this.#files);
+      this.#move(top);
+      this.#examine(top, undefined);
     }
-    this.#rest = [...namesOf(target), ...rest];
+    const above = isAbsolute && root !== undefined ? namesOf(root) : [];
+    this.#rest = [...above, ...namesOf(target), ...rest];
   }
 
   /** Returns the target of a link that may be followed. */

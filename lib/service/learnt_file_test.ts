@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import "../../ffi/testing.ts";
 import type { LearntGroup } from "../group/learnt_group.ts";
 import { system } from "../platform/system_testing.ts";
@@ -100,6 +100,69 @@ Deno.test("what others could have written is not read", () => {
   file.keep([GROUP]);
   assertEquals(file.of("web", GROUP.select), undefined);
 });
+
+Deno.test("whatever is in the place of the file is neither read nor waited for", () => {
+  const text = JSON.stringify({ version: 1, groups: [GROUP] });
+  const plants: [what: string, plant: (file: string) => void][] = [
+    ["a link", (file) => {
+      Deno.writeTextFileSync(`${file}.real`, text, { mode: 0o600 });
+      Deno.symlinkSync(`${file}.real`, file);
+    }],
+    ["a pipe", (file) => {
+      const made = new Deno.Command("mkfifo", { args: [file] }).outputSync();
+      assertEquals(made.code, 0);
+    }],
+    ["a file of 1 TB", (file) => {
+      Deno.writeTextFileSync(file, text, { mode: 0o600 });
+      Deno.truncateSync(file, 2 ** 40);
+    }],
+  ];
+  for (const [what, plant] of plants) {
+    using place = new Place();
+    Deno.mkdirSync(place.directory, { mode: 0o700 });
+    plant(place.file);
+    using file = place.open();
+    assertEquals(file.of("web", GROUP.select), undefined, what);
+    assertMatch(place.warnings.join(), /is ignored/, what);
+    file.keep([GROUP]);
+    assert(Deno.lstatSync(place.file).isFile, what);
+    assertEquals(JSON.parse(Deno.readTextFileSync(place.file)).groups, [GROUP]);
+    assertEquals(place.warnings.length, 1, what);
+  }
+});
+
+Deno.test(
+  "a directory or lock of another user, or a link to one, is not used",
+  {
+    ignore: Deno.uid() !== 0, // Only root can give files away.
+  },
+  () => {
+    const strangers: ((place: Place) => void)[] = [
+      ({ directory }) => {
+        Deno.mkdirSync(directory, { mode: 0o700 });
+        Deno.chownSync(directory, 65534, 65534);
+      },
+      ({ directory }) => {
+        Deno.mkdirSync(directory, { mode: 0o700 });
+        Deno.writeTextFileSync(`${directory}/lock`, "");
+        Deno.chownSync(`${directory}/lock`, 65534, 65534);
+      },
+      ({ directory, folder }) => {
+        Deno.mkdirSync(`${folder}/theirs`);
+        Deno.symlinkSync(`${folder}/theirs`, directory);
+      },
+      ({ directory }) => Deno.writeTextFileSync(directory, ""),
+    ];
+    for (const make of strangers) {
+      using place = new Place();
+      make(place);
+      using file = place.open();
+      assertMatch(place.warnings.join(), /cannot be used .*--learnt-dir/);
+      file.keep([GROUP]);
+      assertEquals(file.of("web", GROUP.select), undefined);
+    }
+  },
+);
 
 Deno.test("another daemon that has the directory keeps it", () => {
   using place = new Place();

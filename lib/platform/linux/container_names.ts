@@ -17,7 +17,7 @@
 import * as v from "valibot";
 import type { Entry, OpenFile } from "../directory.ts";
 import type { PodName } from "../platform.ts";
-import { openFileIn, openTrustedDirectory } from "../trusted_path.ts";
+import { openFileIn } from "../trusted_path.ts";
 import type { ContainerPlace } from "./container_path.ts";
 import { HostFiles, nothing, readText } from "./host_files.ts";
 
@@ -154,9 +154,7 @@ export class NameFiles {
     try {
       using cleanup = new DisposableStack();
       const directory = cleanup.use(
-        openTrustedDirectory(this.#host.calls, this.#host.root + path, {
-          onDistrust: () => {},
-        }),
+        this.#host.openDirectory(path, { onDistrust: () => {} }),
       );
       if (directory.status.uid !== uid) return undefined;
       cleanup.move();
@@ -195,10 +193,7 @@ export class NameFiles {
   /** The name of a pod by the directory of its logs. */
   #logged(podUid: string): PodName | undefined {
     try {
-      using directory = openTrustedDirectory(
-        this.#host.calls,
-        this.#host.root + POD_LOGS,
-      );
+      using directory = this.#host.openDirectory(POD_LOGS);
       const found = directory.names().find((one) => one.endsWith(`_${podUid}`));
       const [namespace, pod] = found?.split("_") ?? [];
       return podName(namespace, pod);

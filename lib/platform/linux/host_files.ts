@@ -7,8 +7,17 @@
 
 import { linuxFiles } from "../../../ffi/linux_files.ts";
 import { isExhausted, isMissing, RcapError, UsageError } from "../../errors.ts";
-import { type FileCalls, type OpenFile, readUpTo } from "../directory.ts";
-import { openTrustedDirectory, openTrustedFile } from "../trusted_path.ts";
+import {
+  type Entry,
+  type FileCalls,
+  type OpenFile,
+  readUpTo,
+} from "../directory.ts";
+import {
+  openTrustedDirectory,
+  openTrustedFile,
+  type WalkOptions,
+} from "../trusted_path.ts";
 
 /** The most bytes of a file: room for the bundle of a container, and for thousands in a list. */
 const LARGEST_FILE = 4 * 2 ** 20;
@@ -23,7 +32,7 @@ export interface PasswdEntry {
 /** Files below a directory. */
 export class HostFiles {
   readonly calls: FileCalls;
-  /** What paths begin with; empty for the machine that rcap itself sees. */
+  /** What paths begin with, without links; empty for the machine that rcap itself sees. */
   readonly root: string;
 
   constructor(root = "", calls: FileCalls = linuxFiles) {
@@ -46,9 +55,10 @@ export class HostFiles {
         remedy,
       );
     }
-    const host = new HostFiles(directory.replace(/\/+$/, ""));
+    let host: HostFiles;
     try {
-      using _directory = openTrustedDirectory(host.calls, `${host.root}/`);
+      using found = openTrustedDirectory(linuxFiles, directory);
+      host = new HostFiles(found.path === "/" ? "" : found.path);
     } catch (error) {
       if (!isMissing(error)) throw error;
       throw new UsageError(`--host-root: there is no "${directory}"`, remedy);
@@ -62,9 +72,24 @@ export class HostFiles {
     return host;
   }
 
-  /** Opens a file that nobody but root can change. */
+  /** Opens a file that nobody but root can change. Links lead to files of the same machine. */
   open(path: string): OpenFile {
-    return openTrustedFile(this.calls, this.root + path);
+    return openTrustedFile(this.calls, this.root + path, this.#below);
+  }
+
+  /** Opens such a directory. */
+  openDirectory(
+    path: string,
+    options: Pick<WalkOptions, "onDistrust"> = {},
+  ): Entry {
+    return openTrustedDirectory(this.calls, this.root + path, {
+      ...options,
+      ...this.#below,
+    });
+  }
+
+  get #below(): Pick<WalkOptions, "root"> {
+    return this.root === "" ? {} : { root: this.root };
   }
 
   /** Reads such a file; `undefined` if there is none, or it is too large. */

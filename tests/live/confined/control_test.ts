@@ -362,6 +362,12 @@ Deno.test("an unprivileged user may read, but not change anything", async () => 
   const reload = await rcap(["reload", ...stateArgs], asNobody);
   assertEquals(reload.code, 4);
   assertStringIncludes(reload.stderr, "run as root");
+  for (const command of ["pause", "resume"]) {
+    const denied = await rcap([command, "one", ...stateArgs], asNobody);
+    assertEquals(denied.code, 4, command);
+    assertStringIncludes(denied.stderr, "run as root");
+  }
+  assertEquals(daemon.group("one").pausedUntil, null);
   const run = await rcap(
     ["run", "--config", daemon.place.config, "--state-dir", "/tmp/rcap-nobody"],
     asNobody,
