@@ -13,9 +13,12 @@ export const AT_EMPTY_PATH = 0x1000;
 /** Uses cached values: does not contact the server of a network or FUSE file system. */
 export const AT_STATX_DONT_SYNC = 0x4000;
 const STATX_BASIC_STATS = 0x7ff;
+/** Since Linux 5.8. */
+const STATX_MNT_ID = 0x1000;
 
 // Offsets in struct statx.
 export const STATX_SIZE = 256;
+const STX_MASK = 0;
 const STX_NLINK = 16;
 const STX_UID = 20;
 const STX_GID = 24;
@@ -70,6 +73,20 @@ export function statusOf(fd: number, path: string): FileStatus {
     `stat ${path}`,
   );
   return parse(stat, fd);
+}
+
+/**
+ * Returns the number of the mount that an open file is in, as in
+ * proc_pid_mountinfo(5); `undefined` if the kernel does not tell, or a sandbox forbids
+ * the call.
+ */
+export function mountNumberOf(fd: number): bigint | undefined {
+  const stat = new Uint8Array(STATX_SIZE);
+  const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+  const result = libc().statx(fd, cString(""), flags, STATX_MNT_ID, stat);
+  if (result < 0) return undefined;
+  const mask = new DataView(stat.buffer).getUint32(STX_MASK, true);
+  return (mask & STATX_MNT_ID) === 0 ? undefined : identityIn(stat).mount;
 }
 
 function parse(

@@ -10,6 +10,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { COMMANDS } from "../cmd/commands.ts";
 import { parseArguments } from "../lib/collection/selectors.ts";
 import { Users } from "../lib/collection/users.ts";
 import {
@@ -43,9 +44,15 @@ const PAGES = [
   "CONTRIBUTING.md",
   "README.md",
   "SECURITY.md",
-  ...[...Deno.readDirSync(`${ROOT}docs`)].map(({ name }) => `docs/${name}`)
-    .filter((name) => name.endsWith(".md")).sort(),
+  ...pagesIn("docs"),
+  ...pagesIn("docs/commands"),
 ];
+
+function pagesIn(folder: string): string[] {
+  return [...Deno.readDirSync(`${ROOT}${folder}`)]
+    .map(({ name }) => `${folder}/${name}`)
+    .filter((name) => name.endsWith(".md")).sort();
+}
 
 function read(page: string): string {
   return Deno.readTextFileSync(`${ROOT}${page}`);
@@ -225,6 +232,33 @@ Deno.test("every link in the documentation leads to a page and its heading", () 
     }
   }
   assertEquals(problems, []);
+});
+
+Deno.test("every picture is small, and a page shows it", () => {
+  const shown = new Set(
+    PAGES.flatMap((page) =>
+      linksOf(read(page)).map((link) =>
+        new URL(link, `file:///${page}`).pathname.slice(1)
+      )
+    ),
+  );
+  const folder = "docs/pictures";
+  const pictures = [...Deno.readDirSync(`${ROOT}${folder}`)];
+  for (const { name } of pictures) {
+    const { size } = Deno.statSync(`${ROOT}${folder}/${name}`);
+    assert(size > 1000 && size <= 200_000, `${name}: ${size} bytes`);
+    assert(shown.has(`${folder}/${name}`), `no page shows ${name}`);
+  }
+  assert(pictures.length >= 4);
+});
+
+Deno.test("every command has a page, and the page of all commands leads to it", () => {
+  const all = read("docs/commands.md");
+  for (const { name, summary } of COMMANDS) {
+    assert(read(`docs/commands/${name}.md`).startsWith(`# rcap ${name}\n`));
+    const row = `| [\`${name}\`](commands/${name}.md) | ${summary} |`;
+    assert(all.replace(/ +/g, " ").includes(row), row);
+  }
 });
 
 Deno.test("commands of a script are split as the shell does", () => {

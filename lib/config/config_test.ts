@@ -218,7 +218,7 @@ Deno.test("without settings, the defaults apply", () => {
     configInterval: 60_000,
     enforcementThreshold: 0,
     observationBudget: 0.01,
-    policy: "clock",
+    policy: "coldest",
     pagedata: "auto",
     record: "",
     recordLimit: GIB,
@@ -323,7 +323,7 @@ name = "a"
 select = ["user:root"]
 max_rss = "1G"
 max_rs = "1G"
-policy = "clock"
+policy = "coldest"
 Select = []
 toString = 1
 __proto__ = { name = "b" }
@@ -898,7 +898,7 @@ enforcement_threshold = "0%"
 # the default
 observation_budget = "1%"
 # the default
-policy = "clock"
+policy = "coldest"
 # the default
 pagedata = "auto"
 # the default
@@ -938,7 +938,7 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
         configInterval: 60,
         enforcementThreshold: 0,
         observationBudget: 0.01,
-        policy: "clock",
+        policy: "coldest",
         pagedata: "auto",
         record: "",
         recordLimit: GIB,

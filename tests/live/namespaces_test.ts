@@ -8,7 +8,8 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { examined, named, NAMES } from "../support/findings.ts";
-import { BRIEFLY, MIB, requireRoot } from "../support/live.ts";
+import { cap, Place, quicklyBy } from "../support/daemon.ts";
+import { assertIntact, BRIEFLY, MIB, requireRoot } from "../support/live.ts";
 import { rcap, type RunOptions } from "../support/rcap.ts";
 import {
   isPossible,
@@ -16,7 +17,8 @@ import {
   unshared,
   withProc,
 } from "../support/surroundings.ts";
-import { mappingFigures, Workload } from "../support/workload.ts";
+import { anySwap } from "../support/swap.ts";
+import { mappingFigures, residentOf, Workload } from "../support/workload.ts";
 import { complain } from "../support/say.ts";
 
 requireRoot();
@@ -389,6 +391,45 @@ for (const hidepid of ["noaccess", "invisible", "ptraceable"]) {
           `/proc is mounted with hidepid=${hidepid}: other users' processes may be `,
         ),
       );
+    },
+  );
+}
+
+/**
+ * Environments in which cgroups are mounted that cannot be reached: others are mounted
+ * over them, as by a service manager in a container.
+ */
+const COVERED: Readonly<Record<string, string>> = {
+  "nothing": "mount -t tmpfs none /sys/fs/cgroup",
+  "version 2":
+    "mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup",
+};
+
+for (const [what, script] of Object.entries(COVERED)) {
+  testIn(
+    [...unshared("--mount", "--cgroup"), ...remounted(script)],
+    `with ${what} mounted over the machine's cgroups, processes are observed and paged out`,
+    async (options) => {
+      await using _swap = await anySwap({ size: 64 * MIB });
+      await using workload = await Workload.start();
+      await workload.small();
+      const { start, end } = await workload.anon("cold", 32 * MIB);
+      using place = new Place();
+      Deno.writeTextFileSync(
+        place.config,
+        `${quicklyBy("coldest")}${cap("one", [`pid:${workload.pid}`], "16M")}`,
+      );
+      const { code, stderr } = await rcap([
+        "run",
+        "--once",
+        "--config",
+        place.config,
+        ...place.stateArgs,
+      ], options);
+      assertEquals(code, 0, stderr);
+      const left = residentOf(workload.pid, start, end);
+      assert(left <= 16 * MIB, `${left}; ${stderr}`);
+      await assertIntact(workload);
     },
   );
 }

@@ -44,6 +44,7 @@ const EVERYWHERE = [
   "/rcap.service",
   "/rcap.toml",
   "/docs/commands.md",
+  "/docs/commands/scan.md",
   "/rcap.cdx.json",
   "/share/rcap/schemas/scan.schema.json",
   "/share/rcap/schemas/rcap.toml.schema.json",
@@ -192,11 +193,15 @@ Deno.test("the bill of materials names the runtime, V8, crates and packages of n
   assert(purls.filter((purl) => purl.startsWith("pkg:cargo/")).length > 100);
   const npm = bom.components.filter(({ purl }) => purl.startsWith("pkg:npm/"))
     .map(({ name }) => name);
-  for (const name of ["commander", "valibot", "prom-client", "tdigest"]) {
+  for (
+    const name of ["commander", "valibot", "prom-client", "tdigest", "uplot"]
+  ) {
     assert(npm.includes(name), npm.join(" "));
   }
   // What only tests and packaging need is not in the binary.
-  for (const name of ["fast-check", "ajv", "marked"]) {
+  for (
+    const name of ["fast-check", "ajv", "marked", "puppeteer-core", "xterm"]
+  ) {
     assert(!npm.includes(name), name);
   }
 });

@@ -10,8 +10,12 @@
  */
 
 import { noteAt } from "../../../ffi/cgroup_directory.ts";
-import { File, readTextFile } from "../../../ffi/file.ts";
-import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
+import {
+  type CgroupMounts,
+  openCgroups,
+  reachableCgroupMounts,
+  upFrom,
+} from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
 import type { Mount } from "./mountinfo.ts";
 
@@ -33,7 +37,7 @@ type Wish = { readonly uid: number } | undefined;
 
 /** Finds the cgroups that rcap leaves alone. */
 export class Avoidance {
-  #mounts: ReadonlyMap<string, Mount> = new Map();
+  #mounts: CgroupMounts = new Map();
   readonly #wishes = new Map<string, Wish>();
   #readAt = -Infinity;
 
@@ -61,18 +65,18 @@ export class Avoidance {
   /**
    * Whether anyone asks for the processes of a cgroup to be left alone.
    *
-   * @param mount the directory where its hierarchy is mounted.
+   * @param mount where its hierarchy is mounted.
    * @param cgroup its path, relative to `mount`.
    * @throws SystemError if the attributes cannot be read.
    */
-  isWished(mount: string, cgroup: string): boolean {
+  isWished(mount: Mount, cgroup: string): boolean {
     this.#renew();
     return this.#wish(mount, cgroup) !== undefined;
   }
 
   #renew(): void {
     if (performance.now() - this.#readAt < LIFETIME) return;
-    this.#mounts = cgroupMounts(readTextFile("/proc/self/mountinfo"));
+    this.#mounts = reachableCgroupMounts();
     this.#wishes.clear();
     this.#readAt = performance.now();
   }
@@ -84,7 +88,7 @@ export class Avoidance {
   ): string | undefined {
     const { directory } = mount;
     for (const cgroup of upFrom(path, mount)) {
-      const wish = this.#wish(directory, cgroup);
+      const wish = this.#wish(mount, cgroup);
       if (wish && (wish.uid === 0 || wish.uid === userOf())) {
         return cgroup === "" ? directory : `${directory}/${cgroup}`;
       }
@@ -92,11 +96,11 @@ export class Avoidance {
     return undefined;
   }
 
-  #wish(mount: string, cgroup: string): Wish {
-    const key = `${mount}\0${cgroup}`;
+  #wish(mount: Mount, cgroup: string): Wish {
+    const key = `${mount.directory}\0${cgroup}`;
     if (this.#wishes.has(key)) return this.#wishes.get(key);
-    using directory = File.openPlace(mount);
-    const note = noteAt(directory, cgroup, AVOID);
+    using directory = openCgroups(mount);
+    const note = directory && noteAt(directory, cgroup, AVOID);
     const isWish = note !== undefined && TRUE.test(note.value.trim()) &&
       (note.mode & (S_IWGRP | S_IWOTH)) === 0;
     const wish = isWish ? { uid: note.uid } : undefined;

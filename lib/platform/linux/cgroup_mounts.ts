@@ -4,6 +4,9 @@
  * @module
  */
 
+import { File, readTextFile } from "../../../ffi/file.ts";
+import { mountNumberOf } from "../../../ffi/statx.ts";
+import { isExhausted, SystemError } from "../../errors.ts";
 import { type Mount, parseMountinfo } from "./mountinfo.ts";
 
 /**
@@ -32,22 +35,56 @@ export function* upFrom(
   }
 }
 
+/** The mounts of cgroup hierarchies, by the name of the hierarchy in `/proc/<pid>/cgroup`. */
+export type CgroupMounts = ReadonlyMap<string, Mount>;
+
 /**
- * Finds the mounts of the cgroup hierarchies, by the name of the hierarchy in
- * `/proc/<pid>/cgroup`. Of several mounts of one hierarchy, the one that shows most
- * of it is used.
+ * Finds the mounts of the cgroup hierarchies. Of several mounts of one hierarchy, the one
+ * that shows most of it is used.
+ *
+ * @param isUsable leaves mounts out.
  */
-export function cgroupMounts(mountinfo: string): Map<string, Mount> {
+export function cgroupMounts(
+  mountinfo: string,
+  isUsable: (mount: Mount) => boolean = () => true,
+): CgroupMounts {
   const mounts = new Map<string, Mount>();
   for (const mount of parseMountinfo(mountinfo)) {
     const hierarchy = hierarchyOf(mount);
     if (hierarchy === undefined) continue;
     const other = mounts.get(hierarchy);
-    if (!other || mount.root.length < other.root.length) {
-      mounts.set(hierarchy, mount);
-    }
+    const showsMore = !other || mount.root.length < other.root.length;
+    if (showsMore && isUsable(mount)) mounts.set(hierarchy, mount);
   }
   return mounts;
+}
+
+/**
+ * Finds the mounts of the cgroup hierarchies that rcap can reach: others may be mounted
+ * over them, as over those of a machine in a sandbox.
+ */
+export function reachableCgroupMounts(): CgroupMounts {
+  return cgroupMounts(readTextFile("/proc/self/mountinfo"), (mount) => {
+    using directory = openCgroups(mount);
+    if (!directory) return false;
+    const number = mountNumberOf(directory.fd);
+    return number === undefined || number === mount.id;
+  });
+}
+
+/**
+ * Opens the directory where a hierarchy is mounted; `undefined` if it cannot be opened, as
+ * when it was unmounted meanwhile.
+ *
+ * @throws SystemError if no descriptor is free.
+ */
+export function openCgroups({ directory }: Mount): File | undefined {
+  try {
+    return File.openPlace(directory);
+  } catch (error) {
+    if (!(error instanceof SystemError) || isExhausted(error)) throw error;
+    return undefined;
+  }
 }
 
 /** Mount options of a version 1 hierarchy that are not part of its name. */

@@ -19,7 +19,7 @@ import {
   hasEntry,
   openControl,
 } from "../../../ffi/cgroup_directory.ts";
-import { File, O_WRONLY, readTextFile } from "../../../ffi/file.ts";
+import { File, O_WRONLY } from "../../../ffi/file.ts";
 import { Errno, systemError } from "../../../ffi/libc.ts";
 import { memoryInfo } from "../../../ffi/system.ts";
 import { CommonErrno, isMissing } from "../../errors.ts";
@@ -27,7 +27,11 @@ import { systemClock } from "../clock.ts";
 import type { ReclaimableCgroup } from "../platform.ts";
 import { topmost } from "../topmost_cgroup.ts";
 import type { Avoidance } from "./avoidance.ts";
-import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
+import {
+  type CgroupMounts,
+  reachableCgroupMounts,
+  upFrom,
+} from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
 import type { Mount } from "./mountinfo.ts";
 
@@ -70,16 +74,15 @@ interface Found {
  *
  * @param all the cgroups of each of the processes.
  * @param matches whether the path of a cgroup is selected.
- * @param mountinfo the mounts, as in `/proc/self/mountinfo`.
+ * @param mounts where the hierarchies are mounted.
  * @returns the cgroup, or why its memory cannot be reclaimed; `undefined` if no process is
  * in one, and nothing is known against it.
  */
 export function findCgroup(
   all: Iterable<readonly CgroupPlace[]>,
   matches: (path: string) => boolean,
-  mountinfo: string,
+  mounts: CgroupMounts,
 ): Found | string | undefined {
-  const mounts = cgroupMounts(mountinfo);
   const mount = mounts.get(VERSION_2);
   if (!mount || !isBelowCgroups(mount.directory)) {
     return `cgroup version 2 is not mounted in ${CGROUPS}`;
@@ -151,8 +154,7 @@ export class CgroupReclaim {
     all: Iterable<readonly CgroupPlace[]>,
     matches: (path: string) => boolean,
   ): ReclaimableCgroup | string {
-    const mountinfo = readTextFile("/proc/self/mountinfo");
-    const found = findCgroup(all, matches, mountinfo);
+    const found = findCgroup(all, matches, reachableCgroupMounts());
     if (found === undefined) return "none of its processes is in a cgroup";
     if (typeof found === "string") return found;
     const { path } = found;
@@ -174,7 +176,7 @@ export class CgroupReclaim {
     const children: string[] = [];
     for (let at = 0; at < rest.length; at++) {
       const parent = rest[at];
-      if (this.#avoidance.isWished(mount.directory, parent)) {
+      if (this.#avoidance.isWished(mount, parent)) {
         return `user.rcap.avoid of ${mount.directory}/${parent} asks to leave processes alone`;
       }
       for (const name of childrenIfAny(directory, parent)) {

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { cgroupMounts } from "./cgroup_mounts.ts";
 import { findCgroup } from "./cgroup_reclaim.ts";
 import { parseCgroups } from "./cgroups.ts";
 
@@ -17,7 +18,11 @@ function why(
   cgroups: string[],
   matches = (path: string) => path === "/db" || path.startsWith("/db/"),
 ) {
-  return findCgroup(cgroups.map(parseCgroups), matches, mountinfo);
+  return findCgroup(
+    cgroups.map(parseCgroups),
+    matches,
+    cgroupMounts(mountinfo),
+  );
 }
 
 Deno.test("why a cgroup cannot be reclaimed is found out before anything is opened", () => {

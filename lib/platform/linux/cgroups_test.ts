@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { cgroupMounts } from "./cgroup_mounts.ts";
 import { isOutside, parseCgroups, systemdPath } from "./cgroups.ts";
-import { mountOf, parseMountinfo } from "./mountinfo.ts";
+import { type Mount, mountOf, parseMountinfo } from "./mountinfo.ts";
 
 const pathIn = (text: string) => systemdPath(parseCgroups(text));
 
@@ -60,6 +60,14 @@ Deno.test("the mounts of hierarchies are found", () => {
       ["name=systemd", "/sys/fs/cgroup/systemd"],
       ["cpu,cpuacct", "/sys/fs/cgroup/cpu,cpuacct"],
     ],
+  );
+});
+
+Deno.test("of several mounts of a hierarchy, one that cannot be reached is left out", () => {
+  const isUsable = ({ directory }: Mount) => !directory.includes("cpu");
+  assertEquals(
+    cgroupMounts(MOUNTINFO, isUsable).get("cpu,cpuacct")?.directory,
+    "/mnt/with space",
   );
 });
 

@@ -5,13 +5,16 @@
  */
 
 import { directoryAt } from "../../../ffi/cgroup_directory.ts";
-import { File, readTextFile } from "../../../ffi/file.ts";
 import type { Container } from "../platform.ts";
 import { type ContainerNames, NameFiles } from "./container_names.ts";
 import { containerIn, type ContainerPlace } from "./container_path.ts";
-import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
+import {
+  type CgroupMounts,
+  openCgroups,
+  reachableCgroupMounts,
+  upFrom,
+} from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
-import type { Mount } from "./mountinfo.ts";
 
 /** How long findings are cached, in milliseconds: containers can be renamed. */
 const LIFETIME = 10_000;
@@ -27,7 +30,7 @@ const S_IWOTH = 0o002;
 export class Containers {
   readonly #files: Pick<NameFiles, "namesOf">;
   readonly #now: () => number;
-  #mounts: ReadonlyMap<string, Mount> = new Map();
+  #mounts: CgroupMounts = new Map();
   readonly #areRoots = new Map<string, boolean>();
   readonly #names = new Map<string, ContainerNames>();
   #since = -Infinity;
@@ -63,7 +66,7 @@ export class Containers {
   #renew(): void {
     const isFull = this.#names.size + this.#areRoots.size >= MOST_KEPT;
     if (this.#now() - this.#since < LIFETIME && !isFull) return;
-    this.#mounts = cgroupMounts(readTextFile("/proc/self/mountinfo"));
+    this.#mounts = reachableCgroupMounts();
     this.#areRoots.clear();
     this.#names.clear();
     this.#since = this.#now();
@@ -82,9 +85,9 @@ export class Containers {
     const known = this.#areRoots.get(key);
     if (known !== undefined) return known;
     const mount = this.#mounts.get(hierarchy);
+    using directory = mount && openCgroups(mount);
     let isRoots = false;
-    if (mount) {
-      using directory = File.openPlace(mount.directory);
+    if (mount && directory) {
       const all = [...upFrom(path, mount)];
       isRoots = all.length > 0 && all.every((cgroup) => {
         const status = directoryAt(directory, cgroup);

@@ -10,17 +10,20 @@
  */
 
 import { controlAt } from "../../../ffi/cgroup_directory.ts";
-import { File, readTextFile } from "../../../ffi/file.ts";
-import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
+import {
+  type CgroupMounts,
+  openCgroups,
+  reachableCgroupMounts,
+  upFrom,
+} from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
-import type { Mount } from "./mountinfo.ts";
 
 /** How long mounts are cached, in milliseconds. The state of a cgroup is always read. */
 const LIFETIME = 1000;
 
 /** Finds out which cgroups are frozen. */
 export class FrozenCgroups {
-  #mounts: ReadonlyMap<string, Mount> = new Map();
+  #mounts: CgroupMounts = new Map();
   #readAt = -Infinity;
 
   /**
@@ -36,7 +39,8 @@ export class FrozenCgroups {
       if (!file || !mount || isOutside(place.path)) return false;
       const [cgroup] = upFrom(place.path, mount);
       if (cgroup === undefined) return false;
-      using directory = File.openPlace(mount.directory);
+      using directory = openCgroups(mount);
+      if (!directory) return false;
       const state = controlAt(directory, cgroup, file.name);
       return state !== undefined && file.frozen.test(state);
     });
@@ -44,7 +48,7 @@ export class FrozenCgroups {
 
   #renew(): void {
     if (performance.now() - this.#readAt < LIFETIME) return;
-    this.#mounts = cgroupMounts(readTextFile("/proc/self/mountinfo"));
+    this.#mounts = reachableCgroupMounts();
     this.#readAt = performance.now();
   }
 }

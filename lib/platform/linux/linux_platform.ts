@@ -30,6 +30,7 @@ import {
   type ReclaimableCgroup,
 } from "../platform.ts";
 import { Avoidance } from "./avoidance.ts";
+import { reachableCgroupMounts } from "./cgroup_mounts.ts";
 import { CgroupReclaim, findCgroup } from "./cgroup_reclaim.ts";
 import {
   type CgroupPlace,
@@ -312,9 +313,9 @@ function* cgroupsOfAll(
 export function whyNotReclaimable(
   matches: (path: string) => boolean,
 ): string | undefined {
-  const mountinfo = readTextFile("/proc/self/mountinfo");
   const all = listProcesses();
-  const found = findCgroup(cgroupsOfAll(all), matches, mountinfo);
+  const mounts = reachableCgroupMounts();
+  const found = findCgroup(cgroupsOfAll(all), matches, mounts);
   return typeof found === "string" ? found : undefined;
 }
 

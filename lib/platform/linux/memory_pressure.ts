@@ -6,8 +6,8 @@
  */
 
 import { controlAt } from "../../../ffi/cgroup_directory.ts";
-import { File, readTextFile, readTextFileIfAny } from "../../../ffi/file.ts";
-import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
+import { readTextFileIfAny } from "../../../ffi/file.ts";
+import { openCgroups, reachableCgroupMounts, upFrom } from "./cgroup_mounts.ts";
 import type { Mount } from "./mountinfo.ts";
 
 /** How long the place of the hierarchy is cached, in milliseconds. */
@@ -42,14 +42,14 @@ export class CgroupPressures {
    */
   of(path: string): number | undefined {
     if (performance.now() - this.#readAt >= LIFETIME) {
-      const mounts = cgroupMounts(readTextFile("/proc/self/mountinfo"));
-      this.#mount = mounts.get("");
+      this.#mount = reachableCgroupMounts().get("");
       this.#readAt = performance.now();
     }
     if (!this.#mount) return undefined;
     const [cgroup] = upFrom(path, this.#mount);
     if (cgroup === undefined) return undefined;
-    using mount = File.openPlace(this.#mount.directory);
+    using mount = openCgroups(this.#mount);
+    if (!mount) return undefined;
     const text = controlAt(mount, cgroup, "memory.pressure");
     return text === undefined ? undefined : parsePressure(text);
   }

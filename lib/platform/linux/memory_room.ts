@@ -11,8 +11,7 @@
  */
 
 import { controlAt } from "../../../ffi/cgroup_directory.ts";
-import { File, readTextFile } from "../../../ffi/file.ts";
-import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
+import { openCgroups, reachableCgroupMounts, upFrom } from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
 import { numberIn } from "./swap_limits.ts";
 
@@ -32,15 +31,15 @@ const FILES: Readonly<Record<string, { limits: string[]; used: string }>> = {
  */
 export function memoryRoom(
   places: readonly CgroupPlace[],
-  mountinfo = readTextFile("/proc/self/mountinfo"),
 ): number {
-  const mounts = cgroupMounts(mountinfo);
+  const mounts = reachableCgroupMounts();
   let room = Infinity;
   for (const { hierarchy, path } of places) {
     const mount = mounts.get(hierarchy);
     const files = FILES[hierarchy];
     if (!mount || !files || isOutside(path)) continue;
-    using directory = File.openPlace(mount.directory);
+    using directory = openCgroups(mount);
+    if (!directory) continue;
     for (const cgroup of upFrom(path, mount)) {
       const used = numberIn(controlAt(directory, cgroup, files.used));
       if (used === undefined) continue;

@@ -18,10 +18,15 @@
  */
 
 import { controlAt } from "../../../ffi/cgroup_directory.ts";
-import { File, readTextFile } from "../../../ffi/file.ts";
+import type { File } from "../../../ffi/file.ts";
 import { pageSize } from "../../../ffi/system.ts";
 import { formatSize } from "../../report/units.ts";
-import { cgroupMounts, upFrom } from "./cgroup_mounts.ts";
+import {
+  type CgroupMounts,
+  openCgroups,
+  reachableCgroupMounts,
+  upFrom,
+} from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
 import type { Mount } from "./mountinfo.ts";
 
@@ -44,17 +49,15 @@ export interface SwapLimit {
 
 /** Finds the cgroups that keep processes from swapping. */
 export class SwapLimits {
-  readonly #readMountinfo: () => string;
+  readonly #readMounts: () => CgroupMounts;
   #mount: Mount | undefined;
   /** `memory.swap.max` by path below the mount, in bytes; `undefined` if there is no limit. */
   readonly #limits = new Map<string, number | undefined>();
   #readAt = -Infinity;
 
-  /** @param readMountinfo returns the mounts, as in `/proc/self/mountinfo`. */
-  constructor(
-    readMountinfo: () => string = () => readTextFile("/proc/self/mountinfo"),
-  ) {
-    this.#readMountinfo = readMountinfo;
+  /** @param readMounts returns where hierarchies are mounted. */
+  constructor(readMounts: () => CgroupMounts = reachableCgroupMounts) {
+    this.#readMounts = readMounts;
   }
 
   /**
@@ -68,8 +71,9 @@ export class SwapLimits {
     if (path === undefined || isOutside(path)) return undefined;
     this.#renew();
     if (!this.#mount) return undefined;
-    const { directory, root } = this.#mount;
-    using mount = File.openPlace(directory);
+    const { root } = this.#mount;
+    using mount = openCgroups(this.#mount);
+    if (!mount) return undefined;
     for (const cgroup of upFrom(path, this.#mount)) {
       const max = this.#limit(mount, cgroup);
       if (max !== undefined && max - used(mount, cgroup) < pageSize()) {
@@ -82,7 +86,7 @@ export class SwapLimits {
 
   #renew(): void {
     if (performance.now() - this.#readAt < LIFETIME) return;
-    this.#mount = cgroupMounts(this.#readMountinfo()).get(VERSION_2);
+    this.#mount = this.#readMounts().get(VERSION_2);
     this.#limits.clear();
     this.#readAt = performance.now();
   }

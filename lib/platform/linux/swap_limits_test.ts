@@ -6,6 +6,7 @@
 
 import { assertEquals } from "@std/assert";
 import { libc } from "../../../ffi/libc.ts";
+import { cgroupMounts } from "./cgroup_mounts.ts";
 import { parseCgroups } from "./cgroups.ts";
 import {
   describeSwapLimit,
@@ -27,7 +28,9 @@ class Hierarchy implements Disposable {
   constructor(root = "/") {
     this.limits = new SwapLimits(() => {
       this.#reads++;
-      return `30 22 0:26 ${root} ${this.directory} rw shared:9 - cgroup2 cgroup2 rw\n`;
+      return cgroupMounts(
+        `30 22 0:26 ${root} ${this.directory} rw shared:9 - cgroup2 cgroup2 rw\n`,
+      );
     });
   }
 
@@ -121,7 +124,9 @@ Deno.test("hostile paths lead nowhere else, and say nothing", () => {
 
 Deno.test("where version 2 is not mounted, nothing is limited", () => {
   const limits = new SwapLimits(() =>
-    "31 22 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+    cgroupMounts(
+      "31 22 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+    )
   );
   const places = parseCgroups("4:memory:/x\n0::/y\n");
   assertEquals(limits.reachedBy(places), undefined);

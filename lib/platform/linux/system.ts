@@ -34,7 +34,7 @@ let host: HostFiles | undefined;
 /** Linux. */
 export const linux: OperatingSystem = {
   pagedataSources: PAGEDATA_SOURCES,
-  defaultPolicy: "clock",
+  defaultPolicy: "coldest",
   stopsToPageOut: false,
   open(choice, warn, signal) {
     requireOwnProc();
