@@ -57,7 +57,7 @@ runRcap(recorder, [
   ...["record", "comm:shop", "-o", "shop.rcap"],
   ...["--for", `${RECORDED}s`, "--every", "3s"],
 ]);
-const viewer = cleanup.use(terminalOf({ height: 14 }));
+const viewer = cleanup.use(terminalOf({ height: 12 }));
 runRcap(viewer, ["top", ...others.map(({ pid }) => `${pid}`)]);
 await seconds(RECORDED - 20);
 await draw("top", viewer.screen({ colors: true }));
@@ -71,7 +71,7 @@ rounds.stop();
 
 await drawCommand("report", ["report", "shop.rcap"], { height: 100 });
 await drawCommand("size", ["size", "--from", "shop.rcap"], {
-  width: 132,
+  width: 140,
 });
 await drawPage();
 
@@ -148,7 +148,7 @@ async function draw(name: string, screen: string[]): Promise<void> {
   );
   const html = `${folder}/${name}.html`;
   const options = {
-    cols: Math.max(...lines.map((line) => [...stripAnsiCode(line)].length)),
+    cols: 1 + Math.max(...lines.map((line) => [...stripAnsiCode(line)].length)),
     rows: lines.length,
     fontFamily: "'DejaVu Sans Mono', monospace",
     fontSize: 13,
@@ -196,8 +196,8 @@ async function drawPage(): Promise<void> {
       {
         name: "page",
         width: 1100,
-        from: "body",
-        height: 1480,
+        from: "html",
+        height: 1500,
         scheme: "light",
       },
       {
@@ -211,14 +211,17 @@ async function drawPage(): Promise<void> {
   ) {
     await using opened = await browser.open(html, { width, scheme });
     const { page } = opened;
-    // What is used last, in the middle of the time.
-    const map = await (await page.$(".map canvas"))?.boundingBox();
-    if (!map) throw new Error("the page has no map");
-    await page.mouse.move(map.x + map.width / 2, map.y + map.height * 0.8);
-    const y = await page.$eval(
+    // Points at what is used by turns, in the middle of the time.
+    const map = await page.$(".map canvas");
+    await map?.scrollIntoView();
+    const box = await map?.boundingBox();
+    if (!box) throw new Error("the page has no map");
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height * 0.7);
+    const top = await page.$eval(
       from,
       (one) => one.getBoundingClientRect().top + scrollY,
     );
+    const y = Math.max(0, top - 16);
     const clip = { x: 0, y, width, height };
     await keep(name, await page.screenshot({ clip }));
   }
