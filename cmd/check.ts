@@ -17,7 +17,13 @@ import {
   describeCaps,
   renderConfig,
 } from "../lib/config/config_report.ts";
+import { lines, printable } from "../lib/report/escape.ts";
+import { describeLearnt, learntReport } from "../lib/service/learnt_report.ts";
 import { exitStatusHelp } from "./exit_status.ts";
+import {
+  learntDirectoryOf,
+  learntDirectoryOption,
+} from "./learnt_directory.ts";
 import { configOption, type Context, hostRootOption } from "./options.ts";
 import { jsonOption, printResult } from "./result.ts";
 
@@ -66,6 +72,7 @@ export function checkCommand(context: Context) {
     )
     .addOption(configOption)
     .addOption(hostRootOption(context.system))
+    .addOption(learntDirectoryOption())
     .option(
       "--print",
       "print the merged result as TOML, with the source of each value",
@@ -84,14 +91,18 @@ export function checkCommand(context: Context) {
       }, signal);
       const { config, problems, isPassing, warnings, files } = reading;
       for (const message of reading.oldUsers) log.warn(message);
+      const learnt = config &&
+        learntReport(config.caps, system, learntDirectoryOf(options));
       const result = {
-        json: checkReport(reading),
+        json: { ...checkReport(reading), ...learnt && { learnt } },
         text() {
           for (const warning of warnings) log.warn(describeProblem(warning));
           if (!config) throw new ConfigError(problems, isPassing);
-          return options.print
-            ? renderConfig(config, reading)
-            : describeCaps(config, files);
+          if (options.print) return renderConfig(config, reading);
+          return printable(
+            describeCaps(config, files) +
+              lines(learnt ? describeLearnt(learnt) : []),
+          );
         },
       };
       await printResult(result, options, context);

@@ -82,15 +82,32 @@ function helpCommand(program: CommandUnknownOpts) {
         ? program
         : program.commands.find((command) => command.name() === name);
       if (command) command.help();
-      const guess = didYouMean(
-        name ?? "",
-        program.commands.map((command) => command.name()),
-      );
-      throw new UsageError(`unknown command '${name}'`, undefined, [
-        ...(guess === undefined ? [] : [`(Did you mean ${guess}?)`]),
-        "see rcap --help",
-      ]);
+      throw unknownCommand(name ?? "", program);
     });
+}
+
+function unknownCommand(name: string, program: CommandUnknownOpts): UsageError {
+  const guess = didYouMean(
+    name,
+    program.commands.map((command) => command.name()),
+  );
+  return new UsageError(`unknown command '${name}'`, undefined, [
+    ...(guess === undefined ? [] : [`(Did you mean ${guess}?)`]),
+    "see rcap --help",
+  ]);
+}
+
+/**
+ * Returns an error if a program that was parsed has shown its help instead of that of an
+ * unknown command, which commander does.
+ */
+export function unknownHelp(
+  program: CommandUnknownOpts,
+): UsageError | undefined {
+  const name = program.args.find((arg) => !isHelp(arg));
+  const isKnown = name === undefined || name.startsWith("-") ||
+    program.commands.some((command) => command.name() === name);
+  return isKnown ? undefined : unknownCommand(name, program);
 }
 
 /**

@@ -226,7 +226,7 @@ function presentHeat(options: TableOptions, context: Context): Presentation {
     const text = () =>
       drawHeat(report.heat, {
         color: context.color,
-        utf8: showsUtf8(),
+        unicode: showsUtf8(),
         width: consoleWidth(),
       });
     return () => printResult({ json: report, text }, options, context);

@@ -24,7 +24,7 @@ import {
   printError,
 } from "../lib/platform/output.ts";
 import { lines } from "../lib/report/escape.ts";
-import { calledCommands, commandTree } from "./command_tree.ts";
+import { calledCommands, commandTree, unknownHelp } from "./command_tree.ts";
 import type { Context } from "./options.ts";
 
 const ENDING_SIGNALS = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"] as const;
@@ -165,6 +165,8 @@ async function run(
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
+    const unknown = unknownHelp(program);
+    if (error.exitCode === 0 && unknown) throw unknown;
     if (error.exitCode === 0) await context.print(lines(...linesOf(help)));
     else if (error.code !== "commander.help") throw usageError(error, hints);
     // Called without a command.

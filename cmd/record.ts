@@ -14,6 +14,7 @@ import { makeRecordingFile } from "../lib/recording/recording_file.ts";
 import { lines } from "../lib/report/escape.ts";
 import {
   countOf,
+  exactDuration,
   formatSeconds,
   formatSize,
   parseDuration,
@@ -97,7 +98,9 @@ export function recordCommand(context: Context) {
       const { for: observation, every: interval } = options;
       if (interval > observation) {
         throw new UsageError(
-          "--every is longer than --for",
+          `--every ${exactDuration(interval)} is longer than --for ${
+            exactDuration(observation)
+          }`,
           "record for several intervals",
         );
       }

@@ -114,7 +114,7 @@ ${
 
 Examples:
   rcap report alice.rcap
-  rcap report alice.rcap --process 'python*' --mapping '[heap]' --from 5m --to 10m
+  rcap report alice.rcap --process 'python*' --mapping '[heap]' --from 5m
   rcap report alice.rcap --csv > alice.csv
   rcap report alice.rcap --html alice.html
   rcap report before.rcap after.rcap`;
@@ -188,7 +188,7 @@ export function reportCommand(context: Context) {
       else {
         await print(
           lines(...describeRecording(report), ""),
-          drawHeat(report.heat, { color, utf8: showsUtf8(), width }),
+          drawHeat(report.heat, { color, unicode: showsUtf8(), width }),
           ...tables(report, color),
         );
       }

@@ -13,6 +13,7 @@ import {
   renderTable,
 } from "../lib/report/table.ts";
 import type { Context } from "./options.ts";
+import { HELP_WIDTH, wrap } from "./wrap.ts";
 
 /** `--json`, an option of every command with a result. */
 export const jsonOption = new Option("--json", "print one JSON object");
@@ -135,7 +136,15 @@ export class ResultTable<Row> {
   }
 }
 
-/** The names of columns, as help lists them. */
-export function columnNames<Row>(columns: readonly Column<Row>[]): string {
-  return columns.map(({ name }) => name).join(", ");
+/**
+ * The names of columns, as help lists them: in several lines if they do not fit one.
+ *
+ * @param used how many characters the line has already.
+ */
+export function columnNames<Row>(
+  columns: readonly Column<Row>[],
+  used = "Columns: ".length,
+): string {
+  const names = columns.map(({ name }) => name).join(", ");
+  return wrap(names, HELP_WIDTH, used).join("\n");
 }

@@ -21,12 +21,13 @@ import {
 } from "../lib/service/metrics_server.ts";
 import { runOnce, runService } from "../lib/service/service.ts";
 import { areCapsMet, statRows } from "../lib/service/stat.ts";
-import {
-  LEARNT_DIRECTORY,
-  learntDirectory,
-} from "../lib/service/learnt_file.ts";
+import { LEARNT_DIRECTORY } from "../lib/service/learnt_file.ts";
 import { systemdUnit } from "../lib/service/unit.ts";
 import { exitStatusHelp } from "./exit_status.ts";
+import {
+  learntDirectoryOf,
+  learntDirectoryOption,
+} from "./learnt_directory.ts";
 import {
   configOption,
   type Context,
@@ -82,12 +83,7 @@ export function runCommand(context: Context) {
       .addOption(configOption)
       .addOption(stateDirectoryOption(system))
       .addOption(hostRootOption(system))
-      .addOption(
-        new Option(
-          "--learnt-dir <directory>",
-          'where the idle times that idle = "auto" has found are kept',
-        ).default(LEARNT_DIRECTORY),
-      )
+      .addOption(learntDirectoryOption())
       .option(
         "-n, --dry-run",
         "watch, and say what would go; page out nothing",
@@ -144,9 +140,7 @@ export function runCommand(context: Context) {
         system,
         config: configPaths(options.config),
         stateDirectory: options.stateDir,
-        learntDirectory: options.learntDir === LEARNT_DIRECTORY
-          ? learntDirectory()
-          : options.learntDir,
+        learntDirectory: learntDirectoryOf(options),
         metrics: options.metrics,
         signal: context.signal,
         log: context.logAs(options.logFormat),

@@ -162,8 +162,9 @@ large fleet's far memory.
 
 --each has a row for each process, and --by one for each user, unit, cgroup,
 command, container or pod, of the whole machine if no selector is given; the cap
-is the recommended one. Columns: ${columnNames(GROUP_COLUMNS)}
-(unused: what was not used at all while it was watched).
+is the recommended one, and unused what was not used at all while it was
+watched. Columns:
+${columnNames(GROUP_COLUMNS, 0)}
 
 --from takes a recording of rcap record instead of watching, with --each or --by
 user or comm. What was in swap already when it began is not predicted.

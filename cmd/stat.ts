@@ -94,7 +94,8 @@ Columns: ${columnNames(STAT_COLUMNS)}
   rss        resident size           cap    the limit of rss, - if there is none
   at         tried to page out       avgat  the same, average per scan
   pg         fall of rss             avgpg  the same, average per scan
-  swap       in swap                saved  that, less what zram or zswap keep of it
+  swap       in swap
+  saved      that, less what the machine keeps of it, compressed, in memory
   idle       not used for a minute  refaults  pages used again that were out
   pressure   share of the last 10 s in which some process of its own cgroup, or
              else of the machine, waited for memory

@@ -12,7 +12,7 @@ import { readConfig } from "../lib/config/config.ts";
 import { configPaths } from "../lib/config/config_files.ts";
 import { parseCapSize } from "../lib/config/cap_size.ts";
 import { messageOf, NotKnown, RcapError, UsageError } from "../lib/errors.ts";
-import type { DaemonState } from "../lib/group/state.ts";
+import type { DaemonState, GroupMember } from "../lib/group/state.ts";
 import { groupsBy } from "../lib/oneshot/size_groups.ts";
 import { systemClock } from "../lib/platform/clock.ts";
 import { hideProgress, Log } from "../lib/platform/output.ts";
@@ -30,6 +30,7 @@ import { type Figures, type Grouping, GROUPINGS } from "../lib/top/figures.ts";
 import { KeyParser } from "../lib/top/keys.ts";
 import { rowsOf } from "../lib/top/rows.ts";
 import { Top } from "../lib/top/top.ts";
+import { planScan } from "../lib/top/scan_plan.ts";
 import { topReport } from "../lib/top/report.ts";
 import { drawList } from "../lib/top/view.ts";
 import { type Belonging, Watcher } from "../lib/top/watcher.ts";
@@ -55,8 +56,8 @@ const NO_CAP = "-";
 function help(context: Context): string {
   return `
 Keys: arrows, PgUp, PgDn, Home, End, mouse wheel; Enter opens a process; /
-filter; > < sort; r reverse; t tree; g group by; f freeze; c set a cap; s what a
-scan to a size would do; ? help; q quit. Ctrl-Z stops it.
+filter; > < sort; r reverse; t tree; g group by; f freeze; c set a cap; s a dry
+run of a scan to a size; ? help; q quit. Ctrl-Z stops it.
 
 Selectors (the whole machine without one):
 ${
@@ -233,6 +234,10 @@ export function topCommand(context: Context) {
                     watcher.regroup();
                     watcher.sample().then(redraw, () => {});
                   },
+                  planScan: (processes, goal) =>
+                    watcher.inTurn(() =>
+                      planScan(processes, { ...goal, platform, signal })
+                    ),
                   parseSize: (text) =>
                     parseCapSize(text, {
                       what: "SIZE",
@@ -342,7 +347,10 @@ async function converse(
   }
 }
 
-/** The caps of a daemon, if one runs here. */
+/**
+ * The caps of a daemon, if one runs here, and which processes are under them: as the
+ * daemon says, and by the configuration where it does not name all.
+ */
 class Caps {
   readonly #context: Context;
   readonly #options: { stateDir: string; config: string };
@@ -351,6 +359,8 @@ class Caps {
   #selectors: readonly { name: string; select: readonly Selector[] }[] = [];
   /** The configuration that the selectors are of. */
   #serial = -1;
+  /** The cap of each process that the daemon names, by pid and start time. */
+  #capOf = new Map<string, string>();
 
   constructor(
     context: Context,
@@ -371,7 +381,20 @@ class Caps {
       this.state = undefined;
       return;
     }
-    const { serial } = this.state.configuration;
+    const { groups, configuration: { serial } } = this.state;
+    this.#capOf = new Map(
+      groups.flatMap(({ name, members }) =>
+        members.map((one) => [keyOf(one), name] as const)
+      ),
+    );
+    const namesAll = groups.every(({ processes, members }) =>
+      processes === members.length
+    );
+    if (namesAll) {
+      this.#selectors = [];
+      this.#serial = -1;
+      return;
+    }
     if (serial === this.#serial) return;
     this.#serial = serial;
     try {
@@ -389,7 +412,7 @@ class Caps {
       this.#selectors = [];
     }
     this.#notice(
-      `which processes are under which cap is not known: ${this.#options.config} cannot be read, or is not valid`,
+      `which processes are under which cap is not known of all: the daemon names the first of each cap, and ${this.#options.config} cannot be read, or is not valid`,
     );
   }
 
@@ -400,6 +423,8 @@ class Caps {
     platform: Platform,
   ): Promise<string | undefined> {
     if (!this.state) return undefined;
+    const known = this.#capOf.get(keyOf(entry));
+    if (known !== undefined) return known;
     for (const { name, select } of this.#selectors) {
       for (const selector of select) {
         try {
@@ -413,6 +438,10 @@ class Caps {
     }
     return undefined;
   }
+}
+
+function keyOf({ pid, startTime }: GroupMember): string {
+  return `${pid} ${startTime}`;
 }
 
 function groupOf(

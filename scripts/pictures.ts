@@ -41,6 +41,10 @@ const SERVICES = [
 ];
 
 await using cleanup = new AsyncDisposableStack();
+Deno.addSignalListener("SIGINT", async () => {
+  await cleanup.disposeAsync();
+  Deno.exit(130);
+});
 await requirePrograms({ tmux: "tmux", chromium: "chromium" });
 const folder = await Deno.makeTempDir({
   dir: "/var/tmp",

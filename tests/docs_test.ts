@@ -1,10 +1,10 @@
 /**
  * The documentation: every command line of rcap in it is one that rcap understands, every
- * configuration is valid, every link leads somewhere. In the pages for users, a block of
- * commands of others says why it is not run: `<!-- not run: REASON -->`.
+ * configuration is valid, every link leads somewhere.
  *
- * Nothing is run: commands are parsed with the options, values and selectors of the real
- * command tree.
+ * Nothing is run here: commands are parsed with the options, values and selectors of the
+ * real command tree. `tests/package/docs_test.ts` runs them in a clean system, and
+ * `tests/live/docs_output_test.ts` compares their output.
  *
  * @module
  */
@@ -20,50 +20,27 @@ import {
 } from "../lib/config/config.ts";
 import { configPaths } from "../lib/config/config_files.ts";
 import { linux } from "../lib/platform/linux/system.ts";
+import { jsonSchemas } from "../scripts/package/json_schemas.ts";
 import { describedProgram } from "../scripts/package/tree.ts";
 import "../ffi/testing.ts";
 import { say } from "./support/say.ts";
 import {
   anchorsOf,
-  type Block,
   blocksOf,
   linksOf,
   shellCommands,
 } from "./support/markdown.ts";
+import {
+  differences,
+  keysOf,
+  keysOfSchema,
+  notationsIn,
+  parseNotation,
+} from "./support/notation.ts";
+import { commandBlocks, PAGES, readPage, ROOT } from "./support/pages.ts";
 
-const ROOT = new URL("../", import.meta.url).pathname;
-/** The pages in which a block of commands without rcap has to say why it is not run. */
-const FOR_USERS = [
-  "docs/choosing-a-cap.md",
-  "docs/comparison.md",
-  "docs/concepts.md",
-  "docs/troubleshooting.md",
-  "docs/tutorial.md",
-];
-const PAGES = [
-  "CONTRIBUTING.md",
-  "README.md",
-  "SECURITY.md",
-  ...pagesIn("docs"),
-  ...pagesIn("docs/commands"),
-];
-
-function pagesIn(folder: string): string[] {
-  return [...Deno.readDirSync(`${ROOT}${folder}`)]
-    .map(({ name }) => `${folder}/${name}`)
-    .filter((name) => name.endsWith(".md")).sort();
-}
-
-function read(page: string): string {
-  return Deno.readTextFileSync(`${ROOT}${page}`);
-}
-
-/** The commands of a block: all of a script, and what is typed at a prompt. */
-function commandsOf({ language, text }: Block): string[][] {
-  if (language === "sh") return shellCommands(text);
-  const typed = [...text.matchAll(/^[$#] (rcap .*)$/gm)];
-  return typed.flatMap(([, command = ""]) => shellCommands(command));
-}
+/** The last keys of objects of which there is no schema. */
+const WITHOUT_SCHEMA = ["heat"];
 
 /** Users of examples do not exist here. */
 function withRoot(text: string): string {
@@ -113,14 +90,10 @@ Deno.test("every command line of rcap in the documentation is one that it unders
   const parse = await commandLineParser();
   const problems: string[] = [];
   let parsed = 0;
-  let notRun = 0;
   for (const page of PAGES) {
-    for (const block of blocksOf(read(page))) {
-      for (const words of commandsOf(block)) {
-        if (words[0] !== "rcap") {
-          notRun++;
-          continue;
-        }
+    for (const { block, commands } of commandBlocks(page)) {
+      for (const words of commands) {
+        if (words[0] !== "rcap") continue;
         parsed++;
         try {
           await parse(words.slice(1));
@@ -130,9 +103,7 @@ Deno.test("every command line of rcap in the documentation is one that it unders
       }
     }
   }
-  say(
-    `${parsed} command lines of rcap were parsed; ${notRun} of other programs were not run`,
-  );
+  say(`${parsed} command lines of rcap were parsed`);
   assertEquals(problems, []);
   // If the search for command lines breaks, it finds none.
   assert(parsed > 50, `${parsed}`);
@@ -160,21 +131,6 @@ Deno.test("a command line that rcap does not understand is found", async () => {
   }
 });
 
-Deno.test("in the pages for users, commands of others say why they are not run", () => {
-  const problems: string[] = [];
-  for (const page of FOR_USERS) {
-    for (const block of blocksOf(read(page))) {
-      const others = commandsOf(block).filter(([program]) =>
-        program !== "rcap"
-      );
-      if (others.length > 0 && block.notRun === undefined) {
-        problems.push(`${page}:${block.line}: ${others[0]?.join(" ")}`);
-      }
-    }
-  }
-  assertEquals(problems, []);
-});
-
 /** Returns the problems of a configuration. */
 async function problemsOf(text: string): Promise<string[]> {
   const folder = Deno.makeTempDirSync({ prefix: "rcap-docs-" });
@@ -198,7 +154,7 @@ async function problemsOf(text: string): Promise<string[]> {
 Deno.test("every configuration in the documentation is valid", async () => {
   let configurations = 0;
   for (const page of PAGES) {
-    for (const { language, text, line } of blocksOf(read(page))) {
+    for (const { language, text, line } of blocksOf(readPage(page))) {
       if (language !== "toml" || !text.includes("[[cap]]")) continue;
       configurations++;
       assertEquals(await problemsOf(text), [], `${page}:${line}`);
@@ -215,7 +171,7 @@ Deno.test("every configuration in the documentation is valid", async () => {
 Deno.test("every link in the documentation leads to a page and its heading", () => {
   const problems: string[] = [];
   for (const page of PAGES) {
-    for (const link of linksOf(read(page))) {
+    for (const link of linksOf(readPage(page))) {
       if (/^[a-z]+:/.test(link)) continue;
       const [path, anchor] = link.split("#");
       const url = new URL(path || page.replace(/.*\//, ""), `file:///${page}`);
@@ -226,7 +182,7 @@ Deno.test("every link in the documentation leads to a page and its heading", () 
         problems.push(`${page}: no ${target}`);
         continue;
       }
-      if (anchor !== undefined && !anchorsOf(read(target)).has(anchor)) {
+      if (anchor !== undefined && !anchorsOf(readPage(target)).has(anchor)) {
         problems.push(`${page}: no heading ${anchor} in ${target}`);
       }
     }
@@ -237,7 +193,7 @@ Deno.test("every link in the documentation leads to a page and its heading", () 
 Deno.test("every picture is small, and a page shows it", () => {
   const shown = new Set(
     PAGES.flatMap((page) =>
-      linksOf(read(page)).map((link) =>
+      linksOf(readPage(page)).map((link) =>
         new URL(link, `file:///${page}`).pathname.slice(1)
       )
     ),
@@ -252,10 +208,46 @@ Deno.test("every picture is small, and a page shows it", () => {
   assert(pictures.length >= 4);
 });
 
+Deno.test("the JSON that a page describes has the keys of a schema of its command", () => {
+  const schemas = [...jsonSchemas()].map(([name, schema]) =>
+    [name.replace(".schema.json", ""), keysOfSchema(schema)] as const
+  );
+  let compared = 0;
+  for (const { name } of COMMANDS) {
+    const ofCommand = schemas.filter(([of]) => of.split("-")[0] === name);
+    for (const notation of notationsIn(readPage(`docs/commands/${name}.md`))) {
+      const found = ofCommand.map(([, keys]) => differences(notation, keys));
+      if (found.length === 0) continue;
+      // `inspect` has one for each of its options.
+      const [fewest] = found.toSorted((a, b) => a.length - b.length);
+      if (WITHOUT_SCHEMA.includes(Object.keys(notation).at(-1) ?? "")) continue;
+      compared++;
+      assertEquals(fewest, [], name);
+    }
+  }
+  assert(compared >= 10, `${compared}`);
+});
+
+Deno.test("a key that is missing, or too many, is found", () => {
+  const notation = parseNotation(
+    "{version, groups: [{name, memory: {total}}]}",
+  );
+  const real = { version: 1, groups: [{ name: "a", memory: { used: 1 } }] };
+  assertEquals(differences(notation, keysOf({ ...real, more: 1 })), [
+    "groups.memory.total is not there",
+    "groups.memory.used is not documented",
+    "more is not documented",
+  ]);
+  assertEquals(differences(notation, keysOf({ groups: [{ name: "a" }] })), [
+    "version is not there",
+    "groups.memory is not there",
+  ]);
+});
+
 Deno.test("every command has a page, and the page of all commands leads to it", () => {
-  const all = read("docs/commands.md");
+  const all = readPage("docs/commands.md");
   for (const { name, summary } of COMMANDS) {
-    assert(read(`docs/commands/${name}.md`).startsWith(`# rcap ${name}\n`));
+    assert(readPage(`docs/commands/${name}.md`).startsWith(`# rcap ${name}\n`));
     const row = `| [\`${name}\`](commands/${name}.md) | ${summary} |`;
     assert(all.replace(/ +/g, " ").includes(row), row);
   }

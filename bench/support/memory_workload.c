@@ -1,18 +1,18 @@
 /* Uses its memory in one of several ways, as fast as it can.
  *
  *   memory_workload RECORDS hotcold BYTES
- *   memory_workload RECORDS drift BYTES
+ *   memory_workload RECORDS drift BYTES [MOVE_MS]
  *   memory_workload RECORDS zipf BYTES EXPONENT
  *   memory_workload RECORDS fleet BYTES PROCESSES AWAKE_MS
  *   memory_workload RECORDS backup BYTES MINUTE_MS
  *
  * An operation reads a record of 512 bytes of some page, and one in ten writes to
  * it. hotcold: 40 % of the memory are hot; every 10,000th operation uses the rest.
- * drift: the same, but the hot part moves by 10 % of the memory every 10 s. zipf: the
- * popularity of pages follows Zipf's law. fleet: PROCESSES processes of BYTES bytes,
- * of which one is awake at a time and uses all its memory. backup: 20 % of the memory
- * are hot; every MINUTE_MS another 30 % are used once, and a backup that begins every
- * fifth MINUTE_MS reads everything once.
+ * drift: the same, but the hot part moves by 10 % of the memory every MOVE_MS, 10 s by
+ * default. zipf: the popularity of pages follows Zipf's law. fleet: PROCESSES processes
+ * of BYTES bytes, of which one is awake at a time and uses all its memory. backup: 20 %
+ * of the memory are hot; every MINUTE_MS another 30 % are used once, and a backup that
+ * begins every fifth MINUTE_MS reads everything once.
  *
  * With -r before all that, page faults are counted by how long the page had not been
  * used, which takes memory and time of its own. */
@@ -147,6 +147,7 @@ int main(int argc, char **argv) {
   char *memory = fill(pages, &state);
   uint32_t *last = counts_refaults ? begin_uses(pages) : NULL;
   int drifts = strcmp(mode, "drift") == 0;
+  uint64_t move = drifts && argc > 4 ? strtoull(argv[4], NULL, 10) : 10000;
   int is_zipf = strcmp(mode, "zipf") == 0;
   int is_service = strcmp(mode, "backup") == 0;
   struct service service = {.pages = pages, .warm = pages, .backup = pages};
@@ -163,7 +164,7 @@ int main(int argc, char **argv) {
     } else if (is_service) {
       page = choose_served(&service, record, now - began, random);
     } else {
-      size_t base = drifts ? (now - began) / 10000000000ull * (pages / 10) : 0;
+      size_t base = drifts ? (now - began) / (move * 1000000) * (pages / 10) : 0;
       page = choose_hot(pages, base, random);
     }
     operate(memory, page, random);

@@ -14,7 +14,7 @@ import { BUCKETS, IDLE_BANDS, type Operations } from "./operations.ts";
 const FOLDER = new URL(".", import.meta.url).pathname;
 
 /** 64-bit words of `struct record` of operations.h. */
-const RECORD_WORDS = 3 + BUCKETS + IDLE_BANDS;
+export const RECORD_WORDS = 3 + BUCKETS + IDLE_BANDS;
 
 /** Parameters of the workloads, with sizes in bytes. */
 export interface WorkloadSizes {
@@ -28,6 +28,8 @@ export interface WorkloadSizes {
   readonly fleetSize: number;
   /** How long each process of the fleet is awake, in milliseconds. */
   readonly awake: number;
+  /** How often the hot part of `drift` moves, in milliseconds; 10,000 by default. */
+  readonly move?: number;
   /** By which factor the minutes of `backup`, `jvm` and `bgsave` are shorter; 6 by default. */
   readonly hurry?: number;
   /** The most operations a second, of each process; as many as possible by default. */
@@ -62,6 +64,9 @@ const MIB = 2 ** 20;
 
 const HURRY = 6;
 
+/** How often the hot part of `drift` moves, in milliseconds. */
+const MOVE = 10_000;
+
 const shorter = (hurry = HURRY) => `times ${hurry} times shorter`;
 
 /** The length of a minute, in milliseconds. */
@@ -79,13 +84,16 @@ export const WORKLOADS: readonly WorkloadKind[] = [
   },
   {
     name: "drift",
-    what: ({ size }) =>
-      `the same, and the hot part moves by 10 % of ${
-        size / MIB
-      } MiB every 10 s`,
+    what: ({ size, move = MOVE }) =>
+      `the same, and the hot part moves by 10 % of ${size / MIB} MiB every ${
+        move / 1000
+      } s`,
     cap: 0.6,
     // Two moves in every measurement.
-    atLeast: () => ({ settle: 9, measure: 20 }),
+    atLeast: ({ move = MOVE }) => ({
+      settle: 0.9 * move / 1000,
+      measure: 2 * move / 1000,
+    }),
   },
   {
     name: "skewed",
@@ -217,7 +225,7 @@ export class RunningWorkload implements AsyncDisposable {
     } else {
       const args: Record<string, (string | number)[]> = {
         hotcold: ["hotcold", sizes.size],
-        drift: ["drift", sizes.size],
+        drift: ["drift", sizes.size, sizes.move ?? MOVE],
         skewed: ["zipf", sizes.size, sizes.exponent],
         fleet: ["fleet", sizes.fleetSize, sizes.fleet, sizes.awake],
         backup: ["backup", sizes.size, minuteOf(sizes)],
@@ -369,15 +377,18 @@ const GENERATORS = [
  * Compiles the generators into a new folder.
  *
  * @param held removes the folder when it is disposed of.
+ * @param options of the compiler.
  * @returns the folder.
  */
 export async function compileGenerators(
   held: AsyncDisposableStack,
+  options: readonly string[] = [],
 ): Promise<string> {
   const folder = Deno.makeTempDirSync({ prefix: "rcap-bench-" });
   held.defer(() => Deno.remove(folder, { recursive: true }));
   for (const name of GENERATORS) {
-    const args = ["-O2", "-o", `${folder}/${name}`, `${FOLDER}${name}.c`];
+    const args = ["-O2", ...options, "-o", `${folder}/${name}`]
+      .concat(`${FOLDER}${name}.c`);
     const { success, stderr } = await new Deno.Command("gcc", {
       args: [...args, "-lm"],
     }).output();

@@ -13,8 +13,8 @@ import { whyNotReclaimed } from "./reclaim.ts";
 export interface CapSurroundings {
   /** Of the machine, in bytes. */
   readonly totalMemory: number;
-  /** The device or file of the machine's swap, if it is on a disk. */
-  readonly swapDisk?: string;
+  /** The device or file of the machine's swap, if it is on a disk; null if that is not known. */
+  readonly swapDisk?: string | null;
   /** Whether a file sets the policy `clock`. */
   readonly writesClock: boolean;
   readonly system: Pick<OperatingSystem, "whyNotReclaimable">;
@@ -64,8 +64,13 @@ export function capDoubts(
   if (swapDisk !== undefined && canSwap && max_swap_writes === undefined) {
     doubts.push({
       key: "name",
-      message:
-        `cap "${name}" has no max_swap_writes, and swap is on a disk (${swapDisk}), which writes wear out`,
+      message: `cap "${name}" has no max_swap_writes, and ${
+        swapDisk === null
+          ? "swap may be on a disk"
+          : `swap is on a disk (${swapDisk})`
+      }, which writes wear out${
+        swapDisk === null ? " (/proc/swaps cannot be read)" : ""
+      }`,
       suggestion:
         `add max_swap_writes = "20G/day" or what the disk endures, or swap to zram`,
     });

@@ -129,8 +129,8 @@ export interface ConfigReading {
 
 /** What reading a configuration depends on. */
 export interface ConfigSurroundings extends FileSurroundings {
-  /** The device or file of the machine's swap, if it is on a disk. */
-  readonly swapDisk?: string;
+  /** The device or file of the machine's swap, if it is on a disk; null if that is not known. */
+  readonly swapDisk?: string | null;
   /** Whether the configuration may be without caps. */
   readonly hasOtherCaps?: boolean;
 }

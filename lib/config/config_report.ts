@@ -32,16 +32,19 @@ export interface CheckReport {
   /** The merged configuration; `null` if it is not valid. */
   readonly config: {
     readonly daemon: Omit<DaemonConfig, "caps">;
-    readonly caps: readonly {
-      readonly name: string;
-      readonly select: readonly WrittenSelector[];
-      readonly maxRss?: number;
-      /** In seconds, or `auto`. */
-      readonly idle?: number | "auto";
-      readonly maxSwapWrites?: WrittenRate;
-      readonly maxPageoutRate?: WrittenRate;
-      readonly place: string;
-    }[];
+    readonly caps: readonly (
+      & Omit<
+        CapConfig,
+        "select" | "idle" | "maxSwapWrites" | "maxPageoutRate"
+      >
+      & {
+        readonly select: readonly WrittenSelector[];
+        /** In seconds, or `auto`. */
+        readonly idle?: number | "auto";
+        readonly maxSwapWrites?: WrittenRate;
+        readonly maxPageoutRate?: WrittenRate;
+      }
+    )[];
   } | null;
 }
 

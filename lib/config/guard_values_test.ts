@@ -15,7 +15,7 @@ import { checkReport, renderConfig } from "./config_report.ts";
 /** Reads a configuration of one file. */
 async function read(
   text: string,
-  more: { swapDisk?: string; missingCapKeys?: readonly string[] } = {},
+  more: { swapDisk?: string | null; missingCapKeys?: readonly string[] } = {},
 ): Promise<ConfigReading & { told: string[]; warned: string[] }> {
   const directory = Deno.makeTempDirSync({ prefix: "rcap-" });
   try {
@@ -188,6 +188,10 @@ Deno.test("swap on a disk draws a warning for a cap that may write to it without
     (await read(capWith('max_rss = "2G"', ...more), { swapDisk })).warned;
   assertEquals(await warned(), [
     'rcap.toml:2: cap "a" has no max_swap_writes, and swap is on a disk (/dev/mmcblk0p2), which writes wear out; add max_swap_writes = "20G/day" or what the disk endures, or swap to zram',
+  ]);
+  const unknown = await read(capWith('max_rss = "2G"'), { swapDisk: null });
+  assertEquals(unknown.warned, [
+    'rcap.toml:2: cap "a" has no max_swap_writes, and swap may be on a disk, which writes wear out (/proc/swaps cannot be read); add max_swap_writes = "20G/day" or what the disk endures, or swap to zram',
   ]);
   assertEquals(await warned('max_swap_writes = "20G/day"'), []);
   assertEquals(await warned('only = "file"'), []);

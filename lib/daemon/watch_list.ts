@@ -4,12 +4,15 @@
  * @module
  */
 
-import { writtenAs } from "../collection/selectors.ts";
 import type { CapConfig } from "../config/config.ts";
 import { isExhausted } from "../errors.ts";
 import { CappedGroup } from "../group/capped_group.ts";
 import { containerOf } from "../group/group_containers.ts";
-import type { LearntGroup, LearntPlace } from "../group/learnt_group.ts";
+import {
+  type LearntGroup,
+  type LearntPlace,
+  selectionOf,
+} from "../group/learnt_group.ts";
 import type { OnPagedata, OnRead } from "../group/measured_memory.ts";
 import { Member } from "../group/member.ts";
 import { Membership } from "../group/membership.ts";
@@ -240,11 +243,6 @@ export class WatchList {
       }
     }
   }
-}
-
-/** The selectors of a cap, as one text. */
-function selectionOf({ select }: CapConfig): string {
-  return JSON.stringify(select.map(writtenAs));
 }
 
 /** How the time idle is known, which decides what is recorded. */

@@ -25,7 +25,7 @@ import type { Taken } from "./measured_memory.ts";
 import type { Member } from "./member.ts";
 import type { Growth } from "./growth.ts";
 import { NetSavings } from "./net_savings.ts";
-import type { GroupState } from "./state.ts";
+import { type GroupState, MOST_MEMBERS } from "./state.ts";
 import { warningsOf } from "./warnings.ts";
 
 /** References are recorded from this share of the cap on. */
@@ -479,6 +479,8 @@ export class CappedGroup {
       cap: this.hasCap ? this.cap : null,
       configuredCap: this.#definition.maxRss ?? null,
       processes: this.#members.size,
+      members: this.processes.slice(0, MOST_MEMBERS)
+        .map(({ entry: { pid, startTime } }) => ({ pid, startTime })),
       avoided: this.avoided,
       addressSpace: sumOf(this.members, ({ entry }) => entry.image),
       rss: this.#last.size,

@@ -181,12 +181,13 @@ export class GuardRails {
    * Returns how much may be paged out, in bytes: more than wanted, too, since a scan may
    * go further; Infinity without a limit.
    *
-   * @param swapDisk the device of the swap that is used next, if it is on a disk.
+   * @param swapDisk the device of the swap that is used next, if it is on a disk; null if
+   * that is not known.
    */
   allow(
     { purpose, bytes, size }: Wanted,
     { now, interval }: GuardMoment,
-    swapDisk?: string,
+    swapDisk?: string | null,
   ): number {
     const { minRss, maxRefaults, only } = this.#settings;
     this.#size = size;

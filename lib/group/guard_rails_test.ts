@@ -18,7 +18,7 @@ class Guarded {
   now = 1e9;
   size = 1024 * MIB;
   readonly workingSet: number;
-  swapDisk: string | undefined;
+  swapDisk: string | null | undefined;
 
   constructor(settings: GuardSettings, workingSet = 400 * MIB) {
     this.workingSet = workingSet;
@@ -251,6 +251,11 @@ Deno.test("idle memory goes slowly to swap on a disk, which is said, unless a ra
   assertEquals(guarded.allow(500), 80);
   assertEquals(guarded.why, [
     "held back by max_pageout_rate: 16M/s, the default for swap on a disk (/dev/sda2)",
+  ]);
+  guarded.swapDisk = null;
+  assertEquals(guarded.allow(500), 80);
+  assertEquals(guarded.why, [
+    "held back by max_pageout_rate: 16M/s, the default where it is not known whether swap is on a disk",
   ]);
   guarded.guard.configure({
     idle: MINUTE,

@@ -84,9 +84,14 @@ export function describeFloor(size: number, least: number): HeldBack {
 }
 
 /** More is to go than the rate lets go now. */
-export function describeRate(rate: ByteRate, disk?: string): HeldBack {
+export function describeRate(
+  rate: ByteRate,
+  disk: string | null | undefined,
+): HeldBack {
   const why = disk === undefined
     ? ""
+    : disk === null
+    ? ", the default where it is not known whether swap is on a disk"
     : `, the default for swap on a disk (${disk})`;
   return {
     by: "max_pageout_rate",

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { type Selector, writtenAs } from "../collection/selectors.ts";
 import type { LearntIdleTime } from "./idle_time.ts";
 
 /** A program: where it is for its process, and which file that is. */
@@ -20,6 +21,13 @@ export interface LearntGroup {
   readonly select: string;
   readonly programs: readonly Program[];
   readonly idleTime: LearntIdleTime;
+}
+
+/** The selectors of a group as one text, by which it is known again. */
+export function selectionOf(
+  { select }: { readonly select: readonly Selector[] },
+): string {
+  return JSON.stringify(select.map(writtenAs));
 }
 
 /** Keeps what was learnt of groups. */

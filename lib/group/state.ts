@@ -57,6 +57,16 @@ export interface DaemonState {
   readonly groups: readonly GroupState[];
 }
 
+/** The most members that are named, so that the state stays small. */
+export const MOST_MEMBERS = 2000;
+
+/** A member of a group. */
+export interface GroupMember {
+  readonly pid: number;
+  /** When it started, in clock ticks. */
+  readonly startTime: number;
+}
+
 /** The state of one group. */
 export interface GroupState {
   readonly id: number;
@@ -67,6 +77,8 @@ export interface GroupState {
   readonly configuredCap: number | null;
   /** How many members it has. */
   readonly processes: number;
+  /** Which processes these are, at most {@linkcode MOST_MEMBERS} of them. */
+  readonly members: readonly GroupMember[];
   /** How many further processes are left alone because their cgroups ask for it. */
   readonly avoided: number;
   /** Total size of the members' address spaces. */

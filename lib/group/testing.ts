@@ -18,6 +18,7 @@ export function groupState(
     cap: 2 ** 30,
     configuredCap: 2 ** 30,
     processes: 3,
+    members: [],
     avoided: 0,
     addressSpace: 2 ** 33,
     rss: 2 ** 29,

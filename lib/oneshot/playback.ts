@@ -8,7 +8,6 @@
 import type { Staying } from "../collection/what_stays.ts";
 import { RcapError } from "../errors.ts";
 import type { Pagedata } from "../memory/pagedata.ts";
-import { systemClock } from "../platform/clock.ts";
 import type { FileCalls } from "../platform/directory.ts";
 import type { MachineMemory } from "../platform/platform.ts";
 import type { RecordingEnd } from "../recording/reader.ts";
@@ -20,13 +19,11 @@ import type {
   RecordedStep,
   RecordingInfo,
 } from "../recording/records.ts";
+import { stepsOf } from "../recording/turns.ts";
 import { PageAges } from "../scanner/ages.ts";
 import type { GroupReading } from "../scanner/group_reading.ts";
 import { UNIT } from "../scanner/moves.ts";
 import type { SizedMember } from "./sized_group.ts";
-
-/** For how long a signal may wait, in milliseconds. */
-const LONGEST_TURN = 50;
 
 /** Which recording is played. */
 export interface RecordingSource {
@@ -177,19 +174,13 @@ export async function playRecording(
   filter: PlaybackFilter,
   onStep: (step: PlayedStep, info: RecordingInfo) => void,
 ): Promise<Playback> {
-  let lastPause = performance.now();
   using recording = openRecording(files, path);
   const { reader } = recording;
   const { from = 0, to = Infinity } = filter;
   const played = new Map<RecordedProcess, PlayedProcess>();
   let [seconds, steps, shown] = [0, 0, 0];
   let selected = 0;
-  for (const step of reader.steps()) {
-    if (performance.now() - lastPause > LONGEST_TURN) {
-      await systemClock.sleep(0);
-      signal.throwIfAborted();
-      lastPause = performance.now();
-    }
+  for await (const step of stepsOf(reader, signal)) {
     const interval = step.seconds - seconds;
     seconds = step.seconds;
     steps++;

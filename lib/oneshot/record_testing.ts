@@ -58,6 +58,14 @@ export async function withRecording<T>(
 ): Promise<T> {
   const file = new MemoryFile();
   await recordOn(platform, file, { observation: minutes * 60_000 });
+  return await withFile(file, step);
+}
+
+/** Runs a step with the path of a file that has the same contents. */
+export async function withFile<T>(
+  file: MemoryFile,
+  step: (path: string) => Promise<T>,
+): Promise<T> {
   const path = Deno.makeTempFileSync({ prefix: "rcap-" });
   try {
     Deno.writeFileSync(path, file.bytes);

@@ -178,7 +178,7 @@ Deno.test("the summary, the map and the values that a report prints", async () =
       "Working set: 6.2M was used within 2m0s, on average; 4.3M within an interval.",
       "Not used at all: 7.8M in 10m0s.",
     ]);
-    const map = drawHeat(found.heat, { color: false, utf8: false });
+    const map = drawHeat(found.heat, { color: false, unicode: false });
     const rows = map.split("\n").filter((line) => line.startsWith("|"));
     assertEquals(rows.length, found.heat.rows.length);
     assertEquals(rows[0].slice(0, 62), `|${"#".repeat(60)}|`);

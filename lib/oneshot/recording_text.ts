@@ -10,6 +10,7 @@ import {
   type Printable,
   printable,
 } from "../report/escape.ts";
+import { heatLegend, type HeatOptions, heatStrip } from "../report/heat.ts";
 import {
   countOf,
   exactSize,
@@ -23,18 +24,8 @@ import type {
 } from "./recording_report.ts";
 import { formatPart, formatRate } from "./size_summary.ts";
 
-/** How much of a cell was used, from not at all to all of it. */
-const SHADES = { utf8: "·░▒▓█", ascii: ".:+*#" };
-/** Colours of the same on a terminal: from dark blue to bright yellow, of 256. */
-const COLORS = [238, 24, 30, 172, 226];
-/** A share up to which each shade goes; above all, the last. */
-const STEPS = [0.001, 0.25, 0.5, 0.75];
-
 /** How characters are written. */
-export interface TextOptions {
-  readonly color: boolean;
-  /** Whether the terminal shows more than ASCII. */
-  readonly utf8: boolean;
+export interface TextOptions extends HeatOptions {
   /** How wide lines may be, where names are cut for it; no limit by default. */
   readonly width?: number;
 }
@@ -118,47 +109,34 @@ function describeRecommendation({ sizing }: RecordingReport): string[] {
 /** Draws a heat map: time across, addresses down. */
 export function drawHeat(
   { rows, columns, resident, used }: ReportedHeat,
-  { color, utf8, width: widest = Infinity }: TextOptions,
+  { color, unicode, width: widest = Infinity }: TextOptions,
 ): Printable {
-  const shades = utf8 ? SHADES.utf8 : SHADES.ascii;
   const width = columns.length;
-  const edge = utf8 ? "│" : "|";
+  const edge = unicode ? "│" : "|";
   const size = (bytes: number) => formatSize(bytes).padStart(8);
   const texts: string[] = [];
   let [pid, name] = [-1, ""];
   for (const [at, row] of rows.entries()) {
-    let line = "";
-    let last = -1;
-    for (let column = 0; column < width; column++) {
+    const shares = columns.map((_, column) => {
       const cell = at * width + column;
-      const level = resident[cell] === 0
-        ? -1
-        : STEPS.filter((most) => used[cell] > most).length;
-      if (color && level !== last) {
-        line += level < 0 ? "\x1b[0m" : `\x1b[38;5;${COLORS[level]}m`;
-      }
-      last = level;
-      line += level < 0 ? " " : [...shades][level];
-    }
-    if (color) line += "\x1b[0m";
+      return resident[cell] === 0 ? null : used[cell];
+    });
+    const line = heatStrip(shares, { unicode, color });
     const isNewProcess = row.pid !== pid;
     const isNew = isNewProcess || row.name !== name || row.isMixed;
     [pid, name] = [row.pid, row.name];
     const text = nameOf(row.name) + (row.isMixed ? " and others" : "");
-    const label = isNew ? text : utf8 ? "″" : '"';
+    const label = isNew ? text : unicode ? "″" : '"';
     const process = isNewProcess ? `${row.pid} ` : "";
     const room = Math.max(SHORTEST_NAME, widest - width - 12);
-    const beside = endOf(escapeLine(process + label), room, utf8);
+    const beside = endOf(escapeLine(process + label), room, unicode);
     texts.push(`${edge}${line}${edge}${size(row.bytes)}  ${beside}\n`);
   }
   const end = formatSeconds(columns[width - 1] ?? 0);
   const axis = `0s${end.padStart(Math.max(width, 4))}`;
-  const legend = [...shades].map((shade, level) =>
-    `${shade} ${["not used", "", "", "", "all used"][level]}`.trim()
-  ).join(" ");
   return printable(
     `${texts.join("")} ${axis}\n\n${
-      lines(`Use of what was in memory: ${legend}`)
+      lines(`Use of what was in memory: ${heatLegend({ unicode })}`)
     }`,
   );
 }
@@ -167,10 +145,10 @@ export function drawHeat(
 const SHORTEST_NAME = 20;
 
 /** The end of a text that is too long: of a path, it says more than the start. */
-function endOf(text: string, room: number, utf8: boolean): string {
+function endOf(text: string, room: number, unicode: boolean): string {
   const characters = [...text];
   if (characters.length <= room) return text;
-  const mark = utf8 ? "…" : "...";
+  const mark = unicode ? "…" : "...";
   return mark + characters.slice(characters.length - room + mark.length)
     .join("");
 }

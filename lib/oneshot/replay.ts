@@ -15,6 +15,7 @@ import { SimulatedClock } from "../platform/simulated_clock.ts";
 import { policyOf } from "../policy/policies.ts";
 import type { GroupPolicy } from "../policy/policy.ts";
 import { openRecording } from "../recording/recording_file.ts";
+import { stepsOf } from "../recording/turns.ts";
 import { PARTS } from "../recording/replayed_memory.ts";
 import { ReplayedPlatform } from "../recording/replayed_platform.ts";
 import type { RecordedProcess, RecordedStep } from "../recording/records.ts";
@@ -28,9 +29,6 @@ export interface ReplayRow {
   readonly pagedOut: number;
   readonly refaults: number;
 }
-
-/** A signal waits for so many intervals, if a step is longer. */
-const LONGEST_TURN = 1000;
 
 /** What a policy would have done. */
 export interface PolicyReplay {
@@ -90,8 +88,7 @@ export async function replayRecording(
     interval = reader.info.interval;
     const replay = new Replay(policy, options, interval);
     [seconds, sizes, steps] = [0, 0, 0];
-    for (const step of reader.steps()) {
-      options.signal.throwIfAborted();
+    for await (const step of stepsOf(reader, options.signal)) {
       const chosen = chosenOf(step, options);
       for (const { figures } of chosen.processes.values()) {
         sizes += figures.size;
@@ -139,6 +136,7 @@ class Replay {
   readonly #signal: AbortSignal;
   readonly #interval: number;
   readonly #timeline: ReplayRow[] = [];
+  readonly #playEvery: (milliseconds: number) => void;
   /** The first interval in which the cap was met. */
   #met: number | undefined;
   /** Of the interval that is played: when it began and how long it is, in milliseconds. */
@@ -169,7 +167,10 @@ class Replay {
       log: new Log("error"),
       signal,
     });
-    this.#clock.repeat(this.#interval / PARTS, () => this.#playTillNow());
+    this.#playEvery = this.#clock.repeat(
+      this.#interval / PARTS,
+      () => this.#playTillNow(),
+    );
   }
 
   #playTillNow(): void {
@@ -189,15 +190,13 @@ class Replay {
     this.#began = clock.now();
     const end = Math.max(step.seconds * 1000, this.#began + 1);
     this.#length = end - this.#began;
+    // However long it is, a gap of days for instance, it has as many parts.
+    this.#playEvery(this.#length / PARTS);
     // At the start, the sizes and references of the interval before are known.
     const work = this.#timeline.length > 0 ? this.#work() : Promise.resolve();
     await clock.finish(work, this.#interval / PARTS);
     const afterScan = platform.size;
-    while (clock.now() < end) {
-      this.#signal.throwIfAborted();
-      const turn = this.#interval * LONGEST_TURN;
-      await clock.advance(Math.min(end - clock.now(), turn));
-    }
+    if (clock.now() < end) await clock.advance(end - clock.now());
     platform.playTo(PARTS);
     const seconds = this.#length / 1000;
     if (Math.min(afterScan, platform.size) <= this.#cap) {

@@ -11,6 +11,7 @@ import { POLICIES, type PolicyName } from "../config/policy_names.ts";
 import { RcapError } from "../errors.ts";
 import { CappedGroup } from "../group/capped_group.ts";
 import { Member } from "../group/member.ts";
+import { PagedataBuilder } from "../memory/pagedata.ts";
 import {
   FakeClock,
   FakePlatform,
@@ -24,7 +25,14 @@ import {
 import { operatingSystem } from "../platform/open.ts";
 import { Log } from "../platform/output.ts";
 import { policyOf } from "../policy/policies.ts";
-import { withRecording } from "./record_testing.ts";
+import { PageBits } from "../recording/page_bits.ts";
+import {
+  MACHINE_FIGURES,
+  noFigures,
+  PROCESS_FIGURES,
+} from "../recording/records.ts";
+import { RecordingWriter } from "../recording/writer.ts";
+import { MemoryFile, withFile, withRecording } from "./record_testing.ts";
 import { replayRecording, type ReplayReport } from "./replay.ts";
 
 // Opened before the first test, which would otherwise appear to leak it.
@@ -176,6 +184,69 @@ Deno.test("processes that come and go are replayed", async () => {
   });
   const sizes = found.timeline.map(({ size }) => size / PAGE);
   assert(sizes[0] > 6000 && sizes[35] <= 4000, `${sizes}`);
+});
+
+/** Writes a recording of a process that uses a quarter of its pages, with a gap within. */
+function withGap(gap: number, file: MemoryFile): void {
+  const pages = 4000;
+  const [start, flags] = [16, 0];
+  const writer = new RecordingWriter((part) => file.write(part), {
+    rcap: "1.2.3",
+    startedAt: 0,
+    interval: INTERVAL / 1000,
+    selectors: [],
+    pagedata: "pte",
+    isAnonymous: false,
+    pageIns: [],
+  });
+  const builder = new PagedataBuilder();
+  const place = { start: BigInt(start * PAGE), pageSize: PAGE, flags };
+  builder.addMapping({ ...place, pages });
+  builder.addPages(0, { count: pages, bits: 0 });
+  const pagedata = builder.build();
+  const used = new Uint8Array(pages).fill(1, 0, pages / 4);
+  const machine = noFigures(MACHINE_FIGURES);
+  const figures = { ...noFigures(PROCESS_FIGURES), isRead: 1 };
+  for (let step = 0; step < 20; step++) {
+    const seconds = step * INTERVAL / 1000 + (step < 10 ? 0 : gap);
+    writer.beginStep(seconds, machine);
+    const id = step > 0
+      ? 0
+      : writer.join({ pid: 1, startTime: 1, comm: "one", uid: 0 }) ?? -1;
+    writer.figures(id, { ...figures, size: pages * PAGE }, []);
+    writer.mappings(id, [
+      { start, units: pages, pageSize: PAGE, flags, isFile: false, name: "" },
+    ]);
+    const bits = new PageBits();
+    bits.take(pagedata, used, { moment: 1, most: 1000 });
+    writer.pages(id, bits);
+    writer.endStep();
+  }
+}
+
+Deno.test("a gap of nine years is one interval, and is replayed as soon as any", async () => {
+  const seconds = 9 * 365 * 86_400;
+  const [short, long] = await Promise.all([0, seconds].map(async (gap) => {
+    const file = new MemoryFile();
+    withGap(gap, file);
+    return await withFile(file, (path) =>
+      replayRecording(files, path, {
+        cap: 2000 * PAGE,
+        policies: POLICIES,
+        signal: new AbortController().signal,
+      }));
+  }));
+  assertEquals(long.seconds, short.seconds + seconds);
+  for (
+    const [at, { pagedOut, refaults, timeline }] of long.policies.entries()
+  ) {
+    assert(pagedOut >= 2000, `${pagedOut}`);
+    assertEquals([pagedOut, refaults, timeline.length], [
+      short.policies[at].pagedOut,
+      short.policies[at].refaults,
+      20,
+    ]);
+  }
 });
 
 Deno.test("a recording with one step cannot be replayed", async () => {

@@ -68,7 +68,7 @@ export class SizedProcess implements SizedMember {
   /** How much was in swap when it was first watched, in bytes. */
   outAtStart = 0;
   /** Why it is not watched, or no more. */
-  error: string | undefined;
+  failure: ProcessError | undefined;
   hasExited = false;
   /** Whether a reading was taken in this step. */
   #isRead = false;
@@ -124,7 +124,12 @@ export class SizedProcess implements SizedMember {
 
   /** Whether it is watched. */
   get isWatched(): boolean {
-    return this.error === undefined && !this.hasExited;
+    return this.failure === undefined && !this.hasExited;
+  }
+
+  /** Why it is not watched, or no more, in words. */
+  get error(): string | undefined {
+    return this.failure?.message;
   }
 
   /** Begins to watch. */
@@ -199,7 +204,7 @@ export class SizedProcess implements SizedMember {
     } catch (error) {
       if (!(error instanceof ProcessError)) throw error;
       this.hasExited = this.#sampleNow() === undefined;
-      if (!this.hasExited) this.error = error.message;
+      if (!this.hasExited) this.failure = error;
       this.#ages = undefined;
     }
   }

@@ -8,7 +8,7 @@
 import { selectableProcesses, selectProcesses } from "../collection/members.ts";
 import { SOON } from "../collection/observe.ts";
 import type { Selector } from "../collection/selectors.ts";
-import { NoMatch } from "../errors.ts";
+import { NoMatch, ProcessAccessDenied } from "../errors.ts";
 import { exclusive } from "../observer/exclusive_memory.ts";
 import type { ResetRights } from "../observer/reset_rights.ts";
 import { type Clock, systemClock } from "../platform/clock.ts";
@@ -101,7 +101,10 @@ export class ProcessWatch {
     const watched = all.filter(({ isWatched }) => isWatched);
     this.#began = this.#clock.now();
     if (watched.length === 0 && !signal.aborted) {
-      throw new NoMatch(all[0].error ?? "all processes have exited");
+      const failures = all.flatMap(({ failure }) => failure ?? []);
+      // One with a remedy says more.
+      throw failures.find((one) => one instanceof ProcessAccessDenied) ??
+        failures.at(0) ?? new NoMatch("all processes have exited");
     }
     this.#watcher.begin();
     // Commands end soon after a signal, with what is known by then.

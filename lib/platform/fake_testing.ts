@@ -41,7 +41,7 @@ export class FakePlatform implements Platform {
   /** Of the machine, and by cgroup: the share of time in which some process waits for memory. */
   pressure: number | undefined;
   readonly pressures = new Map<string, number>();
-  swapDisk: string | undefined;
+  swapDisk: string | null | undefined;
   /** How much memory holds each byte in swap. */
   swapShare: number | undefined = 0;
   /** What it costs its processes to be observed and paged out, where that is measured. */

@@ -413,8 +413,11 @@ export interface MachineMemory {
   readonly freeSwap: number;
   /** Memory that is in swap, too: read back, or not dropped yet; if the system knows. */
   readonly swapCached?: number;
-  /** The device or file of the swap that is used next, if that is known to be on a disk. */
-  readonly swapDisk?: string;
+  /**
+   * The device or file of the swap that is used next, if it is on a disk; null if there is
+   * swap, and it is not known where.
+   */
+  readonly swapDisk?: string | null;
 }
 
 /** The processes of a running system and their memory. */

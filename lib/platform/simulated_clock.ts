@@ -9,11 +9,18 @@ import type { Clock } from "./clock.ts";
 /** When the clock starts, in seconds since the epoch. */
 const EPOCH = 1_700_000_000;
 
+/** Something that is done again and again. */
+interface Repeated {
+  every: number;
+  next: number;
+  readonly step: () => void;
+}
+
 /** Time that passes when its owner lets it. */
 export class SimulatedClock implements Clock {
   #now = 0;
   readonly #sleepers = new Set<{ at: number; wake: () => void }>();
-  readonly #repeated: { every: number; next: number; step: () => void }[] = [];
+  readonly #repeated: Repeated[] = [];
 
   now(): number {
     return this.#now;
@@ -38,9 +45,18 @@ export class SimulatedClock implements Clock {
     signal?.removeEventListener("abort", stop);
   }
 
-  /** Does something every so many milliseconds, before anyone wakes then. */
-  repeat(every: number, step: () => void): void {
-    this.#repeated.push({ every, next: this.#now + every, step });
+  /**
+   * Does something every so many milliseconds, before anyone wakes then.
+   *
+   * @returns what changes how often, from now on.
+   */
+  repeat(every: number, step: () => void): (every: number) => void {
+    const repeated = { every, next: this.#now + every, step };
+    this.#repeated.push(repeated);
+    return (every) => {
+      repeated.every = every;
+      repeated.next = this.#now + every;
+    };
   }
 
   /** Lets time pass in which nobody wakes, as when the machine is suspended. */

@@ -5,15 +5,14 @@
  * @module
  */
 
-import * as v from "valibot";
 import type { SkipReason } from "../memory/process_memory.ts";
 import { UNIT } from "../scanner/moves.ts";
 import { DamagedRecording, Decoder, Malformed } from "./codec.ts";
+import { readInfo } from "./info.ts";
 import { type Frame, FrameReader, type ReadBytes } from "./frames.ts";
 import { BLOCK, BLOCK_WORDS, WORDS } from "./page_bits.ts";
 import {
   type Departure,
-  LARGEST_INFO,
   LEAVE_REASONS,
   LONGEST_COMM,
   MACHINE_FIGURES,
@@ -36,39 +35,8 @@ import {
 /** The largest number of a unit, exclusive: addresses of 64 bits. */
 const MOST_UNITS = 2 ** 52;
 const LARGEST_PAGE = 2 ** 30;
-
-/** The shortest and the longest interval of a writer, in seconds. */
-const SHORTEST_INTERVAL = 0.01;
-const LONGEST_INTERVAL = 86_400;
 /** The longest recording, in milliseconds: ten years. Minutes of it are counted. */
 const LONGEST = 3650 * 86_400_000;
-/** The last second that a date has: see ECMAScript, Time Values. */
-const LAST_SECOND = 8.64e12;
-
-const seconds = v.pipe(
-  v.number(),
-  v.finite(),
-  v.minValue(0),
-  v.maxValue(LAST_SECOND),
-);
-
-const INFO = v.object({
-  rcap: v.string(),
-  startedAt: seconds,
-  interval: v.pipe(
-    v.number(),
-    v.minValue(SHORTEST_INTERVAL),
-    v.maxValue(LONGEST_INTERVAL),
-  ),
-  selectors: v.array(v.string()),
-  pagedata: v.picklist(["pte", "smaps", "proc"]),
-  isAnonymous: v.boolean(),
-  pageIns: v.array(v.object({
-    from: v.picklist(["swap", "file", "reads"]),
-    device: v.string(),
-    nanoseconds: v.pipe(v.number(), v.finite(), v.minValue(0)),
-  })),
-});
 
 /** How a recording ends. */
 export interface RecordingEnd {
@@ -76,6 +44,14 @@ export interface RecordingEnd {
   readonly how: string | undefined;
   /** Where the file ends within a frame, in bytes; `undefined` if it does not. */
   readonly cutAt: number | undefined;
+}
+
+/** What the mappings of a process become in a step. */
+interface MappingsChange {
+  /** Those at the start, as before and as far as they were read. */
+  readonly mappings: RecordedMapping[];
+  /** Those at the end, which stay as they were. */
+  readonly kept: readonly RecordedMapping[];
 }
 
 /** A recording that is being read. */
@@ -92,6 +68,8 @@ export class RecordingReader {
   #isInStep = false;
   #how: string | undefined;
   #joined: RecordedProcess[] = [];
+  /** The mappings that change in this step. */
+  readonly #changes = new Map<RecordedProcess, MappingsChange>();
   #left: Departure[] = [];
 
   /**
@@ -107,25 +85,7 @@ export class RecordingReader {
     if (!frame) {
       throw new DamagedRecording(`${name} ends before its first step`);
     }
-    this.info = this.#guarded(frame, () => this.#readInfo(frame));
-  }
-
-  #readInfo({ contents }: Frame): RecordingInfo {
-    const decoder = new Decoder(contents);
-    if (decoder.byte() !== RECORD.info) {
-      throw new Malformed("it does not begin with what is recorded");
-    }
-    const text = decoder.raw(decoder.upTo(LARGEST_INFO, "its information"));
-    if (!decoder.isAtEnd) throw new Malformed("its first frame is too long");
-    let json: unknown;
-    try {
-      json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(text));
-    } catch {
-      throw new Malformed("its information is not JSON");
-    }
-    const info = v.safeParse(INFO, json);
-    if (info.success) return info.output;
-    throw new Malformed(`its information: ${info.issues[0].message}`);
+    this.info = this.#guarded(frame, () => readInfo(frame.contents));
   }
 
   /** How it ends; of use after the last step. */
@@ -140,10 +100,21 @@ export class RecordingReader {
    * @throws DamagedRecording at the first damage.
    */
   *steps(): Generator<RecordedStep> {
+    for (const step of this.turns()) if (step) yield step;
+  }
+
+  /**
+   * Reads the steps, in turns that take a fraction of a second at most, whatever the file
+   * says: gives `undefined` after a turn that did not complete one.
+   *
+   * @throws DamagedRecording at the first damage.
+   */
+  *turns(): Generator<RecordedStep | undefined> {
     let number = 0;
     for (;;) {
       const frame = this.#frames.next();
       if (!frame) return;
+      yield undefined;
       const decoder = new Decoder(frame.contents);
       while (!decoder.isAtEnd) {
         const isComplete = this.#guarded(frame, () => this.#record(decoder));
@@ -196,6 +167,12 @@ export class RecordingReader {
     switch (kind) {
       case RECORD.stepEnd:
         this.#isInStep = false;
+        for (const [process, { mappings, kept }] of this.#changes) {
+          process.mappings = kept.length === 0
+            ? mappings
+            : mappings.concat(kept);
+        }
+        this.#changes.clear();
         return true;
       case RECORD.join:
         this.#join(decoder);
@@ -262,7 +239,11 @@ export class RecordingReader {
     if (!reason) throw new Malformed("a process leaves for no known reason");
     const message = decoder.text();
     this.#blocks -= process.bits.size;
-    this.#mappings -= process.mappings.length;
+    const change = this.#changes.get(process);
+    this.#mappings -= change
+      ? change.mappings.length + change.kept.length
+      : process.mappings.length;
+    this.#changes.delete(process);
     process.bits.clear();
     process.mappings = [];
     this.#processes.delete(process.id);
@@ -286,19 +267,16 @@ export class RecordingReader {
 
   #readMappings(decoder: Decoder): void {
     const process = this.#process(decoder);
-    const before = process.mappings;
-    const first = decoder.upTo(before.length, "a number of mappings");
-    const last = decoder.upTo(before.length - first, "a number of mappings");
-    const most = MOST_MAPPINGS - this.#mappings + before.length - first - last;
-    const changed: RecordedMapping[] = [];
-    let end = first === 0
-      ? 0
-      : before[first - 1].start + before[first - 1].units;
+    const { mappings, kept } = this.#changeOf(process, decoder);
+    const last = mappings.at(-1);
+    let end = last ? last.start + last.units : 0;
     for (;;) {
       const more = decoder.byte();
       if (more === 0) break;
       if (more !== 1) throw new Malformed("a list of mappings goes on oddly");
-      if (changed.length >= most) throw new Malformed("too many mappings");
+      if (this.#mappings >= MOST_MAPPINGS) {
+        throw new Malformed("too many mappings");
+      }
       const start = end + decoder.number();
       const units = decoder.number();
       end = start + units;
@@ -315,14 +293,42 @@ export class RecordingReader {
       const number = decoder.number();
       const name = this.#names[number];
       if (name === undefined) throw new Malformed(`there is no name ${number}`);
-      changed.push({ start, units, pageSize, flags, isFile, name });
+      mappings.push({ start, units, pageSize, flags, isFile, name });
+      this.#mappings++;
     }
-    const kept = before.slice(before.length - last);
     if (kept.length > 0 && kept[0].start < end) {
       throw new Malformed("mappings are not in address order");
     }
-    process.mappings = [...before.slice(0, first), ...changed, ...kept];
-    this.#mappings += process.mappings.length - before.length;
+  }
+
+  /**
+   * Reads how many mappings stay. A list that did not fit its frame goes on where it
+   * ended: each list is put together once a step, so that reading takes no longer than
+   * the file and its lists are long.
+   */
+  #changeOf(process: RecordedProcess, decoder: Decoder): MappingsChange {
+    const begun = this.#changes.get(process);
+    const before = process.mappings;
+    const first = decoder.number();
+    const last = decoder.number();
+    if (begun) {
+      if (first === begun.mappings.length && last === begun.kept.length) {
+        return begun;
+      }
+      throw new Malformed("the mappings of a process change twice in a step");
+    }
+    if (first + last > before.length) {
+      throw new Malformed(
+        `${first + last} is too large for a number of mappings`,
+      );
+    }
+    const change = {
+      mappings: before.slice(0, first),
+      kept: before.slice(before.length - last),
+    };
+    this.#mappings += first + last - before.length;
+    this.#changes.set(process, change);
+    return change;
   }
 
   #readPages(decoder: Decoder): void {

@@ -75,6 +75,7 @@ export interface OpenRecording extends Disposable {
 /**
  * Opens a recording.
  *
+ * @throws RcapError if it is a symbolic link.
  * @throws SystemError, NotAFile if it cannot be opened.
  * @throws DamagedRecording if it is not a recording, or its start is damaged.
  */
@@ -82,6 +83,11 @@ export function openRecording(files: FileCalls, path: string): OpenRecording {
   const { directory, name } = split(path);
   using held = openTrustedDirectory(files, directory, { onDistrust: () => {} });
   using cleanup = new DisposableStack();
+  if (held.statusOf(name)?.type === "symbolic link") {
+    throw new RcapError(
+      `${path} is a symbolic link, which is not followed; name the file itself, which readlink -f shows`,
+    );
+  }
   const file = cleanup.use(held.openFile(name));
   const reader = new RecordingReader((buffer) => {
     let length = 0;

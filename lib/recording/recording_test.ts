@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { crc32 } from "node:zlib";
 import { fuzz } from "../../tests/support/fuzzing.ts";
@@ -22,6 +22,7 @@ import {
   type RecordedStep,
   type RecordingInfo,
 } from "./records.ts";
+import { stepsOf } from "./turns.ts";
 import { RecordingWriter } from "./writer.ts";
 
 const START = fileStart().length;
@@ -418,6 +419,89 @@ Deno.test("a frame that would fill the memory is refused", () => {
   }
   const error = assertThrows(() => readAll(all.all), DamagedRecording);
   assert(error.message.includes("too many blocks"), error.message);
+});
+
+/** A recording of one process, with one step of the records given, a frame each. */
+function oneStep(frames: readonly Uint8Array<ArrayBuffer>[]): Uint8Array {
+  const all = new Bytes();
+  new RecordingWriter(all.put, INFO);
+  const begin = new Uint8Array([2, 0, 0, 3, 1, 1, 0, 0]);
+  const end = new Uint8Array([10]);
+  for (const [at, contents] of [begin, ...frames, end].entries()) {
+    all.put(frameOf(at + 1, contents));
+  }
+  return all.all;
+}
+
+/** Bytes one after another. */
+function joined(...parts: readonly (readonly number[])[]): Uint8Array<
+  ArrayBuffer
+> {
+  return Uint8Array.from(parts.flat());
+}
+
+Deno.test("mappings that do not fit a frame go on in the next, and are read as they were", () => {
+  const bytes = new Bytes();
+  const writer = new RecordingWriter(bytes.put, INFO);
+  const many = Array.from({ length: 300_000 }, (_, at) => mapping(at * 9, 7));
+  const other = many.map((one, at) =>
+    at % 3 === 0 && at > 9 && at < 299_000 ? { ...one, units: 5 } : one
+  );
+  for (const [step, mappings] of [many, other].entries()) {
+    writer.beginStep(step, MACHINE);
+    const id = step === 0
+      ? writer.join({ pid: 1, startTime: 2, comm: "one", uid: 0 }) ?? -1
+      : 0;
+    writer.mappings(id, mappings);
+    writer.endStep();
+  }
+  assert(bytes.parts.length > 6, `${bytes.parts.length} frames`);
+  let step = 0;
+  for (const { processes } of readerOf(bytes.all).steps()) {
+    const found = JSON.stringify(processes.get(0)?.mappings);
+    assert(found === JSON.stringify(step++ === 0 ? many : other), `${step}`);
+  }
+});
+
+Deno.test("mappings that change again and again in a step are refused: reading takes as long as the file is", () => {
+  const one = [1, 0, 1, 128, 32, 0, 0, 0];
+  const mappings = (first: number, last: number, ...some: number[][]) =>
+    joined([8, 0, first, last], ...some, [0]);
+  const [first, second] = [mappings(0, 0, one, one), mappings(2, 0, one)];
+  assertEquals(readAll(oneStep([first, second])).length, 1);
+  for (const again of [mappings(0, 0, one), mappings(1, 1), mappings(1, 0)]) {
+    assertThrows(
+      () => readAll(oneStep([first, again])),
+      DamagedRecording,
+      "the mappings of a process change twice in a step",
+    );
+  }
+  assertThrows(
+    () => readAll(oneStep([mappings(1, 0)])),
+    DamagedRecording,
+    "is too large for a number of mappings",
+  );
+});
+
+Deno.test("a signal ends the reading of a step that is longer than any", async () => {
+  // Blocks that come and go, in frames of 1 MiB of which each has 1 KiB in the file.
+  const block = new Uint8Array(66);
+  block.set([1, 1, 1]);
+  const pages = new Uint8Array(3 + 15_000 * 66);
+  pages.set([9, 0]);
+  for (let at = 0; at < 15_000; at++) pages.set(block, 2 + at * 66);
+  const bytes = oneStep(Array.from({ length: 300 }, () => pages));
+  assert(bytes.length < 4 * 2 ** 20);
+  const ending = new AbortController();
+  setTimeout(() => ending.abort(new RangeError("enough")), 100);
+  await assertRejects(
+    async () => {
+      // deno-lint-ignore no-empty -- only how it ends is of interest
+      for await (const _ of stepsOf(readerOf(bytes), ending.signal)) {}
+    },
+    RangeError,
+    "enough",
+  );
 });
 
 Deno.test("another file, and a later version, are named as such", () => {

@@ -1,70 +1,66 @@
 /**
- * Heat: how much, as a strip of cells, one for each of some counts, the more the fuller.
+ * Heat: how much of some memory was used, as a strip of cells.
  *
  * @module
  */
 
 import { type Printable, printable } from "./escape.ts";
 
-/** Cells from empty to full. A count above 0 is never drawn as empty. */
-const BLOCKS = [..." ▁▂▃▄▅▆▇█"];
-const LETTERS = [..." .:-=+*#@"];
-
-/** Colours from cold to hot of the palette of 256 that xterm has: blue, green, yellow, red. */
-const COLORS = [0, 25, 31, 36, 71, 148, 214, 202, 196];
+/** Cells by level, from not used at all to all used. */
+const UNICODE = [..."·░▒▓█"];
+const ASCII = [...".:+*#"];
+/** The share up to which each level goes; above all of them, the last. */
+const STEPS = [0.001, 0.25, 0.5, 0.75];
+/** The colour of each level, from dark blue to bright yellow, of xterm's palette of 256. */
+const COLORS = [238, 24, 30, 172, 226];
 
 /** How heat is drawn. */
 export interface HeatOptions {
-  /** What a full cell stands for; the greatest count by default. */
-  readonly most?: number;
   /** Whether the terminal shows UTF-8; otherwise ASCII is used. */
   readonly unicode: boolean;
   /** Whether cells have colours. */
   readonly color: boolean;
 }
 
-/** Returns the level of a count: 0 for none, up to 8 for `most` or more. */
-export function heatLevel(count: number, most: number): number {
-  if (!(count > 0)) return 0;
-  if (!(most > 0)) return BLOCKS.length - 1;
-  const level = Math.ceil(count / most * (BLOCKS.length - 1));
-  return Math.min(Math.max(level, 1), BLOCKS.length - 1);
-}
-
-/** Returns the character of a level. */
-export function heatCharacter(level: number, unicode: boolean): string {
-  return (unicode ? BLOCKS : LETTERS)[level];
-}
-
-/** Returns the colour of a level, as its number in the palette of 256. */
-export function heatColor(level: number): number {
-  return COLORS[level];
+/** Returns the level of a share: 0 for none, up to 4 for nearly all. */
+function levelOf(share: number): number {
+  let level = 0;
+  while (level < STEPS.length && share > STEPS[level]) level++;
+  return level;
 }
 
 /**
- * Draws a strip of as many cells as there are counts. Each is a character wide.
+ * Draws a strip: a cell for each share, one character wide.
  *
- * @param counts not negative.
+ * @param shares 0 to 1; null where there is no memory, which is blank.
  */
 export function heatStrip(
-  counts: ArrayLike<number>,
-  { most = largest(counts), unicode, color }: HeatOptions,
+  shares: readonly (number | null)[],
+  { unicode, color }: HeatOptions,
 ): Printable {
+  const cells = unicode ? UNICODE : ASCII;
   let strip = "";
-  let before = 0;
-  for (let at = 0; at < counts.length; at++) {
-    const level = heatLevel(counts[at], most);
+  let before = -1;
+  for (const share of shares) {
+    const level = share === null ? -1 : levelOf(share);
     if (color && level !== before) {
-      strip += level === 0 ? "\x1b[39m" : `\x1b[38;5;${heatColor(level)}m`;
+      strip += level < 0 ? "\x1b[39m" : `\x1b[38;5;${COLORS[level]}m`;
       before = level;
     }
-    strip += heatCharacter(level, unicode);
+    strip += level < 0 ? " " : cells[level];
   }
-  return printable(before === 0 ? strip : `${strip}\x1b[39m`);
+  return printable(before < 0 ? strip : `${strip}\x1b[39m`);
 }
 
-function largest(counts: ArrayLike<number>): number {
-  let most = 0;
-  for (let at = 0; at < counts.length; at++) most = Math.max(most, counts[at]);
-  return most;
+/** What the cells mean. */
+export function heatLegend({ unicode }: Pick<HeatOptions, "unicode">): string {
+  const cells = unicode ? UNICODE : ASCII;
+  const last = cells.length - 1;
+  return cells.map((cell, level) =>
+    level === 0
+      ? `${cell} not used`
+      : level === last
+      ? `${cell} all used`
+      : cell
+  ).join(" ");
 }

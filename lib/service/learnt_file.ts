@@ -14,7 +14,7 @@ import {
   LONGEST_PATH,
   MOST_PROGRAMS,
 } from "../group/learnt_group.ts";
-import { type Entry, NotAFile, readUpTo } from "../platform/directory.ts";
+import { type Entry, readUpTo } from "../platform/directory.ts";
 import { FileLock } from "../platform/file_lock.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import {
@@ -45,6 +45,8 @@ const VERSION = 1;
 const seconds = v.pipe(v.number(), v.minValue(0), v.maxValue(2 * LONGEST));
 const FORMAT = v.object({
   version: v.literal(VERSION),
+  // An earlier rcap did not write it. The longest time that a date can have.
+  at: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(8.64e12))),
   groups: v.array(v.object({
     name: v.pipe(v.string(), v.maxLength(64)),
     select: v.string(),
@@ -68,6 +70,50 @@ export function learntDirectory(
 ): string {
   // There may be several, with colons between them.
   return env(LEARNT_ENVIRONMENT[0])?.split(":")[0] || LEARNT_DIRECTORY;
+}
+
+/** What is in the file. */
+export interface Learnt {
+  /** When it was kept, in seconds since the epoch, if that is known. */
+  readonly at?: number;
+  readonly groups: readonly LearntGroup[];
+}
+
+/**
+ * Reads what a daemon has learnt so far, beside a daemon that runs.
+ *
+ * @param path the directory.
+ * @throws RcapError if it cannot be read, or is not what rcap has written.
+ */
+export function readLearnt(
+  { files }: Pick<OperatingSystem, "files">,
+  path: string,
+): Learnt {
+  try {
+    using directory = openTrustedDirectory(files, path);
+    return readFile(directory);
+  } catch (error) {
+    if (isMissing(error)) return { groups: [] };
+    throw error;
+  }
+}
+
+function readFile(directory: Entry): Learnt {
+  try {
+    using file = openFileIn(directory, FILE);
+    const bytes = readUpTo(file, LARGEST);
+    if (!bytes) throw new RcapError("it is too large");
+    const text = new TextDecoder().decode(bytes);
+    const result = v.safeParse(FORMAT, JSON.parse(text), { abortEarly: true });
+    if (result.success) return result.output;
+    throw new RcapError("it is not what this version of rcap has written");
+  } catch (error) {
+    if (isMissing(error)) return { groups: [] };
+    const isDamaged = error instanceof SyntaxError ||
+      error instanceof RangeError;
+    if (isDamaged) throw new RcapError("it is damaged");
+    throw error;
+  }
 }
 
 /** What was learnt, in a file. Nothing that is wrong with it stops the daemon. */
@@ -113,31 +159,17 @@ export class LearntFile implements LearntPlace, Disposable {
   }
 
   #read(directory: Entry): readonly LearntGroup[] {
-    const path = directory.pathOf(FILE);
-    let why: string;
     try {
-      using file = openFileIn(directory, FILE);
-      const bytes = readUpTo(file, LARGEST);
-      const text = bytes && new TextDecoder().decode(bytes);
-      const result = v.safeParse(FORMAT, JSON.parse(text ?? ""), {
-        abortEarly: true,
-      });
-      if (result.success) return result.output.groups;
-      why = "it is not what this version of rcap has written";
+      return readFile(directory).groups;
     } catch (error) {
-      if (isMissing(error)) return [];
-      const isDamaged = error instanceof SyntaxError ||
-        error instanceof RangeError;
-      if (
-        !isDamaged && !(error instanceof RcapError) &&
-        !(error instanceof NotAFile)
-      ) throw error;
-      why = isDamaged ? "it is damaged" : messageOf(error);
+      if (!(error instanceof RcapError)) throw error;
+      this.#warn(
+        `what was learnt in ${directory.pathOf(FILE)} is ignored (${
+          messageOf(error)
+        }); it is learnt anew, and the file is replaced`,
+      );
+      return [];
     }
-    this.#warn(
-      `what was learnt in ${path} is ignored (${why}); it is learnt anew, and the file is replaced`,
-    );
-    return [];
   }
 
   of(name: string, select: string): LearntGroup | undefined {
@@ -150,7 +182,7 @@ export class LearntFile implements LearntPlace, Disposable {
     const directory = this.#directory;
     if (!directory) return;
     this.#groups = groups;
-    const text = json({ version: VERSION, groups });
+    const text = json({ version: VERSION, at: Date.now() / 1000, groups });
     try {
       if (text.length > LARGEST / 3) throw new RcapError("it is too much");
       replaceFile(directory, {

@@ -111,13 +111,14 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const metrics = new Metrics({ version: options.version });
   const report = new StateWriter(directory, log);
 
+  const clock = daemonClock();
   const recorder = config.record === ""
     ? undefined
-    : held.use(openRecorder(config, { ...options, platform }, held));
+    : held.use(openRecorder(config, { ...options, platform, clock }, held));
 
   const daemon = new Daemon(config, {
     platform,
-    clock: daemonClock(),
+    clock,
     learnt,
     system,
     log,
@@ -281,7 +282,10 @@ class LazyLearntFile implements LearntPlace, Disposable {
  */
 function openRecorder(
   { record, recordLimit, sampleInterval }: DaemonConfig,
-  { system, log, version, platform }: ServiceOptions & { platform: Platform },
+  { system, log, version, platform, clock }: ServiceOptions & {
+    platform: Platform;
+    clock: Clock;
+  },
   held: AsyncDisposableStack,
 ): DaemonRecorder {
   const segments = held.use(
@@ -295,7 +299,7 @@ function openRecorder(
   return new DaemonRecorder({
     segments,
     platform,
-    clock: systemClock,
+    clock,
     log,
     interval: sampleInterval,
     version,

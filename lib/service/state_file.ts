@@ -143,6 +143,8 @@ const IDLE_TIME = v.looseObject({
   raisedBy: v.nullable(v.picklist(["refaults", "pressure"])),
 });
 
+const MEMBER = v.looseObject({ pid, startTime: whole });
+
 const GROUP = v.looseObject({
   id: whole,
   name: v.string(),
@@ -157,6 +159,7 @@ const GROUP = v.looseObject({
   ),
   // A daemon of an earlier version has none, as of the keys of later ones below.
   idleTime: v.optional(v.nullable(IDLE_TIME), null),
+  members: v.optional(v.array(MEMBER), []),
   swap: v.optional(v.nullable(amount), null),
   saved: v.optional(v.nullable(amount), null),
   pressure: v.optional(v.nullable(share), null),

@@ -14,6 +14,8 @@ export const GROUPINGS = [
   "unit",
   "cgroup",
   "comm",
+  "container",
+  "pod",
   "cap",
 ] as const;
 export type Grouping = typeof GROUPINGS[number];

@@ -1,130 +1,231 @@
 /**
- * What a scan to a size would do, by the ages that are known already. Nothing is read of
- * references for it, and nothing is paged out.
+ * A dry run of a scan to a size, by the ages that are known already: the passes of the
+ * policy `coldest` choose pages, and page-outs are only planned. No references are read
+ * or reset for it.
  *
  * @module
  */
 
-import { whatStays } from "../collection/what_stays.ts";
+import { residentSize } from "../collection/accounting.ts";
 import { ProcessError } from "../errors.ts";
-import { countOf, formatSize } from "../report/units.ts";
-import { idleBytes, leastAgeOfOldest, type PageAges } from "../scanner/ages.ts";
-import type { WatchedProcess } from "./watcher.ts";
+import { type Stay, stayed } from "../oneshot/stayed.ts";
+import { DryRunMemory } from "../platform/dry_run.ts";
+import type {
+  MonitoredMemory,
+  Platform,
+  ProcessEntry,
+} from "../platform/platform.ts";
+import { describeSkipReason } from "../report/skip_reasons.ts";
+import { countOf, formatSeconds, formatSize } from "../report/units.ts";
+import { AgedCollection, AgedProcess } from "../scanner/aged_collection.ts";
+import type { PageAges } from "../scanner/ages.ts";
+import { TRIED } from "../scanner/carry_ages.ts";
+import { scanColdest } from "../scanner/coldest.ts";
+import type { ScanEvent } from "../scanner/scan.ts";
 
-/** What is known of some processes. Sizes in bytes. */
-export interface PlanBasis {
-  readonly name: string;
-  readonly rss: number;
-  /** The goal. */
-  readonly size: number;
-  /** What can go, and of this what can go to swap only. */
-  readonly pageable: number;
-  readonly toSwap: number;
-  readonly freeSwap: number;
-  /** What stays, and why: the most first. */
-  readonly stays: readonly (readonly [reason: string, bytes: number])[];
-  readonly ages: readonly PageAges[];
-  /** How many processes are not observed. */
-  readonly unobserved: number;
+/** A process, as far as it is observed. */
+export interface PlannedProcess {
+  readonly entry: ProcessEntry;
+  /** `undefined` while it is not observed. */
+  readonly ages: PageAges | undefined;
+  /** What counts as in use only because it was not judged yet, in bytes. */
+  readonly unjudged: number;
 }
 
-/** Reads what can go of some processes. */
-export async function planBasis(
-  processes: readonly WatchedProcess[],
-  { name, size, freeSwap }: Pick<PlanBasis, "name" | "size" | "freeSwap">,
-): Promise<PlanBasis> {
-  let [rss, pageable, toSwap, unobserved] = [0, 0, 0, 0];
-  const stays = new Map<string, number>();
-  const ages: PageAges[] = [];
-  for (const one of processes) {
-    rss += one.figures().rss;
-    if (!one.ages?.pagedata) {
-      unobserved++;
+export interface PlanOptions {
+  readonly name: string;
+  /** The size to reach, in bytes. */
+  readonly size: number;
+  readonly platform: Platform;
+  readonly signal: AbortSignal;
+}
+
+/** What a scan would do. Sizes in bytes. */
+export interface ScanPlan {
+  readonly name: string;
+  readonly size: number;
+  /** The size now, and how it is counted. */
+  readonly resident: number;
+  readonly accounting: "rss" | "pss";
+  /** What would be paged out, and what of it was in use in the last interval. */
+  readonly goes: number;
+  readonly inUse: number;
+  /** For how long none of it was used, in seconds; null if nothing goes. */
+  readonly leastAge: number | null;
+  /** What would stay, and why: the most first. */
+  readonly stays: readonly Stay[];
+  /** How many processes are not observed. */
+  readonly unobserved: number;
+  readonly unjudged: number;
+}
+
+/** A process that takes part. */
+interface Part {
+  readonly memory: MonitoredMemory;
+  readonly plan: DryRunMemory;
+  readonly aged: AgedProcess;
+}
+
+/**
+ * Plans a scan of some processes. Their ages must not be advanced meanwhile, and are as
+ * they were afterwards.
+ */
+export async function planScan(
+  processes: readonly PlannedProcess[],
+  { name, size, platform, signal }: PlanOptions,
+): Promise<ScanPlan> {
+  const swap = { free: platform.memory().freeSwap };
+  const memories: MonitoredMemory[] = [];
+  const parts: Part[] = [];
+  let unjudged = 0;
+  for (const { entry, ages, unjudged: some } of processes) {
+    // As a scan opens it: with the swap and the limits that there are.
+    const memory = platform.open(entry);
+    memories.push(memory);
+    if (!ages?.pagedata) continue;
+    const plan = new DryRunMemory(memory, swap);
+    const aged = new AgedProcess(plan);
+    aged.ages = ages;
+    try {
+      aged.residency = await plan.readResidency();
+    } catch (error) {
+      // It has exited, or does not answer: nothing of it would go.
+      if (!(error instanceof ProcessError)) throw error;
       continue;
     }
-    try {
-      const mappings = await one.memory.readMappings("scan");
-      for (const mapping of mappings) {
-        pageable += mapping.pageable;
-        toSwap += mapping.toSwap;
-      }
-      for (const { reason, rss } of whatStays(one.memory, mappings)) {
-        if (reason === null) continue;
-        stays.set(reason, (stays.get(reason) ?? 0) + rss);
-      }
-      ages.push(one.ages);
-    } catch (error) {
-      if (!(error instanceof ProcessError)) throw error;
-      unobserved++;
-    }
+    parts.push({ memory, plan, aged });
+    unjudged += some;
+  }
+  const { bytes: resident, accounting } = await residentSize(memories, size);
+  const excess = resident - size;
+  const found = { goes: 0, unused: Infinity };
+  let leastAge: number | null = null;
+  if (excess > 0) {
+    using _kept = keepBits(parts);
+    await scanColdest(new AgedCollection(parts.map(({ aged }) => aged)), {
+      excess,
+      signal,
+      onEvent: (event) => note(event, found),
+    });
+    if (found.goes > 0) leastAge = leastAgeOfTried(parts);
   }
   return {
     name,
     size,
-    freeSwap,
-    rss,
-    pageable,
-    toSwap,
-    unobserved,
-    ages,
-    stays: [...stays].sort(([, a], [, b]) => b - a),
+    resident,
+    accounting,
+    goes: found.goes,
+    inUse: Math.max(0, found.goes - found.unused),
+    leastAge,
+    stays: excess > 0
+      ? await stayed(
+        parts.map(({ memory, plan }) => ({
+          memory,
+          read: () => plan.readMappingsAfter(),
+        })),
+        { accounting, capMet: resident - found.goes <= size },
+      )
+      : [],
+    unobserved: processes.length - parts.length,
+    unjudged,
   };
 }
 
+function note(
+  event: ScanEvent,
+  found: { goes: number; unused: number },
+): void {
+  // Memory in use goes only once all that is idle was tried.
+  if (event.type === "insufficient") {
+    found.unused = found.goes + event.unreferenced;
+  }
+  if (event.type === "pageout") found.goes += event.fell;
+}
+
+/** Takes back what passes note at the pages, since nothing has gone. */
+function keepBits(parts: readonly Part[]): Disposable {
+  const kept = parts.map(({ aged: { ages } }) => ({
+    ages,
+    isStale: ages.isStale,
+    bits: ages.pagedata?.bits.slice(),
+  }));
+  return {
+    [Symbol.dispose]() {
+      for (const { ages, isStale, bits } of kept) {
+        ages.isStale = isStale;
+        if (bits) ages.pagedata?.bits.set(bits);
+      }
+    },
+  };
+}
+
+/** For how long none of the pages that would go was used, in seconds. */
+function leastAgeOfTried(parts: readonly Part[]): number {
+  let least = Infinity;
+  for (const { aged: { ages } } of parts) {
+    const { pagedata, used } = ages;
+    if (!pagedata) continue;
+    const { bits } = pagedata;
+    let last = -1;
+    for (let at = 0; at < bits.length; at++) {
+      if (bits[at] & TRIED && used[at] > last) last = used[at];
+    }
+    if (last >= 0) least = Math.min(least, ages.ageOf(last));
+  }
+  return least < Infinity ? least : 0;
+}
+
 /** Describes what a scan would do, a line each. */
-export function describePlan(basis: PlanBasis): string[] {
-  const { name, rss, size, pageable, toSwap, freeSwap, stays } = basis;
-  const excess = rss - size;
+export function describePlan(plan: ScanPlan): string[] {
+  const { name, resident, size, goes, inUse, leastAge, stays } = plan;
+  const excess = resident - size;
   const head = `${name}: a scan to ${formatSize(size)} of ${
-    formatSize(rss)
-  } resident`;
+    formatSize(resident)
+  } ${plan.accounting === "pss" ? "resident, in proportion" : "resident"}`;
   if (excess <= 0) return [head, "", "It would do nothing: it is below that."];
-  const noSwap = Math.max(0, toSwap - freeSwap);
-  const can = Math.max(0, pageable - noSwap);
-  const goes = Math.min(excess, can);
-  const age = leastAgeOfOldest(basis.ages, goes);
-  const [{ bytes: idle }] = idleBytes(basis.ages, [10]);
-  const inUse = Math.max(0, goes - idle);
+  const left = resident - goes;
   return [
     head,
     "",
     `would page out   ${formatSize(goes)} of an excess of ${
       formatSize(excess)
     }`,
-    goes === 0
-      ? ""
-      : age > 0
-      ? `not used for     ${age} s or longer, all of that`
-      : `used within 10 s ${
-        formatSize(inUse)
-      } of that: memory in use would go, too`,
-    `would be left    ${formatSize(rss - goes)}`,
-    ...(can < excess
+    ...leastAge === null
+      ? []
+      : inUse > 0
+      ? [`in use           ${formatSize(inUse)} of that, which would go, too`]
+      : [`not used for     ${formatSeconds(leastAge)} or longer, all of that`],
+    `would be left    ${formatSize(left)}`,
+    ...left > size
       ? [
         `the size would not be reached: ${
-          formatSize(excess - can)
+          formatSize(left - size)
         } too much stays`,
       ]
-      : []),
-    ...(noSwap > 0
+      : [],
+    ...plan.unjudged > 0
       ? [
-        `swap             ${formatSize(freeSwap)} is free, and ${
-          formatSize(toSwap)
-        } can go there only`,
+        `not judged yet   ${
+          formatSize(plan.unjudged)
+        }, which counts as in use, within the budget`,
       ]
-      : []),
-    ...(basis.unobserved > 0
+      : [],
+    ...plan.unobserved > 0
       ? [
         `${
-          countOf(basis.unobserved, "process", "processes")
+          countOf(plan.unobserved, "process", "processes")
         } cannot be observed, and count as what stays`,
       ]
-      : []),
-    ...stays.filter(([, bytes]) => bytes > 0).slice(0, 5).map(([why, bytes]) =>
-      `stays            ${formatSize(bytes)} ${why}`
+      : [],
+    ...stays.slice(0, 5).map(({ reason, bytes, limit }) =>
+      `stays            ${formatSize(bytes)} ${
+        reason === null
+          ? "for a reason that is not known"
+          : describeSkipReason(reason, limit)
+      }`
     ),
     "",
-    "An estimate by what was observed so far. Nothing was paged out. In a shell:",
+    "A dry run, by what was observed so far: nothing was paged out. In a shell:",
     "  rcap scan --dry-run SELECTOR --cap " + formatSize(size),
   ];
 }

@@ -13,7 +13,7 @@ import { heatByAddress } from "./address_heat.ts";
 import { type Figures, type Grouping, GROUPINGS } from "./figures.ts";
 import type { Key } from "./keys.ts";
 import { type Row, rowsOf, SORTS } from "./rows.ts";
-import { describePlan, planBasis } from "./scan_plan.ts";
+import { describePlan, type ScanPlan } from "./scan_plan.ts";
 import {
   type Display,
   drawList,
@@ -45,6 +45,11 @@ export interface TopOptions {
   readonly onGroup: (by: Grouping) => void;
   /** Sets a cap; `undefined` where no daemon runs. Returns a sentence. */
   readonly setCap: (name: string, bytes: number) => Promise<string>;
+  /** Returns what a scan of some processes to a size, in bytes, would do. */
+  readonly planScan: (
+    processes: readonly WatchedProcess[],
+    goal: { readonly name: string; readonly size: number },
+  ) => Promise<ScanPlan>;
   /** @throws UsageError if the text is not a size. */
   readonly parseSize: (text: string) => number;
   /** Called when the screen has to be drawn anew. */
@@ -69,10 +74,11 @@ const HELP: readonly string[] = [
   "> < F6    sort by the next column, or the one before",
   "r I       reverse the order",
   "t F5      processes as a tree",
-  "g         group by the next: process, user, unit, cgroup, comm, cap",
+  "g         group by the next: process, user, unit, cgroup, comm,",
+  "          container, pod, cap",
   "f Space   freeze the screen; observation goes on",
   "c         set the cap of the daemon that the row is under",
-  "s         what a scan to a size would do; pages nothing out",
+  "s         a dry run of a scan to a size; pages nothing out",
   "? h F1    this help",
   "q F10     quit",
   "",
@@ -425,18 +431,18 @@ export class Top {
         if (text === "") return;
         this.#try(async () => {
           const size = this.#options.parseSize(text);
-          this.#message = "reading what can go...";
-          const { processes, machine } = this.#options.figures();
+          this.#message = "planning the scan...";
+          const { processes } = this.#options.figures();
           const pids = processes.filter(({ group }) =>
             row.process === undefined && group === row.name
           ).map(({ pid }) => pid);
           if (row.process) pids.push(row.process.pid);
-          const basis = await planBasis(
+          const plan = await this.#options.planScan(
             pids.flatMap((pid) => this.#options.watcher.process(pid) ?? []),
-            { name: row.name, size, freeSwap: machine.freeSwap },
+            { name: row.name, size },
           );
           this.#message = undefined;
-          this.#text = describePlan(basis);
+          this.#text = describePlan(plan);
         });
       },
     });

@@ -7,7 +7,7 @@
 
 import { unicodeWidth } from "@std/cli/unicode-width";
 import { escapeLine, type Printable, printable } from "../report/escape.ts";
-import { heatStrip } from "../report/heat.ts";
+import { heatLegend, heatStrip } from "../report/heat.ts";
 import { countOf, formatNanoseconds, formatSize } from "../report/units.ts";
 import type { Figures, Grouping, MachineFigures } from "./figures.ts";
 import type { Row, RowOptions } from "./rows.ts";
@@ -372,7 +372,7 @@ export function drawProcess(
     const { heat } = mapping;
     const drawn = heat === null
       ? fit("not recorded", strip, unicode)
-      : heatStrip(resample(heat, strip), { most: 1, unicode, color });
+      : heatStrip(resample(heat, strip), { unicode, color });
     lines.push(
       `${right(formatSize(mapping.rss), 7)} ${drawn} ${
         fit(
@@ -388,19 +388,10 @@ export function drawProcess(
   if (!mappings) lines.push(plain("reading its mappings..."));
   while (lines.length < height - FOOT) lines.push(" ".repeat(width));
   lines.push(
-    plain(heatLegend(unicode)),
+    plain(`of what is in memory: ${heatLegend({ unicode })}`),
     footer(message ?? "Escape: back  s)ize  up/down: scroll  q)uit", display),
   );
   return lines.slice(0, height).map(printable);
-}
-
-function heatLegend(unicode: boolean): string {
-  const cells = heatStrip([1, 2, 3, 4, 5, 6, 7, 8], {
-    unicode,
-    color: false,
-    most: 8,
-  });
-  return `blank: nothing used, or not resident; ${cells}: up to all of what is resident`;
 }
 
 /** Makes as many parts of some as are wanted: the mean of what each covers. */

@@ -59,6 +59,8 @@ export class Watcher {
   readonly #processes = new Map<string, WatchedProcess>();
   readonly began: number;
   #selectedAt = -Infinity;
+  /** The last step that reads a process; they do not overlap. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: WatcherOptions) {
     this.#options = options;
@@ -107,7 +109,7 @@ export class Watcher {
       const began = this.#clock.now();
       for (const one of [...this.#processes.values()]) {
         if (signal.aborted) return;
-        await one.step();
+        await this.inTurn(() => one.step());
       }
       const took = this.#clock.now() - began;
       const pause = Math.max(INTERVAL - took, took / MOST_READING - took, 100);
@@ -117,7 +119,16 @@ export class Watcher {
 
   /** Reads all processes once. */
   async readAll(): Promise<void> {
-    for (const one of [...this.#processes.values()]) await one.step();
+    for (const one of [...this.#processes.values()]) {
+      await this.inTurn(() => one.step());
+    }
+  }
+
+  /** Does something while no process is read. */
+  inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(step);
+    this.#turn = done.catch(() => {});
+    return done;
   }
 
   async #select(): Promise<void> {
@@ -282,6 +293,11 @@ export class WatchedProcess {
     await this.memory.refresh();
   }
 
+  /** What counts as in use only because it was not judged yet, in bytes. */
+  get unjudged(): number {
+    return this.memory.unjudged ?? 0;
+  }
+
   figures(): ProcessFigures {
     const { pid, startTime, ppid, comm } = this.entry;
     return {
@@ -299,13 +315,13 @@ export class WatchedProcess {
   }
 
   #ageFigures(): AgeFigures | undefined {
-    const { ages, memory } = this;
+    const { ages, memory, unjudged } = this;
     if (!ages?.pagedata) return undefined;
     return {
       seconds: this.#isNew ? Infinity : (this.#since - this.#began) / 1000,
       recorded: ages.residentBytes,
       idle: idleBytes([ages], IDLE_TIMES).map(({ bytes }) => bytes),
-      unjudged: memory.unjudged ?? 0,
+      unjudged,
       cost: memory.observationCost ?? null,
     };
   }

@@ -30,6 +30,7 @@ import {
 } from "../../lib/platform/platform.ts";
 import { SKIP_REASONS } from "../../lib/report/skip_reasons.ts";
 import type { SkipReason } from "../../lib/memory/process_memory.ts";
+import type { LearntReport } from "../../lib/service/learnt_report.ts";
 import { STATE } from "../../lib/service/state_file.ts";
 import type { StatReport } from "../../lib/service/stat.ts";
 import { say } from "../../tests/support/say.ts";
@@ -278,17 +279,40 @@ const check = v.object({
       record: v.string(),
       recordLimit: amount,
     }),
-    caps: v.array(v.looseObject({
+    caps: v.array(v.object({
       name: v.string(),
       select: v.array(v.union([v.string(), v.array(v.string())])),
       maxRss: v.exactOptional(amount),
       idle: v.exactOptional(v.union([amount, v.literal("auto")])),
+      maxRefaults: v.exactOptional(v.union([
+        v.object({ sharePerMinute: amount }),
+        v.object({ perSecond: amount }),
+      ])),
+      maxPressure: v.exactOptional(amount),
+      minRss: v.exactOptional(amount),
       maxSwapWrites: v.exactOptional(rate),
       maxPageoutRate: v.exactOptional(rate),
+      only: v.exactOptional(v.picklist(MEMORY_KINDS)),
+      priority: v.exactOptional(amount),
+      secondaryMmu: v.exactOptional(v.picklist(SECONDARY_MMU_CHOICES)),
+      reclaim: v.exactOptional(v.picklist(RECLAIM_CHOICES)),
       place: v.string(),
     })),
   })),
-}) satisfies SchemaOf<CheckReport>;
+  learnt: v.exactOptional(v.object({
+    directory: v.string(),
+    problem: v.nullable(v.string()),
+    at: v.nullable(v.string()),
+    caps: v.array(v.object({
+      name: v.string(),
+      idleTime: v.nullable(v.object({
+        seconds: maybe,
+        minutes: whole,
+        leastMinutes: whole,
+      })),
+    })),
+  })),
+}) satisfies SchemaOf<CheckReport & { learnt?: LearntReport }>;
 
 const doctor = v.object({
   version: version1,

@@ -1,7 +1,7 @@
 /**
  * Makes the packages in `dist/packages`, or the folder given: `.deb`, `.rpm`, a tarball
  * with `install.sh`, a bill of materials, and SHA256SUMS. It builds the binary, or takes
- * the one that RCAP_BIN names. Two runs on one commit make the same bytes. With
+ * the one that RCAP_BIN names, and RCAP_MAINTAINER says who answers for the packages. Two runs on one commit make the same bytes. With
  * `--fast`, packages are compressed little, for tests.
  *
  * @module
@@ -24,6 +24,14 @@ const ROOT = new URL("../..", import.meta.url).pathname;
 const PACKAGING = `${ROOT}packaging`;
 const { version } = denoJson;
 
+/**
+ * Who answers for the packages, as Debian's field Maintainer wants it: a name and an
+ * address. Whoever publishes packages sets RCAP_MAINTAINER; the address of others
+ * belongs to nobody (RFC 2606).
+ */
+const MAINTAINER = Deno.env.get("RCAP_MAINTAINER") ||
+  "Whoever built this package <unknown@rcap.invalid>";
+
 /** What one run makes its packages from. */
 interface Work extends Staged {
   /** For what is in between. */
@@ -45,9 +53,10 @@ async function makeDeb({ folder, output, isFast, env, ...staged }: Work) {
   write(`${debian}/rcap-tree/etc/rcap.toml`, commentedConfiguration());
   write(`${debian}/rcap.service`, installedUnit("/usr/bin/rcap"));
   for (const { name } of Deno.readDirSync(`${PACKAGING}/debian`)) {
+    const text = Deno.readTextFileSync(`${PACKAGING}/debian/${name}`);
     write(
       `${debian}/${name}`,
-      Deno.readFileSync(`${PACKAGING}/debian/${name}`),
+      text.replace("@MAINTAINER@", MAINTAINER),
       name === "rules" ? 0o755 : 0o644,
     );
   }
@@ -57,7 +66,7 @@ async function makeDeb({ folder, output, isFast, env, ...staged }: Work) {
     `${debian}/changelog`,
     `rcap (${version}) unstable; urgency=medium\n\n` +
       `  * See /usr/share/doc/rcap/changelog.gz.\n\n` +
-      ` -- The rcap authors <maintainers@rcap.dev>  ${day}\n`,
+      ` -- ${MAINTAINER}  ${day}\n`,
   );
   await assertRuns("dpkg-buildpackage", [
     "--build=binary",

@@ -2,7 +2,8 @@
  * The bill of materials of the binary, in CycloneDX: the packages of npm that are in it,
  * by `deno.lock`, and the runtime with V8 and the crates of Rust that are in it, by what
  * the binary itself says. A crate that leaves no path in the binary, because nothing in
- * it can panic, is not found.
+ * it can panic, is not found. Licenses are those that packages of npm declare, and of
+ * Deno and V8; the binary does not say which ones crates have.
  *
  * @module
  */
@@ -16,6 +17,9 @@ import {
 } from "@cyclonedx/cyclonedx-library";
 import denoJson from "../../deno.json" with { type: "json" };
 import { assertRuns } from "./run.ts";
+
+/** Of Deno (LICENSE.md in its repository) and V8 (LICENSE in its repository). */
+const RUNTIME_LICENSES = { deno: "MIT", v8: "BSD-3-Clause" };
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 
@@ -144,16 +148,22 @@ export async function sbomOf(binary: Uint8Array, date: Date): Promise<string> {
     bom.components.add(component);
     bom.metadata.component?.dependencies.add(component.bomRef);
   };
-  add("deno", deno, `pkg:github/denoland/deno@v${deno}`);
-  add("v8", v8, `pkg:github/v8/v8@${v8}`);
+  add("deno", deno, `pkg:github/denoland/deno@v${deno}`, {
+    licenses: licensesOf([RUNTIME_LICENSES.deno]),
+  });
+  add("v8", v8, `pkg:github/v8/v8@${v8}`, {
+    licenses: licensesOf([RUNTIME_LICENSES.v8]),
+  });
   for (const { name, version } of crates) {
     add(name, version, `pkg:cargo/${name}@${encodeURIComponent(version)}`);
   }
+  const cache = await npmCache();
   for (const key of await packagesOf(lock)) {
     const [, name, version] = /^((?:@[^@/]+\/)?[^@/]+)@([^_]+)/.exec(key) ?? [];
     const [, algorithm, digest] =
       /^(sha512)-(.+)$/.exec(lock.npm[key].integrity) ?? [];
     add(name, version, `pkg:npm/${name.replace("@", "%40")}@${version}`, {
+      licenses: licensesOf([declaredLicense(cache, name, version)]),
       hashes: algorithm === undefined ? undefined : new Models.HashDictionary([
         [Enums.HashAlgorithm["SHA-512"], hex(digest)],
       ]),
@@ -173,9 +183,37 @@ export async function sbomOf(binary: Uint8Array, date: Date): Promise<string> {
   return `${text}\n`;
 }
 
+/** The folder in which Deno keeps packages of npm. */
+async function npmCache(): Promise<string> {
+  const info = JSON.parse(
+    await assertRuns(Deno.execPath(), ["info", "--json"]),
+  ) as { npmCache: string };
+  return `${info.npmCache}/registry.npmjs.org`;
+}
+
+/**
+ * Returns the license that a package of npm declares: an identifier of SPDX, or an
+ * expression of such (`license` in package.json(5)).
+ *
+ * @throws Error if it declares none.
+ */
+function declaredLicense(cache: string, name: string, version: string): string {
+  const path = `${cache}/${name}/${version}/package.json`;
+  const { license } = JSON.parse(Deno.readTextFileSync(path)) as {
+    license?: unknown;
+  };
+  if (typeof license === "string") return license;
+  throw new Error(`${path} declares no license`);
+}
+
+/** An identifier that SPDX does not know makes the bill of materials invalid. */
 function licensesOf(names: readonly string[]): Models.LicenseRepository {
   return new Models.LicenseRepository(
-    names.map((name) => new Models.SpdxLicense(name)),
+    names.map((name) =>
+      /^[A-Za-z0-9.+-]+$/.test(name)
+        ? new Models.SpdxLicense(name)
+        : new Models.LicenseExpression(name)
+    ),
   );
 }
 

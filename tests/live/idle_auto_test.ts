@@ -5,7 +5,12 @@
  * @module
  */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
 import { HURRY } from "../../lib/platform/environment.ts";
 import { Place, TestDaemon } from "../support/daemon.ts";
@@ -91,6 +96,13 @@ Deno.test("the time that memory needs is found, kept, and shown", async () => {
     const found = await rcap(["stat", "1", "1", ...place.stateArgs]);
     assertStringIncludes(found.stdout, "one: idle time auto: ");
     assertStringIncludes(found.stdout, ` minutes`);
+    const check = await rcap(
+      ["check", "--config", place.config, "--learnt-dir", place.learnt],
+    );
+    assertMatch(
+      check.stdout,
+      /^one: idle time auto: \d\S+, from \d+ minutes \(20\d\d-\d\d-\d\d \S+ UTC\)$/m,
+    );
     minutes = idleTime.minutes;
   }
   assertEquals(Deno.statSync(place.learnt).mode! & 0o777, 0o700);

@@ -7,6 +7,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { libc } from "../../ffi/libc.ts";
+import { HURRY } from "../../lib/platform/environment.ts";
 import type { HeatReport } from "../../lib/oneshot/inspect_heat.ts";
 import type { RecordResult } from "../../lib/oneshot/record.ts";
 import type { RecordingReport } from "../../lib/oneshot/recording_report.ts";
@@ -28,6 +29,8 @@ const PAGE = 4096;
 const HOT = 8192;
 const WARM = 6144;
 const COLD = 16_384;
+/** How much faster time passes for a daemon. */
+const FASTER = 3;
 
 function startReuse(): Promise<CProcess> {
   const pages = [HOT, WARM, COLD].map(String);
@@ -231,6 +234,14 @@ Deno.test("neither a file nor a planted link is overwritten, and damage is refus
     `pid:${one.pid}`,
     ...["-o", path, "--for", "3s", "--every", "1s", "--anonymize"],
   ]);
+  const alias = folder.file("one-link");
+  Deno.symlinkSync(path, alias);
+  const linked = await rcap(["report", alias]);
+  assertEquals(linked.code, 1);
+  assertStringIncludes(
+    linked.stderr,
+    `${alias} is a symbolic link, which is not followed; name the file itself`,
+  );
   const bytes = Deno.readFileSync(path);
   const { processes, mappings } = await report(path);
   assertEquals(processes.map(({ pid, comm }) => [pid, comm]), [
@@ -281,6 +292,7 @@ Deno.test("a daemon records its members, far below their cap too", async () => {
       config: quicklyBy("coldest") +
         `record = "${path}"\nrecord_limit = "1M"\n` +
         cap("one", [`pid:${one.pid}`], "4G"),
+      env: { [HURRY]: `${FASTER}` },
     });
     await new Promise((resolve) => setTimeout(resolve, 15_000));
     daemon.signal("SIGTERM");
@@ -291,6 +303,8 @@ Deno.test("a daemon records its members, far below their cap too", async () => {
   assertEquals(found.processes.map(({ pid }) => pid), [one.pid]);
   assertEquals(found.ended, "done");
   const last = found.timeline[found.timeline.length - 1];
+  // Its times are those of the daemon's clock, which was hurried.
+  assert(last.seconds > 12 * FASTER, `${last.seconds} s`);
   assert(last.size > (HOT + WARM + COLD) * PAGE, `${last.size}`);
   assert(last.pageable > (HOT + WARM + COLD - 100) * PAGE, `${last.pageable}`);
   assert(found.summary.largestWorkingSet >= HOT * PAGE * 0.9);

@@ -185,7 +185,13 @@ Deno.test("the bill of materials names the runtime, V8, crates and packages of n
   const folder = await packagesFolder();
   const bom = JSON.parse(
     Deno.readTextFileSync(`${folder}/${PACKAGES.sbom}`),
-  ) as { components: { name: string; version: string; purl: string }[] };
+  ) as {
+    components: {
+      name: string;
+      purl: string;
+      licenses?: { license?: { id: string }; expression?: string }[];
+    }[];
+  };
   const purls = bom.components.map(({ purl }) => purl);
   assert(purls.some((purl) => /^pkg:github\/denoland\/deno@v\d/.test(purl)));
   assert(purls.some((purl) => /^pkg:github\/v8\/v8@\d/.test(purl)));
@@ -198,6 +204,19 @@ Deno.test("the bill of materials names the runtime, V8, crates and packages of n
   ) {
     assert(npm.includes(name), npm.join(" "));
   }
+  // The licenses of crates are not known.
+  const licenses = new Map(
+    bom.components.filter(({ purl }) => !purl.startsWith("pkg:cargo/"))
+      .map(({ name, licenses = [] }) => [
+        name,
+        licenses.map(({ license, expression }) => license?.id ?? expression)
+          .join(),
+      ]),
+  );
+  assertEquals(licenses.get("deno"), "MIT");
+  assertEquals(licenses.get("v8"), "BSD-3-Clause");
+  assertEquals(licenses.get("prom-client"), "Apache-2.0");
+  for (const [name, license] of licenses) assert(license !== "", name);
   // What only tests and packaging need is not in the binary.
   for (
     const name of ["fast-check", "ajv", "marked", "puppeteer-core", "xterm"]

@@ -20,6 +20,8 @@ export interface GuestOptions
   rcap: string;
   /** A program that becomes a virtual machine in it, if it is to have one. */
   virtualMachine?: string;
+  /** See QEMU's options: `boot`. */
+  countsInstructions?: boolean;
   timeoutSeconds: number;
 }
 

@@ -82,7 +82,9 @@ export async function writeInitramfs(
     });
     for (const file of filesBelow(tree)) {
       const name = basename(file);
-      if (file.endsWith(`/sbin/${program}`)) files.set(`bin/${name}`, file);
+      if (name === program && /\/s?bin\//.test(file)) {
+        files.set(`bin/${name}`, file);
+      }
       if (ANY_LIBRARY.test(file)) files.set(`${LIBRARIES}/${name}`, file);
     }
   }

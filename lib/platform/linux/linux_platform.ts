@@ -328,8 +328,9 @@ function placesOf(directory: ProcDir): CgroupPlace[] {
  * proc_meminfo(5), which is only read on access.
  */
 export function machineMemory(): MachineMemory {
+  const memory = systemMemory();
   return {
-    ...systemMemory(),
+    ...memory,
     get availableMemory() {
       return availableMemory();
     },
@@ -337,7 +338,7 @@ export function machineMemory(): MachineMemory {
       return sizeIn(readTextFile("/proc/meminfo"), "SwapCached");
     },
     get swapDisk() {
-      return swapDisk(swapsIfKnown() ?? []);
+      return swapDisk(swapsIfKnown(), memory.totalSwap);
     },
   };
 }

@@ -69,9 +69,15 @@ const ZRAM = /^\/dev\/zram\d+$/;
 
 /**
  * Returns the device or file on a disk to which the next pages go, or a part of them;
- * `undefined` if they go to zram or nowhere.
+ * `undefined` if they go to zram or nowhere, and null if that is not known.
+ *
+ * @param totalSwap how much swap the machine has, in bytes, which is always known.
  */
-export function swapDisk(all: readonly Swap[]): string | undefined {
+export function swapDisk(
+  all: readonly Swap[] | undefined,
+  totalSwap: number,
+): string | null | undefined {
+  if (!all) return totalSwap > 0 ? null : undefined;
   return firstSwaps(all, 1).find(({ path }) => !ZRAM.test(path))?.path;
 }
 

@@ -47,6 +47,7 @@ Deno.test("swap is on a disk if the next pages go to one", () => {
   const of = (...rows: string[]) =>
     swapDisk(
       parseSwaps(["Filename Type Size Used Priority", ...rows].join("\n")),
+      2 ** 20,
     );
   const zram = "/dev/zram0 partition 2000 0 100";
   const full = "/dev/zram0 partition 2000 2000 100";
@@ -56,4 +57,6 @@ Deno.test("swap is on a disk if the next pages go to one", () => {
   assertEquals(of(zram, disk), undefined);
   assertEquals(of(full, disk), "/dev/vda2");
   assertEquals(of(zram, "/swap file 1000 0 100"), "/swap", "they take turns");
+  assertEquals(swapDisk(undefined, 2 ** 20), null, "/proc/swaps does not tell");
+  assertEquals(swapDisk(undefined, 0), undefined, "there is none");
 });
