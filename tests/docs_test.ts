@@ -190,6 +190,24 @@ Deno.test("every link in the documentation leads to a page and its heading", () 
   assertEquals(problems, []);
 });
 
+Deno.test("every picture is small, and a page shows it", () => {
+  const shown = new Set(
+    PAGES.flatMap((page) =>
+      linksOf(readPage(page)).map((link) =>
+        new URL(link, `file:///${page}`).pathname.slice(1)
+      )
+    ),
+  );
+  const folder = "docs/pictures";
+  const pictures = [...Deno.readDirSync(`${ROOT}${folder}`)];
+  for (const { name } of pictures) {
+    const { size } = Deno.statSync(`${ROOT}${folder}/${name}`);
+    assert(size > 1000 && size <= 200_000, `${name}: ${size} bytes`);
+    assert(shown.has(`${folder}/${name}`), `no page shows ${name}`);
+  }
+  assert(pictures.length >= 4);
+});
+
 Deno.test("the JSON that a page describes has the keys of a schema of its command", () => {
   const schemas = [...jsonSchemas()].map(([name, schema]) =>
     [name.replace(".schema.json", ""), keysOfSchema(schema)] as const

@@ -274,7 +274,26 @@ Deno.test("names that are markup are text, and the keyboard operates everything"
       await page.$eval(".tip", (one) => one.checkVisibility()),
       true,
     );
-    assertStringIncludes(await text(".tip"), "in memory");
+    const tip = await text(".tip");
+    for (const part of ["process 1234", "0x7f", "in memory", "age: in use"]) {
+      assertStringIncludes(tip, part);
+    }
+    assertEquals(noticed, []);
+  }
+});
+
+Deno.test("a recording of one interval, of memory of which none could go, has a page", async () => {
+  using folder = new Folder();
+  await using browser = await TestBrowser.start();
+  for (const pages of [64, 0]) {
+    const recording = folder.file(`${pages}.rcap`);
+    writeSynthetic(recording, { pages, steps: 1, mappings: 1, nameLength: 1 });
+    const file = await pageOf(recording);
+    await using opened = await browser.open(file, LOOKS[0]);
+    const { page, noticed } = opened;
+    const maps = await page.$$eval(".map canvas", (all) => all.length);
+    assertEquals(maps, pages === 0 ? 0 : 1);
+    await assertAccessible(page);
     assertEquals(noticed, []);
   }
 });

@@ -199,7 +199,9 @@ Deno.test("the bill of materials names the runtime, V8, crates and packages of n
   assert(purls.filter((purl) => purl.startsWith("pkg:cargo/")).length > 100);
   const npm = bom.components.filter(({ purl }) => purl.startsWith("pkg:npm/"))
     .map(({ name }) => name);
-  for (const name of ["commander", "valibot", "prom-client", "tdigest"]) {
+  for (
+    const name of ["commander", "valibot", "prom-client", "tdigest", "uplot"]
+  ) {
     assert(npm.includes(name), npm.join(" "));
   }
   // The licenses of crates are not known.
@@ -216,7 +218,9 @@ Deno.test("the bill of materials names the runtime, V8, crates and packages of n
   assertEquals(licenses.get("prom-client"), "Apache-2.0");
   for (const [name, license] of licenses) assert(license !== "", name);
   // What only tests and packaging need is not in the binary.
-  for (const name of ["fast-check", "ajv", "marked"]) {
+  for (
+    const name of ["fast-check", "ajv", "marked", "puppeteer-core", "xterm"]
+  ) {
     assert(!npm.includes(name), name);
   }
 });

@@ -38,6 +38,8 @@ export class TestBrowser implements AsyncDisposable {
         executablePath: "/usr/bin/chromium",
         // Tests run as root, for whom Chromium has no sandbox; pages are our own.
         args: ["--no-sandbox", "--disable-gpu"],
+        // Whoever started it ends it.
+        handleSIGINT: false,
       }),
     );
   }

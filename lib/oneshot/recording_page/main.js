@@ -210,7 +210,8 @@ const processColumns = [
   },
 ];
 
-const what = data.selectors.join(" ");
+const what = data.selectors
+  .map((one) => /^\d+$/.test(one) ? `process ${one}` : one).join(" ");
 document.title = `Memory of ${what}`;
 document.body.append(
   element("header", {}, [
