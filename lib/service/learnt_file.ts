@@ -46,7 +46,8 @@ const seconds = v.pipe(v.number(), v.minValue(0), v.maxValue(2 * LONGEST));
 const FORMAT = v.object({
   version: v.literal(VERSION),
   groups: v.array(v.object({
-    name: v.pipe(v.string(), v.maxLength(64)),
+    // The cap of a pod has the names of its namespace, up to 63 characters, and pod.
+    name: v.pipe(v.string(), v.maxLength(330)),
     select: v.string(),
     programs: v.pipe(
       v.array(v.object({
