@@ -4,6 +4,7 @@
  * @module
  */
 
+import { seenByMachine } from "./cgroup_namespace.ts";
 import { type Mount, parseMountinfo } from "./mountinfo.ts";
 
 /**
@@ -39,9 +40,12 @@ export function* upFrom(
  */
 export function cgroupMounts(mountinfo: string): Map<string, Mount> {
   const mounts = new Map<string, Mount>();
-  for (const mount of parseMountinfo(mountinfo)) {
-    const hierarchy = hierarchyOf(mount);
+  for (const found of parseMountinfo(mountinfo)) {
+    const hierarchy = hierarchyOf(found);
     if (hierarchy === undefined) continue;
+    const mount = hierarchy === ""
+      ? { ...found, root: seenByMachine(found.root) }
+      : found;
     const other = mounts.get(hierarchy);
     if (!other || mount.root.length < other.root.length) {
       mounts.set(hierarchy, mount);
