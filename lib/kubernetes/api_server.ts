@@ -187,7 +187,7 @@ function remedyFor(status: number): string {
     case 401:
       return "; the token of the service account is not valid";
     case 403:
-      return "; its service account needs to get, list and watch pods: deploy/kubernetes/rbac.yaml";
+      return "; its service account needs to list and watch pods: deploy/kubernetes/rbac.yaml";
     default:
       return "";
   }
