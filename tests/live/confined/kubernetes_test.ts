@@ -35,6 +35,7 @@ function inPod(account: string, own: Cgroup): string[] {
 mkdir -p ${ACCOUNT} ${HOST}
 mount --bind ${account} ${ACCOUNT}
 mount --rbind --make-rslave / ${HOST}
+umount --lazy ${unified().path}
 mount -t cgroup2 none ${unified().path}
 exec "$@"`;
   const enter = `echo $$ > ${own.path}/cgroup.procs; exec "$@"`;
