@@ -9,10 +9,13 @@ import { UsageError } from "../lib/errors.ts";
 import { describeGrowth } from "../lib/group/growth.ts";
 import { describeIdleTime } from "../lib/group/idle_words.ts";
 import type { DaemonState } from "../lib/group/state.ts";
+import type { KubernetesState } from "../lib/kubernetes/annotated_pod.ts";
 import { lines, type Printable } from "../lib/report/escape.ts";
 import type { Column } from "../lib/report/table.ts";
 import {
+  countOf,
   formatBeside,
+  formatSeconds,
   formatSize,
   formatTimeSoon,
   parseDuration,
@@ -177,8 +180,11 @@ export function statCommand(context: Context) {
  * What a table does not show, a line each: what would be paged out in a dry run, why caps
  * cannot be met, and how many processes are left alone.
  */
-export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
+export function notesOf(
+  { groups, dryRun, updatedAt, kubernetes }: DaemonState,
+): Printable {
   return lines(
+    ...(kubernetes ? kubernetesNotes(kubernetes, updatedAt) : []),
     ...(groups.length === 0
       ? ["no group: the configuration in force contains no cap"]
       : []),
@@ -198,6 +204,24 @@ export function notesOf({ groups, dryRun, updatedAt }: DaemonState): Printable {
       ...(avoided > 0 ? [`${name}: ${describeAvoided(avoided)}`] : []),
     ]),
   );
+}
+
+/** What keeps pods from their caps. */
+function kubernetesNotes(
+  { problem, heardAt, pods, annotations }: KubernetesState,
+  now: number,
+): string[] {
+  const since = heardAt === null
+    ? "no cap of a pod is known"
+    : `the caps of ${countOf(pods, "pod")} are those of ${
+      formatSeconds(Math.max(0, now - heardAt))
+    } ago`;
+  return [
+    ...problem === null
+      ? []
+      : [`the API server of Kubernetes: ${problem}; ${since}`],
+    ...annotations,
+  ];
 }
 
 function describeAvoided(count: number): string {

@@ -26,7 +26,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["lib/group"],
   ["lib/config"],
   ["lib/collection"],
-  ["lib/observer", "lib/recording"],
+  ["lib/observer", "lib/recording", "lib/kubernetes"],
   ["lib/platform"],
   ["lib/scanner", "ffi", "lib/report"],
   ["lib/memory"],

@@ -1,15 +1,16 @@
 /**
  * The permissions with which rcap runs, built or from source: foreign functions,
- * through which it does nearly everything; the network, which only `run --metrics`
- * uses, to listen; the directory of the sockets by which commands ask a daemon for
- * readings; and the environment variables that control colours, say what a
- * terminal can show, give the address of a service manager and the directory that
- * it has made and, for tests, name the simulation of another operating system, and
- * have time pass faster.
+ * through which it does nearly everything; the network, which `run --metrics` uses, to
+ * listen, and `kubernetes = true`, to watch pods; the directory of the sockets by which
+ * commands ask a daemon for readings; and the environment variables that control colours,
+ * say what a terminal can show, give the addresses of a service manager, of the
+ * directory that it has made, and of the API server of Kubernetes and, for tests, name the
+ * simulation of another operating system, and have time pass faster.
  *
  * @module
  */
 
+import { KUBERNETES_ENVIRONMENT } from "../lib/kubernetes/api_server.ts";
 import {
   HURRY,
   PLATFORM_ENVIRONMENT,
@@ -25,6 +26,7 @@ const ENVIRONMENT = [
   "CLICOLOR_FORCE",
   ...NOTIFY_ENVIRONMENT,
   ...LEARNT_ENVIRONMENT,
+  ...KUBERNETES_ENVIRONMENT,
   ...PLATFORM_ENVIRONMENT,
   ...TERMINAL_ENVIRONMENT,
   HURRY,

@@ -69,6 +69,8 @@ export interface DaemonConfig {
   readonly record: string;
   /** The size of all recordings together, in bytes. */
   readonly recordLimit: number;
+  /** Whether pods of this node have caps by their annotations. */
+  readonly kubernetes: boolean;
   /** Those of the main file first, then those of the drop-ins. */
   readonly caps: readonly CapConfig[];
 }
@@ -208,6 +210,7 @@ export function understandConfig(
       "add a table [[cap]] with name, select and max_rss or idle, as rcap check --help shows",
   };
   const { config, settings } = merge(files, surroundings.system);
+  const isIdle = isWithoutCaps && !config?.kubernetes;
   const writesClock = settings.has("policy") && config?.policy === "clock";
   return {
     config: problems.length === 0 ? config : undefined,
@@ -219,7 +222,7 @@ export function understandConfig(
       problems.every(({ isPassing = false }) => isPassing),
     warnings: inOrder(
       [
-        ...isWithoutCaps ? [noCap] : [],
+        ...isIdle ? [noCap] : [],
         ...files.flatMap((file) =>
           doubts(file, { ...surroundings, writesClock })
         ),
@@ -397,6 +400,7 @@ function merge(
       pagedata: daemon.pagedata,
       record: daemon.record,
       recordLimit: daemon.record_limit,
+      kubernetes: daemon.kubernetes,
       caps,
     },
     settings: places,

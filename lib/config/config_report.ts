@@ -123,7 +123,7 @@ export function renderConfig(
   config: DaemonConfig,
   { files, settings }: Pick<ConfigReading, "files" | "settings">,
 ): Printable {
-  const values: Readonly<Record<keyof DaemonSettings, string>> = {
+  const values: Readonly<Record<keyof DaemonSettings, string | boolean>> = {
     sample_interval: exactDuration(config.sampleInterval),
     process_interval: exactDuration(config.processInterval),
     report_interval: exactDuration(config.reportInterval),
@@ -134,13 +134,15 @@ export function renderConfig(
     pagedata: config.pagedata,
     record: config.record,
     record_limit: exactSize(config.recordLimit),
+    kubernetes: config.kubernetes,
   };
   const daemon = Object.entries(values).flatMap(([key, value]) => {
     const [last, ...earlier] = settings.get(key)?.toReversed() ?? [];
     const origin = last === undefined
       ? "the default"
       : [last, ...earlier].join(", instead of ");
-    return [`# ${origin}`, `${key} = ${quoteToml(value)}`];
+    const written = typeof value === "string" ? quoteToml(value) : `${value}`;
+    return [`# ${origin}`, `${key} = ${written}`];
   });
   return lines(
     `# merged from ${files.join(", ")}`,

@@ -63,6 +63,8 @@ export interface DaemonSettings {
   readonly record: string;
   /** The size of all recordings together, in bytes. */
   readonly record_limit: number;
+  /** Whether pods of this node have caps by their annotations. */
+  readonly kubernetes: boolean;
 }
 
 /** The default settings. */
@@ -80,6 +82,7 @@ export function defaultSettings(
     pagedata: "auto",
     record: "",
     record_limit: 2 ** 30,
+    kubernetes: false,
   };
 }
 
@@ -232,6 +235,7 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
     record_limit: v.optional(
       parsed((value) => parseRecordLimit(value, totalMemory)),
     ),
+    kubernetes: v.optional(parsed(parseKubernetes)),
   }, { what: "daemon", remedy: "begin the table with [daemon]", required: [] });
   /** A key that may be left out, and that a system may not know how to hold. */
   const optional = <T>(key: keyof CapSettings, parse: (value: unknown) => T) =>
@@ -267,7 +271,9 @@ function fileSchema({ totalMemory, users, system }: FileSurroundings) {
     idle: optional(
       "idle",
       (value) =>
-        parseIdle(value, !system.missingCapKeys?.includes("max_refaults")),
+        parseIdle(value, {
+          knowsRefaults: !system.missingCapKeys?.includes("max_refaults"),
+        }),
     ),
     max_refaults: optional("max_refaults", parseMaxRefaults),
     max_pressure: optional("max_pressure", parseMaxPressure),
@@ -422,6 +428,14 @@ function parseRecordLimit(value: unknown, totalMemory: number): number {
   const bytes = parseCap(value, key, totalMemory);
   if (bytes >= LEAST_RECORDS) return bytes;
   throw new UsageError(`${key} is ${describe(value)}`, "write at least 1M");
+}
+
+function parseKubernetes(value: unknown): boolean {
+  if (typeof value === "boolean") return value;
+  throw new UsageError(
+    `kubernetes is ${describe(value)}`,
+    "write true or false, without quotation marks",
+  );
 }
 
 /** Parses the size of a group. */

@@ -222,6 +222,7 @@ Deno.test("without settings, the defaults apply", () => {
     pagedata: "auto",
     record: "",
     recordLimit: GIB,
+    kubernetes: false,
     caps: [{ name: "a", select: ["user:root"], maxRss: GIB }],
   });
   assertEquals([problems, warnings, [...settings]], [[], [], []]);
@@ -334,7 +335,7 @@ __proto__ = { name = "b" }
     '4: unknown key "deamon" outside of [daemon] and [[cap]]; did you mean [daemon]?',
     '7: unknown key "sampleInterval" in [daemon]; did you mean sample_interval?',
     '8: unknown key "max-rss" in [daemon]; did you mean max_rss, below [[cap]]?',
-    '9: unknown key "foo" in [daemon]; the keys are sample_interval, process_interval, report_interval, config_interval, enforcement_threshold, observation_budget, policy, pagedata, record, record_limit',
+    '9: unknown key "foo" in [daemon]; the keys are sample_interval, process_interval, report_interval, config_interval, enforcement_threshold, observation_budget, policy, pagedata, record, record_limit, kubernetes',
     '10: unknown key "caps" outside of [daemon] and [[cap]]; did you mean [[cap]]?',
     '16: unknown key "max_rs" in [[cap]]; did you mean max_rss?',
     '17: unknown key "policy" in [[cap]]; it belongs below [daemon]',
@@ -905,6 +906,8 @@ pagedata = "auto"
 record = ""
 # the default
 record_limit = "1G"
+# the default
+kubernetes = false
 
 # rcap.toml:3
 [[cap]]
@@ -942,6 +945,7 @@ Deno.test("the report for scripts has sizes in bytes and times in seconds", () =
         pagedata: "auto",
         record: "",
         recordLimit: GIB,
+        kubernetes: false,
       },
       caps: [{
         name: "a",
@@ -1026,6 +1030,7 @@ const configs: fc.Arbitrary<DaemonConfig> = fc.record({
   pagedata: fc.constantFrom("auto" as const, "pte" as const, "smaps" as const),
   record: fc.constantFrom("", "/var/lib/rcap/recordings", '/a "b"\\c'),
   recordLimit: fc.integer({ min: 2 ** 20, max: 2 ** 40 }),
+  kubernetes: fc.boolean(),
   caps: fc.uniqueArray(capConfigs, {
     minLength: 1,
     maxLength: 5,
@@ -1145,7 +1150,7 @@ Deno.test("the example of the documentation is valid", () => {
   assertEquals([problems, warnings], [[], []]);
   assert(config);
   // The example shows every setting with its default.
-  assertEquals(settings.size, 10);
+  assertEquals(settings.size, 11);
   files.write("rcap.toml", capNamed("a"));
   const { config: defaults } = files.read();
   assertEquals({ ...config, caps: [] }, { ...defaults, caps: [] });
@@ -1174,4 +1179,13 @@ ${capNamed("a")}`,
     const [problem] = wrong.read().problems;
     assert(problem.message.includes(words), problem.message);
   }
+});
+
+Deno.test("whether pods have caps by their annotations", () => {
+  using files = new Files({ "rcap.toml": "[daemon]\nkubernetes = true\n" });
+  const { config, problems, warnings } = files.read();
+  assertEquals([problems, warnings], [[], []]);
+  assertEquals(config?.kubernetes, true);
+  using wrong = new Files({ "rcap.toml": '[daemon]\nkubernetes = "yes"\n' });
+  assertEquals(wrong.read().problems[0]?.message, 'kubernetes is "yes"');
 });

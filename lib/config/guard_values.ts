@@ -29,12 +29,12 @@ const IDLE_BOUNDS = { least: 1000, most: 168 * 3_600_000 };
  * Parses the time after which memory is paged out, in milliseconds.
  *
  * @param knowsRefaults whether the system counts what comes back, which `auto` needs.
+ * @param key what it is called, for messages.
  */
 export function parseIdle(
   value: unknown,
-  knowsRefaults = true,
+  { knowsRefaults = true, key = "idle" } = {},
 ): number | "auto" {
-  const key = "idle";
   if (value === "auto" && !knowsRefaults) {
     throw new UsageError(
       `${key} is "auto", which does not work on this system: it does not tell refaults`,

@@ -1,6 +1,7 @@
 /**
- * The configuration of a running daemon: its files, and the caps that the system
- * keeps for its projects. Both are read again when they change.
+ * The configuration of a running daemon: its files, the caps that the system keeps for
+ * its projects, and those of pods by their annotations. All are read again when they
+ * change.
  *
  * @module
  */
@@ -9,14 +10,20 @@ import { type NameLookup, Users } from "../collection/users.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import type { Log } from "../platform/output.ts";
 import type { ProjectCap, ProjectCapSource } from "../platform/platform.ts";
+import { UsageError } from "../errors.ts";
+import type { KubernetesState } from "../kubernetes/annotated_pod.ts";
 import {
+  type CapConfig,
   ConfigError,
+  type ConfigProblem,
+  type ConfigReading,
   type DaemonConfig,
   describeProblem,
   fingerprint,
   readConfig,
 } from "./config.ts";
 import type { ConfigPaths } from "./config_files.ts";
+import type { LivePods } from "./live_pods.ts";
 import { besideProjectCaps } from "./project_caps.ts";
 
 /** The result of a reload. */
@@ -42,14 +49,21 @@ export type ConfigSystem = Pick<
 >;
 
 /** The configuration of a daemon. */
-export class LiveConfig {
+export class LiveConfig implements Disposable {
   readonly #paths: ConfigPaths;
   readonly #log: Log;
   readonly #source: ProjectCapSource | undefined;
   readonly #system: ConfigSystem;
   readonly #users: Users;
   #projects: readonly ProjectCap[] = [];
+  /** What the files said when they were valid last. */
+  #valid: DaemonConfig | undefined;
+  /** The pods that are watched, while the configuration wants that. */
+  #pods: LivePods | undefined;
   #fingerprint = "";
+
+  /** Called when caps of pods have changed, which a reload then returns. */
+  onChange: () => void = () => {};
 
   constructor(paths: ConfigPaths, system: ConfigSystem, log: Log) {
     this.#paths = paths;
@@ -81,7 +95,8 @@ export class LiveConfig {
     const now = fingerprint(this.#paths, this.#system.files);
     // Files that cannot be read at the moment may be unchanged.
     const hasChanged = now !== undefined && now !== this.#fingerprint;
-    if (onlyIfChanged && !hasNewProjects && !hasChanged) return undefined;
+    const hasNewCaps = hasNewProjects || this.#pods?.haveChanged;
+    if (onlyIfChanged && !hasNewCaps && !hasChanged) return undefined;
     const { config, problems, isPassing } = await this.#read();
     return { config, problems: problems.map(describeProblem), isPassing };
   }
@@ -96,7 +111,13 @@ export class LiveConfig {
     return true;
   }
 
-  async #read(signal?: AbortSignal) {
+  async #read(
+    signal?: AbortSignal,
+  ): Promise<{
+    config?: DaemonConfig;
+    problems: readonly ConfigProblem[];
+    isPassing?: boolean;
+  }> {
     const { totalMemory, swapDisk } = this.#system.memory();
     const reading = await readConfig(this.#paths, {
       totalMemory,
@@ -112,13 +133,79 @@ export class LiveConfig {
     for (const warning of reading.warnings) {
       this.#log.warn(describeProblem(warning));
     }
-    if (!config || !this.#source) return { config, problems, isPassing };
+    if (config) {
+      const problem = await this.#watchPods(config, reading.settings);
+      if (problem) return { problems: [problem] };
+      this.#valid = config;
+    }
+    // Files that are not valid keep no pod from its cap.
+    const base = config ?? (this.#pods?.haveChanged ? this.#valid : undefined);
+    if (!base) return { problems, isPassing };
+    const caps = [
+      ...this.#withProjects(base.caps),
+      ...this.#pods?.caps(totalMemory) ?? [],
+    ];
+    return { config: { ...base, caps }, problems, isPassing };
+  }
+
+  #withProjects(configured: readonly CapConfig[]): readonly CapConfig[] {
+    if (!this.#source) return configured;
     const { path } = this.#source;
-    const { caps, messages } = besideProjectCaps(config.caps, {
+    const { caps, messages } = besideProjectCaps(configured, {
       projects: this.#projects,
       path,
     });
     for (const message of messages) this.#log.info(message);
-    return { config: { ...config, caps }, problems, isPassing };
+    return caps;
+  }
+
+  /**
+   * Begins to watch pods, or ends it, as the configuration says. Nothing of it is loaded
+   * before.
+   *
+   * @returns why that is not possible.
+   */
+  async #watchPods(
+    { kubernetes }: DaemonConfig,
+    settings: ConfigReading["settings"],
+  ): Promise<ConfigProblem | undefined> {
+    if (!kubernetes) {
+      this.#pods?.[Symbol.dispose]();
+      this.#pods = undefined;
+      return undefined;
+    }
+    if (this.#pods) return undefined;
+    const { LivePods } = await import("./live_pods.ts");
+    try {
+      this.#pods = new LivePods(this.#system, {
+        log: this.#log,
+        onChange: () => this.onChange(),
+      });
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error;
+      return {
+        file: settings.get("kubernetes")?.at(-1) ?? this.#paths.file,
+        line: 0,
+        message: error.problem,
+        suggestion: error.remedy ?? null,
+      };
+    }
+  }
+
+  /** What the watch of pods reports; null without one. */
+  get kubernetes(): KubernetesState | null {
+    return this.#pods?.state ?? null;
+  }
+
+  /**
+   * Waits until it is known which pods have caps, if that is wanted: for a while at most.
+   * What came is in the next reload.
+   */
+  async untilPodsKnown(signal: AbortSignal): Promise<void> {
+    await this.#pods?.untilListed(signal);
+  }
+
+  [Symbol.dispose](): void {
+    this.#pods?.[Symbol.dispose]();
   }
 }

@@ -14,6 +14,7 @@ import { ProcessError } from "../errors.ts";
 import type { OnRead } from "../group/measured_memory.ts";
 import type { LearntPlace } from "../group/learnt_group.ts";
 import type { DaemonState } from "../group/state.ts";
+import type { KubernetesState } from "../kubernetes/annotated_pod.ts";
 import type { OperatingSystem } from "../platform/operating_system.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { Log } from "../platform/output.ts";
@@ -77,6 +78,8 @@ export interface DaemonSurroundings {
   readonly onScan?: (seconds: number) => void;
   readonly onRead?: OnRead;
   readonly onReload?: () => void;
+  /** Returns what the watch of pods reports; null without one. */
+  readonly kubernetes?: () => KubernetesState | null;
   /** Where what is learnt is kept. */
   readonly learnt?: LearntPlace;
   /** Whether scans only plan. */
@@ -171,6 +174,12 @@ export class Daemon {
   /** Requests that the configuration be read again. */
   askForReload(): void {
     this.#reloading.ask();
+    this.#wake.abort();
+  }
+
+  /** Requests that the configuration be read again if it has changed. */
+  askForChanges(): void {
+    this.#tickers.config.hurry(this.#around.clock.now());
     this.#wake.abort();
   }
 
@@ -434,6 +443,7 @@ export class Daemon {
         problems: this.#problems,
         isPassing: this.#isPassing,
       },
+      kubernetes: this.#around.kubernetes?.() ?? null,
       dryRun: this.#around.isDryRun ?? false,
       groups: this.#watchList.groups.map((group) => group.state()),
     };

@@ -30,6 +30,7 @@ const CONFIG: DaemonConfig = {
   pagedata: "smaps",
   record: "",
   recordLimit: 2 ** 30,
+  kubernetes: false,
   caps: [{ name: "none", select: [], maxRss: 2 ** 30, place: "test:1" }],
 };
 

@@ -21,6 +21,8 @@ export interface ReloadingOptions {
 export class Reloading {
   readonly #options: ReloadingOptions;
   #isAsked = false;
+  /** Whether to look for changes again once the running read has ended. */
+  #isToLook = false;
   #isReading = false;
   /** The result of the last read, until {@linkcode take} returns it. */
   #result: Reloaded | undefined;
@@ -35,12 +37,15 @@ export class Reloading {
   }
 
   /**
-   * Begins a read unless one is running.
+   * Begins a read, after one that is running.
    *
    * @param onlyIfChanged does nothing if no file has changed.
    */
   begin(onlyIfChanged: boolean): void {
-    if (this.#isReading) return;
+    if (this.#isReading) {
+      this.#isToLook = true;
+      return;
+    }
     this.#isReading = true;
     void this.#read(onlyIfChanged);
   }
@@ -70,6 +75,9 @@ export class Reloading {
       // The files may have changed during a running read: read them again after it.
       this.#isAsked = this.#isReading;
       this.begin(false);
+    } else if (this.#isToLook && !this.#isReading) {
+      this.#isToLook = false;
+      this.begin(true);
     }
     return result;
   }

@@ -93,6 +93,7 @@ export class SimulatedDaemon implements AsyncDisposable {
       pagedata: "pte",
       record: "",
       recordLimit: 2 ** 30,
+      kubernetes: false,
       caps,
     };
     const recorder = recorderOf?.(this);

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { KubernetesState } from "../kubernetes/annotated_pod.ts";
 import type { MemoryCosts } from "../platform/platform.ts";
 import type { GroupContainer } from "./group_containers.ts";
 import type { Growth } from "./growth.ts";
@@ -52,6 +53,8 @@ export interface DaemonState {
     /** Whether all of these are temporary, so that the files may be valid. */
     readonly isPassing: boolean;
   };
+  /** What is known of the caps of pods; null unless `kubernetes` is true. */
+  readonly kubernetes: KubernetesState | null;
   /** Whether it is a dry run, so that nothing is paged out. */
   readonly dryRun: boolean;
   readonly groups: readonly GroupState[];

@@ -82,6 +82,7 @@ export function daemonState(given: Partial<DaemonState> = {}): DaemonState {
       problems: [],
       isPassing: false,
     },
+    kubernetes: null,
     dryRun: false,
     groups: [],
     ...given,

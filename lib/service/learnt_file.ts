@@ -48,7 +48,8 @@ const FORMAT = v.object({
   // An earlier rcap did not write it. The longest time that a date can have.
   at: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(8.64e12))),
   groups: v.array(v.object({
-    name: v.pipe(v.string(), v.maxLength(64)),
+    // The cap of a pod has the names of its namespace, up to 63 characters, and pod.
+    name: v.pipe(v.string(), v.maxLength(330)),
     select: v.string(),
     programs: v.pipe(
       v.array(v.object({

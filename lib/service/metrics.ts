@@ -125,6 +125,21 @@ const DAEMON_FAMILIES: readonly Family<DaemonState>[] = [
   },
   {
     kind: "gauge",
+    name: "rcap_kubernetes_watching",
+    help:
+      "1 while the API server of Kubernetes reports changes of pods, else 0; absent without kubernetes = true.",
+    value: ({ kubernetes }) =>
+      kubernetes === null ? null : kubernetes.isWatching ? 1 : 0,
+  },
+  {
+    kind: "gauge",
+    name: "rcap_kubernetes_wrong_annotations",
+    help:
+      "Pods without a cap because an annotation of theirs is wrong, at most 21; absent without kubernetes = true.",
+    value: ({ kubernetes }) => kubernetes?.annotations.length ?? null,
+  },
+  {
+    kind: "gauge",
     name: "rcap_dry_run",
     help: "1 if nothing is paged out since this is a dry run, else 0.",
     value: ({ dryRun }) => dryRun ? 1 : 0,

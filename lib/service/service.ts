@@ -80,7 +80,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   const { system, log, signal, isDryRun } = options;
   await using held = new AsyncDisposableStack();
   system.requireOwnProcesses();
-  const configuration = new LiveConfig(options.config, system, log);
+  const configuration = held.use(new LiveConfig(options.config, system, log));
   const config = await configuration.load(signal);
   await system.requirePrivileges();
   const directory = held.use(
@@ -132,6 +132,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
     },
     overrides: () => directory.overrides(),
     pauses: () => directory.pauses(),
+    kubernetes: () => configuration.kubernetes,
     reload: async (onlyIfChanged) => {
       const result = await configuration.reload(onlyIfChanged);
       if (!result) return undefined;
@@ -148,6 +149,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
     onRead: (reading) => metrics.observeRead(reading),
     isDryRun,
   });
+  configuration.onChange = () => daemon.askForChanges();
+  if (configuration.kubernetes?.pods) configuration.onChange();
   for (
     const [name, listener] of [
       ["SIGHUP", () => daemon.askForReload()],
@@ -199,7 +202,12 @@ export async function runOnce(
   observation: number,
 ): Promise<DaemonState> {
   system.requireOwnProcesses();
-  const config = await new LiveConfig(paths, system, log).load(signal);
+  using configuration = new LiveConfig(paths, system, log);
+  let config = await configuration.load(signal);
+  if (config.kubernetes) {
+    await configuration.untilPodsKnown(signal);
+    config = await configuration.load(signal);
+  }
   await system.requirePrivileges();
   using directory = StateDirectory.take(
     system,
@@ -225,6 +233,7 @@ export async function runOnce(
     report: () => {},
     overrides: () => directory.overrides(),
     pauses: () => directory.pauses(),
+    kubernetes: () => configuration.kubernetes,
     reload: () => Promise.resolve(undefined),
     isDryRun,
   });
@@ -234,7 +243,12 @@ export async function runOnce(
 }
 
 /** What a daemon does, for its status line. */
-function watching({ caps }: DaemonConfig): string {
+function watching({ caps, kubernetes }: DaemonConfig): string {
+  if (kubernetes) {
+    return `watching ${
+      countOf(caps.length, "group")
+    }, and the annotations of pods`;
+  }
   return caps.length === 0
     ? "no cap is configured, so there is nothing to do"
     : `watching ${countOf(caps.length, "group")}`;

@@ -110,6 +110,7 @@ export interface StatReport {
   readonly memory: DaemonState["memory"];
   /** Whether nothing is paged out. */
   readonly dryRun: boolean;
+  readonly kubernetes: DaemonState["kubernetes"];
   readonly groups: readonly StatEntry[];
 }
 
@@ -124,6 +125,7 @@ export function statReport(
     seconds: before ? now.updatedAt - before.updatedAt : null,
     memory: now.memory,
     dryRun: now.dryRun,
+    kubernetes: now.kubernetes,
     groups: statRows(now, before).map((row, index) => {
       const { heldBack, avoided, accounting, idle, statistics } =
         now.groups[index];

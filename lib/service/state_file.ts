@@ -189,6 +189,15 @@ const COSTS = v.looseObject({
   ),
 });
 
+const KUBERNETES = v.looseObject({
+  node: v.string(),
+  pods: whole,
+  isWatching: v.boolean(),
+  heardAt: v.nullable(amount),
+  problem: v.nullable(v.string()),
+  annotations: v.array(v.string()),
+});
+
 /** A state. Loose, because a later version may add keys. */
 export const STATE = v.looseObject({
   version: v.literal(VERSION),
@@ -219,6 +228,8 @@ export const STATE = v.looseObject({
     problems: v.array(v.string()),
     isPassing: v.boolean(),
   }),
+  // A daemon of an earlier version has none.
+  kubernetes: v.optional(v.nullable(KUBERNETES), null),
   dryRun: v.optional(v.boolean(), false),
   groups: v.array(GROUP),
   pidNamespace: v.nullable(v.string()),

@@ -219,6 +219,7 @@ const stat = v.object({
   seconds: maybe,
   memory: STATE.entries.memory,
   dryRun: v.boolean(),
+  kubernetes: STATE.entries.kubernetes,
   groups: v.array(v.object({
     id: whole,
     name: v.string(),
@@ -278,6 +279,7 @@ const check = v.object({
       pagedata: v.picklist(["auto", "pte", "smaps"]),
       record: v.string(),
       recordLimit: amount,
+      kubernetes: v.boolean(),
     }),
     caps: v.array(v.object({
       name: v.string(),
@@ -375,6 +377,7 @@ const daemonKeys = {
   pagedata: v.exactOptional(v.picklist(["auto", "pte", "smaps"])),
   record: v.exactOptional(v.string()),
   record_limit: v.exactOptional(bytes),
+  kubernetes: v.exactOptional(v.boolean()),
 } satisfies Record<keyof DaemonSettings, v.GenericSchema>;
 
 const capKeys = {

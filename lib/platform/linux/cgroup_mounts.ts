@@ -7,6 +7,7 @@
 import { File, readTextFile } from "../../../ffi/file.ts";
 import { mountNumberOf } from "../../../ffi/statx.ts";
 import { isExhausted, SystemError } from "../../errors.ts";
+import { seenByMachine } from "./cgroup_namespace.ts";
 import { type Mount, parseMountinfo } from "./mountinfo.ts";
 
 /**
@@ -49,9 +50,12 @@ export function cgroupMounts(
   isUsable: (mount: Mount) => boolean = () => true,
 ): CgroupMounts {
   const mounts = new Map<string, Mount>();
-  for (const mount of parseMountinfo(mountinfo)) {
-    const hierarchy = hierarchyOf(mount);
+  for (const found of parseMountinfo(mountinfo)) {
+    const hierarchy = hierarchyOf(found);
     if (hierarchy === undefined) continue;
+    const mount = hierarchy === ""
+      ? { ...found, root: seenByMachine(found.root) }
+      : found;
     const other = mounts.get(hierarchy);
     const showsMore = !other || mount.root.length < other.root.length;
     if (showsMore && isUsable(mount)) mounts.set(hierarchy, mount);

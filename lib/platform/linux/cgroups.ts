@@ -4,19 +4,28 @@
  * @module
  */
 
+import { seenByMachine } from "./cgroup_namespace.ts";
+
 /** The cgroup of a process in one hierarchy. */
 export interface CgroupPlace {
   /** The controllers of the hierarchy, or `name=` and its name; empty for version 2. */
   readonly hierarchy: string;
-  /** The path from the root of the hierarchy, as rcap's cgroup namespace shows it. */
+  /**
+   * The path from the root of the hierarchy; of version 1, or if that is not known, as
+   * rcap's cgroup namespace shows it.
+   */
   readonly path: string;
 }
 
 /** Parses `hierarchy-ID:controller-list:cgroup-path` lines. */
 export function parseCgroups(text: string): CgroupPlace[] {
   return text.split("\n").filter((line) => line !== "").map((line) => {
-    const [, hierarchy = "", ...path] = line.split(":");
-    return { hierarchy, path: path.join(":") };
+    const [, hierarchy = "", ...parts] = line.split(":");
+    const path = parts.join(":");
+    return {
+      hierarchy,
+      path: hierarchy === "" ? seenByMachine(path) : path,
+    };
   });
 }
 

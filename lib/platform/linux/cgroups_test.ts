@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { cgroupMounts } from "./cgroup_mounts.ts";
+import { seenByMachine, setOwnCgroup } from "./cgroup_namespace.ts";
 import { isOutside, parseCgroups, systemdPath } from "./cgroups.ts";
 import { type Mount, mountOf, parseMountinfo } from "./mountinfo.ts";
 
@@ -93,4 +94,35 @@ Deno.test("mounts are parsed, and the mount of a path is found", () => {
   assertEquals(typeAt("/home/a/x"), 35n);
   assertEquals(typeAt("/home/ab"), 36n);
   assertEquals(mountOf("/x", []), undefined);
+});
+
+Deno.test("in a cgroup namespace whose place is known, paths are the machine's", () => {
+  setOwnCgroup("/kubepods.slice/pod1.slice/own.scope");
+  try {
+    assertEquals(
+      parseCgroups("1:name=systemd:/x\n0::/../../pod2.slice/other.scope\n"),
+      [
+        { hierarchy: "name=systemd", path: "/x" },
+        { hierarchy: "", path: "/kubepods.slice/pod2.slice/other.scope" },
+      ],
+    );
+    for (
+      const [seen, path] of [
+        ["/", "/kubepods.slice/pod1.slice/own.scope"],
+        ["/a", "/kubepods.slice/pod1.slice/own.scope/a"],
+        ["/../../..", "/"],
+        ["/../../../system.slice/x", "/system.slice/x"],
+      ]
+    ) assertEquals(seenByMachine(seen), path);
+    const mounts = cgroupMounts(
+      `1 2 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup rw
+3 2 0:26 /../../.. /host/sys/fs/cgroup ro - cgroup2 cgroup rw
+`,
+    );
+    assertEquals(mounts.get("")?.directory, "/host/sys/fs/cgroup");
+    assertEquals(mounts.get("")?.root, "/");
+  } finally {
+    setOwnCgroup(undefined);
+  }
+  assertEquals(seenByMachine("/../a"), "/../a");
 });

@@ -19,7 +19,10 @@ import {
   machineMemory,
   whyNotReclaimable,
 } from "./linux_platform.ts";
+import { readTextFile } from "../../../ffi/file.ts";
+import { ownCgroup, setOwnCgroup } from "./cgroup_namespace.ts";
 import { HostFiles } from "./host_files.ts";
+import { parseMountinfo } from "./mountinfo.ts";
 import { OBSERVERS } from "../observers_directory.ts";
 import { unstoppableProcesses } from "./memory_calls.ts";
 import { openPagedataSource, PAGEDATA_SOURCES } from "./open_source.ts";
@@ -64,6 +67,8 @@ export const linux: OperatingSystem = {
   memory: machineMemory,
   useHostRoot(directory) {
     host = HostFiles.mountedIn(directory);
+    const mounts = parseMountinfo(readTextFile("/proc/self/mountinfo"));
+    setOwnCgroup(ownCgroup(linuxFiles, mounts));
   },
   uidOfUser: async (name) =>
     host ? host.uidOfUser(name) : await uidOfUser(name),
