@@ -79,6 +79,19 @@ Deno.test("what is out comes back, and its use takes no read", async () => {
   assert(swapOf(restored) < 4 * MIB, `${swapOf(restored)}`);
 });
 
+Deno.test("on a terminal, progress says how much of what is out was asked for", async () => {
+  await using _swap = await anySwap({ size: 256 * MIB });
+  await using workload = await Workload.start();
+  await workload.anon("cold", 32 * MIB);
+  await pageOut(workload);
+  // script(1) gives it a terminal.
+  const { stdout } = await rcap(["restore", `pid:${workload.pid}`], {
+    prefix: ["sh", "-c", 'exec script -qec "$*" /dev/null', "sh"],
+  });
+  assertMatch(stdout, /[\d.]+[KM] of [\d.]+M asked for…\r/);
+  assertMatch(stdout, /M was out; the kernel was asked to read /);
+});
+
 Deno.test("a limit leaves the rest out, and the exit code says so", async () => {
   await using _swap = await anySwap({ size: 256 * MIB });
   await using workload = await Workload.start();
