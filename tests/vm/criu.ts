@@ -14,7 +14,7 @@ import { binary, isChosen } from "./choice.ts";
 import { type Guest, runGuest } from "./guest.ts";
 
 /** How long the machine may run; emulated, it takes its time. */
-const TIMEOUT_SECONDS = 600;
+const TIMEOUT_SECONDS = 1200;
 
 /** What `tracked.pl` keeps reading. */
 const HOT = 1 << 20;

@@ -24,7 +24,7 @@ const MIB = 2 ** 20;
 const PAGEDATA = "pte";
 
 /** How long a machine may run; emulated, it takes its time. */
-const TIMEOUT_SECONDS = 600;
+const TIMEOUT_SECONDS = 1200;
 
 /** A machine to test on. */
 interface Machine {
