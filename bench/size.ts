@@ -1,6 +1,7 @@
 /**
- * Compares what `rcap size` predicts of workloads with what caps cost them: page faults
- * under five caps, held by the daemon, and the speed under the recommended one.
+ * Compares what `rcap size` and `rcap replay` predict of workloads with what caps cost
+ * them: page faults under five caps, held by the daemon, and the speed under the
+ * recommended one.
  *
  * Needs root, gcc, zram, and the programs of the workloads; those that are not installed
  * are named and left out. Nothing else may use swap meanwhile.
@@ -17,6 +18,7 @@ import type {
   GroupSizeReport,
   SizeReport,
 } from "../lib/oneshot/size_report.ts";
+import type { ReplayReport } from "../lib/oneshot/replay.ts";
 import { systemClock } from "../lib/platform/clock.ts";
 import { statFields } from "../lib/platform/linux/stat.ts";
 import { linux } from "../lib/platform/linux/system.ts";
@@ -162,6 +164,9 @@ interface Held {
   readonly meanRss: number;
   /** Refaults a second, at the mean RSS. */
   readonly predicted: number;
+  /** The same by a replay of a recording under the cap, and the mean size in it. */
+  readonly replayed: number;
+  readonly replayedSize: number;
   readonly measured: number;
   /** In how many intervals the daemon left the workload alone. */
   readonly backedOff: number;
@@ -249,6 +254,8 @@ async function examine(subject: Subject, programs: string): Promise<void> {
     complain(`${name}: nothing is predicted`);
     return;
   }
+  complain(`${name}: recording for ${sizes.observe} s`);
+  using recording = await record(pid);
   for (const cap of chosen(group, found.interval)) {
     await using daemon = await hold(pid, cap.cap);
     await wait(sizes.settle);
@@ -263,6 +270,7 @@ async function examine(subject: Subject, programs: string): Promise<void> {
     const meanRss = rss.reduce((sum, one) => sum + one, 0) / rss.length;
     const row: Held = {
       workload: name,
+      ...await replay(recording.path, cap.cap),
       cap: cap.cap,
       idle: cap.idleSeconds,
       meanRss,
@@ -275,9 +283,9 @@ async function examine(subject: Subject, programs: string): Promise<void> {
     complain(
       `${name}: cap ${mib(row.cap)}, mean RSS ${mib(meanRss)}: predicted ${
         row.predicted.toFixed(1)
-      }/s, measured ${row.measured.toFixed(1)}/s${
-        row.backedOff > 0 ? `, backed off ${row.backedOff} times` : ""
-      }`,
+      }/s, replayed ${row.replayed.toFixed(1)}/s, measured ${
+        row.measured.toFixed(1)
+      }/s${row.backedOff > 0 ? `, backed off ${row.backedOff} times` : ""}`,
     );
   }
   const cap = group.recommended;
@@ -313,6 +321,43 @@ function chosen({ curve, size }: GroupSizeReport, interval: number): CapCost[] {
   ).filter((one) => one !== undefined);
   // The largest first, so that less has to come back in between.
   return [...new Set(picked)].sort((a, b) => b.cap - a.cap);
+}
+
+/** Records a workload as often as the daemon samples it; disposing removes the file. */
+async function record(
+  pid: number,
+): Promise<Disposable & { readonly path: string }> {
+  const folder = Deno.makeTempDirSync({ prefix: "rcap-" });
+  const path = `${folder}/recording`;
+  const times = ["--for", `${sizes.observe}s`, "--every", "1s"];
+  const { code, stderr } = await rcapJson(
+    ["record", `tree:${pid}`, "-o", path, ...times],
+  );
+  if (code !== 0) throw new Error(stderr);
+  return {
+    path,
+    [Symbol.dispose]: () => Deno.removeSync(folder, { recursive: true }),
+  };
+}
+
+/** What a replay has under a cap, in the time after it has settled. */
+async function replay(
+  path: string,
+  cap: number,
+): Promise<Pick<Held, "replayed" | "replayedSize">> {
+  const { json } = await rcapJson<ReplayReport>([
+    ...["replay", path, "--cap", `${Math.round(cap)}`],
+    ...["--policy", options.policy],
+  ]);
+  const [{ timeline }] = json.policies;
+  const settled = Math.min(sizes.settle, json.seconds / 2);
+  const rows = timeline.filter(({ seconds }) => seconds > settled);
+  const mean = (figure: (row: typeof rows[number]) => number) =>
+    rows.reduce((sum, row) => sum + figure(row), 0) / rows.length;
+  return {
+    replayed: mean(({ refaults }) => refaults),
+    replayedSize: mean(({ size }) => size),
+  };
 }
 
 function hold(pid: number, cap: number): Promise<TestDaemon> {
@@ -399,10 +444,17 @@ function meanTime(now: Float64Array, before: Float64Array): number {
 }
 
 /** By which factor a prediction is off. */
-function offBy({ predicted, measured }: Held): number {
+function offBy(
+  { predicted, measured }: Pick<Held, "predicted" | "measured">,
+): number {
   // As if few more or less were the same.
   const [a, b] = [predicted + 1, measured + 1];
   return Math.max(a / b, b / a);
+}
+
+/** By which factor a replay is off. */
+function offByReplay({ replayed, measured }: Held): number {
+  return offBy({ predicted: replayed, measured });
 }
 
 function mib(bytes: number): string {
@@ -412,7 +464,7 @@ function mib(bytes: number): string {
 function report(): void {
   say(markdown(
     ["workload", "cap", "idle for", "mean RSS", "predicted/s", "measured/s"]
-      .concat(["off by", "backed off"]),
+      .concat(["off by", "replayed/s", "at", "off by", "backed off"]),
     held.map((row) => [
       row.workload,
       mib(row.cap),
@@ -421,6 +473,9 @@ function report(): void {
       row.predicted.toFixed(1),
       row.measured.toFixed(1),
       row.predicted > LEAST_PREDICTED ? offBy(row).toFixed(2) : "-",
+      row.replayed.toFixed(1),
+      mib(row.replayedSize),
+      row.measured > LEAST_PREDICTED ? offByReplay(row).toFixed(2) : "-",
       `${row.backedOff}`,
     ]),
   ));
@@ -447,6 +502,14 @@ function report(): void {
     aim(
       worst <= EVER_OFF,
       `the worst is off by ${worst.toFixed(2)}; aim: ${EVER_OFF} at the most`,
+    );
+  }
+  const replays = held.filter(({ measured }) => measured > LEAST_PREDICTED);
+  if (replays.length > 0) {
+    const within = replays.filter((row) => offByReplay(row) <= MOST_OFF).length;
+    aim(
+      within === replays.length,
+      `${within} of ${replays.length} replays of more than ${LEAST_PREDICTED} refaults a second within a factor of ${MOST_OFF}; aim: all`,
     );
   }
   const slowed = recommended.flatMap(({ slowed }) => slowed ?? []);

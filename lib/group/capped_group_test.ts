@@ -8,6 +8,7 @@ import { assertEquals } from "@std/assert";
 import { FakeClock, FakePlatform, PAGE } from "../platform/fake_testing.ts";
 import { CappedGroup } from "./capped_group.ts";
 import { Member } from "./member.ts";
+import { MOST_MEMBERS } from "./state.ts";
 
 /** A group, and the members that have left it, by pid and start time. */
 function makeGroup() {
@@ -87,4 +88,22 @@ Deno.test("a sample drops members that have exited, and counts what came back", 
   assertEquals(statistics.minimumRss, 300 * PAGE);
   assertEquals(statistics.maximumRss, 800 * PAGE);
   assertEquals(statistics.processesOut, 1);
+});
+
+Deno.test("the state names the members, the first of very many", () => {
+  const { platform, group } = makeGroup();
+  const all = Array.from(
+    { length: MOST_MEMBERS + 2 },
+    (_, at) => platform.start(`${at}`).entry,
+  );
+  const namedOf = (entries: typeof all) => {
+    group.update(entries);
+    group.sample(platform.clock.now());
+    const { members, processes } = group.state(null, platform.clock);
+    assertEquals(processes, entries.length);
+    return members;
+  };
+  const named = all.map(({ pid, startTime }) => ({ pid, startTime }));
+  assertEquals(namedOf(all.slice(0, 2)), named.slice(0, 2));
+  assertEquals(namedOf(all), named.slice(0, MOST_MEMBERS));
 });

@@ -5,7 +5,12 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { libc } from "../../ffi/libc.ts";
+import { daemonState, groupState } from "../../lib/group/testing.ts";
 import type { ScanReport } from "../../lib/oneshot/scan_once.ts";
+import { statFields } from "../../lib/platform/linux/stat.ts";
+import { linux } from "../../lib/platform/linux/system.ts";
+import { formatState } from "../../lib/service/state_file.ts";
 import type { TopReport } from "../../lib/top/report.ts";
 import { cap, Place, QUICKLY, TestDaemon } from "../support/daemon.ts";
 import { MIB, requireRoot } from "../support/live.ts";
@@ -15,6 +20,9 @@ import { Terminal } from "../support/tmux.ts";
 import { rssOf, until, Workload } from "../support/workload.ts";
 
 requireRoot();
+
+// Opened before the first test, which would otherwise appear to leak it.
+libc();
 
 /** An unprivileged user. */
 const NOBODY = 65534;
@@ -391,6 +399,49 @@ Deno.test("c sets the cap of a daemon, and shows how to keep it", async () => {
   await terminal.shows(/512\.0M +\S+ +capped/);
   terminal.press("g", "g", "g", "g", "g", "g", "g");
   await terminal.shows(/NPROC[^]*512\.0M[^]*web/);
+});
+
+Deno.test("which processes are under which cap is as the daemon says", async () => {
+  await using workload = await Workload.start({ name: "capped" });
+  await using other = await Workload.start({ name: "other" });
+  const [{ pid, startTime }, second] = [workload.pid, other.pid].map((pid) => ({
+    pid,
+    // Field 22 of proc_pid_stat(5); the list begins with field 3.
+    startTime: Number(
+      statFields(Deno.readTextFileSync(`/proc/${pid}/stat`))[22 - 3],
+    ),
+  }));
+  using place = new Place();
+  Deno.mkdirSync(place.state, { mode: 0o755 });
+  const group = groupState({
+    name: "web",
+    processes: 2,
+    members: [
+      { pid, startTime },
+      // Another process had this pid.
+      { pid: second.pid, startTime: second.startTime - 1 },
+    ],
+  });
+  Deno.writeTextFileSync(
+    `${place.state}/state.json`,
+    formatState({
+      ...daemonState({
+        pid,
+        startTime,
+        monotonic: linux.boottimeSeconds(),
+        groups: [group],
+      }),
+      pidNamespace: null,
+    }),
+  );
+  const { json, stderr } = await rcapJson<TopReport>([
+    ...["top", "--once", "--json", `${pid}`, `${second.pid}`],
+    ...["--config", "/nonexistent.toml", "--observe", "1s"],
+    ...["--state-dir", place.state],
+  ]);
+  const capOf = (wanted: number) =>
+    json.rows.find(({ pid }) => pid === wanted)?.cap?.name;
+  assertEquals([capOf(pid), capOf(second.pid)], ["web", undefined], stderr);
 });
 
 Deno.test("for scripts there is JSON", async () => {
