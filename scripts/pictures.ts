@@ -75,7 +75,7 @@ rounds.stop();
 
 await drawCommand("report", ["report", "shop.rcap"], { height: 100 });
 await drawCommand("size", ["size", "--from", "shop.rcap"], {
-  width: 140,
+  width: 160,
 });
 await drawPage();
 
