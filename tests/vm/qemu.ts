@@ -18,6 +18,12 @@ export interface BootOptions {
   initramfs: string;
   /** As for `-cpu`. */
   cpu: string;
+  /** Images of disks, which become `/dev/vda` and so on. */
+  disks?: readonly string[];
+  /** More parameters of the kernel. */
+  parameters?: string;
+  /** Whether it goes on after a reboot, which is the end of others. */
+  reboots?: boolean;
   /** Where to keep what the machine writes to its two serial ports. */
   folder: string;
   timeoutSeconds: number;
@@ -38,7 +44,16 @@ const TIMED_OUT = 124;
 
 /** Boots a machine and waits until it powers off. */
 export async function boot(
-  { image, initramfs, cpu, folder, timeoutSeconds }: BootOptions,
+  {
+    image,
+    initramfs,
+    cpu,
+    disks = [],
+    parameters = "",
+    reboots = false,
+    folder,
+    timeoutSeconds,
+  }: BootOptions,
 ): Promise<BootResult> {
   const qemu = await fetchPackages({
     release: "trixie",
@@ -56,11 +71,16 @@ export async function boot(
       [`${qemu}/usr/bin/qemu-system-x86_64`],
       ["-L", `${qemu}/usr/share/qemu`, "-L", `${qemu}/usr/share/seabios`],
       ["-accel", "tcg", "-cpu", cpu, "-smp", "1", "-m", "2G"],
-      ["-nodefaults", "-display", "none", "-no-reboot"],
+      ["-nodefaults", "-display", "none"],
+      reboots ? [] : ["-no-reboot"],
+      disks.flatMap((file) => [
+        "-drive",
+        `file=${file},format=raw,if=virtio,cache=unsafe`,
+      ]),
       ["-serial", `file:${consolePath}`, "-serial", `file:${resultsPath}`],
       ["-kernel", image, "-initrd", initramfs],
       // A panic becomes a reboot, and that the end.
-      ["-append", "console=ttyS0 panic=-1"],
+      ["-append", `console=ttyS0 panic=-1 ${parameters}`],
     ].flat(),
     stdin: "null",
     stdout: "null",
