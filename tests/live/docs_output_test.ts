@@ -241,7 +241,8 @@ class Stage implements Disposable {
 
   /** Runs a command, and returns what it prints on both streams. */
   async run(words: readonly string[], lazy: Lazy): Promise<string> {
-    if (words[0] === "restore") {
+    // They show what is in swap.
+    if (words[0] === "restore" || words[0] === "top") {
       await rcap(["scan", `pid:${lazy.pid}`, "--cap", "64M"]);
     }
     const { stdout, stderr } = await rcap(this.#argumentsOf(words, lazy));
