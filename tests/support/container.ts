@@ -172,10 +172,22 @@ export class Container implements AsyncDisposable {
   }
 }
 
-/** Returns the archive of a clean Debian. */
-async function cleanSystem(): Promise<string> {
+/**
+ * Returns the archive of a clean Debian, which is in the cache or made now.
+ *
+ * @param suite the release of Debian.
+ * @param packages besides the essential ones, separated by commas.
+ * @param hook a script that runs before they are installed, with the folder of the system
+ * as `$1`: mmdebstrap(1).
+ */
+export async function cleanSystem(
+  suite = "bookworm",
+  name = suite,
+  packages = PACKAGES,
+  hook = ":",
+): Promise<string> {
   Deno.mkdirSync(CACHE, { recursive: true });
-  const archive = `${CACHE}/bookworm.tar.zst`;
+  const archive = `${CACHE}/${name}.tar.zst`;
   const age = Date.now() - (modified(archive) ?? 0);
   if (age < MOST_AGE_MS) return archive;
   const partial = `${archive}.${Deno.pid}`;
@@ -183,8 +195,9 @@ async function cleanSystem(): Promise<string> {
     "--quiet",
     "--variant=minbase",
     "--format=tar",
-    `--include=${PACKAGES}`,
-    "bookworm",
+    `--include=${packages}`,
+    `--essential-hook=${hook}`,
+    suite,
     `${partial}.tar.zst`,
   ]);
   Deno.renameSync(`${partial}.tar.zst`, archive);

@@ -17,6 +17,7 @@ const NAMES = [
   "6.1-reclaim",
   "6.12-reclaim",
   "newest-reclaim",
+  "reboot",
 ];
 
 /** Whether a machine is to be tested on: `RCAP_VM` names it, or none. */

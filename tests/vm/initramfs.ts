@@ -11,6 +11,7 @@ import { filesBelow } from "./files.ts";
 import type { Kernel } from "./kernel.ts";
 
 const STEPS = new URL("steps.sh", import.meta.url).pathname;
+const REPORT = new URL("report.sh", import.meta.url).pathname;
 const WORKLOAD = new URL("../fixtures/workload.pl", import.meta.url).pathname;
 
 const LIBRARIES = "lib/x86_64-linux-gnu";
@@ -57,6 +58,7 @@ export async function writeInitramfs(
   const files = new Map([
     ["init", init],
     ["steps.sh", STEPS],
+    ["report.sh", REPORT],
     ["workload.pl", WORKLOAD],
     ["bin/rcap", rcap],
     ...scripts ?? [],

@@ -24,6 +24,12 @@ export interface BootOptions {
    * this machine, whose load then shows in it.
    */
   countsInstructions?: boolean;
+  /** Images of disks, which become `/dev/vda` and so on. */
+  disks?: readonly string[];
+  /** More parameters of the kernel. */
+  parameters?: string;
+  /** Whether it goes on after a reboot, which is the end of others. */
+  reboots?: boolean;
   /** Where to keep what the machine writes to its two serial ports. */
   folder: string;
   timeoutSeconds: number;
@@ -44,8 +50,17 @@ const TIMED_OUT = 124;
 
 /** Boots a machine and waits until it powers off. */
 export async function boot(
-  { image, initramfs, cpu, countsInstructions, folder, timeoutSeconds }:
-    BootOptions,
+  {
+    image,
+    initramfs,
+    cpu,
+    countsInstructions,
+    disks = [],
+    parameters = "",
+    reboots = false,
+    folder,
+    timeoutSeconds,
+  }: BootOptions,
 ): Promise<BootResult> {
   const qemu = await fetchPackages({
     release: "trixie",
@@ -66,11 +81,16 @@ export async function boot(
       countsInstructions
         ? ["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]
         : [],
-      ["-nodefaults", "-display", "none", "-no-reboot"],
+      ["-nodefaults", "-display", "none"],
+      reboots ? [] : ["-no-reboot"],
+      disks.flatMap((file) => [
+        "-drive",
+        `file=${file},format=raw,if=virtio,cache=unsafe`,
+      ]),
       ["-serial", `file:${consolePath}`, "-serial", `file:${resultsPath}`],
       ["-kernel", image, "-initrd", initramfs],
       // A panic becomes a reboot, and that the end.
-      ["-append", "console=ttyS0 panic=-1"],
+      ["-append", `console=ttyS0 panic=-1 ${parameters}`],
     ].flat(),
     stdin: "null",
     stdout: "null",

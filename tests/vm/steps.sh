@@ -1,8 +1,5 @@
-# What the init programs of virtual machines share: mounts, and steps whose results
-# go to the second serial port, a line of JSON each, with the output in base64; the
-# kernel's messages go to the first one.
+# What the init programs of virtual machines share: mounts, and steps.
 
-results=/dev/ttyS1
 mib=$((1024 * 1024))
 
 /bin/busybox mkdir -p /proc /sys /dev /tmp /mnt /sbin
@@ -13,25 +10,8 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t cgroup2 cgroup /sys/fs/cgroup
-stty -F $results raw
 
-# step NAME COMMAND...: runs a command and reports it.
-step() {
-  name=$1
-  shift
-  begin=$(uptime_seconds)
-  "$@" >/tmp/stdout 2>/tmp/stderr
-  code=$?
-  end=$(uptime_seconds)
-  echo "[$begin-$end] $name: $code"
-  printf '{"name":"%s","code":%s,"begin":%s,"end":%s,"stdout":"%s","stderr":"%s"}\n' \
-    "$name" "$code" "$begin" "$end" \
-    "$(base64 -w 0 /tmp/stdout)" "$(base64 -w 0 /tmp/stderr)" >$results
-}
-
-uptime_seconds() {
-  cut -d ' ' -f 1 /proc/uptime
-}
+. /report.sh
 
 # What the tests need to know of the kernel.
 kernel() {
