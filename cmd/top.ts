@@ -162,11 +162,16 @@ export function topCommand(context: Context) {
               return { cap, group: groupOf(entry, by, cap, platform) };
             },
           });
+          const noCaps =
+            `no caps are known, since no daemon is known to run with ${options.stateDir}`;
           const figures = (): Figures =>
-            figuresOf(
-              watcher,
-              { platform, caps, notices },
-            );
+            figuresOf(watcher, {
+              platform,
+              caps,
+              notices: by === "cap" && !caps.state
+                ? [...notices, noCaps]
+                : notices,
+            });
           await watcher.sample();
           const running = watcher.run();
           try {

@@ -444,6 +444,25 @@ Deno.test("which processes are under which cap is as the daemon says", async () 
   assertEquals([capOf(pid), capOf(second.pid)], ["web", undefined], stderr);
 });
 
+Deno.test("by cap without a daemon, it says that no caps are known", async () => {
+  const { code, stdout, stderr } = await rcap([
+    "top",
+    "--once",
+    "--observe",
+    "1s",
+    "--by",
+    "cap",
+    "--state-dir",
+    "/nonexistent",
+    `${Deno.pid}`,
+  ]);
+  assertEquals(code, 0, stderr);
+  assertMatch(
+    stdout,
+    /no caps are known, since no daemon is known to run with \/nonexistent/,
+  );
+});
+
 Deno.test("for scripts there is JSON", async () => {
   using place = new Place();
   await using workload = await Workload.start({ name: "listed" });
