@@ -40,9 +40,10 @@ export class NotAnswering extends ProcessError {
 
 /**
  * How often a held lock is looked at before its process is set aside, and the
- * milliseconds between two looks.
+ * milliseconds between two looks. A reader that comes back, such as a monitor, looks like
+ * one that stays, so that there are many looks.
  */
-const LOOKS = 6;
+const LOOKS = 16;
 const LOOK_INTERVAL = 20;
 
 /** How long calls may take, and how much longer for each resident GiB, in milliseconds. */
