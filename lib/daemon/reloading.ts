@@ -71,13 +71,12 @@ export class Reloading {
   take(): Reloaded | undefined {
     const result = this.#result;
     this.#result = undefined;
-    if (this.#isAsked) {
-      // The files may have changed during a running read: read them again after it.
-      this.#isAsked = this.#isReading;
-      this.begin(false);
-    } else if (this.#isToLook && !this.#isReading) {
-      this.#isToLook = false;
-      this.begin(true);
+    // The files may have changed during a running read: read them again after it.
+    const isDue = this.#isAsked || this.#isToLook;
+    if (isDue && !this.#isReading) {
+      const onlyIfChanged = !this.#isAsked;
+      this.#isAsked = this.#isToLook = false;
+      this.begin(onlyIfChanged);
     }
     return result;
   }
