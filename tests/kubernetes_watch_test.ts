@@ -183,6 +183,62 @@ Deno.test("without a service account, the problem names its files", async () => 
   );
 });
 
+Deno.test("what is wrong with an account is told, without its token", async () => {
+  await using server = await ReplayedApiServer.start([]);
+  const problemWith = async (file: string, text: string) => {
+    const path = `${server.account}/${file}`;
+    const before = Deno.readTextFileSync(path);
+    Deno.writeTextFileSync(path, text);
+    await using watched = new Watched(server);
+    await until(() => watched.watch.state.problem !== null, "the problem");
+    Deno.writeTextFileSync(path, before);
+    return watched.watch.state.problem ?? "";
+  };
+  for (const token of ["secret\nsecret", "secret\x01", "secret\u00e9"]) {
+    const problem = await problemWith("token", token);
+    assertMatch(problem, /account\/token is not a token; the pod needs/);
+    assertEquals(problem.includes("secret"), false);
+  }
+  assertMatch(await problemWith("token", "\n"), /account\/token is empty;/);
+  assertMatch(
+    await problemWith(
+      "ca.crt",
+      "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ),
+    /account\/ca\.crt has no certificates \(.*BadEncoding\); the pod needs/,
+  );
+  assertEquals(server.tokens, []);
+});
+
+Deno.test("a server that is away is told once, and where it should be", async () => {
+  await using server = await ReplayedApiServer.start([]);
+  const port = server.env.KUBERNETES_SERVICE_PORT;
+  // It accepts connections, each from another port, and closes them.
+  await server.shutDown();
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: Number(port) });
+  let connections = 0;
+  const closing = (async () => {
+    for await (const connection of listener) {
+      connections++;
+      // Closed with nothing unread, so that each end looks the same.
+      await connection.read(new Uint8Array(65536));
+      connection.close();
+    }
+  })();
+  {
+    await using watched = new Watched(server);
+    await until(() => connections >= 4, "four connections", 20_000);
+    assertEquals(watched.lines.length, 1, watched.lines.join("\n"));
+    assertMatch(
+      watched.lines[0],
+      /it cannot be reached at https:\/\/127\.0\.0\.1:\d+: client error/,
+    );
+    assert(!watched.lines[0].includes("fieldSelector"));
+  }
+  listener.close();
+  await closing;
+});
+
 Deno.test("the exchanges conform to the schemas of Kubernetes", () => {
   let checked = 0;
   /** A part with the model of Kubernetes for it. */

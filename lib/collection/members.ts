@@ -212,15 +212,19 @@ export interface Matcher {
  * Returns the matcher of a selector.
  *
  * @param all all processes, for selectors by descent.
+ * @param options `containerOf` is asked instead of the platform.
  */
 export function matcher(
   selector: Selector,
   all: readonly ProcessEntry[],
   platform: Platform,
+  { containerOf = (entry) => platform.containerOf?.(entry) }: {
+    containerOf?: Platform["containerOf"];
+  } = {},
 ): Matcher {
   const parts = partsOf(selector)
     .toSorted((a, b) => costOf(a) - costOf(b))
-    .map((part) => plainMatcher(part, all, platform));
+    .map((part) => plainMatcher(part, { all, platform, containerOf }));
   return parts.length === 1 ? parts[0] : {
     matches: (entry) => decided(parts, entry, false),
     isCheap: parts.every(({ isCheap }) => isCheap),
@@ -232,6 +236,7 @@ export function matcher(
  * another may decide.
  */
 export function anyOf(matchers: readonly Matcher[]): Matcher {
+  if (matchers.length === 1) return matchers[0];
   return {
     matches: (entry) => decided(matchers, entry, true),
     isCheap: matchers.every(({ isCheap }) => isCheap),
@@ -272,21 +277,23 @@ function costOf({ kind }: PlainSelector): number {
   return kind === "pid" || kind === "tree" || kind === "comm" ? 0 : 1;
 }
 
-function plainMatcher(
-  selector: PlainSelector,
-  all: readonly ProcessEntry[],
-  platform: Platform,
-): Matcher {
+/** What matchers ask. */
+interface Asked {
+  readonly all: readonly ProcessEntry[];
+  readonly platform: Platform;
+  readonly containerOf: NonNullable<Platform["containerOf"]>;
+}
+
+function plainMatcher(selector: PlainSelector, asked: Asked): Matcher {
   return {
-    matches: plainTest(selector, all, platform),
+    matches: plainTest(selector, asked),
     isCheap: costOf(selector) === 0,
   };
 }
 
 function plainTest(
   selector: PlainSelector,
-  all: readonly ProcessEntry[],
-  platform: Platform,
+  { all, platform, containerOf }: Asked,
 ): Matcher["matches"] {
   switch (selector.kind) {
     case "pid":
@@ -315,7 +322,7 @@ function plainTest(
     case "container":
     case "pod":
       return (process) => {
-        const container = platform.containerOf?.(process);
+        const container = containerOf(process);
         return container !== undefined && selector.selects(container);
       };
   }

@@ -106,6 +106,8 @@ export interface CapConfig {
   readonly reclaim?: ReclaimChoice;
   /** Where it is configured, as `FILE:LINE`. */
   readonly place: string;
+  /** Whether a user of the cluster has written it, who may do so at any time. */
+  readonly isOfPod?: boolean;
 }
 
 /** The result of reading a configuration. */

@@ -34,6 +34,8 @@ export interface Reloaded {
   readonly problems: readonly string[];
   /** Whether all problems are temporary, so that it may be valid. */
   readonly isPassing?: boolean;
+  /** Whether only caps of pods have changed, which users do as often as they like. */
+  readonly isOfPods?: boolean;
 }
 
 /** What a configuration is read from and for. */
@@ -79,7 +81,7 @@ export class LiveConfig implements Disposable {
    */
   async load(signal?: AbortSignal): Promise<DaemonConfig> {
     this.#readProjects();
-    const { config, problems, isPassing } = await this.#read(signal);
+    const { config, problems, isPassing } = await this.#read({ signal });
     if (!config) throw new ConfigError(problems, isPassing);
     return config;
   }
@@ -97,8 +99,14 @@ export class LiveConfig implements Disposable {
     const hasChanged = now !== undefined && now !== this.#fingerprint;
     const hasNewCaps = hasNewProjects || this.#pods?.haveChanged;
     if (onlyIfChanged && !hasNewCaps && !hasChanged) return undefined;
-    const { config, problems, isPassing } = await this.#read();
-    return { config, problems: problems.map(describeProblem), isPassing };
+    const isOfPods = onlyIfChanged && !hasNewProjects && !hasChanged;
+    const { config, problems, isPassing } = await this.#read({ isOfPods });
+    return {
+      config,
+      problems: problems.map(describeProblem),
+      isPassing,
+      isOfPods,
+    };
   }
 
   /** Reads the caps of projects; returns whether they may have changed. */
@@ -111,8 +119,9 @@ export class LiveConfig implements Disposable {
     return true;
   }
 
+  /** @param options `isOfPods` if nothing else has changed: then warnings are not told again. */
   async #read(
-    signal?: AbortSignal,
+    { signal, isOfPods = false }: { signal?: AbortSignal; isOfPods?: boolean },
   ): Promise<{
     config?: DaemonConfig;
     problems: readonly ConfigProblem[];
@@ -129,9 +138,11 @@ export class LiveConfig implements Disposable {
     const { config, problems, isPassing } = reading;
     // After a temporary problem, the next reload reads again even without a change.
     this.#fingerprint = isPassing ? "" : reading.fingerprint;
-    for (const message of reading.oldUsers) this.#log.warn(message);
-    for (const warning of reading.warnings) {
-      this.#log.warn(describeProblem(warning));
+    if (!isOfPods) {
+      for (const message of reading.oldUsers) this.#log.warn(message);
+      for (const warning of reading.warnings) {
+        this.#log.warn(describeProblem(warning));
+      }
     }
     if (config) {
       const problem = await this.#watchPods(config, reading.settings);

@@ -87,6 +87,7 @@ function capOf(pod: AnnotatedPod, totalMemory: number): CapConfig {
     },
     ...idle !== undefined && { idle: idleOf(idle) },
     place: `pod ${keyOf(pod)}, ${PREFIX}${first}`,
+    isOfPod: true,
   };
 }
 

@@ -43,6 +43,7 @@ Deno.test("annotations of a pod are a cap with its name", () => {
         select: ["pod:shop/web-0"],
         maxRss: 2 * GIB,
         place: "pod shop/web-0, rcap.dev/max-rss",
+        isOfPod: true,
       },
       {
         name: "pod:shop/web-1.a",
@@ -50,12 +51,14 @@ Deno.test("annotations of a pod are a cap with its name", () => {
         maxRss: GIB,
         idle: 600_000,
         place: "pod shop/web-1.a, rcap.dev/max-rss",
+        isOfPod: true,
       },
       {
         name: "pod:shop/db-0",
         select: ["pod:shop/db-0"],
         idle: "auto",
         place: "pod shop/db-0, rcap.dev/idle",
+        isOfPod: true,
       },
     ],
   );

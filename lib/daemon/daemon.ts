@@ -324,7 +324,7 @@ export class Daemon {
     if (reading || hasRequests) this.#report();
   }
 
-  #takeOver({ config, problems, isPassing }: Reloaded): void {
+  #takeOver({ config, problems, isPassing, isOfPods }: Reloaded): void {
     const { log, onReload, clock } = this.#around;
     this.#problems = problems;
     this.#isPassing = isPassing ?? false;
@@ -347,9 +347,9 @@ export class Daemon {
     // New groups get their members at once.
     process.hurry(now);
     this.#applyRequests();
-    log.info(
-      `configuration loaded again: ${countOf(config.caps.length, "cap")}`,
-    );
+    const count = countOf(config.caps.length, "cap");
+    if (isOfPods) log.debug(`caps of pods have changed: ${count} in all`);
+    else log.info(`configuration loaded again: ${count}`);
     onReload?.();
   }
 

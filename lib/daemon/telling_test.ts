@@ -6,6 +6,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { libc, systemError } from "../../ffi/libc.ts";
+import type { CapConfig } from "../config/config.ts";
 import { POLICIES } from "../config/policy_names.ts";
 import { hot, leak, PAGE } from "../platform/fake_testing.ts";
 import type { PageInCost } from "../platform/platform.ts";
@@ -132,6 +133,24 @@ Deno.test("a group without processes is logged once", async () => {
     simulation.messages[0],
     /one: no process matches its selectors yet/,
   );
+});
+
+Deno.test("caps of pods come and go without a word", async () => {
+  await using simulation = new SimulatedDaemon({ caps: [capOf("one", 1000)] });
+  simulation.platform.start("one", hot("hot")).fill("hot", 900);
+  await simulation.run(INTERVAL);
+  const pod: CapConfig = { ...capOf("pod:shop/web-0", 1000), isOfPod: true };
+  for (const caps of [[capOf("one", 1000), pod], [capOf("one", 1000)]]) {
+    simulation.reloaded = {
+      config: { ...simulation.config, caps },
+      problems: [],
+      isOfPods: true,
+    };
+    simulation.daemon.askForReload();
+    await simulation.run(3 * INTERVAL);
+    assertEquals(simulation.state.groups.length, caps.length);
+  }
+  assertEquals(simulation.messages, []);
 });
 
 Deno.test("processes that join and leave are counted", async () => {

@@ -194,7 +194,10 @@ export class WatchList {
       const { joined, left } = group.update(pass.members[index]);
       findCgroup(group, platform);
       if (isFirst && joined === 0) {
-        log.info(`${group.name}: no process matches its selectors yet`);
+        const text = `${group.name}: no process matches its selectors yet`;
+        // A user could fill the log by one annotation.
+        if (group.definition.isOfPod) log.debug(text);
+        else log.info(text);
       }
       if (joined + left > 0) {
         log.debug(

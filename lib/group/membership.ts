@@ -152,10 +152,13 @@ export class Membership {
       pidsIn(selector).every((pid) =>
         this.#named.has(pid) && this.#named.get(pid) === there.get(pid)
       );
+    const containerOf = once((entry: ProcessEntry) =>
+      this.#platform.containerOf?.(entry)
+    );
     const matchers = this.#rules.map((selectors) =>
       anyOf(
         selectors.filter(isValid).map((selector) =>
-          matcher(selector, entries, this.#platform)
+          matcher(selector, entries, this.#platform, { containerOf })
         ),
       )
     );
@@ -241,32 +244,35 @@ export class Membership {
     const isDue = !isSame || this.#pass - since < SETTLING ||
       (pid + this.#pass) % ROTATION === 0;
     const last = before?.cap ?? NONE;
-    // Cheap selectors are evaluated in every pass.
-    const cap = await this.#capOf({
-      last,
-      troubles,
-      verdicts: matchers.map(({ matches, isCheap }, index) => () =>
-        isDue || isCheap ? matches(entry) : index === last
-      ),
-    });
+    const cap = await this.#capOf(entry, { matchers, isDue, last, troubles });
     const avoidedBy = cap === NONE
       ? undefined
       : this.#avoidanceOf(entry, before?.avoidedBy, troubles);
     return { entry, since, cap, avoidedBy };
   }
 
-  /** The index of the first cap that a process belongs to, or `NONE`. */
+  /**
+   * The index of the first cap that a process belongs to, or `NONE`.
+   *
+   * @param options `last` is the cap it belonged to before. Unless it `isDue`, only cheap
+   * selectors are evaluated.
+   */
   async #capOf(
-    { last, troubles, verdicts }: {
-      /** The cap it belonged to before. */
+    entry: ProcessEntry,
+    { matchers, isDue, last, troubles }: {
+      matchers: readonly Matcher[];
+      isDue: boolean;
       last: number;
       troubles: Troubles;
-      verdicts: readonly (() => boolean | Promise<boolean>)[];
     },
   ): Promise<number> {
-    for (const [index, isMember] of verdicts.entries()) {
+    for (const [index, { matches, isCheap }] of matchers.entries()) {
       try {
-        if (await isMember()) return index;
+        const verdict = isDue || isCheap ? matches(entry) : index === last;
+        // There may be a thousand caps of pods: to wait for each would take long.
+        if (typeof verdict === "boolean" ? verdict : await verdict) {
+          return index;
+        }
       } catch (error) {
         if (!(error instanceof NotKnown)) throw error;
         troubles.note(error);
@@ -291,6 +297,31 @@ export class Membership {
       troubles.note(error);
       return before;
     }
+  }
+}
+
+/**
+ * Returns a function that asks another one only once about each thing: users decide how
+ * many pods have caps, and each cap asks for the container of each process.
+ */
+function once<T extends object, R>(ask: (thing: T) => R): (thing: T) => R {
+  const answers = new WeakMap<T, () => R>();
+  return (thing) => {
+    let answer = answers.get(thing);
+    if (!answer) answers.set(thing, answer = outcomeOf(() => ask(thing)));
+    return answer();
+  };
+}
+
+/** Does something, and returns what returns or throws the same again. */
+function outcomeOf<R>(step: () => R): () => R {
+  try {
+    const result = step();
+    return () => result;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
   }
 }
 

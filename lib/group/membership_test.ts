@@ -305,3 +305,32 @@ Deno.test("one of several joined selectors suffices to rule a process out", asyn
   assert(pidsOf(members[2]).includes(process.pid));
   assertEquals(unknown, [`${process.pid} does not answer`]);
 });
+
+Deno.test("however many pods have caps, a process is asked once in which it is", async () => {
+  using real = openPlatform("smaps", () => {});
+  const { platform } = counting(real);
+  let looks = 0;
+  const containerOf = ({ pid }: ProcessEntry) => {
+    looks++;
+    if (pid % 3 === 0) throw new NotKnown(pid, "it does not answer");
+    const name = `web-${pid % 200}`;
+    return {
+      id: undefined,
+      name: undefined,
+      uid: undefined,
+      pod: { namespace: "shop", name, container: undefined },
+    };
+  };
+  const pods = Array.from({ length: 200 }, (_, pod) => [`pod:shop/web-${pod}`]);
+  const membership = new Membership(
+    { ...platform, containerOf },
+    caps(...pods),
+  );
+  const { members, unknown } = await membership.refresh();
+  const found = members.flat().length;
+  assert(found > 0 && unknown.length > 0);
+  assert(looks <= real.listPids().length + 10, `${looks} looks`);
+  for (const [pod, entries] of members.entries()) {
+    assert(entries.every(({ pid }) => pid % 200 === pod && pid % 3 !== 0));
+  }
+});

@@ -25,6 +25,9 @@ const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
 /** More than a token or some certificates need, in bytes. */
 const LARGEST_FILE = 2 ** 20;
 
+/** What a token consists of: printable characters, more than those of RFC 6750. */
+const TOKEN = /^[!-~]+$/;
+
 /** More than the explanation of a refusal needs, in bytes. */
 const LARGEST_REFUSAL = 64 * 1024;
 
@@ -117,7 +120,7 @@ class InCluster implements ApiServer, Disposable {
     { accept, signal }: { accept: string; signal: AbortSignal },
   ): Promise<ReadableStream<Uint8Array>> {
     // The kubelet replaces the token before it expires, and the authority may change.
-    const token = this.#read("token").trim();
+    const token = this.#token();
     const client = this.#clientFor(this.#read("ca.crt"));
     let response: Response;
     try {
@@ -129,9 +132,10 @@ class InCluster implements ApiServer, Disposable {
       });
     } catch (error) {
       signal.throwIfAborted();
-      throw new RcapError(`it cannot be reached: ${messageOf(error)}`, {
-        cause: error,
-      });
+      throw new RcapError(
+        `it cannot be reached at ${this.#base}: ${reasonOf(error)}`,
+        { cause: error },
+      );
     }
     const body = response.body ?? new Blob([]).stream();
     if (response.status === 200) return body;
@@ -147,8 +151,29 @@ class InCluster implements ApiServer, Disposable {
   #clientFor(authority: string): Deno.HttpClient {
     if (this.#client && authority === this.#authority) return this.#client;
     this.#client?.close();
+    this.#client = undefined;
     this.#authority = authority;
-    return this.#client = Deno.createHttpClient({ caCerts: [authority] });
+    try {
+      return this.#client = Deno.createHttpClient({ caCerts: [authority] });
+    } catch (error) {
+      throw new RcapError(
+        `${this.#account}/ca.crt has no certificates (${
+          messageOf(error)
+        }); the pod needs a service account whose authority is mounted`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Reads the token. No message repeats it: others can read them. */
+  #token(): string {
+    const token = this.#read("token").trim();
+    if (TOKEN.test(token)) return token;
+    throw new RcapError(
+      `${this.#account}/token ${
+        token === "" ? "is empty" : "is not a token"
+      }; the pod needs a service account whose token is mounted`,
+    );
   }
 
   #read(name: string): string {
@@ -170,6 +195,14 @@ class InCluster implements ApiServer, Disposable {
   [Symbol.dispose](): void {
     this.#client?.close();
   }
+}
+
+/**
+ * Why a request failed, without the URL, and without the port that it was sent from, which
+ * would make each failure another one.
+ */
+function reasonOf(error: unknown): string {
+  return messageOf(error).replace(/^error sending request .*?\): /, "");
 }
 
 /** The message of the `Status` with which the server explains a refusal; empty without one. */

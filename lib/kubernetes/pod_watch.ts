@@ -26,15 +26,14 @@ import {
 export const MOST_PODS = 1000;
 
 /**
- * The most bytes of an event and of a page. An object has up to 1.5 MiB in etcd
- * (`--max-request-bytes`), and more as JSON, which escapes control characters.
+ * The most bytes of an event, and of a page. A user can make an object of up to 1.5 MiB in
+ * etcd (`--max-request-bytes`), and of six times as much as JSON: the API server writes `<`
+ * as `\u003c`.
  */
-const LONGEST_LINE = 4 << 20;
-const LARGEST_PAGE = 16 << 20;
+const LARGEST_ANSWER = 10 << 20;
 
-/** How many pods a page has, and how many if it was too large. */
-const PAGE = 500;
-const SMALL_PAGE = LARGEST_PAGE / LONGEST_LINE;
+/** How many pods a page has: fewer each time one was too large. One pod always fits. */
+const PAGES = [500, 20, 1] as const;
 
 /** How long to wait after a failure, in milliseconds: twice as long each time, up to a limit. */
 const FIRST_PAUSE = 1000;
@@ -79,8 +78,8 @@ export class PodWatch implements Disposable {
   /** Where to go on; `undefined` if the pods are to be listed first. */
   #version: string | undefined;
   #hasListed = false;
-  /** How many pods a page may have, once it was found that all are too large for one. */
-  #pageSize: number | undefined;
+  /** Which of {@linkcode PAGES} is small enough. */
+  #pages = 0;
   #isWatching = false;
   #heardAt: number | null = null;
   #problem: string | null = null;
@@ -188,14 +187,12 @@ export class PodWatch implements Disposable {
     while (page === undefined || page === TOO_LONG || page.continue !== "") {
       page = await this.#page(typeof page === "object" ? page.continue : "");
       if (page === TOO_LONG) {
-        if (this.#pageSize === SMALL_PAGE) {
+        if (this.#pages === PAGES.length - 1) {
           throw new RcapError(
-            `it answers with more than ${
-              LARGEST_PAGE >> 20
-            } MiB about ${SMALL_PAGE} pods`,
+            `it answers with more than ${LARGEST_ANSWER >> 20} MiB about a pod`,
           );
         }
-        this.#pageSize = SMALL_PAGE;
+        this.#pages++;
         found.clear();
         continue;
       }
@@ -216,17 +213,17 @@ export class PodWatch implements Disposable {
    * known.
    */
   async #page(next: string): Promise<PodPage | typeof TOO_LONG> {
-    const isFirst = !this.#hasListed && this.#pageSize === undefined;
+    const isFirst = !this.#hasListed && this.#pages === 0;
     using patience = this.#patience();
     try {
       const text = await textUpTo(
         await this.#get({
-          limit: `${this.#pageSize ?? PAGE}`,
+          limit: `${PAGES[this.#pages]}`,
           ...next !== "" && { continue: next },
           // With `continue`, the version is that of the list.
           ...isFirst && next === "" && { resourceVersion: "0" },
         }, { accept: ACCEPT.list, signal: patience.signal }),
-        LARGEST_PAGE,
+        LARGEST_ANSWER,
       );
       this.#succeeded();
       return text === TOO_LONG ? text : parsePage(text);
@@ -255,11 +252,11 @@ export class PodWatch implements Disposable {
       // The server ends it in time, unless the connection is dead.
       patience.extend(seconds * 1000 + PATIENCE);
       this.#watching();
-      const lines = linesOf(body, LONGEST_LINE, () => this.#succeeded());
+      const lines = linesOf(body, LARGEST_ANSWER, () => this.#succeeded());
       for await (const line of lines) {
         if (line === TOO_LONG) {
           throw new MalformedAnswer(
-            `its answer has a line of more than ${LONGEST_LINE >> 20} MiB`,
+            `its answer has a line of more than ${LARGEST_ANSWER >> 20} MiB`,
           );
         }
         this.#take(line);

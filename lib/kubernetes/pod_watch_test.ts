@@ -130,10 +130,10 @@ Deno.test("an answer that does not come, and a connection that died, are given u
 });
 
 Deno.test("a page that is too large is asked for in small ones", async () => {
-  const large = list(podOf("big", { "other": "x".repeat(17 << 20) }));
+  const large = list(podOf("big", { "other": "x".repeat(11 << 20) }));
   using simulated = new Simulated((asked, signal) => {
     if (isWatch(asked)) return hanging("", signal);
-    return asked.query.get("limit") === "500"
+    return asked.query.get("limit") !== "1"
       ? large
       : list(podOf("web-0", { "rcap.dev/max-rss": "1G" }));
   });
@@ -143,9 +143,40 @@ Deno.test("a page that is too large is asked for in small ones", async () => {
       query.get("limit"),
       query.get("resourceVersion"),
     ]),
-    [["500", "0"], ["4", null], [null, "1"]],
+    [["500", "0"], ["20", null], ["1", null], [null, "1"]],
   );
   assertEquals(simulated.watch.pods.map(({ name }) => name), ["web-0"]);
+});
+
+Deno.test("the largest pod that a user can make keeps no other from its cap", async () => {
+  // 1.5 MiB in etcd, each byte of which is six in JSON as the API server writes it.
+  const largest = {
+    ...podOf("big", {}).metadata,
+    ownerReferences: [{ uid: "<".repeat(3 << 19) }],
+  };
+  const text = (value: unknown) =>
+    JSON.stringify(value).replaceAll("<", "\\u003c");
+  using simulated = new Simulated((asked, signal) => {
+    if (isWatch(asked)) {
+      const event = { type: "ADDED", object: { metadata: largest } };
+      return hanging(`${text(event)}\n${added("b", "1G")}`, signal);
+    }
+    const pods = [
+      { metadata: largest },
+      { metadata: { ...largest, name: "big-2" } },
+      podOf("a", { "rcap.dev/max-rss": "1G" }),
+    ];
+    const limit = Number(asked.query.get("limit"));
+    const from = Number(asked.query.get("continue") ?? 0);
+    const rest = pods.length > from + limit ? `${from + limit}` : "";
+    return text({
+      metadata: { resourceVersion: "1", continue: rest },
+      items: pods.slice(from, from + limit),
+    });
+  });
+  await simulated.clock.advance(10_000);
+  assertEquals(simulated.lines, []);
+  assertEquals(simulated.watch.pods.map(({ name }) => name), ["a", "b"]);
 });
 
 Deno.test("a line that is too long is an event that was lost: the pods are listed", async () => {
@@ -153,7 +184,7 @@ Deno.test("a line that is too long is an event that was lost: the pods are liste
   using simulated = new Simulated((asked, signal) => {
     if (!isWatch(asked)) return list();
     return ++watches === 1
-      ? `${"x".repeat(5 << 20)}\n`
+      ? `${"x".repeat(11 << 20)}\n`
       : hanging(added("a", "1G"), signal);
   });
   await simulated.clock.advance(3000);

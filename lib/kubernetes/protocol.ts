@@ -29,10 +29,13 @@ export const ACCEPT = {
 const MOST_ANNOTATIONS = 8;
 export const LONGEST_VALUE = 64;
 
-/** DNS labels and subdomains: k8s.io/apimachinery/pkg/util/validation/validation.go. */
-const LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?";
-const NAMESPACE = new RegExp(`^${LABEL}$`);
-const NAME = new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})*$`);
+/**
+ * `IsDNS1123Label` and `IsDNS1123Subdomain` of
+ * k8s.io/apimachinery/pkg/util/validation/validation.go. Only the former limits a label to
+ * 63 characters.
+ */
+const NAMESPACE = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
+const NAME = /^(?=.{1,253}$)[a-z0-9]+(?:(?:-+|\.)[a-z0-9]+)*$/;
 
 const version = v.pipe(v.string(), v.maxLength(256));
 
@@ -57,7 +60,9 @@ const LIST = v.object({
 const EVENT = v.variant("type", [
   v.object({
     type: v.picklist(["ADDED", "MODIFIED", "DELETED"]),
-    object: POD,
+    object: v.looseObject({
+      metadata: v.looseObject({ resourceVersion: version }),
+    }),
   }),
   v.object({
     type: v.literal("BOOKMARK"),
@@ -113,7 +118,12 @@ export function parsePage(text: string): PodPage {
   return { pods, ...metadata, size: items?.length ?? 0 };
 }
 
-/** Parses a line of a watch. @throws MalformedAnswer if it is not an event. */
+/**
+ * Parses a line of a watch. An event about what is not what pods are says only where the
+ * watch is: one pod must not end it for the others.
+ *
+ * @throws MalformedAnswer if it is not an event.
+ */
 export function parseEvent(line: string): PodEvent {
   const { type, object } = parsed(EVENT, line);
   switch (type) {
@@ -125,12 +135,15 @@ export function parseEvent(line: string): PodEvent {
         code: object.code,
         message: (object.message || object.reason).slice(0, 200),
       };
-    default:
-      return {
-        type,
-        pod: podOf(object.metadata),
-        resourceVersion: object.metadata.resourceVersion,
-      };
+    default: {
+      const { resourceVersion } = object.metadata;
+      const { success, output } = v.safeParse(POD, object, {
+        abortEarly: true,
+      });
+      return success
+        ? { type, pod: podOf(output.metadata), resourceVersion }
+        : { type: "BOOKMARK", resourceVersion };
+    }
   }
 }
 
@@ -171,7 +184,12 @@ function podOf(
   return { namespace, name, annotations: new Map(own) };
 }
 
-/** Cuts a text one character beyond the limit, so that it is seen to be too long. */
+/**
+ * Cuts a text one character beyond the limit, so that it is seen to be too long.
+ *
+ * A part of a string that V8 slices keeps all of it in memory, and users may write 256 KiB
+ * of annotations. So this is a copy.
+ */
 function cut(text: string): string {
-  return text.slice(0, LONGEST_VALUE + 1);
+  return text.slice(0, LONGEST_VALUE + 1).split("").join("");
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { fuzzSeed } from "../../tests/support/fuzzing.ts";
 import {
@@ -81,6 +81,53 @@ Deno.test("little of annotations is kept", () => {
   for (const [key, value] of kept) {
     assertEquals(key.length, LONGEST_VALUE + 1);
     assertEquals(value.length, LONGEST_VALUE + 1);
+  }
+});
+
+Deno.test("of a long value, no more is kept in memory", async () => {
+  // A process whose garbage can be collected when it is measured.
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "eval",
+      "--v8-flags=--expose-gc",
+      `import { parseEvent } from "${new URL("protocol.ts", import.meta.url)}";
+       const text = ${
+        JSON.stringify(event("ADDED", pod("a", { "rcap.dev/idle": "LONG" })))
+      };
+       const kept = Array.from({ length: 100 }, () =>
+         parseEvent(text.replace("LONG", "x".repeat(1 << 20))));
+       gc();
+       console.log(Deno.memoryUsage().heapUsed, kept.length);`,
+    ],
+    stderr: "inherit",
+  }).output();
+  const [size, count] = new TextDecoder().decode(stdout).split(" ").map(Number);
+  assertEquals(count, 100);
+  assert(size < 50 << 20, `${size} bytes`);
+});
+
+Deno.test("names are those that Kubernetes allows", () => {
+  // IsDNS1123Subdomain: only the whole is limited.
+  const good = ["a", "0", "a-b.c--d.0", "a".repeat(253), "web-0"];
+  const bad = ["", "-a", "a-", "a.", ".a", "a..b", "a.-b", "a_b", "a/b", "a\n"];
+  for (const name of [...good, ...bad]) {
+    const { type } = parseEvent(event("ADDED", pod(name)));
+    assertEquals(type, good.includes(name) ? "ADDED" : "BOOKMARK", name);
+  }
+});
+
+Deno.test("an event about what is not a pod does not end the watch", () => {
+  for (
+    const metadata of [
+      { ...pod("../etc").metadata },
+      { ...pod("a").metadata, namespace: "n".repeat(64) },
+      { ...pod("a").metadata, annotations: { "rcap.dev/idle": 1 } },
+    ]
+  ) {
+    assertEquals(parseEvent(event("ADDED", { metadata })), {
+      type: "BOOKMARK",
+      resourceVersion: "7",
+    });
   }
 });
 

@@ -221,7 +221,11 @@ export async function playRecording(
     );
   }
   if (selected === 0) {
-    throw new RcapError(`${path} has no such process`);
+    throw new RcapError(
+      filter.process
+        ? `${path} has no such process`
+        : `${path} has no process: each had exited, or run another program, when its interval ended`,
+    );
   }
   return { info: reader.info, end: reader.end, seconds, steps };
 }

@@ -97,6 +97,19 @@ Deno.test("processes that join, run another program, and exit", async () => {
   ]);
 });
 
+Deno.test("a process that runs another program all the time is followed", async () => {
+  const platform = new FakePlatform(new FakeClock());
+  const one = platform.start("one", (process, seconds) => {
+    process.touch("hot");
+    process.layout = `program ${Math.floor(seconds / 7)}`;
+  });
+  one.fill("hot", 10);
+  const file = new MemoryFile();
+  const result = await recordOn(platform, file);
+  assertEquals(result.seconds, 60);
+  assert(result.processes > 5, `${result.processes}`);
+});
+
 Deno.test("a full disk ends it, and what was written is readable", async () => {
   const platform = new FakePlatform(new FakeClock());
   const one = platform.start("one", hot("hot"));

@@ -169,6 +169,22 @@ Deno.test("a part of the time, of the processes, and of the mappings", async () 
   }, 5);
 });
 
+Deno.test("a recording whose processes had all exited says so", async () => {
+  const platform = new FakePlatform(new FakeClock());
+  const one = platform.start("one", (process, seconds) => {
+    process.touch("hot");
+    if (seconds > 2) process.exit();
+  });
+  one.fill("hot", 10);
+  await withRecording(platform, async (path) => {
+    await assertRejects(
+      () => report(path),
+      RcapError,
+      "has no process: each had exited",
+    );
+  });
+});
+
 Deno.test("the summary, the map and the values that a report prints", async () => {
   await withRecording(machine(), async (path) => {
     const found = await report(path);

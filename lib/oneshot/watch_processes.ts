@@ -226,11 +226,15 @@ export class ProcessWatch {
       await this.#step((one) => one.advance());
       if (!this.#take(true)) return;
       longest = clock.now() - began;
-      if (clock.now() - this.#selectedAt >= SELECTION_LIFE && !isOver()) {
-        await this.#select();
-      }
-      if (![...this.#processes.values()].some((one) => one.isWatched)) return;
+      const isDue = clock.now() - this.#selectedAt >= SELECTION_LIFE;
+      // If all run another program, they are found anew at once.
+      if ((isDue || !this.#isAnyWatched) && !isOver()) await this.#select();
+      if (!this.#isAnyWatched) return;
     }
+  }
+
+  get #isAnyWatched(): boolean {
+    return [...this.#processes.values()].some((one) => one.isWatched);
   }
 
   async #step(step: (one: SizedProcess) => Promise<void>): Promise<void> {
