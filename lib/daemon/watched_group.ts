@@ -312,7 +312,10 @@ export class WatchedGroup {
    */
   #notePlan(outcome: ScanOutcome | undefined, other: number): void {
     this.group.planned = Math.max(outcome?.effective ?? 0, other);
-    if (!outcome || outcome.effective <= other) return;
+    if (!outcome) return;
+    const { effective } = outcome;
+    // That nothing would go is news only if there is no other plan.
+    if (effective < other || effective === other && other > 0) return;
     this.#around.onScan?.(outcome.seconds);
     this.#scanLog.planned(outcome);
   }
