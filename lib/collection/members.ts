@@ -8,6 +8,7 @@ import { isExhausted, NoMatch, NoSuchProcess, NotKnown } from "../errors.ts";
 import type { Platform, ProcessEntry } from "../platform/platform.ts";
 import { countOf } from "../report/units.ts";
 import {
+  jointHint,
   partsOf,
   type PlainSelector,
   quoteSelector,
@@ -190,9 +191,14 @@ function problemOf(
       quoteSelector(selector)
     } matches only rcap itself, kernel threads or zombies`;
   }
-  return selector.kind === "pid" || selector.kind === "tree"
-    ? `no process has pid ${selector.pid}`
-    : `no process matches selector ${quoteSelector(selector)}`;
+  if (selector.kind === "pid" || selector.kind === "tree") {
+    return `no process has pid ${selector.pid}`;
+  }
+  const hint = partsOf(selector).map(({ text }) => jointHint(text))
+    .find((hint) => hint !== undefined);
+  return `no process matches selector ${quoteSelector(selector)}${
+    hint === undefined ? "" : `; ${hint}`
+  }`;
 }
 
 /** Decides whether a selector, or one of several, matches a process. */

@@ -92,6 +92,14 @@ Deno.test("if nothing matches, the message says why for each selector", async ()
   );
 });
 
+Deno.test("a selector that matches nothing, and looks like joined ones, is explained", async () => {
+  const error = await assertRejects(() => select("comm:a + user:b"), NoMatch);
+  assertEquals(
+    error.message,
+    `no process matches selector "comm:a + user:b"; to join selectors, write each and the + between them as an argument of its own, without quotation marks around all of them, or in a configuration as a list within select`,
+  );
+});
+
 Deno.test("a single process is returned, or the message says why not", async () => {
   await using sleeper = await Sleeper.start();
   const { pid } = sleeper;

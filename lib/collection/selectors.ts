@@ -14,7 +14,7 @@ import { type ContainerTest, parseContainer, parsePod } from "./containers.ts";
 import { type Glob, MalformedGlob, parseGlob } from "./glob.ts";
 import { type GlobKind, requirePossible } from "./possible_globs.ts";
 import { parseUnit, type UnitTest } from "./systemd_unit.ts";
-import { type NameLookup, Users } from "./users.ts";
+import { type NameLookup, UserNotKnown, Users } from "./users.ts";
 
 /** A parsed selector. */
 export type Selector = PlainSelector | JoinedSelector;
@@ -183,6 +183,30 @@ export function parseSelector(
   text: string,
   users = new Users(NO_NAMES),
 ): PlainSelector {
+  try {
+    return parseWord(text, users);
+  } catch (error) {
+    const hint = jointHint(text);
+    if (hint === undefined || !isMistake(error)) throw error;
+    throw new UsageError(error.problem, hint);
+  }
+}
+
+/** Whether a selector is wrong, whatever the name service would say. */
+function isMistake(error: unknown): error is UsageError {
+  return error instanceof UsageError && !(error instanceof UserNotKnown);
+}
+
+/**
+ * Returns what to do about a selector that is probably meant to be several joined ones,
+ * if it is no valid selector, or selects nothing.
+ */
+export function jointHint(text: string): string | undefined {
+  if (!/ \+ ?(?:[a-z]+:|\d+$)/.test(text)) return undefined;
+  return `to join selectors, write each and the ${JOINT} between them as an argument of its own, without quotation marks around all of them, or in a configuration as a list within select`;
+}
+
+function parseWord(text: string, users: Users): PlainSelector {
   if (/^\d+$/.test(text)) {
     return { kind: "pid", pid: parsePid(text, `selector "${text}"`), text };
   }

@@ -20,7 +20,12 @@ import {
 import { Users } from "./users.ts";
 
 const users = new Users(system);
-await users.lookUp(["user:root", "user:no such user", "user:-1"]);
+await users.lookUp([
+  "user:root",
+  "user:no such user",
+  "user:no such user + comm:a",
+  "user:-1",
+]);
 
 /** Returns the texts that a selector matches. */
 function matching(selector: string, ...texts: string[]): string[] {
@@ -395,6 +400,25 @@ Deno.test("selectors are joined by a separate argument, and by nothing within a 
   assertEquals(await written(names[0], "+", names[1]), [[names[0], names[1]]]);
   const [joined] = await parseArguments(["comm:a + b", "+", "pid:1"], system);
   assertEquals(quoteSelector(joined), '"comm:a + b" + "pid:1"');
+});
+
+Deno.test("a selector that cannot be, and looks like several joined ones, is explained", () => {
+  const remedy = "; to join selectors, write each and the + between them as";
+  for (
+    const text of [
+      "comm:lazy + user:root",
+      "user:no such user + comm:a",
+      "unit:a + user:root",
+      "pid:1 + tree:2",
+      "1 + 2",
+    ]
+  ) {
+    assertThrows(() => parseSelector(text, users), UsageError, remedy);
+  }
+  for (const text of ["pid:1 + a", "comm:sixteen + letters"]) {
+    const error = assertThrows(() => parseSelector(text, users), UsageError);
+    assert(!error.message.includes("to join"), error.message);
+  }
 });
 
 Deno.test("the words of any joined selectors are returned as they were joined", async () => {

@@ -42,10 +42,7 @@ export class CapWarning {
     if (!this.#isUnexplained) return;
     this.#isUnexplained = false;
     const group = this.#group;
-    const warning = await whyNotMet(group, {
-      inUse: this.#policy.inUse(),
-      granularity: this.#around.platform.granularity,
-    });
+    const warning = await this.#why();
     // Circumstances may have changed meanwhile.
     if (!group.backoff.isHopeless) return;
     if (group.warning === null) {
@@ -55,6 +52,18 @@ export class CapWarning {
       );
     }
     group.warning = warning;
+  }
+
+  /** Finds out why the cap was not met, after the only scan. */
+  async explainOnlyScan(): Promise<void> {
+    this.#group.warning ??= await this.#why();
+  }
+
+  #why(): Promise<string> {
+    return whyNotMet(this.#group, {
+      inUse: this.#policy.inUse(),
+      granularity: this.#around.platform.granularity,
+    });
   }
 
   /** Withdraws the warning that the cap cannot be met, if there is one. */

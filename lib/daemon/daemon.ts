@@ -301,7 +301,10 @@ export class Daemon {
       if (excess > 0) await group.enforce(excess, options);
       await group.pageOutIdle(options);
     }
-    for (const { group } of groups) await group.measureAnew(clock.now());
+    for (const group of groups) {
+      await group.group.measureAnew(clock.now());
+      if (!signal.aborted) await group.explainOnlyScan();
+    }
     return this.#state();
   }
 

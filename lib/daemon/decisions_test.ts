@@ -335,6 +335,26 @@ Deno.test("a single scan takes no more than lies above the threshold", async () 
   assertEquals(process.rss, 2700 * PAGE);
 });
 
+for (const isDryRun of [false, true]) {
+  const what = isDryRun ? "the plan of a single scan" : "a single scan";
+  Deno.test(`${what} that does not meet the cap says why`, async () => {
+    await using simulation = new SimulatedDaemon({
+      caps: [capOf("one", 1000), capOf("two", 1000)],
+      isDryRun,
+    });
+    const one = simulation.platform.start("one");
+    one.fill("locked", 2000, { isLocked: true });
+    simulation.platform.start("two").fill("idle", 1500);
+    const done = simulation.daemon.once(4000);
+    await simulation.clock.advance(10_000);
+    const { groups } = await done;
+    assertEquals(groups.map(({ warning }) => warning), [
+      "one: 7.8M cannot be brought under the cap of 3.9M: 7.8M locked in memory",
+      null,
+    ]);
+  });
+}
+
 for (const policy of POLICIES) {
   Deno.test(`${policy}: a single scan meets caps, and spares what is in use`, async () => {
     await using simulation = new SimulatedDaemon({

@@ -79,6 +79,22 @@ Deno.test("a dry run says what would still be too much, and is not backed off", 
   assert(simulation.said("would page out").length <= 21);
 });
 
+Deno.test("a dry run by which nothing would go says so, at most once a minute", async () => {
+  await using simulation = new SimulatedDaemon({
+    caps: [capOf("one", 100)],
+    isDryRun: true,
+  });
+  const process = simulation.platform.start("one");
+  process.fill("locked", 1000, { isLocked: true });
+  await simulation.run(300);
+  const said = simulation.said("would page out");
+  assertMatch(
+    said[0],
+    /one: dry run: would page out 0; 3\.9M of 400\.0K, 3\.5M would still be too much\n$/,
+  );
+  assert(said.length >= 4 && said.length <= 6, `${said.length}`);
+});
+
 Deno.test("a dry run does not ask the kernel to reclaim, nor plans memory in use instead", async () => {
   await using simulation = new SimulatedDaemon({
     caps: [{

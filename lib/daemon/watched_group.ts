@@ -289,6 +289,16 @@ export class WatchedGroup {
     await this.#warning.explain();
   }
 
+  /** Says why the only scan has not met the cap, or why its plan would not. */
+  async explainOnlyScan(): Promise<void> {
+    const { cap, size, planned, statistics } = this.group;
+    // Without a scan, something else has kept the group from one, and is said.
+    if (statistics.scanCount === 0 || size - (planned ?? 0) <= cap) return;
+    // No other scan follows, so there is no time for which the group is left alone.
+    this.group.backoff.reset();
+    await this.#warning.explainOnlyScan();
+  }
+
   /** Begins a scan that only plans, anew. */
   #beginPlan(dryRun: RepeatedDryRun): void {
     this.#policy.replan();
@@ -302,7 +312,10 @@ export class WatchedGroup {
    */
   #notePlan(outcome: ScanOutcome | undefined, other: number): void {
     this.group.planned = Math.max(outcome?.effective ?? 0, other);
-    if (!outcome || outcome.effective <= other) return;
+    if (!outcome) return;
+    const { effective } = outcome;
+    // That nothing would go is news only if there is no other plan.
+    if (effective < other || effective === other && other > 0) return;
     this.#around.onScan?.(outcome.seconds);
     this.#scanLog.planned(outcome);
   }

@@ -180,6 +180,7 @@ export async function playRecording(
   const played = new Map<RecordedProcess, PlayedProcess>();
   let [seconds, steps, shown] = [0, 0, 0];
   let selected = 0;
+  let hasMapping = false;
   for await (const step of stepsOf(reader, signal)) {
     const interval = step.seconds - seconds;
     seconds = step.seconds;
@@ -206,6 +207,7 @@ export async function playRecording(
         selected++;
       }
       one.advance(interval);
+      hasMapping ||= one.mappings.length > 0;
     }
     onStep(
       { step, interval, processes: [...played.values()], left },
@@ -223,8 +225,13 @@ export async function playRecording(
   if (selected === 0) {
     throw new RcapError(
       filter.process
-        ? `${path} has no such process`
+        ? `${path} has no process that --process selects; rcap report ${path} lists them`
         : `${path} has no process: each had exited, or run another program, when its interval ended`,
+    );
+  }
+  if (filter.mapping && !hasMapping) {
+    throw new RcapError(
+      `${path} has no mapping that --mapping selects; rcap report ${path} lists them`,
     );
   }
   return { info: reader.info, end: reader.end, seconds, steps };

@@ -159,7 +159,12 @@ Deno.test("a part of the time, of the processes, and of the mappings", async () 
     await assertRejects(
       () => report(path, { process: () => false }),
       RcapError,
-      "has no such process",
+      "has no process that --process selects",
+    );
+    await assertRejects(
+      () => report(path, { mapping: () => false }),
+      RcapError,
+      "has no mapping that --mapping selects",
     );
     await assertRejects(
       () => report(path, { from: 1000 }),

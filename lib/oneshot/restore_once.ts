@@ -7,7 +7,12 @@
 
 import { selectProcesses } from "../collection/members.ts";
 import type { Selector } from "../collection/selectors.ts";
-import { CapabilityError, ProcessError, RcapError } from "../errors.ts";
+import {
+  CapabilityError,
+  ProcessAccessDenied,
+  ProcessError,
+  RcapError,
+} from "../errors.ts";
 import { progress } from "../platform/output.ts";
 import type { MonitoredMemory, Platform } from "../platform/platform.ts";
 import { formatSize } from "../report/units.ts";
@@ -64,6 +69,7 @@ const KEPT_SHARE = 0.02;
  * @throws NoMatch, NoSuchProcess if there is no such process.
  * @throws RcapError if what is out does not fit into memory; nothing has been read then.
  * @throws CapabilityError if this system cannot do it.
+ * @throws ProcessAccessDenied if this user may do it to none of the processes.
  * @throws the signal's reason if it is aborted.
  */
 export async function restoreOnce(
@@ -110,11 +116,14 @@ export async function restoreOnce(
     show();
     return whyEnded === undefined;
   };
+  const denied: ProcessAccessDenied[] = [];
   for (const { memory, report } of targets) {
-    await restoreProcess(memory, report, mayRead);
+    const error = await restoreProcess(memory, report, mayRead);
+    if (error instanceof ProcessAccessDenied) denied.push(error);
     report.error ??= lackOf(report) > 0 ? whyEnded ?? null : null;
   }
   signal.throwIfAborted();
+  if (denied.length > 0 && denied.length === targets.length) throw denied[0];
   const processes = targets.map(({ report }) => report);
   const sum = (value: (report: RestoredProcess) => number) =>
     processes.reduce((sum, report) => sum + value(report), 0);
@@ -186,11 +195,12 @@ function swapOf(memory: MonitoredMemory): number {
   }
 }
 
+/** @returns why it failed, which the report says, too. */
 async function restoreProcess(
   memory: MonitoredMemory,
   report: RestoredProcess,
   mayRead: (bytes: number) => boolean,
-): Promise<void> {
+): Promise<ProcessError | undefined> {
   if (!memory.restore) {
     throw new CapabilityError(
       "this system cannot be asked to bring back the memory of a process; the process brings it back when it uses it",
@@ -204,8 +214,10 @@ async function restoreProcess(
     if (result.isAtLimit) {
       report.error = "its cgroup may not use more memory";
     }
+    return undefined;
   } catch (error) {
     if (!(error instanceof ProcessError)) throw error;
     report.error = error.message;
+    return error;
   }
 }

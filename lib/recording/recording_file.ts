@@ -4,7 +4,14 @@
  * @module
  */
 
-import { CommonErrno, RcapError, SystemError } from "../errors.ts";
+import {
+  CommonErrno,
+  isDenied,
+  isMissing,
+  messageOf,
+  RcapError,
+  SystemError,
+} from "../errors.ts";
 import type { FileCalls } from "../platform/directory.ts";
 import { openTrustedDirectory } from "../platform/trusted_path.ts";
 import { RecordingReader } from "./reader.ts";
@@ -36,7 +43,7 @@ export interface RecordingFile extends Disposable {
  * overwrite anything.
  *
  * @param option the option that names it, for messages.
- * @throws RcapError if there is something at the path already.
+ * @throws RcapError if there is something at the path already, or it cannot be made there.
  */
 export function makeRecordingFile(
   files: FileCalls,
@@ -45,11 +52,11 @@ export function makeRecordingFile(
 ): RecordingFile {
   const { directory, name } = split(path);
   using cleanup = new DisposableStack();
-  // Whoever can change the directory can remove the file, but not read or change it.
-  const held = cleanup.use(
-    openTrustedDirectory(files, directory, { onDistrust: () => {} }),
-  );
   try {
+    // Whoever can change the directory can remove the file, but not read or change it.
+    const held = cleanup.use(
+      openTrustedDirectory(files, directory, { onDistrust: () => {} }),
+    );
     const file = cleanup.use(held.makeFile(name, MODE));
     const all = cleanup.move();
     return {
@@ -58,6 +65,13 @@ export function makeRecordingFile(
       [Symbol.dispose]: () => all.dispose(),
     };
   } catch (error) {
+    if (isMissing(error) || isDenied(error) || isReadOnly(error)) {
+      throw new RcapError(
+        `${path} cannot be made: ${
+          messageOf(error)
+        }; choose another place with ${option}`,
+      );
+    }
     if (!(error instanceof SystemError) || error.errno !== CommonErrno.EEXIST) {
       throw error;
     }
@@ -65,6 +79,10 @@ export function makeRecordingFile(
       `${path} exists already, and nothing is overwritten; remove it, or choose another name with ${option}`,
     );
   }
+}
+
+function isReadOnly(error: unknown): boolean {
+  return error instanceof SystemError && error.errno === CommonErrno.EROFS;
 }
 
 /** A recording that is open; closed by `using`. */
@@ -75,11 +93,22 @@ export interface OpenRecording extends Disposable {
 /**
  * Opens a recording.
  *
- * @throws RcapError if it is a symbolic link.
+ * @throws RcapError if it does not exist, or is a symbolic link.
  * @throws SystemError, NotAFile if it cannot be opened.
  * @throws DamagedRecording if it is not a recording, or its start is damaged.
  */
 export function openRecording(files: FileCalls, path: string): OpenRecording {
+  try {
+    return openExisting(files, path);
+  } catch (error) {
+    if (!isMissing(error)) throw error;
+    throw new RcapError(
+      `there is no file ${path}; rcap record makes a recording`,
+    );
+  }
+}
+
+function openExisting(files: FileCalls, path: string): OpenRecording {
   const { directory, name } = split(path);
   using held = openTrustedDirectory(files, directory, { onDistrust: () => {} });
   using cleanup = new DisposableStack();

@@ -114,7 +114,7 @@ const privileges: Examination = {
   without:
     "inspect works on your own processes only, and scan only as a dry run on them",
   remedy:
-    "run as root, or give the binary what it needs: setcap cap_sys_ptrace,cap_sys_nice,cap_dac_override,cap_bpf,cap_perfmon+ep /usr/local/bin/rcap",
+    "run as root, or give the binary what it needs: setcap cap_sys_ptrace,cap_sys_nice,cap_dac_override,cap_bpf,cap_perfmon+ep $(command -v rcap)",
   look() {
     const needed = lacking(SCAN_CAPABILITIES);
     if (needed.length > 0) {
