@@ -280,19 +280,34 @@ interface Known {
   cost: number;
 }
 
+/** What is reported of a process that has left. */
+type Departed =
+  & Pick<Known, "firstFaults" | "lastFaults" | "figures" | "cost">
+  & {
+    readonly leftAt: number | undefined;
+  };
+
 /** The processes of a playback. */
 class Processes {
+  /** Those that are there. */
   readonly #known = new Map<PlayedProcess, Known>();
+  /**
+   * The largest of those that have left. There may be any number, with any size: of the
+   * others, only the number is kept, and the pids.
+   */
+  #departed: Departed[] = [];
+  readonly #pids = new Map<number, number>();
   /** Major faults a second in the last step. */
   faultsOfStep = 0;
   majorFaults = 0;
 
   get count(): number {
-    return this.#known.size;
+    return this.#pids.size;
   }
 
-  take({ processes, interval }: PlayedStep): void {
+  take({ processes, left, interval }: PlayedStep): void {
     let faults = 0;
+    for (const played of left) this.#leave(played);
     for (const played of processes) {
       const { figures, identity: { pid, comm } } = played.source;
       let known = this.#known.get(played);
@@ -315,6 +330,7 @@ class Processes {
           cost: 0,
         };
         this.#known.set(played, known);
+        this.#pids.set(played.source.id, pid);
       }
       faults += Math.max(0, figures.majorFaults - known.lastFaults);
       known.lastFaults = figures.majorFaults;
@@ -323,6 +339,18 @@ class Processes {
     }
     this.majorFaults += faults;
     this.faultsOfStep = interval > 0 ? faults / interval : 0;
+  }
+
+  #leave(played: PlayedProcess): void {
+    const known = this.#known.get(played);
+    if (!known) return;
+    this.#known.delete(played);
+    const { firstFaults, lastFaults, figures, cost } = known;
+    const { leftAt } = played;
+    this.#departed.push({ firstFaults, lastFaults, figures, cost, leftAt });
+    if (this.#departed.length < 2 * MOST_LISTED) return;
+    this.#departed.sort((a, b) => b.figures.size - a.figures.size);
+    this.#departed.length = MOST_LISTED;
   }
 
   /** What was not used at all, of the processes that are there, in bytes. */
@@ -335,11 +363,13 @@ class Processes {
   }
 
   list(seconds: number): ReportedProcess[] {
-    return [...this.#known.values()].map((known) => ({
+    const there = Array.from(
+      this.#known.values(),
+      (known) => ({ ...known, leftAt: known.played.leftAt }),
+    );
+    return [...this.#departed, ...there].map((known) => ({
       ...known.figures,
-      leftAt: known.played.leftAt === undefined
-        ? null
-        : rounded(known.played.leftAt, 1),
+      leftAt: known.leftAt === undefined ? null : rounded(known.leftAt, 1),
       majorFaults: known.lastFaults - known.firstFaults,
       observationCost: known.cost === 0
         ? null
@@ -349,10 +379,7 @@ class Processes {
 
   /** The pid of a process of the recording. */
   pidOf(id: number): number {
-    for (const { played: { source } } of this.#known.values()) {
-      if (source.id === id) return source.identity.pid;
-    }
-    return 0;
+    return this.#pids.get(id) ?? 0;
   }
 
   mappings(): ReportedMapping[] {

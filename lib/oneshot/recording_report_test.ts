@@ -24,7 +24,7 @@ import {
   noFigures,
   PROCESS_FIGURES,
 } from "../recording/records.ts";
-import { withRecording } from "./record_testing.ts";
+import { MemoryFile, withFile, withRecording } from "./record_testing.ts";
 import { sizesOfRecording } from "./recorded_sizes.ts";
 import { type RecordingReport, reportRecording } from "./recording_report.ts";
 import { csvOf, describeRecording, drawHeat } from "./recording_text.ts";
@@ -187,6 +187,48 @@ Deno.test("a recording whose processes had all exited says so", async () => {
       RcapError,
       "has no process: each had exited",
     );
+  });
+});
+
+Deno.test("of many processes that have left, the largest are listed", async () => {
+  const file = new MemoryFile();
+  const writer = new RecordingWriter((bytes) => file.write(bytes), {
+    rcap: "1.0.0",
+    startedAt: 0,
+    interval: 1,
+    selectors: [],
+    pagedata: "pte",
+    isAnonymous: false,
+    pageIns: [],
+  });
+  const memory = {
+    totalMemory: 2 ** 34,
+    availableMemory: 2 ** 33,
+    totalSwap: 0,
+    freeSwap: 0,
+  };
+  const count = 2500;
+  let id: number | undefined;
+  for (let step = 0; step <= count; step++) {
+    writer.beginStep(step + 1, machineFigures(memory, {}));
+    if (id !== undefined) writer.leave(id, "exited");
+    id = writer.join({ pid: step + 1, startTime: 0, comm: "one", uid: 0 });
+    const size = (step % 100 + 1) * PAGE;
+    writer.figures(
+      id ?? -1,
+      { ...noFigures(PROCESS_FIGURES), isRead: 1, size },
+      [],
+    );
+    writer.endStep();
+  }
+  writer.end("done");
+  await withFile(file, async (path) => {
+    const { summary, processes } = await report(path);
+    assertEquals(summary.processes, count + 1);
+    assertEquals(processes.length, 1000);
+    assert(processes.every(({ size }) => size > 50 * PAGE));
+    assertEquals(processes[0].size, 100 * PAGE);
+    assert(processes[0].leftAt !== null);
   });
 });
 
