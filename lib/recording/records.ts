@@ -32,7 +32,7 @@ export const RECORD = {
 export const MOST_PROCESSES = 32_768;
 /** Two MiB of address space each. */
 export const MOST_BLOCKS = 2 ** 20;
-export const MOST_MAPPINGS = 2 ** 20;
+export const MOST_MAPPINGS = 2 ** 18;
 export const MOST_NAMES = 2 ** 15;
 /** The longest name of a command, in UTF-16 units. */
 export const LONGEST_COMM = 64;
