@@ -6,6 +6,7 @@
 
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import "../../tests/support/deadline.ts";
 import { fuzzSeed } from "../../tests/support/fuzzing.ts";
 import {
   LONGEST_VALUE,
