@@ -169,6 +169,9 @@ async function untilReset(
   await until(
     () => isOver() || mappingFigures(workload.pid, start).referenced === 0,
     `${name} to be reset`,
+    undefined,
+    // Meanwhile nobody else can change its mappings.
+    30,
   );
 }
 

@@ -41,10 +41,10 @@ export class NotAnswering extends ProcessError {
 /**
  * How often a held lock is looked at before its process is set aside, and the
  * milliseconds between two looks. A reader that comes back, such as a monitor, looks like
- * one that stays, so that there are many looks.
+ * one that stays, so that looks are many, and close enough to see it pause.
  */
-const LOOKS = 16;
-const LOOK_INTERVAL = 20;
+const LOOKS = 80;
+const LOOK_INTERVAL = 4;
 
 /** How long calls may take, and how much longer for each resident GiB, in milliseconds. */
 const PATIENCE = 2000;
