@@ -74,7 +74,9 @@ Deno.test("the time that memory needs is found, kept, and shown", async () => {
     assertStringIncludes(stat.stdout, "of 5 minutes");
     const began = performance.now();
     const passed = () => (performance.now() - began) / 1000 * FASTER;
-    while (passed() < 15 * 60) {
+    // On a busy machine it takes longer.
+    const isSlow = async () => await victim.resident("cold") >= MIB;
+    while (passed() < 15 * 60 || passed() < 45 * 60 && await isSlow()) {
       await use(victim, "warm");
       await wait(EVERY / FASTER);
     }
