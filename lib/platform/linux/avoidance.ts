@@ -10,12 +10,7 @@
  */
 
 import { noteAt } from "../../../ffi/cgroup_directory.ts";
-import {
-  type CgroupMounts,
-  openCgroups,
-  reachableCgroupMounts,
-  upFrom,
-} from "./cgroup_mounts.ts";
+import { openCgroups, reachableCgroupMounts, upFrom } from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
 import type { Mount } from "./mountinfo.ts";
 
@@ -37,7 +32,6 @@ type Wish = { readonly uid: number } | undefined;
 
 /** Finds the cgroups that rcap leaves alone. */
 export class Avoidance {
-  #mounts: CgroupMounts = new Map();
   readonly #wishes = new Map<string, Wish>();
   #readAt = -Infinity;
 
@@ -53,8 +47,9 @@ export class Avoidance {
     userOf: () => number,
   ): string | undefined {
     this.#renew();
+    const mounts = reachableCgroupMounts();
     for (const { hierarchy, path } of places) {
-      const mount = this.#mounts.get(hierarchy);
+      const mount = mounts.get(hierarchy);
       if (!mount || isOutside(path)) continue;
       const found = this.#find(mount, path, userOf);
       if (found !== undefined) return found;
@@ -76,7 +71,6 @@ export class Avoidance {
 
   #renew(): void {
     if (performance.now() - this.#readAt < LIFETIME) return;
-    this.#mounts = reachableCgroupMounts();
     this.#wishes.clear();
     this.#readAt = performance.now();
   }

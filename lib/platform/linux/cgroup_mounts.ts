@@ -39,6 +39,9 @@ export function* upFrom(
 /** The mounts of cgroup hierarchies, by the name of the hierarchy in `/proc/<pid>/cgroup`. */
 export type CgroupMounts = ReadonlyMap<string, Mount>;
 
+/** How long mounts are cached, in milliseconds. */
+const LIFETIME = 1000;
+
 /**
  * Finds the mounts of the cgroup hierarchies. Of several mounts of one hierarchy, the one
  * that shows most of it is used.
@@ -50,7 +53,11 @@ export function cgroupMounts(
   isUsable: (mount: Mount) => boolean = () => true,
 ): CgroupMounts {
   const mounts = new Map<string, Mount>();
-  for (const found of parseMountinfo(mountinfo)) {
+  // A node of Kubernetes has thousands of other mounts.
+  const lines = mountinfo.split("\n").filter((line) =>
+    line.includes(" - cgroup")
+  );
+  for (const found of parseMountinfo(lines.join("\n"))) {
     const hierarchy = hierarchyOf(found);
     if (hierarchy === undefined) continue;
     const mount = hierarchy === ""
@@ -63,17 +70,31 @@ export function cgroupMounts(
   return mounts;
 }
 
+let reachable: CgroupMounts = new Map();
+let readAt = -Infinity;
+
 /**
- * Finds the mounts of the cgroup hierarchies that rcap can reach: others may be mounted
- * over them, as over those of a machine in a sandbox.
+ * Returns the mounts of the cgroup hierarchies that rcap can reach: others may be mounted
+ * over them, as over those of a machine in a sandbox. All who ask share what is cached.
+ *
+ * @throws SystemError if no descriptor is free.
  */
 export function reachableCgroupMounts(): CgroupMounts {
-  return cgroupMounts(readTextFile("/proc/self/mountinfo"), (mount) => {
-    using directory = openCgroups(mount);
-    if (!directory) return false;
-    const number = mountNumberOf(directory.fd);
-    return number === undefined || number === mount.id;
-  });
+  if (performance.now() - readAt >= LIFETIME) {
+    reachable = cgroupMounts(
+      readTextFile("/proc/self/mountinfo"),
+      isReachable,
+    );
+    readAt = performance.now();
+  }
+  return reachable;
+}
+
+function isReachable(mount: Mount): boolean {
+  using directory = openCgroups(mount);
+  if (!directory) return false;
+  const number = mountNumberOf(directory.fd);
+  return number === undefined || number === mount.id;
 }
 
 /**

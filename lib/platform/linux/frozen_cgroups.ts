@@ -10,47 +10,27 @@
  */
 
 import { controlAt } from "../../../ffi/cgroup_directory.ts";
-import {
-  type CgroupMounts,
-  openCgroups,
-  reachableCgroupMounts,
-  upFrom,
-} from "./cgroup_mounts.ts";
+import { openCgroups, reachableCgroupMounts, upFrom } from "./cgroup_mounts.ts";
 import { type CgroupPlace, isOutside } from "./cgroups.ts";
 
-/** How long mounts are cached, in milliseconds. The state of a cgroup is always read. */
-const LIFETIME = 1000;
-
-/** Finds out which cgroups are frozen. */
-export class FrozenCgroups {
-  #mounts: CgroupMounts = new Map();
-  #readAt = -Infinity;
-
-  /**
-   * Whether one of the cgroups of a process is frozen.
-   *
-   * @throws SystemError if no descriptor is free.
-   */
-  hold(places: readonly CgroupPlace[]): boolean {
-    this.#renew();
-    return places.some((place) => {
-      const file = stateOf(place);
-      const mount = this.#mounts.get(place.hierarchy);
-      if (!file || !mount || isOutside(place.path)) return false;
-      const [cgroup] = upFrom(place.path, mount);
-      if (cgroup === undefined) return false;
-      using directory = openCgroups(mount);
-      if (!directory) return false;
-      const state = controlAt(directory, cgroup, file.name);
-      return state !== undefined && file.frozen.test(state);
-    });
-  }
-
-  #renew(): void {
-    if (performance.now() - this.#readAt < LIFETIME) return;
-    this.#mounts = reachableCgroupMounts();
-    this.#readAt = performance.now();
-  }
+/**
+ * Whether one of the cgroups of a process is frozen.
+ *
+ * @throws SystemError if no descriptor is free.
+ */
+export function isFrozen(places: readonly CgroupPlace[]): boolean {
+  const mounts = reachableCgroupMounts();
+  return places.some((place) => {
+    const file = stateOf(place);
+    const mount = mounts.get(place.hierarchy);
+    if (!file || !mount || isOutside(place.path)) return false;
+    const [cgroup] = upFrom(place.path, mount);
+    if (cgroup === undefined) return false;
+    using directory = openCgroups(mount);
+    if (!directory) return false;
+    const state = controlAt(directory, cgroup, file.name);
+    return state !== undefined && file.frozen.test(state);
+  });
 }
 
 /** The file of a hierarchy with the state of a cgroup; `undefined` if it has none. */

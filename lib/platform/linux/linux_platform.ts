@@ -41,7 +41,6 @@ import {
 } from "./cgroups.ts";
 import { NameFiles } from "./container_names.ts";
 import { Containers } from "./containers.ts";
-import { FrozenCgroups } from "./frozen_cgroups.ts";
 import type { HostFiles } from "./host_files.ts";
 import { CgroupPressures, machinePressure } from "./memory_pressure.ts";
 import { CostMeter } from "./memory_costs.ts";
@@ -76,7 +75,6 @@ export class LinuxPlatform implements Platform {
   readonly #containers: Containers;
   readonly #reclaim = new CgroupReclaim(this.#avoidance);
   readonly #swapLimits = new SwapLimits();
-  readonly #frozenCgroups = new FrozenCgroups();
   readonly #pressures = new CgroupPressures();
   readonly #costs: CostMeter;
 
@@ -231,7 +229,6 @@ export class LinuxPlatform implements Platform {
       calls: this.#calls,
       budgets: this.#budgets,
       swapLimits: this.#swapLimits,
-      frozenCgroups: this.#frozenCgroups,
       referenceCost: () => this.#costs.reference,
     });
   }

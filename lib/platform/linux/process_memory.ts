@@ -37,7 +37,7 @@ import {
   type WhyNoSwap,
 } from "./candidates.ts";
 import { parseCgroups } from "./cgroups.ts";
-import type { FrozenCgroups } from "./frozen_cgroups.ts";
+import { isFrozen } from "./frozen_cgroups.ts";
 import type { LinuxMapping } from "./linux_mapping.ts";
 import type { MemoryCalls } from "./memory_calls.ts";
 import { MemoryFiles, readSizes } from "./memory_files.ts";
@@ -71,8 +71,6 @@ export interface MemoryAccess extends OpenOptions {
   readonly budgets?: PrecisionBudgets;
   /** Finds the cgroups that may not swap; all processes share what it caches. */
   readonly swapLimits?: SwapLimits;
-  /** Finds the cgroups that are frozen, likewise. */
-  readonly frozenCgroups?: FrozenCgroups;
   /**
    * By how much longer the first reference to a page takes after its reference bit was
    * reset, in nanoseconds; `undefined` while it is not known.
@@ -197,10 +195,9 @@ export class LinuxProcessMemory implements MonitoredMemory {
   isHalted(): boolean {
     using directory = ProcDir.open(this.#id);
     if (directory.opened.isStopped) return true;
-    const { frozenCgroups } = this.#access;
-    return frozenCgroups !== undefined && ofProcess(
+    return ofProcess(
       this.pid,
-      () => frozenCgroups.hold(parseCgroups(directory.readText("cgroup"))),
+      () => isFrozen(parseCgroups(directory.readText("cgroup"))),
     );
   }
 
