@@ -77,11 +77,19 @@ export class LiveConfig implements Disposable {
 
   /**
    * @param signal aborts the loading.
+   * @param options `awaitsPods` waits for a while until it is known which pods have caps,
+   * if the configuration wants that.
    * @throws ConfigError if it is invalid.
    */
-  async load(signal?: AbortSignal): Promise<DaemonConfig> {
+  async load(
+    signal?: AbortSignal,
+    { awaitsPods }: { awaitsPods?: boolean } = {},
+  ): Promise<DaemonConfig> {
     this.#readProjects();
-    const { config, problems, isPassing } = await this.#read({ signal });
+    const { config, problems, isPassing } = await this.#read({
+      signal,
+      awaitsPods,
+    });
     if (!config) throw new ConfigError(problems, isPassing);
     return config;
   }
@@ -121,7 +129,11 @@ export class LiveConfig implements Disposable {
 
   /** @param options `isOfPods` if nothing else has changed: then warnings are not told again. */
   async #read(
-    { signal, isOfPods = false }: { signal?: AbortSignal; isOfPods?: boolean },
+    { signal = new AbortController().signal, isOfPods, awaitsPods }: {
+      signal?: AbortSignal;
+      isOfPods?: boolean;
+      awaitsPods?: boolean;
+    },
   ): Promise<{
     config?: DaemonConfig;
     problems: readonly ConfigProblem[];
@@ -148,6 +160,7 @@ export class LiveConfig implements Disposable {
       const problem = await this.#watchPods(config, reading.settings);
       if (problem) return { problems: [problem] };
       this.#valid = config;
+      if (awaitsPods) await this.#pods?.untilListed(signal);
     }
     // Files that are not valid keep no pod from its cap.
     const base = config ?? (this.#pods?.haveChanged ? this.#valid : undefined);
@@ -206,14 +219,6 @@ export class LiveConfig implements Disposable {
   /** What the watch of pods reports; null without one. */
   get kubernetes(): KubernetesState | null {
     return this.#pods?.state ?? null;
-  }
-
-  /**
-   * Waits until it is known which pods have caps, if that is wanted: for a while at most.
-   * What came is in the next reload.
-   */
-  async untilPodsKnown(signal: AbortSignal): Promise<void> {
-    await this.#pods?.untilListed(signal);
   }
 
   [Symbol.dispose](): void {

@@ -203,11 +203,7 @@ export async function runOnce(
 ): Promise<DaemonState> {
   system.requireOwnProcesses();
   using configuration = new LiveConfig(paths, system, log);
-  let config = await configuration.load(signal);
-  if (config.kubernetes) {
-    await configuration.untilPodsKnown(signal);
-    config = await configuration.load(signal);
-  }
+  const config = await configuration.load(signal, { awaitsPods: true });
   await system.requirePrivileges();
   using directory = StateDirectory.take(
     system,
