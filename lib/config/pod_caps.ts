@@ -96,7 +96,8 @@ function idleOf(value: string): number | "auto" {
 }
 
 function unknownAnnotation(name: string): UsageError {
-  const guess = didYouMean(name.replaceAll("-", "_"), ["max_rss", "idle"])
+  // It compares words with `_` only.
+  const guess = didYouMean(name, KEYS.map((key) => key.replaceAll("-", "_")))
     ?.replaceAll("_", "-");
   return new UsageError(
     `unknown annotation ${PREFIX}${name.slice(0, LONGEST_VALUE)}`,
