@@ -5,14 +5,10 @@
  */
 
 import { Command, Option } from "@commander-js/extra-typings";
-import { matcher } from "../lib/collection/members.ts";
-import { type Selector, selectorHelp } from "../lib/collection/selectors.ts";
-import { Users } from "../lib/collection/users.ts";
-import { readConfig } from "../lib/config/config.ts";
+import { selectorHelp } from "../lib/collection/selectors.ts";
 import { configPaths } from "../lib/config/config_files.ts";
 import { parseCapSize } from "../lib/config/cap_size.ts";
 import { messageOf, NotKnown, RcapError, UsageError } from "../lib/errors.ts";
-import type { DaemonState, GroupMember } from "../lib/group/state.ts";
 import { groupsBy } from "../lib/oneshot/size_groups.ts";
 import { systemClock } from "../lib/platform/clock.ts";
 import { hideProgress, Log } from "../lib/platform/output.ts";
@@ -25,7 +21,7 @@ import {
 import { json, printable } from "../lib/report/escape.ts";
 import { formatSize, parseDuration } from "../lib/report/units.ts";
 import { setCap } from "../lib/service/control.ts";
-import { readState } from "../lib/service/state_directory.ts";
+import { Caps } from "../lib/top/caps.ts";
 import { type Figures, type Grouping, GROUPINGS } from "../lib/top/figures.ts";
 import { KeyParser } from "../lib/top/keys.ts";
 import { rowsOf } from "../lib/top/rows.ts";
@@ -147,7 +143,13 @@ export function topCommand(context: Context) {
         { observe, pagedata: options.pagedata, patience: 0 },
         { system, log: quiet, signal },
         async ({ platform, rights }) => {
-          const caps = new Caps(context, options, notice);
+          const caps = new Caps({
+            system,
+            signal,
+            stateDirectory: options.stateDir,
+            config: configPaths(options.config),
+            warn: notice,
+          });
           await caps.read();
           let by: Grouping = options.by;
           const ending = new AbortController();
@@ -353,103 +355,6 @@ async function converse(
   } finally {
     clearInterval(looking);
   }
-}
-
-/**
- * The caps of a daemon, if one runs here, and which processes are under them: as the
- * daemon says, and by the configuration where it does not name all.
- */
-class Caps {
-  readonly #context: Context;
-  readonly #options: { stateDir: string; config: string };
-  readonly #notice: (message: string) => void;
-  state: DaemonState | undefined;
-  #selectors: readonly { name: string; select: readonly Selector[] }[] = [];
-  /** The configuration that the selectors are of. */
-  #serial = -1;
-  /** The cap of each process that the daemon names, by pid and start time. */
-  #capOf = new Map<string, string>();
-
-  constructor(
-    context: Context,
-    options: { stateDir: string; config: string },
-    notice: (message: string) => void,
-  ) {
-    this.#context = context;
-    this.#options = options;
-    this.#notice = notice;
-  }
-
-  async read(): Promise<void> {
-    const { system, signal } = this.#context;
-    try {
-      this.state = readState(system, this.#options.stateDir);
-    } catch (error) {
-      if (!(error instanceof RcapError)) throw error;
-      this.state = undefined;
-      return;
-    }
-    const { groups, configuration: { serial } } = this.state;
-    this.#capOf = new Map(
-      groups.flatMap(({ name, members }) =>
-        members.map((one) => [keyOf(one), name] as const)
-      ),
-    );
-    const namesAll = groups.every(({ processes, members }) =>
-      processes === members.length
-    );
-    if (namesAll) {
-      this.#selectors = [];
-      this.#serial = -1;
-      return;
-    }
-    if (serial === this.#serial) return;
-    this.#serial = serial;
-    try {
-      const { totalMemory } = system.memory();
-      const { config } = await readConfig(configPaths(this.#options.config), {
-        totalMemory,
-        users: new Users(system),
-        system,
-        hasOtherCaps: true,
-      }, signal);
-      this.#selectors = config?.caps ?? [];
-      if (config) return;
-    } catch (error) {
-      if (!(error instanceof RcapError)) throw error;
-      this.#selectors = [];
-    }
-    this.#notice(
-      `which processes are under which cap is not known of all: the daemon names the first of each cap, and ${this.#options.config} cannot be read, or is not valid`,
-    );
-  }
-
-  /** Returns the name of the cap that counts a process; `undefined` if none does. */
-  async of(
-    entry: ProcessEntry,
-    all: readonly ProcessEntry[],
-    platform: Platform,
-  ): Promise<string | undefined> {
-    if (!this.state) return undefined;
-    const known = this.#capOf.get(keyOf(entry));
-    if (known !== undefined) return known;
-    for (const { name, select } of this.#selectors) {
-      for (const selector of select) {
-        try {
-          if (await matcher(selector, all, platform).matches(entry)) {
-            return name;
-          }
-        } catch (error) {
-          if (!(error instanceof NotKnown)) throw error;
-        }
-      }
-    }
-    return undefined;
-  }
-}
-
-function keyOf({ pid, startTime }: GroupMember): string {
-  return `${pid} ${startTime}`;
 }
 
 function groupOf(

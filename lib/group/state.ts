@@ -6,7 +6,7 @@
  */
 
 import type { KubernetesState } from "../kubernetes/annotated_pod.ts";
-import type { MemoryCosts } from "../platform/platform.ts";
+import type { MemoryCosts, ProcessId } from "../platform/platform.ts";
 import type { GroupContainer } from "./group_containers.ts";
 import type { Growth } from "./growth.ts";
 import type { IdleBytes } from "../scanner/ages.ts";
@@ -63,13 +63,6 @@ export interface DaemonState {
 /** The most members that are named, so that the state stays small. */
 export const MOST_MEMBERS = 2000;
 
-/** A member of a group. */
-export interface GroupMember {
-  readonly pid: number;
-  /** When it started, in clock ticks. */
-  readonly startTime: number;
-}
-
 /** The state of one group. */
 export interface GroupState {
   readonly id: number;
@@ -81,7 +74,7 @@ export interface GroupState {
   /** How many members it has. */
   readonly processes: number;
   /** Which processes these are, at most {@linkcode MOST_MEMBERS} of them. */
-  readonly members: readonly GroupMember[];
+  readonly members: readonly ProcessId[];
   /** How many further processes are left alone because their cgroups ask for it. */
   readonly avoided: number;
   /** Total size of the members' address spaces. */
