@@ -146,23 +146,10 @@ export function reportCommand(context: Context) {
     .addHelpText("after", HELP)
     .action(async (file, other, options) => {
       const { system: { files }, signal, color, print } = context;
+      requireOneForm(options, other);
       if (options.html !== undefined) {
-        if (options.csv || options.json || other !== undefined) {
-          throw new UsageError(
-            `--html and ${
-              options.csv ? "--csv" : options.json ? "--json" : "two recordings"
-            } exclude each other`,
-          );
-        }
         await writePage(file, options.html, filterOf(options), context);
         return;
-      }
-      if (options.csv && (options.json || other !== undefined)) {
-        throw new UsageError(
-          `--csv and ${
-            options.json ? "--json" : "two recordings"
-          } exclude each other`,
-        );
       }
       const width = consoleWidth() ?? USUAL_WIDTH;
       const filter = filterOf(options);
@@ -193,6 +180,22 @@ export function reportCommand(context: Context) {
         );
       }
     });
+}
+
+/** @throws UsageError if what is asked for excludes each other. */
+function requireOneForm(
+  { html, csv, json }: { html?: string; csv?: true; json?: true },
+  other: string | undefined,
+): void {
+  const [first, second] = [
+    html !== undefined && "--html",
+    csv && "--csv",
+    json && "--json",
+    other !== undefined && "two recordings",
+  ].filter((one) => typeof one === "string");
+  // How two recordings differ is printed as JSON, too.
+  if (second === undefined || first === "--json") return;
+  throw new UsageError(`${first} and ${second} exclude each other`);
 }
 
 /** Writes the page of a recording, for its owner only, like the recording itself. */
