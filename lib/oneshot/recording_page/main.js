@@ -6,7 +6,7 @@
  * @module
  */
 
-import { drawAlways, lineChart, TimeRange } from "./charts.js";
+import { drawAlways, lineChart } from "./charts.js";
 import { element, section } from "./elements.js";
 import {
   numberText,
@@ -17,6 +17,7 @@ import {
 } from "./format.js";
 import { HeatView } from "./heat.js";
 import { nameText } from "./heat_drawing.js";
+import { ShownRange } from "./shown_range.js";
 import { sortableTable } from "./tables.js";
 
 /** @typedef {import("./page_data.ts").PageData} PageData */
@@ -25,7 +26,7 @@ import { sortableTable } from "./tables.js";
 const data = JSON.parse(document.getElementById("data")?.textContent ?? "");
 
 const { timeline, heat, sizing, interval } = data;
-const time = new TimeRange(data.from, data.to, interval * 3);
+const time = new ShownRange(data.from, data.to, interval * 3);
 
 /**
  * @param {string} title
