@@ -157,24 +157,24 @@ const facts = [
   `rcap ${data.rcap}`,
 ];
 
+/**
+ * A column of sizes.
+ *
+ * @template Row
+ * @param {string} title
+ * @param {(row: Row) => number} value in bytes
+ * @returns {import("./tables.js").Column<Row>}
+ */
+function sizeColumn(title, value) {
+  return { title, value, text: (row) => sizeText(value(row)) };
+}
+
 /** @type {readonly import("./tables.js").Column<PageData["mappings"][number]>[]} */
 const mappingColumns = [
   { title: "mapping", value: ({ name }) => nameText(name) },
-  {
-    title: "could be paged out",
-    value: ({ pageable }) => pageable,
-    text: ({ pageable }) => sizeText(pageable),
-  },
-  {
-    title: "working set",
-    value: ({ workingSet }) => workingSet,
-    text: ({ workingSet }) => sizeText(workingSet),
-  },
-  {
-    title: "unused",
-    value: ({ neverUsed }) => neverUsed,
-    text: ({ neverUsed }) => sizeText(neverUsed),
-  },
+  sizeColumn("could be paged out", ({ pageable }) => pageable),
+  sizeColumn("working set", ({ workingSet }) => workingSet),
+  sizeColumn("unused", ({ neverUsed }) => neverUsed),
   { title: "pid", value: ({ pid }) => pid },
   { title: "address", value: ({ start }) => start },
 ];
@@ -183,26 +183,10 @@ const mappingColumns = [
 const processColumns = [
   { title: "process", value: ({ comm }) => comm },
   { title: "pid", value: ({ pid }) => pid },
-  {
-    title: "size",
-    value: ({ size }) => size,
-    text: ({ size }) => sizeText(size),
-  },
-  {
-    title: "working set",
-    value: ({ workingSet }) => workingSet,
-    text: ({ workingSet }) => sizeText(workingSet),
-  },
-  {
-    title: "unused",
-    value: ({ neverUsed }) => neverUsed,
-    text: ({ neverUsed }) => sizeText(neverUsed),
-  },
-  {
-    title: "in swap",
-    value: ({ swapped }) => swapped,
-    text: ({ swapped }) => sizeText(swapped),
-  },
+  sizeColumn("size", ({ size }) => size),
+  sizeColumn("working set", ({ workingSet }) => workingSet),
+  sizeColumn("unused", ({ neverUsed }) => neverUsed),
+  sizeColumn("in swap", ({ swapped }) => swapped),
   { title: "major faults", value: ({ majorFaults }) => majorFaults },
   {
     title: "left after",
