@@ -13,6 +13,7 @@
 import xterm from "@xterm/xterm/lib/xterm.js" with { type: "text" };
 import xtermStyle from "@xterm/xterm/css/xterm.css" with { type: "text" };
 import { stripAnsiCode } from "@std/fmt/colors";
+import { embedded } from "../lib/oneshot/recording_page/page.ts";
 import { TestBrowser } from "../tests/support/browser.ts";
 import { requirePrograms } from "../tests/support/programs.ts";
 import { commandLine } from "../tests/support/rcap.ts";
@@ -173,7 +174,7 @@ async function draw(name: string, screen: string[]): Promise<void> {
       const terminal = new Terminal(${JSON.stringify(options)});
       terminal.open(document.getElementById("place"));
       terminal.write(${
-      JSON.stringify(lines.join("\r\n")).replaceAll("<", "\\u003c")
+      embedded(lines.join("\r\n"))
     }, () => document.title = "drawn");
     </script>`,
   );

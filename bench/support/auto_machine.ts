@@ -24,7 +24,7 @@ export interface MachineOptions extends AutoOptions {
 const THRESHOLDS = [0.001];
 
 /** What a workload had and did while it was measured. */
-export interface Measured {
+interface Measured {
   /** The mean of its cgroup's memory, in bytes. */
   readonly size: number;
   readonly majorFaults: number;
@@ -33,7 +33,7 @@ export interface Measured {
 }
 
 /** All workloads under one contestant. */
-export interface ContestantResult {
+interface ContestantResult {
   readonly name: string;
   readonly workloads: ReadonlyMap<string, Measured>;
   /** The processor time of the contestant, as a share of the machine's one processor. */

@@ -222,11 +222,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
   let ended = started;
   if (size.excess > 0) {
     for (const { observed, report } of targets) {
-      await tolerate(report, async () => {
-        await observed.end();
-        // Pages that go are no longer counted afterwards.
-        report.unreferenced = observed.unreferenced();
-      });
+      await tolerate(report, () => observed.end());
     }
     const onEvent = (event: ScanEvent) => {
       if (event.type === "insufficient") unused = event.unreferenced;
@@ -253,7 +249,7 @@ export async function scanOnce(options: ScanOnceOptions): Promise<ScanReport> {
     if (memory.leftAlone) {
       report.error ??= `${memory.leftAlone}; --secondary-mmu scan pages it out`;
     }
-    report.unreferenced ??= observed.unreferenced();
+    report.unreferenced = observed.unreferenced();
     if (!isUnder) report.observationCost = observationCostOf(memory);
   }
   const cost = describeObservationCost(processReports, observation / 1000);

@@ -224,6 +224,18 @@ for (const policy of POLICIES) {
     assertEquals(report.stayed, [{ reason: null, bytes: 2000 * PAGE }]);
   });
 
+  test("what is used at the end of the observation was referenced", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one", (one, seconds) => {
+      if (seconds === 3.75) one.touch("late");
+    });
+    process.fill("late", 300);
+    process.fill("idle", 2000);
+    const report = await scanOne(platform, { policy });
+    assertEquals(report.capMet, true);
+    assertEquals(report.processes[0].unreferenced, 2000 * PAGE);
+  });
+
   test("under the cap nothing is observed", async () => {
     const platform = new FakePlatform(new FakeClock());
     const process = platform.start("one");
@@ -275,6 +287,20 @@ for (const policy of POLICIES) {
     assertEquals(report.capMet, true);
     assertEquals(report.rssAfter, process.rss);
     assert(process.rss <= 1500 * PAGE);
+  });
+
+  test("what was unreferenced is as of the end of the observation, not of a later round", async () => {
+    const platform = new FakePlatform(new FakeClock());
+    const process = platform.start("one");
+    process.fill("idle", 2000);
+    let rounds = 0;
+    const debug = (line: string) => {
+      if (line.startsWith("scan ") && ++rounds === 1) process.touch("idle");
+    };
+    const log = { warn() {}, info() {}, debug };
+    const report = await scanOne(platform, { policy, log });
+    assert(rounds > 1);
+    assertEquals(report.processes[0].unreferenced, 2000 * PAGE);
   });
 
   test("the cap is met if memory goes that the scan did not page out", async () => {

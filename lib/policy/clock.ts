@@ -341,6 +341,8 @@ class ClockGroup implements GroupPolicy {
 class ClockScan implements OneShotPolicy {
   readonly processes: readonly ObservedProcess[];
   readonly #collection: ScanCollection;
+  /** What the first scan read at its start, in bytes; later ones read what is left. */
+  readonly #unreferenced = new Map<ScannedProcess, number | null>();
 
   constructor(
     processes: readonly ProcessAccess[],
@@ -357,7 +359,8 @@ class ClockScan implements OneShotPolicy {
       // The scan itself reads the references at the end.
       end: () => Promise.resolve(),
       unreferenced: () =>
-        history.scanned.pagedata ? history.scanned.unreferenced : null,
+        this.#unreferenced.get(history.scanned) ??
+          unreferencedOf(history.scanned),
     }));
     this.#collection = new ScanCollection(
       histories.map(({ scanned }) => scanned),
@@ -368,7 +371,18 @@ class ClockScan implements OneShotPolicy {
     return this.#collection.statistics;
   }
 
-  scan(options: ScanOptions): Promise<ScanResult> {
-    return scan(this.#collection, options);
+  async scan(options: ScanOptions): Promise<ScanResult> {
+    const result = await scan(this.#collection, options);
+    if (this.#unreferenced.size === 0) {
+      for (const process of this.#collection.processes) {
+        this.#unreferenced.set(process, unreferencedOf(process));
+      }
+    }
+    return result;
   }
+}
+
+/** How much of a process was not referenced, as last read; null if it was not read. */
+function unreferencedOf(process: ScannedProcess): number | null {
+  return process.pagedata ? process.unreferenced : null;
 }

@@ -166,7 +166,10 @@ export interface ObservedProcess extends Watched {
   readonly target: ScanTarget;
   /** Ends the observation. */
   end(): Promise<void>;
-  /** How much was not referenced during the whole observation, in bytes; `null` if not known. */
+  /**
+   * How much was not referenced during the whole observation, in bytes, wherever it is now;
+   * `null` if not known.
+   */
   unreferenced(): number | null;
 }
 

@@ -496,8 +496,9 @@ Deno.test("a signal ends the reading of a step that is longer than any", async (
   setTimeout(() => ending.abort(new RangeError("enough")), 100);
   await assertRejects(
     async () => {
-      // deno-lint-ignore no-empty -- only how it ends is of interest
-      for await (const _ of stepsOf(readerOf(bytes), ending.signal)) {}
+      for await (const _ of stepsOf(readerOf(bytes), ending.signal)) {
+        // Only how it ends is of interest.
+      }
     },
     RangeError,
     "enough",

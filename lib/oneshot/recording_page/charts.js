@@ -16,6 +16,7 @@ import { onPinch } from "./gestures.js";
  * @typedef {import("uplot")} Plot
  * @typedef {import("uplot").Options} PlotOptions
  * @typedef {import("uplot").AlignedData} PlotData
+ * @typedef {import("./shown_range.js").ShownRange} ShownRange
  *
  * @typedef {object} Line
  * @property {string} label
@@ -32,7 +33,7 @@ import { onPinch } from "./gestures.js";
  * @property {(y: number) => string} yText
  * @property {(y: number) => string} [yTickText]
  * @property {number} [height]
- * @property {TimeRange} [time] what of the time is shown, for lines over time
+ * @property {ShownRange} [time] what of the time is shown, for lines over time
  * @property {boolean} [isPowers] whether the axis goes in powers
  * @property {number} [most] how far the axis goes at least
  * @property {number} [mark] where a vertical line is
@@ -41,83 +42,6 @@ import { onPinch } from "./gestures.js";
 /** How wide the axis at the left is, and the margin at the right: the same everywhere. */
 export const LEFT = 58;
 export const RIGHT = 10;
-
-/** The part of the time that all charts show. */
-export class TimeRange {
-  /**
-   * @param {number} first
-   * @param {number} last
-   * @param {number} least the shortest part
-   */
-  constructor(first, last, least) {
-    this.first = first;
-    this.last = last;
-    this.least = Math.min(least, last - first);
-    this.from = first;
-    this.to = last;
-    /** @type {(() => void)[]} */
-    this.listeners = [];
-  }
-
-  /**
-   * Shows from one time to another, as far as there is something.
-   *
-   * @param {number} from
-   * @param {number} to
-   */
-  show(from, to) {
-    const length = Math.min(
-      Math.max(to - from, this.least),
-      this.last - this.first,
-    );
-    const start = Math.min(
-      Math.max((from + to - length) / 2, this.first),
-      this.last - length,
-    );
-    if (start === this.from && start + length === this.to) return;
-    this.from = start;
-    this.to = start + length;
-    for (const listener of this.listeners) listener();
-  }
-
-  /**
-   * @param {number} factor below one shows less
-   */
-  zoom(factor) {
-    const [middle, half] = [
-      (this.from + this.to) / 2,
-      (this.to - this.from) / 2 * factor,
-    ];
-    this.show(middle - half, middle + half);
-  }
-
-  /**
-   * @param {number} share of what is shown
-   */
-  move(share) {
-    const by = share * (this.to - this.from);
-    this.show(this.from + by, this.to + by);
-  }
-
-  /**
-   * @param {import("./gestures.js").Pinch} pinch
-   * @param {number} left where the time begins, in pixels
-   * @param {number} width
-   */
-  pinch({ x, toX, scaleX }, left, width) {
-    const [before, after] = [
-      this.to - this.from,
-      (this.to - this.from) / scaleX,
-    ];
-    const from = this.from + (x - left) / width * before -
-      (toX - left) / width * after;
-    this.show(from, from + after);
-  }
-
-  showAll() {
-    this.show(this.first, this.last);
-  }
-}
 
 /** Redraws everything when the width, the colours or the medium change. */
 class Redraws {
@@ -203,7 +127,8 @@ export function lineChart(chart) {
   if (time) {
     onPinch(
       place,
-      (pinch) => time.pinch(pinch, LEFT, place.clientWidth - LEFT - RIGHT),
+      ({ across }) =>
+        time.pinch(across, LEFT, place.clientWidth - LEFT - RIGHT),
     );
   }
   place.addEventListener("keydown", (event) => {
@@ -228,7 +153,7 @@ export function lineChart(chart) {
 
 /**
  * @param {string} key
- * @param {TimeRange} time
+ * @param {ShownRange} time
  * @returns {boolean} whether the key does something
  */
 export function zoomByKey(key, time) {

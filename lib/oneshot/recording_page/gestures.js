@@ -7,15 +7,14 @@
  */
 
 /**
- * What moved from one place to another and grew, in pixels of the element.
+ * What moved from one place to another and grew along an axis, in pixels of the element.
  *
- * @typedef {object} Pinch
- * @property {number} x
- * @property {number} y
- * @property {number} toX
- * @property {number} toY
- * @property {number} scaleX above one shows less
- * @property {number} scaleY
+ * @typedef {object} Stretch
+ * @property {number} at
+ * @property {number} to
+ * @property {number} scale above one shows less
+ *
+ * @typedef {{ across: Stretch, down: Stretch }} Pinch
  */
 
 /** Fingers that are closer along an axis do not zoom along it, in pixels. */
@@ -47,12 +46,8 @@ export function onPinch(target, act) {
     const [a, b] = [last, fingersOf(event, target)];
     last = b;
     act({
-      x: a.x,
-      y: a.y,
-      toX: b.x,
-      toY: b.y,
-      scaleX: Math.max(b.width, LEAST_SPAN) / Math.max(a.width, LEAST_SPAN),
-      scaleY: Math.max(b.height, LEAST_SPAN) / Math.max(a.height, LEAST_SPAN),
+      across: { at: a.x, to: b.x, scale: scaleOf(a.width, b.width) },
+      down: { at: a.y, to: b.y, scale: scaleOf(a.height, b.height) },
     });
   }, { passive: false });
   // Browsers report a pinch on a touchpad as a wheel with Ctrl.
@@ -62,8 +57,16 @@ export function onPinch(target, act) {
     const { left, top } = target.getBoundingClientRect();
     const [x, y] = [event.clientX - left, event.clientY - top];
     const scale = Math.exp(-event.deltaY / WHEEL);
-    act({ x, y, toX: x, toY: y, scaleX: scale, scaleY: scale });
+    act({ across: { at: x, to: x, scale }, down: { at: y, to: y, scale } });
   }, { passive: false });
+}
+
+/**
+ * @param {number} before how far apart the fingers were
+ * @param {number} after
+ */
+function scaleOf(before, after) {
+  return Math.max(after, LEAST_SPAN) / Math.max(before, LEAST_SPAN);
 }
 
 /**

@@ -19,10 +19,10 @@ import {
   plotWidthOf,
   startOf,
 } from "./heat_drawing.js";
+import { ShownRange } from "./shown_range.js";
 
 /**
  * @typedef {import("./page_data.ts").PageData} PageData
- * @typedef {import("./charts.js").TimeRange} TimeRange
  * @typedef {{ row: number, column: number }} Cell
  */
 
@@ -33,7 +33,7 @@ const DRAG = 6;
 export class HeatView {
   /**
    * @param {PageData} data
-   * @param {TimeRange} time
+   * @param {ShownRange} time
    */
   constructor(data, time) {
     const { heat } = data;
@@ -48,9 +48,9 @@ export class HeatView {
     for (const { bytes } of heat.rows) {
       this.tops.push(this.tops[this.tops.length - 1] + bytes);
     }
-    this.total = this.tops[this.tops.length - 1];
-    this.from = 0;
-    this.to = this.total;
+    const total = this.tops[this.tops.length - 1];
+    /** In bytes of what is in the map. */
+    this.addresses = new ShownRange(0, total, total / heat.rows.length);
     /** @type {Cell} */
     this.cursor = { row: 0, column: this.width - 1 };
     /** @type {{ x: number, y: number, toX: number, toY: number } | undefined} */
@@ -71,12 +71,14 @@ export class HeatView {
       legend(),
       this.told,
     ]);
-    time.listeners.push(() => this.draw());
+    for (const { listeners } of [time, this.addresses]) {
+      listeners.push(() => this.draw());
+    }
     this.listen();
   }
 
   controls() {
-    const { time } = this;
+    const { time, addresses } = this;
     return element("div", {
       class: "controls",
       role: "toolbar",
@@ -93,13 +95,14 @@ export class HeatView {
         "Addresses ",
         button("−", "Zoom out in addresses", () => this.zoom(2)),
         button("+", "Zoom in in addresses", () => this.zoom(0.5)),
-        button("▲", "Lower addresses", () => this.move(-0.5)),
-        button("▼", "Higher addresses", () => this.move(0.5)),
+        button("▲", "Lower addresses", () => addresses.move(-0.5)),
+        button("▼", "Higher addresses", () => addresses.move(0.5)),
       ]),
-      button("Everything", "Everything: all times and addresses", () => {
-        this.show(0, this.total);
-        time.showAll();
-      }),
+      button(
+        "Everything",
+        "Everything: all times and addresses",
+        () => this.showAll(),
+      ),
     ]);
   }
 
@@ -109,37 +112,23 @@ export class HeatView {
     this.tell(this.cursor);
   }
 
+  showAll() {
+    this.addresses.showAll();
+    this.time.showAll();
+  }
+
   /**
-   * Shows a part of the addresses, in bytes of what is in the map.
+   * Zooms in addresses: in to the cursor, if it is shown.
    *
-   * @param {number} from
-   * @param {number} to
+   * @param {number} factor below one shows less
    */
-  show(from, to) {
-    const least = this.total / this.heat.rows.length;
-    const length = Math.min(Math.max(to - from, least), this.total);
-    this.from = Math.min(
-      Math.max((from + to - length) / 2, 0),
-      this.total - length,
-    );
-    this.to = this.from + length;
-    this.draw();
-  }
-
-  /** @param {number} factor below one shows less */
   zoom(factor) {
-    const middle = this.from <= this.tops[this.cursor.row] &&
-        this.tops[this.cursor.row] < this.to && factor < 1
-      ? this.tops[this.cursor.row] + this.heat.rows[this.cursor.row].bytes / 2
-      : (this.from + this.to) / 2;
-    const half = (this.to - this.from) / 2 * factor;
-    this.show(middle - half, middle + half);
-  }
-
-  /** @param {number} share of what is shown */
-  move(share) {
-    const by = share * (this.to - this.from);
-    this.show(this.from + by, this.to + by);
+    const { addresses, cursor: { row }, heat, tops } = this;
+    const isShown = addresses.from <= tops[row] && tops[row] < addresses.to;
+    const middle = isShown && factor < 1
+      ? tops[row] + heat.rows[row].bytes / 2
+      : undefined;
+    addresses.zoom(factor, middle);
   }
 
   listen() {
@@ -162,10 +151,7 @@ export class HeatView {
       this.point(x, y);
     });
     canvas.addEventListener("pointerup", () => this.dropDrag());
-    canvas.addEventListener("pointercancel", () => {
-      this.drag = undefined;
-      this.draw();
-    });
+    canvas.addEventListener("pointercancel", () => this.cancelDrag());
     canvas.addEventListener("pointerleave", (event) => {
       // A finger that taps leaves at once.
       if (event.pointerType === "mouse") this.tip.hidden = true;
@@ -175,17 +161,12 @@ export class HeatView {
       this.draw();
     });
     canvas.addEventListener("focus", () => this.draw());
-    canvas.addEventListener("dblclick", () => {
-      this.show(0, this.total);
-      this.time.showAll();
-    });
-    onPinch(canvas, (pinch) => {
+    canvas.addEventListener("dblclick", () => this.showAll());
+    onPinch(canvas, ({ across, down }) => {
       this.tip.hidden = true;
-      this.drag = undefined;
-      const length = (this.to - this.from) / pinch.scaleY;
-      const from = this.bytesAt(pinch.y) - pinch.toY / PLOT_HEIGHT * length;
-      this.show(from, from + length);
-      this.time.pinch(pinch, LEFT, plotWidthOf(canvas));
+      if (this.drag) this.cancelDrag();
+      this.addresses.pinch(down, 0, PLOT_HEIGHT);
+      this.time.pinch(across, LEFT, plotWidthOf(canvas));
     });
     canvas.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -219,7 +200,7 @@ export class HeatView {
     } else if (key === "PageUp") this.zoom(2);
     else if (key === "PageDown") this.zoom(0.5);
     else {
-      if (key === "0") this.show(0, this.total);
+      if (key === "0") this.addresses.showAll();
       return zoomByKey(key, this.time);
     }
     return true;
@@ -227,41 +208,38 @@ export class HeatView {
 
   /** Moves what is shown so that the cursor is in it. */
   follow() {
-    const { cursor: { row, column }, time } = this;
-    const [top, end] = [this.tops[row], this.tops[row + 1]];
-    const shown = this.to - this.from;
-    if (top < this.from) this.show(top, top + shown);
-    else if (end > this.to) this.show(end - shown, end);
-    const at = this.heat.columns[column];
-    const length = time.to - time.from;
-    const start = startOf(this, column);
-    if (start < time.from) time.show(start, start + length);
-    else if (at > time.to) time.show(at - length, at);
+    const { addresses, cursor: { row, column }, heat, time, tops } = this;
+    addresses.reveal(tops[row], tops[row + 1]);
+    time.reveal(startOf(this, column), heat.columns[column]);
+  }
+
+  cancelDrag() {
+    this.drag = undefined;
+    this.draw();
   }
 
   /** Shows what a drag has marked. */
   dropDrag() {
-    const { drag, time } = this;
+    const { addresses, drag, time } = this;
     this.drag = undefined;
     if (!drag) return;
     const [x, toX] = [drag.x, drag.toX].sort((a, b) => a - b);
     const [y, toY] = [drag.y, drag.toY].sort((a, b) => a - b);
     const [a, b] = [this.timeAt(x), this.timeAt(toX)];
     const [c, d] = [this.bytesAt(y), this.bytesAt(toY)];
-    if (toY - y > DRAG) this.show(c, d);
+    if (toY - y > DRAG) addresses.show(c, d);
     if (toX - x > DRAG) time.show(a, b);
     this.draw();
   }
 
   /** @param {number} x */
   timeAt(x) {
-    const { from, to } = this.time;
-    return from + (x - LEFT) / plotWidthOf(this.canvas) * (to - from);
+    return this.time.valueAt((x - LEFT) / plotWidthOf(this.canvas));
   }
 
   /** @param {number} y */
   bytesAt(y) {
-    return this.from + y / PLOT_HEIGHT * (this.to - this.from);
+    return this.addresses.valueAt(y / PLOT_HEIGHT);
   }
 
   /**

@@ -16,10 +16,9 @@ import { roundSizeText, timeText } from "./format.js";
  * @typedef {object} Scene
  * @property {HTMLCanvasElement} canvas
  * @property {import("./page_data.ts").PageHeat} heat
- * @property {import("./charts.js").TimeRange} time
+ * @property {import("./shown_range.js").ShownRange} time
  * @property {readonly number[]} tops where each row begins, in bytes; and the end
- * @property {number} from the first byte that is shown
- * @property {number} to
+ * @property {import("./shown_range.js").ShownRange} addresses in bytes of what is in the map
  * @property {Uint8Array} used
  * @property {Uint8Array} resident
  * @property {{ row: number, column: number }} cursor
@@ -65,7 +64,7 @@ export function startOf({ heat, time }, column) {
  * @param {Scene} scene
  */
 export function drawHeat(scene) {
-  const { canvas, time } = scene;
+  const { canvas, time, addresses } = scene;
   if (canvas.clientWidth === 0) return;
   const ratio = matchMedia("print").matches ? PRINT_RATIO : devicePixelRatio;
   canvas.width = Math.round(canvas.clientWidth * ratio);
@@ -78,7 +77,7 @@ export function drawHeat(scene) {
   const toX = (/** @type {number} */ seconds) =>
     LEFT + (seconds - time.from) / (time.to - time.from) * width;
   const toY = (/** @type {number} */ bytes) =>
-    (bytes - scene.from) / (scene.to - scene.from) * PLOT_HEIGHT;
+    (bytes - addresses.from) / (addresses.to - addresses.from) * PLOT_HEIGHT;
   context.save();
   context.beginPath();
   context.rect(LEFT, 0, width, PLOT_HEIGHT);
@@ -97,14 +96,14 @@ export function drawHeat(scene) {
  * @param {number} ratio
  */
 function paintCells(context, scene, ratio) {
-  const { canvas, heat, time, tops, from, to, used, resident } = scene;
+  const { canvas, heat, time, addresses, tops, used, resident } = scene;
   const width = Math.max(1, Math.round(plotWidthOf(canvas) * ratio));
   const height = Math.round(PLOT_HEIGHT * ratio);
   const image = context.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   const columns = new Int32Array(width);
   for (let x = 0, column = 0; x < width; x++) {
-    const at = time.from + (x + 0.5) / width * (time.to - time.from);
+    const at = time.valueAt((x + 0.5) / width);
     while (column < heat.columns.length && heat.columns[column] < at) column++;
     columns[x] = column < heat.columns.length ? column : -1;
   }
@@ -112,7 +111,7 @@ function paintCells(context, scene, ratio) {
   const colors = palette();
   let [row, painted] = [0, -1];
   for (let y = 0; y < height; y++) {
-    const at = from + (y + 0.5) / height * (to - from);
+    const at = addresses.valueAt((y + 0.5) / height);
     while (row < heat.rows.length - 1 && tops[row + 1] <= at) row++;
     const line = y * width;
     if (row === painted) {
@@ -214,7 +213,8 @@ function drawMarks(context, scene, toX, toY) {
  * @param {(seconds: number) => number} toX
  * @param {(bytes: number) => number} toY
  */
-function drawAxes(context, { canvas, time, from, to }, toX, toY) {
+function drawAxes(context, { canvas, time, addresses }, toX, toY) {
+  const { from, to } = addresses;
   const width = plotWidthOf(canvas);
   context.fillStyle = colorOf("--faint");
   context.font = "12px system-ui, sans-serif";

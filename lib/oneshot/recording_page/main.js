@@ -6,7 +6,7 @@
  * @module
  */
 
-import { drawAlways, lineChart, TimeRange } from "./charts.js";
+import { drawAlways, lineChart } from "./charts.js";
 import { element, section } from "./elements.js";
 import {
   numberText,
@@ -17,6 +17,7 @@ import {
 } from "./format.js";
 import { HeatView } from "./heat.js";
 import { nameText } from "./heat_drawing.js";
+import { ShownRange } from "./shown_range.js";
 import { sortableTable } from "./tables.js";
 
 /** @typedef {import("./page_data.ts").PageData} PageData */
@@ -25,7 +26,7 @@ import { sortableTable } from "./tables.js";
 const data = JSON.parse(document.getElementById("data")?.textContent ?? "");
 
 const { timeline, heat, sizing, interval } = data;
-const time = new TimeRange(data.from, data.to, interval * 3);
+const time = new ShownRange(data.from, data.to, interval * 3);
 
 /**
  * @param {string} title
@@ -156,24 +157,24 @@ const facts = [
   `rcap ${data.rcap}`,
 ];
 
+/**
+ * A column of sizes.
+ *
+ * @template Row
+ * @param {string} title
+ * @param {(row: Row) => number} value in bytes
+ * @returns {import("./tables.js").Column<Row>}
+ */
+function sizeColumn(title, value) {
+  return { title, value, text: (row) => sizeText(value(row)) };
+}
+
 /** @type {readonly import("./tables.js").Column<PageData["mappings"][number]>[]} */
 const mappingColumns = [
   { title: "mapping", value: ({ name }) => nameText(name) },
-  {
-    title: "could be paged out",
-    value: ({ pageable }) => pageable,
-    text: ({ pageable }) => sizeText(pageable),
-  },
-  {
-    title: "working set",
-    value: ({ workingSet }) => workingSet,
-    text: ({ workingSet }) => sizeText(workingSet),
-  },
-  {
-    title: "unused",
-    value: ({ neverUsed }) => neverUsed,
-    text: ({ neverUsed }) => sizeText(neverUsed),
-  },
+  sizeColumn("could be paged out", ({ pageable }) => pageable),
+  sizeColumn("working set", ({ workingSet }) => workingSet),
+  sizeColumn("unused", ({ neverUsed }) => neverUsed),
   { title: "pid", value: ({ pid }) => pid },
   { title: "address", value: ({ start }) => start },
 ];
@@ -182,26 +183,10 @@ const mappingColumns = [
 const processColumns = [
   { title: "process", value: ({ comm }) => comm },
   { title: "pid", value: ({ pid }) => pid },
-  {
-    title: "size",
-    value: ({ size }) => size,
-    text: ({ size }) => sizeText(size),
-  },
-  {
-    title: "working set",
-    value: ({ workingSet }) => workingSet,
-    text: ({ workingSet }) => sizeText(workingSet),
-  },
-  {
-    title: "unused",
-    value: ({ neverUsed }) => neverUsed,
-    text: ({ neverUsed }) => sizeText(neverUsed),
-  },
-  {
-    title: "in swap",
-    value: ({ swapped }) => swapped,
-    text: ({ swapped }) => sizeText(swapped),
-  },
+  sizeColumn("size", ({ size }) => size),
+  sizeColumn("working set", ({ workingSet }) => workingSet),
+  sizeColumn("unused", ({ neverUsed }) => neverUsed),
+  sizeColumn("in swap", ({ swapped }) => swapped),
   { title: "major faults", value: ({ majorFaults }) => majorFaults },
   {
     title: "left after",

@@ -16,6 +16,7 @@ import heatDrawing from "./heat_drawing.js" with { type: "text" };
 import main from "./main.js" with { type: "text" };
 import { MOST_LISTED, pageData } from "./page_data.ts";
 import style from "./page.css" with { type: "text" };
+import shownRange from "./shown_range.js" with { type: "text" };
 import tables from "./tables.js" with { type: "text" };
 
 /** Notices that their licences ask for. */
@@ -27,6 +28,7 @@ const MODULES: readonly string[] = [
   format,
   elements,
   gestures,
+  shownRange,
   charts,
   heatDrawing,
   heat,

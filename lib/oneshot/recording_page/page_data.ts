@@ -36,15 +36,9 @@ export type PageTimeline = {
   readonly [Name in keyof TimelineRow]: readonly (TimelineRow[Name])[];
 };
 
-/** A row of the heat map: parts of the address space of one process. */
-export interface PageRow {
-  readonly pid: number;
-  /** Index of its mapping's name. */
+/** A row of the heat map, with the index of its mapping's name. */
+interface PageRow extends Omit<ReportedHeat["rows"][number], "name"> {
   readonly name: number;
-  readonly isMixed: boolean;
-  readonly start: string;
-  readonly end: string;
-  readonly bytes: number;
 }
 
 /** A heat map. Cells are by row, then by column. */
