@@ -21,6 +21,7 @@ import {
   TestBrowser,
 } from "../support/browser.ts";
 import { CProcess } from "../support/c_program.ts";
+import { Folder } from "../support/folder.ts";
 import { requireRoot } from "../support/live.ts";
 import { requirePrograms } from "../support/programs.ts";
 import { rcap, rcapJson } from "../support/rcap.ts";
@@ -33,19 +34,6 @@ libc();
 const LOOKS: readonly Look[] = [400, 1400].flatMap((width) =>
   (["light", "dark"] as const).map((scheme) => ({ width, scheme }))
 );
-
-/** A directory of its own, removed at the end. */
-class Folder implements Disposable {
-  readonly path = Deno.makeTempDirSync({ prefix: "rcap-" });
-
-  file(name: string): string {
-    return `${this.path}/${name}`;
-  }
-
-  [Symbol.dispose](): void {
-    Deno.removeSync(this.path, { recursive: true });
-  }
-}
 
 /** Makes the page of a recording; returns its path. */
 async function pageOf(recording: string): Promise<string> {
