@@ -6,6 +6,7 @@
  */
 
 import { assert } from "@std/assert";
+import { assertRuns } from "../../scripts/package/run.ts";
 import { until } from "./workload.ts";
 
 /** A request that is expected, and the answer to it. */
@@ -231,7 +232,7 @@ async function makeCertificates(folder: string): Promise<void> {
     `${folder}/${name}.crt`,
   ];
   const request = ["req", "-x509", ...key, "-days", "2"];
-  await openssl([
+  await assertRuns("openssl", [
     ...request,
     ...files("ca"),
     "-subj",
@@ -239,7 +240,7 @@ async function makeCertificates(folder: string): Promise<void> {
     "-addext",
     "keyUsage=critical,keyCertSign",
   ]);
-  await openssl([
+  await assertRuns("openssl", [
     ...request,
     ...files("server"),
     "-CA",
@@ -253,12 +254,4 @@ async function makeCertificates(folder: string): Promise<void> {
     "-addext",
     "basicConstraints=critical,CA:FALSE",
   ]);
-}
-
-async function openssl(args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("openssl", {
-    args,
-    stdin: "null",
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
 }
