@@ -54,8 +54,8 @@ export class ReplayedApiServer implements AsyncDisposable {
   readonly #folder: string;
   readonly #exchanges: Exchange[];
   readonly #end = new AbortController();
-  /** Ends the answers that hang. */
-  readonly #hanging = new Set<(drop: boolean) => void>();
+  /** Drops the answers that hang. */
+  readonly #hanging = new Set<() => void>();
   #server: Deno.HttpServer<Deno.NetAddr> | undefined;
 
   private constructor(folder: string, exchanges: readonly Exchange[]) {
@@ -102,14 +102,9 @@ export class ReplayedApiServer implements AsyncDisposable {
 
   /** Ends the server, as when it restarts. */
   async shutDown(): Promise<void> {
-    this.endHanging(true);
-    await this.#server?.shutdown();
-  }
-
-  /** Ends the answers that hang. */
-  endHanging(drop = false): void {
-    for (const end of this.#hanging) end(drop);
+    for (const drop of this.#hanging) drop();
     this.#hanging.clear();
+    await this.#server?.shutdown();
   }
 
   /** Waits until some exchanges have begun. */
@@ -207,9 +202,8 @@ export class ReplayedApiServer implements AsyncDisposable {
     // A broken connection loses what was not read yet.
     if (isDropped) await new Promise((resolve) => setTimeout(resolve, 50));
     if (then === "hang" && !this.#end.signal.aborted) {
-      const ended = Promise.withResolvers<boolean>();
-      this.#hanging.add(ended.resolve);
-      isDropped = await ended.promise;
+      await new Promise<void>((resolve) => this.#hanging.add(resolve));
+      isDropped = true;
     }
     if (isDropped) throw new Error("the connection breaks");
   }
