@@ -23,6 +23,7 @@ import { linux } from "../lib/platform/linux/system.ts";
 import { jsonSchemas } from "../scripts/package/json_schemas.ts";
 import { describedProgram } from "../scripts/package/tree.ts";
 import "../ffi/testing.ts";
+import { Folder } from "./support/folder.ts";
 import { say } from "./support/say.ts";
 import {
   anchorsOf,
@@ -133,22 +134,18 @@ Deno.test("a command line that rcap does not understand is found", async () => {
 
 /** Returns the problems of a configuration. */
 async function problemsOf(text: string): Promise<string[]> {
-  const folder = Deno.makeTempDirSync({ prefix: "rcap-docs-" });
-  try {
-    const paths = configPaths(`${folder}/rcap.toml`);
-    Deno.writeTextFileSync(paths.file, withRoot(text));
-    const users = new Users(linux);
-    const parsed = parseConfig(paths, { system: linux });
-    await users.lookUp(parsed.selectors);
-    const { problems } = understandConfig(paths, parsed, {
-      totalMemory: 8 * 2 ** 30,
-      users,
-      system: linux,
-    });
-    return problems.map(describeProblem);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
+  using folder = new Folder();
+  const paths = configPaths(folder.file("rcap.toml"));
+  Deno.writeTextFileSync(paths.file, withRoot(text));
+  const users = new Users(linux);
+  const parsed = parseConfig(paths, { system: linux });
+  await users.lookUp(parsed.selectors);
+  const { problems } = understandConfig(paths, parsed, {
+    totalMemory: 8 * 2 ** 30,
+    users,
+    system: linux,
+  });
+  return problems.map(describeProblem);
 }
 
 Deno.test("every configuration in the documentation is valid", async () => {

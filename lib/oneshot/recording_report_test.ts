@@ -23,6 +23,7 @@ import {
   machineFigures,
   noFigures,
   PROCESS_FIGURES,
+  type RecordingInfo,
 } from "../recording/records.ts";
 import { MemoryFile, withFile, withRecording } from "./record_testing.ts";
 import { sizesOfRecording } from "./recorded_sizes.ts";
@@ -37,6 +38,25 @@ const { files } = operatingSystem();
 const { signal } = new AbortController();
 
 const LIMIT = { sharePerMinute: 0.002 };
+
+/** What a recording that is written without a platform says of itself. */
+const INFO: RecordingInfo = {
+  rcap: "1.2.3",
+  startedAt: 1_700_000_000,
+  interval: 5,
+  selectors: ["comm:one"],
+  pagedata: "pte",
+  isAnonymous: false,
+  pageIns: [],
+};
+
+/** The memory of its machine. */
+const MEMORY = {
+  totalMemory: 2 ** 34,
+  availableMemory: 2 ** 33,
+  totalSwap: 0,
+  freeSwap: 0,
+};
 
 /** A machine with a process of 1000 pages in use, 600 used in rounds, and 2000 never. */
 function machine(): FakePlatform {
@@ -193,24 +213,13 @@ Deno.test("a recording whose processes had all exited says so", async () => {
 Deno.test("of many processes that have left, the largest are listed", async () => {
   const file = new MemoryFile();
   const writer = new RecordingWriter((bytes) => file.write(bytes), {
-    rcap: "1.0.0",
-    startedAt: 0,
+    ...INFO,
     interval: 1,
-    selectors: [],
-    pagedata: "pte",
-    isAnonymous: false,
-    pageIns: [],
   });
-  const memory = {
-    totalMemory: 2 ** 34,
-    availableMemory: 2 ** 33,
-    totalSwap: 0,
-    freeSwap: 0,
-  };
   const count = 2500;
   let id: number | undefined;
   for (let step = 0; step <= count; step++) {
-    writer.beginStep(step + 1, machineFigures(memory, {}));
+    writer.beginStep(step + 1, machineFigures(MEMORY, {}));
     if (id !== undefined) writer.leave(id, "exited");
     id = writer.join({ pid: step + 1, startTime: 0, comm: "one", uid: 0 });
     const size = (step % 100 + 1) * PAGE;
@@ -273,24 +282,10 @@ async function withSteps(
 ): Promise<void> {
   const path = Deno.makeTempFileSync({ prefix: "rcap-" });
   using file = Deno.openSync(path, { write: true });
-  const writer = new RecordingWriter((bytes) => file.writeSync(bytes), {
-    rcap: "1.2.3",
-    startedAt: 1_700_000_000,
-    interval: 5,
-    selectors: ["comm:one"],
-    pagedata: "pte",
-    isAnonymous: false,
-    pageIns: [],
-  });
-  const memory = {
-    totalMemory: 2 ** 34,
-    availableMemory: 2 ** 33,
-    totalSwap: 0,
-    freeSwap: 0,
-  };
+  const writer = new RecordingWriter((bytes) => file.writeSync(bytes), INFO);
   let id: number | undefined;
   for (const seconds of times) {
-    writer.beginStep(seconds, machineFigures(memory, { pressure: 0 }));
+    writer.beginStep(seconds, machineFigures(MEMORY, { pressure: 0 }));
     id ??= writer.join({ pid: 1, startTime: 2, comm: "one", uid: 0 });
     const figures = { ...noFigures(PROCESS_FIGURES), rss: 4096, isRead: 1 };
     writer.figures(id ?? 0, figures, []);

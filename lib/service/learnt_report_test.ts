@@ -6,6 +6,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import "../../ffi/testing.ts";
+import { Folder } from "../../tests/support/folder.ts";
 import { parseSelector } from "../collection/selectors.ts";
 import type { CapConfig } from "../config/config.ts";
 import { selectionOf } from "../group/learnt_group.ts";
@@ -19,15 +20,6 @@ const cap = (name: string, idle: CapConfig["idle"]): CapConfig => ({
   idle,
   place: "rcap.toml:1",
 });
-
-/** A folder, removed when disposed. */
-class Folder implements Disposable {
-  readonly path = Deno.makeTempDirSync({ prefix: "rcap-" });
-
-  [Symbol.dispose](): void {
-    Deno.removeSync(this.path, { recursive: true });
-  }
-}
 
 /** Keeps what was learnt of some caps, as a daemon does. */
 function keep(

@@ -10,7 +10,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { Page } from "puppeteer-core";
 import { libc } from "../../ffi/libc.ts";
-import { writeSynthetic } from "../../lib/oneshot/recording_page/testing.ts";
+import {
+  type SyntheticSize,
+  writeSynthetic,
+} from "../../lib/oneshot/recording_page/testing.ts";
 import type { RecordingReport } from "../../lib/oneshot/recording_report.ts";
 import { describeRecording } from "../../lib/oneshot/recording_text.ts";
 import { formatSize } from "../../lib/report/units.ts";
@@ -21,6 +24,7 @@ import {
   TestBrowser,
 } from "../support/browser.ts";
 import { CProcess } from "../support/c_program.ts";
+import { Folder } from "../support/folder.ts";
 import { requireRoot } from "../support/live.ts";
 import { requirePrograms } from "../support/programs.ts";
 import { rcap, rcapJson } from "../support/rcap.ts";
@@ -34,18 +38,13 @@ const LOOKS: readonly Look[] = [400, 1400].flatMap((width) =>
   (["light", "dark"] as const).map((scheme) => ({ width, scheme }))
 );
 
-/** A directory of its own, removed at the end. */
-class Folder implements Disposable {
-  readonly path = Deno.makeTempDirSync({ prefix: "rcap-" });
-
-  file(name: string): string {
-    return `${this.path}/${name}`;
-  }
-
-  [Symbol.dispose](): void {
-    Deno.removeSync(this.path, { recursive: true });
-  }
-}
+/** Enough for every chart, and for a map that can be zoomed. */
+const SOME: SyntheticSize = {
+  pages: 4096,
+  steps: 60,
+  mappings: 6,
+  nameLength: 1,
+};
 
 /** Makes the page of a recording; returns its path. */
 async function pageOf(recording: string): Promise<string> {
@@ -53,6 +52,20 @@ async function pageOf(recording: string): Promise<string> {
   const { code, stderr } = await rcap(["report", recording, "--html", page]);
   assertEquals(code, 0, stderr);
   return page;
+}
+
+/** Makes the page of a recording whose names are markup; returns its path. */
+function syntheticPage(folder: Folder, size: SyntheticSize): Promise<string> {
+  const recording = folder.file("one.rcap");
+  writeSynthetic(recording, size);
+  return pageOf(recording);
+}
+
+/** What the map shows. */
+function pictureOf(page: Page): Promise<string> {
+  return page.$eval("canvas[tabindex]", (one) =>
+    // The selector finds a canvas only.
+    (one as HTMLCanvasElement).toDataURL());
 }
 
 Deno.test("the page of a live process has the figures of --json, and asks for nothing", async () => {
@@ -168,11 +181,7 @@ Deno.test("the page is for its owner only, and overwrites and follows nothing", 
 
 Deno.test("names that are markup are text, and the keyboard operates everything", async () => {
   using folder = new Folder();
-  const recording = folder.file("one.rcap");
-  writeSynthetic(recording, {
-    ...{ pages: 4096, steps: 60, mappings: 6, nameLength: 1 },
-  });
-  const file = await pageOf(recording);
+  const file = await syntheticPage(folder, SOME);
   await using browser = await TestBrowser.start();
   for (const look of LOOKS) {
     await using opened = await browser.open(file, look);
@@ -209,10 +218,7 @@ Deno.test("names that are markup are text, and the keyboard operates everything"
     assertEquals([reached.size, reached.has("nothing")], [operable, false]);
 
     // The map: its cursor, and its zoom.
-    const picture = () =>
-      page.$eval("canvas[tabindex]", (one) =>
-        // The selector finds a canvas only.
-        (one as HTMLCanvasElement).toDataURL());
+    const picture = () => pictureOf(page);
     await page.focus("canvas[tabindex]");
     const told = await text(".told");
     for (const part of ["process 1234", "0x7f", "age: "]) {
@@ -283,12 +289,15 @@ Deno.test("names that are markup are text, and the keyboard operates everything"
 });
 
 Deno.test("a recording of one interval, of memory of which none could go, has a page", async () => {
-  using folder = new Folder();
   await using browser = await TestBrowser.start();
   for (const pages of [64, 0]) {
-    const recording = folder.file(`${pages}.rcap`);
-    writeSynthetic(recording, { pages, steps: 1, mappings: 1, nameLength: 1 });
-    const file = await pageOf(recording);
+    using folder = new Folder();
+    const file = await syntheticPage(folder, {
+      pages,
+      steps: 1,
+      mappings: 1,
+      nameLength: 1,
+    });
     await using opened = await browser.open(file, LOOKS[0]);
     const { page, noticed } = opened;
     const maps = await page.$$eval(".map canvas", (all) => all.length);
@@ -300,19 +309,12 @@ Deno.test("a recording of one interval, of memory of which none could go, has a 
 
 Deno.test("a drag, two fingers and a wheel zoom the map and the charts", async () => {
   using folder = new Folder();
-  const recording = folder.file("one.rcap");
-  writeSynthetic(recording, {
-    ...{ pages: 4096, steps: 60, mappings: 6, nameLength: 1 },
-  });
-  const file = await pageOf(recording);
+  const file = await syntheticPage(folder, SOME);
   await using browser = await TestBrowser.start();
   for (const look of LOOKS.filter(({ scheme }) => scheme === "light")) {
     await using opened = await browser.open(file, look);
     const { page, noticed } = opened;
-    const picture = () =>
-      page.$eval("canvas[tabindex]", (one) =>
-        // The selector finds a canvas only.
-        (one as HTMLCanvasElement).toDataURL());
+    const picture = () => pictureOf(page);
     const whole = await picture();
     /** Whether what is done shows less; then shows everything again. */
     const zooms = async (act: () => Promise<void>, name: string) => {
@@ -362,12 +364,13 @@ Deno.test("a drag, two fingers and a wheel zoom the map and the charts", async (
 Deno.test("in print, the map has its colours, dark or not, and tables are cut with a notice", async () => {
   await requirePrograms({ pdftoppm: "poppler-utils" });
   using folder = new Folder();
-  const recording = folder.file("one.rcap");
   // As many cells as a page may have.
-  writeSynthetic(recording, {
-    ...{ pages: 65_536, steps: 720, mappings: 200, nameLength: 1 },
+  const file = await syntheticPage(folder, {
+    pages: 65_536,
+    steps: 720,
+    mappings: 200,
+    nameLength: 1,
   });
-  const file = await pageOf(recording);
   await using browser = await TestBrowser.start();
   for (const scheme of ["light", "dark"] as const) {
     await using opened = await browser.open(file, { width: 1400, scheme });

@@ -15,6 +15,7 @@ import type { ReplayReport } from "../../lib/oneshot/replay.ts";
 import type { SizeReport } from "../../lib/oneshot/size_report.ts";
 import { CProcess } from "../support/c_program.ts";
 import { cap, quicklyBy, TestDaemon } from "../support/daemon.ts";
+import { Folder } from "../support/folder.ts";
 import { MIB, requireRoot } from "../support/live.ts";
 import { rcap, rcapJson, startRcap } from "../support/rcap.ts";
 import { zramSwap } from "../support/swap.ts";
@@ -35,19 +36,6 @@ const FASTER = 3;
 function startReuse(): Promise<CProcess> {
   const pages = [HOT, WARM, COLD].map(String);
   return CProcess.start("reuse", ...pages, "8000");
-}
-
-/** A directory of its own, removed at the end. */
-class Folder implements Disposable {
-  readonly path = Deno.makeTempDirSync({ prefix: "rcap-" });
-
-  file(name: string): string {
-    return `${this.path}/${name}`;
-  }
-
-  [Symbol.dispose](): void {
-    Deno.removeSync(this.path, { recursive: true });
-  }
 }
 
 async function report(

@@ -14,15 +14,13 @@ import { assert, assertEquals } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
 import { Container } from "../support/container.ts";
 import { allow } from "../support/deadline.ts";
-import { requireRoot } from "../support/live.ts";
+import { MIB, requireRoot } from "../support/live.ts";
 import { PACKAGES, packagesFolder } from "../support/packages.ts";
 import { commandBlocks, PAGES, readPage } from "../support/pages.ts";
 import { say } from "../support/say.ts";
 import { zramSwap } from "../support/swap.ts";
 
 requireRoot();
-
-const MIB = 2 ** 20;
 
 /** How long a command of rcap observes. */
 const SECONDS = 3;

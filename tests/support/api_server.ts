@@ -6,6 +6,7 @@
  */
 
 import { assert } from "@std/assert";
+import { assertRuns } from "../../scripts/package/run.ts";
 import { until } from "./workload.ts";
 
 /** A request that is expected, and the answer to it. */
@@ -53,8 +54,8 @@ export class ReplayedApiServer implements AsyncDisposable {
   readonly #folder: string;
   readonly #exchanges: Exchange[];
   readonly #end = new AbortController();
-  /** Ends the answers that hang. */
-  readonly #hanging = new Set<(drop: boolean) => void>();
+  /** Drops the answers that hang. */
+  readonly #hanging = new Set<() => void>();
   #server: Deno.HttpServer<Deno.NetAddr> | undefined;
 
   private constructor(folder: string, exchanges: readonly Exchange[]) {
@@ -101,14 +102,9 @@ export class ReplayedApiServer implements AsyncDisposable {
 
   /** Ends the server, as when it restarts. */
   async shutDown(): Promise<void> {
-    this.endHanging(true);
-    await this.#server?.shutdown();
-  }
-
-  /** Ends the answers that hang. */
-  endHanging(drop = false): void {
-    for (const end of this.#hanging) end(drop);
+    for (const drop of this.#hanging) drop();
     this.#hanging.clear();
+    await this.#server?.shutdown();
   }
 
   /** Waits until some exchanges have begun. */
@@ -206,9 +202,8 @@ export class ReplayedApiServer implements AsyncDisposable {
     // A broken connection loses what was not read yet.
     if (isDropped) await new Promise((resolve) => setTimeout(resolve, 50));
     if (then === "hang" && !this.#end.signal.aborted) {
-      const ended = Promise.withResolvers<boolean>();
-      this.#hanging.add(ended.resolve);
-      isDropped = await ended.promise;
+      await new Promise<void>((resolve) => this.#hanging.add(resolve));
+      isDropped = true;
     }
     if (isDropped) throw new Error("the connection breaks");
   }
@@ -231,7 +226,7 @@ async function makeCertificates(folder: string): Promise<void> {
     `${folder}/${name}.crt`,
   ];
   const request = ["req", "-x509", ...key, "-days", "2"];
-  await openssl([
+  await assertRuns("openssl", [
     ...request,
     ...files("ca"),
     "-subj",
@@ -239,7 +234,7 @@ async function makeCertificates(folder: string): Promise<void> {
     "-addext",
     "keyUsage=critical,keyCertSign",
   ]);
-  await openssl([
+  await assertRuns("openssl", [
     ...request,
     ...files("server"),
     "-CA",
@@ -253,12 +248,4 @@ async function makeCertificates(folder: string): Promise<void> {
     "-addext",
     "basicConstraints=critical,CA:FALSE",
   ]);
-}
-
-async function openssl(args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("openssl", {
-    args,
-    stdin: "null",
-  }).output();
-  assert(success, new TextDecoder().decode(stderr));
 }

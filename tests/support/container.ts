@@ -8,6 +8,7 @@
  */
 
 import { homedir } from "node:os";
+import { assertRuns, type Output, run } from "../../scripts/package/run.ts";
 import { requirePrograms } from "./programs.ts";
 
 /** The packages of the clean system besides the essential ones. */
@@ -48,13 +49,6 @@ mount -t cgroup2 none /run/group
 find "/run/group/$1" -depth -type d -exec rmdir {} + 2>/dev/null || true
 `;
 
-/** What a program in the container has printed. */
-export interface Run {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 /** A booted system; disposing ends it and removes its tree. */
 export class Container implements AsyncDisposable {
   /** Where the root of its files is. */
@@ -81,7 +75,7 @@ export class Container implements AsyncDisposable {
     const archive = await cleanSystem();
     const container = new Container();
     try {
-      await must("tar", ["-C", container.tree, "--zstd", "-xf", archive]);
+      await assertRuns("tar", ["-C", container.tree, "--zstd", "-xf", archive]);
       await container.#start();
     } catch (error) {
       await container[Symbol.asyncDispose]();
@@ -102,7 +96,7 @@ export class Container implements AsyncDisposable {
     let hasEnded = false;
     const status = process.status.finally(() => hasEnded = true);
     this.#held.defer(async () => {
-      await runProgram("unshare", [
+      await run("unshare", [
         "--mount",
         "sh",
         "-c",
@@ -134,12 +128,8 @@ export class Container implements AsyncDisposable {
   }
 
   /** Runs a program in the container. */
-  run(...command: string[]): Promise<Run> {
-    return runProgram("nsenter", [
-      `--target=${this.#init}`,
-      "--all",
-      ...command,
-    ]);
+  run(...command: string[]): Promise<Output> {
+    return run("nsenter", [`--target=${this.#init}`, "--all", ...command]);
   }
 
   /** Runs a program that has to succeed, and returns its standard output. */
@@ -191,7 +181,7 @@ export async function cleanSystem(
   const age = Date.now() - (modified(archive) ?? 0);
   if (age < MOST_AGE_MS) return archive;
   const partial = `${archive}.${Deno.pid}`;
-  await must("mmdebstrap", [
+  await assertRuns("mmdebstrap", [
     "--quiet",
     "--variant=minbase",
     "--format=tar",
@@ -211,23 +201,4 @@ function modified(path: string): number | undefined {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     return undefined;
   }
-}
-
-async function must(program: string, args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runProgram(program, args);
-  if (code === 0) return stdout;
-  throw new Error(`${program} ${args.join(" ")}: ${stdout}${stderr}`);
-}
-
-async function runProgram(program: string, args: string[]): Promise<Run> {
-  const { code, stdout, stderr } = await new Deno.Command(program, {
-    args,
-    stdin: "null",
-  }).output();
-  const decoder = new TextDecoder();
-  return {
-    code,
-    stdout: decoder.decode(stdout),
-    stderr: decoder.decode(stderr),
-  };
 }

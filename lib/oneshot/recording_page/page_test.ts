@@ -7,6 +7,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { libc } from "../../../ffi/libc.ts";
+import { Folder } from "../../../tests/support/folder.ts";
 import { operatingSystem } from "../../platform/open.ts";
 import { formatSize } from "../../report/units.ts";
 import { type RecordingReport, reportRecording } from "../recording_report.ts";
@@ -21,19 +22,15 @@ libc();
 const { files } = operatingSystem();
 
 async function synthetic(size: SyntheticSize): Promise<RecordingReport> {
-  const folder = Deno.makeTempDirSync({ prefix: "rcap-" });
-  try {
-    const path = `${folder}/</title><b>.rcap`.replace("/title", "title");
-    writeSynthetic(path, size);
-    const { signal } = new AbortController();
-    return await reportRecording({ files, path, signal }, {
-      filter: {},
-      limit: { sharePerMinute: 0.002 },
-      ...PAGE_LIMITS,
-    });
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
+  using folder = new Folder();
+  const path = folder.file("<title><b>.rcap");
+  writeSynthetic(path, size);
+  const { signal } = new AbortController();
+  return await reportRecording({ files, path, signal }, {
+    filter: {},
+    limit: { sharePerMinute: 0.002 },
+    ...PAGE_LIMITS,
+  });
 }
 
 function textOf(page: Uint8Array): string {

@@ -17,7 +17,7 @@ const PAGE = 4096;
 const START = 0x7f0000000000;
 
 /** Names that would run a script, load something, or end the data, if they could. */
-export const HOSTILE = [
+const HOSTILE = [
   '</script><img src="//example.org/x" onerror="document.title=1">',
   "<!--<script>alert(1)</script>",
   "‮\x1b[31m\n]]>{{constructor}}\u2028",

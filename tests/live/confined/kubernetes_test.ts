@@ -9,6 +9,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { exchangesOf, ReplayedApiServer } from "../../support/api_server.ts";
 import { Cgroup, cgroupMounts } from "../../support/cgroups.ts";
 import { quicklyBy, TestDaemon } from "../../support/daemon.ts";
+import { Folder } from "../../support/folder.ts";
 import { MIB, requireRoot } from "../../support/live.ts";
 import { rcap } from "../../support/rcap.ts";
 import { zramSwap } from "../../support/swap.ts";
@@ -173,9 +174,9 @@ Deno.test("a single scan waits for the annotations", async () => {
   await using server = await ReplayedApiServer.start(
     exchangesOf("two_pods.json"),
   );
-  const folder = Deno.makeTempDirSync({ prefix: "rcap-once-" });
-  held.defer(() => Deno.removeSync(folder, { recursive: true }));
-  Deno.writeTextFileSync(`${folder}/rcap.toml`, CONFIG);
+  using folder = new Folder();
+  const config = folder.file("rcap.toml");
+  Deno.writeTextFileSync(config, CONFIG);
   const { stdout, stderr } = await rcap([
     "run",
     "--once",
@@ -183,9 +184,9 @@ Deno.test("a single scan waits for the annotations", async () => {
     HOST,
     "--json",
     "--config",
-    `${folder}/rcap.toml`,
+    config,
     "--state-dir",
-    `${folder}/state`,
+    folder.file("state"),
   ], { prefix: inPod(server.account, own), env: server.env });
   assert(stdout !== "", stderr);
   const [group] = JSON.parse(stdout).groups;
@@ -194,23 +195,19 @@ Deno.test("a single scan waits for the annotations", async () => {
 });
 
 Deno.test("outside of a pod, the error says what is missing and where", async () => {
-  const folder = Deno.makeTempDirSync({ prefix: "rcap-no-pod-" });
-  try {
-    const config = `${folder}/rcap.toml`;
-    Deno.writeTextFileSync(config, CONFIG);
-    const { code, stderr } = await rcap([
-      "run",
-      "--config",
-      config,
-      "--state-dir",
-      `${folder}/state`,
-    ]);
-    assertEquals(code, 2);
-    assertMatch(
-      stderr,
-      /rcap\.toml:\d+: kubernetes is true, but this is not a pod: KUBERNETES_SERVICE_HOST is not set; run rcap as deploy\/kubernetes does, or remove it/,
-    );
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
+  using folder = new Folder();
+  const config = folder.file("rcap.toml");
+  Deno.writeTextFileSync(config, CONFIG);
+  const { code, stderr } = await rcap([
+    "run",
+    "--config",
+    config,
+    "--state-dir",
+    folder.file("state"),
+  ]);
+  assertEquals(code, 2);
+  assertMatch(
+    stderr,
+    /rcap\.toml:\d+: kubernetes is true, but this is not a pod: KUBERNETES_SERVICE_HOST is not set; run rcap as deploy\/kubernetes does, or remove it/,
+  );
 });
